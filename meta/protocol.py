@@ -1,0 +1,409 @@
+"""What the metadata services answer, and in which words; the same in this process and over HTTP.
+
+Values are msgspec structs (msgpack on the wire). `layout` is the encoded content layout: opaque here, store/layout.py reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+LIST_LIMIT_MAX = 1_000
+DELETE_MANY_MAX = 1_000
+PARTS_MAX = 10_000
+
+
+class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Checked inside the transaction against the current version of the key; PreconditionFailed (or ObjectNotFound) when it does not hold.
+
+    if_match        the current ETag must be one of these ("*": there must be an object)
+    if_none_match   the current ETag must be none of these ("*": there must be no object)
+    size, mtime_us  exact values (AWS's If-Match-Size and If-Match-Last-Modified-Time on deletes)
+    """
+
+    if_match: tuple[str, ...] = ()
+    if_none_match: tuple[str, ...] = ()
+    size: int | None = None
+    mtime_us: int | None = None
+
+
+NO_CONDITION = Condition()
+
+
+class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a version says beside its columns; also goes into the chunks' records.
+
+    type       Content-Type
+    headers    the other standard headers kept with the object, lower-case names
+    metadata   x-amz-meta-*, names without the prefix, lower-case
+    tags       object tags
+    checksums  algorithm ("crc32", "crc32c", "crc64nvme", "sha1", "sha256") to base64 value; a composite one ends in "-N"
+    checksum_type  "FULL_OBJECT" or "COMPOSITE" when there are checksums
+    acl        "private", "public-read" (a canned name; a document later)
+    parts      size of each part when the object was uploaded in parts;  part_checksums: theirs, in order
+    retain_mode, retain_until_us, legal_hold   object lock
+    extra      for parts to come (encryption, restore state), by name
+    """
+
+    type: str = ""
+    headers: dict[str, str] = {}
+    metadata: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    checksums: dict[str, str] = {}
+    checksum_type: str = ""
+    acl: str = "private"
+    parts: tuple[int, ...] = ()
+    part_checksums: tuple[str, ...] = ()
+    retain_mode: str = ""
+    retain_until_us: int = 0
+    legal_hold: bool = False
+    extra: dict[str, Any] = {}
+
+
+class ObjectRow(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One version of a key.
+
+    version   microseconds of its commit, made unique and growing per container; also its place in time
+    null      it is S3's "null" version (written while versioning was not enabled)
+    marker    a delete marker: no content
+    content   id of the content ("" for a marker);  layout: where its bytes are (b"" when size is 0 and for markers may still name the record's chunk)
+    seq       number of the latest change of this row, goes into the chunks' records
+    owner     canonical id
+    """
+
+    key: str
+    version: int = 0
+    null: bool = True
+    marker: bool = False
+    size: int = 0
+    etag: str = ""
+    mtime_us: int = 0
+    storage_class: str = "STANDARD"
+    policy: str = ""
+    owner: str = ""
+    content: str = ""
+    layout: bytes = b""
+    seq: int = 0
+    attributes: Attributes = Attributes()
+
+
+class Dropped(msgspec.Struct, frozen=True):
+    """A content that no row names any more; its chunks are to be deleted. It stays in the container's list until `deletions_done`."""
+
+    id: int
+    layout: bytes
+
+
+class PutResult(msgspec.Struct, frozen=True):
+    """version and null as stored; dropped: what the new row replaced (unversioned or null version)."""
+
+    version: int
+    null: bool
+    mtime_us: int
+    dropped: tuple[Dropped, ...] = ()
+
+
+class DeleteRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """version None: the key as S3 means it (a marker where versioning is on); 0: the null version; else that version.
+    marker_layout: layout of the record's chunk for the delete marker that may be made."""
+
+    key: str
+    version: int | None = None
+    condition: Condition = NO_CONDITION
+    owner: str = ""
+    bypass_governance: bool = False
+
+
+class DeleteResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """version: of the marker made or of the version deleted (0 and null when nothing was there); marker: it is or was a delete marker;
+    error: code of the refusal when many are deleted at once ("" = done)."""
+
+    key: str
+    version: int = 0
+    null: bool = False
+    made_marker: bool = False
+    was_marker: bool = False
+    dropped: tuple[Dropped, ...] = ()
+    error: str = ""
+    message: str = ""
+
+
+class Listed(msgspec.Struct, frozen=True, array_like=True):
+    """A row of a listing; only what S3's listings show."""
+
+    key: str
+    version: int
+    null: bool
+    marker: bool
+    latest: bool
+    size: int
+    etag: str
+    mtime_us: int
+    storage_class: str
+    owner: str
+    checksum_algorithm: str = ""
+    checksum_type: str = ""
+
+
+class ListRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """after: only keys (or common prefixes) behind this one, exclusive. versions: all versions and markers, else only visible objects.
+    after_version: with versions, only versions of key `after` older than this one are still to come (None: none of them)."""
+
+    prefix: str = ""
+    delimiter: str = ""
+    after: str = ""
+    after_version: int | None = None
+    limit: int = LIST_LIMIT_MAX
+    versions: bool = False
+
+
+class ListPage(msgspec.Struct, frozen=True):
+    """rows and prefixes, both in order, together at most `limit`. next_after/next_version continue the listing when truncated."""
+
+    rows: list[Listed]
+    prefixes: list[str]
+    truncated: bool
+    next_after: str = ""
+    next_version: int | None = None
+
+
+class Change(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Change of one version in place (no new version); None leaves a field as it is."""
+
+    key: str
+    version: int | None = None
+    tags: dict[str, str] | None = None
+    acl: str | None = None
+    retain_mode: str | None = None
+    retain_until_us: int | None = None
+    legal_hold: bool | None = None
+    bypass_governance: bool = False
+    attributes: Attributes | None = None
+    layout: bytes | None = None
+    expect_content: str | None = None
+
+
+class UploadRow(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A multipart upload in progress. upload: its id (32 hex); attributes and class are what the object will have."""
+
+    upload: str
+    key: str
+    started_us: int = 0
+    owner: str = ""
+    storage_class: str = "STANDARD"
+    policy: str = ""
+    checksum_algorithm: str = ""
+    checksum_type: str = ""
+    attributes: Attributes = Attributes()
+
+
+class PartRow(msgspec.Struct, frozen=True, omit_defaults=True):
+    part: int
+    size: int
+    etag: str
+    content: str
+    layout: bytes = b""
+    mtime_us: int = 0
+    checksums: dict[str, str] = {}
+
+
+class UploadPage(msgspec.Struct, frozen=True):
+    uploads: list[UploadRow]
+    prefixes: list[str]
+    truncated: bool
+    next_key: str = ""
+    next_upload: str = ""
+
+
+class PartPage(msgspec.Struct, frozen=True):
+    upload: UploadRow
+    parts: list[PartRow]
+    truncated: bool
+
+
+class Complete(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Completion: `row` is the finished object; `parts` are (number, content) as the caller read them: Superseded when they changed since."""
+
+    upload: str
+    row: ObjectRow
+    parts: tuple[tuple[int, str], ...]
+    condition: Condition = NO_CONDITION
+
+
+class RecordToSync(msgspec.Struct, frozen=True):
+    """A row whose chunks' records are out of date; `row` is the row as it is now (None: gone meanwhile, nothing to do)."""
+
+    id: int
+    row: ObjectRow | None
+
+
+class Counters(msgspec.Struct, frozen=True):
+    """Per storage class: (versions with content, their bytes); markers; uploads in progress and their parts' bytes."""
+
+    classes: dict[str, tuple[int, int]]
+    markers: int = 0
+    uploads: int = 0
+    upload_bytes: int = 0
+
+
+class BucketSettings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """versioning: "", "Enabled", "Suspended"; acl as in Attributes; quota_bytes 0 = none;
+    documents: what S3 keeps per bucket (policy, cors, lifecycle, tagging ...), by name, as the gateway wrote them."""
+
+    bucket: str
+    account: str
+    owner: str
+    created_us: int
+    region: str = ""
+    versioning: str = ""
+    acl: str = "private"
+    object_lock: bool = False
+    quota_bytes: int = 0
+    documents: dict[str, str] = {}
+
+
+class Container(Protocol):
+    """One bucket's metadata. Each method is one transaction (reads: one snapshot). All raise BucketNotFound when there is no such bucket."""
+
+    async def create(self, settings: BucketSettings) -> None:
+        """Raises: BucketOwned, BucketTaken."""
+
+    async def settings(self) -> BucketSettings: ...
+
+    async def change_settings(self, *, versioning: str | None = None, acl: str | None = None, documents: dict[str, str | None] | None = None) -> BucketSettings: ...
+
+    async def destroy(self) -> None:
+        """Only when no version, marker or upload is left. Raises: BucketNotEmpty."""
+
+    async def get(self, key: str, version: int | None = None) -> ObjectRow:
+        """version as in DeleteRequest. A delete marker is returned as a row with marker set. Raises: ObjectNotFound, VersionNotFound."""
+
+    async def put(self, row: ObjectRow, condition: Condition = NO_CONDITION) -> PutResult:
+        """Version, null and mtime are decided here by the bucket's versioning. Raises: PreconditionFailed, ObjectNotFound, Locked, QuotaExceeded."""
+
+    async def delete(self, request: DeleteRequest) -> DeleteResult:
+        """Raises: PreconditionFailed, Locked. A missing key or version is no error."""
+
+    async def delete_many(self, requests: Sequence[DeleteRequest]) -> list[DeleteResult]: ...
+
+    async def list(self, request: ListRequest) -> ListPage: ...
+
+    async def change(self, change: Change) -> ObjectRow:
+        """Raises: ObjectNotFound, VersionNotFound, Locked, Superseded."""
+
+    async def rename(self, source: str, target: str, *, condition: Condition = NO_CONDITION, source_condition: Condition = NO_CONDITION) -> PutResult:
+        """Current version of one key gets another key; an object at the target is replaced as by put."""
+
+    async def rename_prefix(self, source: str, target: str, *, replace: bool) -> int:
+        """Every current object under a prefix, one transaction; returns how many. Raises: AlreadyExists when a target is taken and not `replace`."""
+
+    async def create_upload(self, row: UploadRow) -> UploadRow: ...
+
+    async def get_upload(self, key: str, upload: str) -> UploadRow: ...
+
+    async def put_part(self, key: str, upload: str, part: PartRow) -> tuple[Dropped, ...]:
+        """Replaces an earlier part of that number. Raises: UploadNotFound, QuotaExceeded."""
+
+    async def list_parts(self, key: str, upload: str, after: int = 0, limit: int = LIST_LIMIT_MAX, *, layouts: bool = False) -> PartPage:
+        """layouts: with the parts' layouts, for completion."""
+
+    async def list_uploads(self, request: ListRequest, upload_after: str = "") -> UploadPage: ...
+
+    async def complete_upload(self, request: Complete) -> PutResult:
+        """Also answers a repeated completion of the same upload with the first result, for a day. Raises: UploadNotFound, Superseded, and as put."""
+
+    async def abort_upload(self, key: str, upload: str) -> tuple[Dropped, ...]: ...
+
+    async def deletions(self, limit: int) -> list[Dropped]:
+        """Contents whose chunks are still to be deleted, oldest first."""
+
+    async def deletions_done(self, ids: Sequence[int]) -> None: ...
+
+    async def add_deletion(self, layout: bytes) -> Dropped:
+        """Remembers chunks that some caller could not delete."""
+
+    async def records_to_sync(self, limit: int) -> list[RecordToSync]: ...
+
+    async def records_synced(self, ids: Sequence[int]) -> None: ...
+
+    async def knows(self, key: str, content: str) -> bool:
+        """Whether a version of any key, a part or a pending deletion names this content (key is a hint)."""
+
+    async def counters(self) -> Counters: ...
+
+
+class KeyPair(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An access key. secret: only filled where it is needed (verification, creation); stored encrypted."""
+
+    access_key: str
+    account: str
+    name: str
+    user_id: str
+    display_name: str = ""
+    email: str = ""
+    secret: str = ""
+    created_us: int = 0
+    suspended: bool = False
+    admin: bool = False
+    policy: str = ""
+
+
+class BucketEntry(msgspec.Struct, frozen=True):
+    bucket: str
+    account: str
+    created_us: int
+    region: str = ""
+
+
+class Accounts(Protocol):
+    """Accounts, access keys and each account's buckets: one base."""
+
+    async def create_key(self, pair: KeyPair) -> KeyPair:
+        """Makes access key and secret where they are empty, the account where it is new. Raises: AlreadyExists."""
+
+    async def key(self, access_key: str) -> KeyPair:
+        """With the secret. Raises: KeyPairNotFound."""
+
+    async def keys(self) -> list[KeyPair]: ...
+
+    async def revoke_key(self, access_key: str) -> None: ...
+
+    async def add_bucket(self, entry: BucketEntry) -> None: ...
+
+    async def remove_bucket(self, account: str, bucket: str) -> None: ...
+
+    async def buckets(self, account: str, *, prefix: str = "", after: str = "", limit: int = 10_000) -> list[BucketEntry]:
+        """account "": those of all accounts."""
+
+
+class BucketRegistry(Protocol):
+    """Which account owns a bucket name, in all regions; touched only when a bucket is made, removed or located."""
+
+    async def claim(self, entry: BucketEntry) -> BucketEntry:
+        """The entry as it now stands (idempotent for its owner). Raises: BucketTaken."""
+
+    async def release(self, bucket: str, account: str) -> None: ...
+
+    async def locate(self, bucket: str) -> BucketEntry:
+        """Raises: BucketNotFound."""
+
+
+class Meta(Protocol):
+    """The door to all metadata of the namespace."""
+
+    accounts: Accounts
+    registry: BucketRegistry
+
+    def container(self, bucket: str) -> Container:
+        """A handle; cheap, makes no call."""
+
+    async def create_bucket(self, settings: BucketSettings) -> None:
+        """Registry, directory, container and account entry, in this order; repeating it finishes what a crash left. Raises: BucketTaken, BucketOwned."""
+
+    async def remove_bucket(self, bucket: str) -> None:
+        """Raises: BucketNotFound, BucketNotEmpty."""
+
+    async def dirty_containers(self) -> list[str]:
+        """Buckets (also removed ones) that have deletions to do or records to sync."""

@@ -1,0 +1,274 @@
+"""Every error that Frazil raises on purpose; each is a situation, and knows whether trying again can help.
+
+    FrazilError
+    ├── BadRequest                  the caller's fault; nothing was changed
+    │   ├── InvalidArgument         a value is out of its range or its form is wrong
+    │   ├── BodyTooLarge            more bytes than the limit of that body
+    │   ├── BodyIncomplete          the peer stopped before the length it announced
+    │   ├── BodyTooSlow             the peer sends below the least rate
+    │   └── ChecksumMismatch        the bytes that came are not the bytes that were announced
+    ├── Denied                      the caller may not
+    │   └── CallNotAuthenticated    an internal call without a valid proof of the namespace's key
+    ├── NotFound
+    │   ├── AccountNotFound, KeyPairNotFound, BucketNotFound, ObjectNotFound, VersionNotFound, UploadNotFound
+    │   ├── ChunkNotFound, BaseNotFound, VolumeNotFound
+    ├── Conflict                    the state of things forbids it
+    │   ├── AlreadyExists, BucketTaken, BucketOwned, BucketNotEmpty
+    │   ├── PreconditionFailed      a condition of the request does not hold
+    │   ├── NotModified             If-None-Match / If-Modified-Since on a read
+    │   ├── Superseded              something newer is there (a part, an upload, a record)
+    │   ├── Locked                  retention or legal hold
+    │   └── QuotaExceeded
+    ├── Damaged                     stored bytes are not what was stored
+    │   ├── ChunkCorrupt, RecordCorrupt, BaseCorrupt
+    │   ├── ContentLost             more chunks of a metachunk are missing or corrupt than its policy tolerates
+    │   └── VolumeForeign           a volume with another's identity
+    ├── Unavailable                 the world is in the way now; transient unless said otherwise
+    │   ├── Busy, DeadlineExceeded, PeerUnreachable, ShuttingDown
+    │   ├── NotEnoughServices       fewer usable volumes than the policy needs
+    │   ├── VolumeSick, VolumeFull, VolumeReadOnly
+    │   └── NotLeader, Fenced, Behind
+    ├── ConfigError                 a configuration or option that can't be used
+    └── NotImplementedYet
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class FrazilError(Exception):
+    """Base of all deliberate errors. `status` is the HTTP status between services; `transient` says that trying again can help."""
+
+    status = 500
+    transient = False
+
+    @property
+    def code(self) -> str:
+        return type(self).__name__
+
+
+class BadRequest(FrazilError):
+    status = 400
+
+
+class InvalidArgument(BadRequest):
+    pass
+
+
+class BodyTooLarge(BadRequest):
+    status = 413
+
+
+class BodyIncomplete(BadRequest):
+    pass
+
+
+class BodyTooSlow(BadRequest):
+    status = 408
+
+
+class ChecksumMismatch(BadRequest):
+    pass
+
+
+class Denied(FrazilError):
+    status = 403
+
+
+class CallNotAuthenticated(Denied):
+    status = 401
+
+
+class NotFound(FrazilError):
+    status = 404
+
+
+class AccountNotFound(NotFound):
+    pass
+
+
+class KeyPairNotFound(NotFound):
+    pass
+
+
+class BucketNotFound(NotFound):
+    pass
+
+
+class ObjectNotFound(NotFound):
+    pass
+
+
+class VersionNotFound(NotFound):
+    pass
+
+
+class UploadNotFound(NotFound):
+    pass
+
+
+class ChunkNotFound(NotFound):
+    pass
+
+
+class BaseNotFound(NotFound):
+    pass
+
+
+class VolumeNotFound(NotFound):
+    pass
+
+
+class Conflict(FrazilError):
+    status = 409
+
+
+class AlreadyExists(Conflict):
+    pass
+
+
+class BucketTaken(Conflict):
+    pass
+
+
+class BucketOwned(Conflict):
+    pass
+
+
+class BucketNotEmpty(Conflict):
+    pass
+
+
+class PreconditionFailed(Conflict):
+    status = 412
+
+
+class NotModified(Conflict):
+    status = 304
+
+
+class Superseded(Conflict):
+    pass
+
+
+class Locked(Conflict):
+    status = 403
+
+
+class QuotaExceeded(Conflict):
+    pass
+
+
+class Damaged(FrazilError):
+    status = 500
+
+
+class ChunkCorrupt(Damaged):
+    pass
+
+
+class RecordCorrupt(Damaged):
+    pass
+
+
+class BaseCorrupt(Damaged):
+    pass
+
+
+class ContentLost(Damaged):
+    pass
+
+
+class VolumeForeign(Damaged):
+    pass
+
+
+class Unavailable(FrazilError):
+    status = 503
+    transient = True
+
+
+class Busy(Unavailable):
+    pass
+
+
+class DeadlineExceeded(Unavailable):
+    pass
+
+
+class PeerUnreachable(Unavailable):
+    pass
+
+
+class ShuttingDown(Unavailable):
+    pass
+
+
+class NotEnoughServices(Unavailable):
+    pass
+
+
+class VolumeSick(Unavailable):
+    pass
+
+
+class VolumeFull(Unavailable):
+    status = 507
+
+
+class VolumeReadOnly(Unavailable):
+    pass
+
+
+class NotLeader(Unavailable):
+    status = 421
+
+
+class Fenced(Unavailable):
+    transient = False
+    status = 409
+
+
+class Behind(Unavailable):
+    status = 409
+
+
+class ConfigError(FrazilError):
+    status = 500
+
+
+class NotImplementedYet(FrazilError):
+    status = 501
+
+
+class WireError(msgspec.Struct, frozen=True):
+    """An error as it crosses between services."""
+
+    code: str
+    message: str = ""
+
+
+def encode_error(error: FrazilError) -> bytes:
+    """The JSON body that carries an error to the peer."""
+    return msgspec.json.encode(WireError(error.code, str(error)))
+
+
+def decode_error(body: bytes, status: int) -> FrazilError:
+    """The error a peer sent; an unknown or unreadable one becomes Unavailable (5xx) or BadRequest (4xx)."""
+    try:
+        wire = msgspec.json.decode(body, type=WireError)
+    except msgspec.DecodeError:
+        wire = WireError("", f"peer answered {status}")
+    kind = _LEAVES.get(wire.code) or (Unavailable if status >= 500 else BadRequest)
+    return kind(wire.message)
+
+
+def _leaves(kind: type[FrazilError]) -> dict[str, type[FrazilError]]:
+    found = {kind.__name__: kind}
+    for child in kind.__subclasses__():
+        found |= _leaves(child)
+    return found
+
+
+_LEAVES = _leaves(FrazilError)

@@ -1,0 +1,240 @@
+"""Blocking file and database work, off the event loop. The only module that starts threads for it.
+
+A hop to a thread and back costs about 150 us here (240 us through trio.to_thread, measured on 2 cores), so a hop must carry much:
+`Lane` carries everything that waits in one call, `gang` carries the writes of all chunks of a stripe.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+import trio
+
+from node.errors import Busy, DeadlineExceeded
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+THREADS_MAX = 64
+"""Threads kept for short jobs; a job that hangs on a dead disk keeps one until the kernel lets go."""
+IDLE_THREAD_S = 30.0
+LANE_QUEUE_MAX = 10_000
+"""Requests that may wait in one lane before new ones are refused with Busy."""
+
+
+class _Pool:
+    """Plain threads that take jobs from one queue; grown when none is idle, shrunk after IDLE_THREAD_S."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._free = 0
+
+    def submit(self, job: Callable[[], None]) -> None:
+        with self._lock:
+            if self._free > 0:
+                self._free -= 1
+            else:
+                if self._threads >= THREADS_MAX:
+                    raise Busy(f"{THREADS_MAX} threads are all held by blocked disk or database calls")
+                self._threads += 1
+                threading.Thread(target=self._run, name="frazil-blocking", daemon=True).start()
+        self._jobs.put(job)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                job = self._jobs.get(timeout=IDLE_THREAD_S)
+            except queue.Empty:
+                with self._lock:
+                    if self._free == 0:  # a job was promised to this thread between the time-out and the lock
+                        continue
+                    self._free -= 1
+                    self._threads -= 1
+                return
+            job()
+            with self._lock:
+                self._free += 1
+
+
+_pool = _Pool()
+
+
+class _Wait:
+    """One task that sleeps until a thread is done with its job; a cancelled wait abandons the result, never the job."""
+
+    __slots__ = ("_done", "_error", "_result", "_task", "_token")
+
+    def __init__(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        self._task: trio.lowlevel.Task | None = None
+        self._done = False
+        self._result: Any = None
+        self._error: BaseException | None = None
+
+    def finish(self, result: Any, error: BaseException | None) -> None:
+        """Called in the event loop's thread."""
+        self._done, self._result, self._error = True, result, error
+        if self._task is not None:
+            task, self._task = self._task, None
+            trio.lowlevel.reschedule(task)
+
+    def finish_soon(self, result: Any, error: BaseException | None) -> None:
+        """Called in the worker's thread."""
+        try:
+            self._token.run_sync_soon(self.finish, result, error)
+        except trio.RunFinishedError:  # the loop ended while the job ran: nobody waits any more
+            return
+
+    async def wait(self, *, abandon: bool) -> Any:
+        if not self._done:
+            self._task = trio.lowlevel.current_task()
+
+            def aborted(_raise_cancel: Any) -> trio.lowlevel.Abort:
+                if not abandon:
+                    return trio.lowlevel.Abort.FAILED
+                self._task = None
+                return trio.lowlevel.Abort.SUCCEEDED
+
+            await trio.lowlevel.wait_task_rescheduled(aborted)
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+async def run_blocking(function: Callable[..., T], *args: Any, abandon: bool = False) -> T:
+    """Runs function(*args) in a thread. With `abandon` a cancelled caller leaves at once and the thread finishes alone;
+    without it the caller waits, so that buffers it lent stay valid.
+
+    Raises: Busy when all threads hang; whatever the function raises.
+    """
+    await trio.lowlevel.checkpoint_if_cancelled()
+    wait = _Wait()
+
+    def job() -> None:
+        try:
+            result = function(*args)
+        except BaseException as error:  # carried to the waiter, raised there
+            wait.finish_soon(None, error)
+        else:
+            wait.finish_soon(result, None)
+
+    _pool.submit(job)
+    return await wait.wait(abandon=abandon)  # type: ignore[no-any-return]
+
+
+class Lane(Generic[T, R]):
+    """Requests that gather while a batch is being worked on and go together in the next: group commit.
+
+    `work` runs in a thread with one to `batch_max` requests, in order of arrival, and returns one result or exception for each.
+    One batch is in flight at a time, so `work` needs no lock against itself.
+    """
+
+    def __init__(self, work: Callable[[list[T]], Sequence[R | BaseException]], *, batch_max: int) -> None:
+        self._work = work
+        self._batch_max = batch_max
+        self._waiting: deque[tuple[T, _Wait]] = deque()
+        self._busy = False
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Lane waiting={len(self._waiting)} busy={self._busy}>"
+
+    async def submit(self, request: T) -> R:
+        """Raises: Busy when LANE_QUEUE_MAX requests wait already; the request's own exception. A cancelled caller still waits."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if len(self._waiting) >= LANE_QUEUE_MAX:
+            raise Busy(f"{LANE_QUEUE_MAX} requests wait for one disk or database already")
+        wait = _Wait()
+        with self._lock:
+            self._waiting.append((request, wait))
+            start = not self._busy
+            self._busy = True
+        if start:
+            try:
+                _pool.submit(self._run)
+            except Busy:
+                with self._lock:
+                    self._busy = False
+                    self._waiting.remove((request, wait))
+                raise
+        return await wait.wait(abandon=False)  # type: ignore[no-any-return]
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_max))]
+                if not batch:
+                    self._busy = False
+                    return
+            try:
+                results = self._work([request for request, _ in batch])
+                assert len(results) == len(batch)
+            except BaseException as error:  # a failed batch fails each of its requests
+                results = [error] * len(batch)
+            outcomes = [(wait, *((None, r) if isinstance(r, BaseException) else (r, None))) for (_, wait), r in zip(batch, results, strict=True)]
+            self._deliver(outcomes)
+
+    @staticmethod
+    def _deliver(outcomes: list[tuple[_Wait, Any, BaseException | None]]) -> None:
+        """One wake-up of the event loop for the whole batch."""
+
+        def all_at_once() -> None:
+            for wait, result, error in outcomes:
+                wait.finish(result, error)
+
+        try:
+            outcomes[0][0]._token.run_sync_soon(all_at_once)
+        except trio.RunFinishedError:  # the loop ended while the batch ran
+            return
+
+
+async def gang(jobs: Sequence[Callable[[], T]], *, stall_s: float) -> list[T | BaseException]:
+    """Runs all jobs one after the other in one thread and returns their results or exceptions in order.
+
+    When one job holds the thread longer than `stall_s`, its place gets DeadlineExceeded and the rest goes on in another thread;
+    so a hung disk costs one wait, not the stripe. The hung job's buffers must stay untouched: give jobs that may be abandoned their own.
+    """
+    results: list[T | BaseException] = [DeadlineExceeded("not begun")] * len(jobs)
+    begin = 0
+    while begin < len(jobs):
+        cursor = _Cursor(begin)
+
+        def work(cursor: _Cursor = cursor) -> None:
+            while cursor.at < len(jobs) and not cursor.abandoned:
+                here = cursor.at
+                try:
+                    outcome: T | BaseException = jobs[here]()
+                except BaseException as error:  # carried to the caller in the job's place
+                    outcome = error
+                if cursor.abandoned:
+                    return
+                results[here] = outcome
+                cursor.at = here + 1
+
+        wait = _Wait()
+        _pool.submit(lambda work=work, wait=wait: (work(), wait.finish_soon(None, None)))  # type: ignore[misc]
+        while True:
+            seen = cursor.at
+            with trio.move_on_after(stall_s):
+                await wait.wait(abandon=True)
+                return results
+            if cursor.at == seen and seen < len(jobs):
+                cursor.abandoned = True
+                results[seen] = DeadlineExceeded(f"no answer from the disk within {stall_s:g} s")
+                begin = seen + 1
+                break
+    return results
+
+
+class _Cursor:
+    __slots__ = ("abandoned", "at")
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+        self.abandoned = False

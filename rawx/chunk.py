@@ -1,0 +1,140 @@
+"""What a chunk says of itself: its id, its record, its checksums. Pure: bytes in, values out."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import msgspec
+import xxhash
+
+from node.errors import InvalidArgument, RecordCorrupt
+
+Buffer = bytes | bytearray | memoryview
+
+RECORD_VERSION = 1
+UNIT_DIGEST_BYTES = 8
+UNIT_BYTES_MAX = 1 << 20
+"""Invariant 2: no unit that is checked as a whole is larger."""
+_CHUNK_ID = re.compile(r"[0-9a-f]{32,64}")
+
+
+def new_chunk_id() -> str:
+    """128 random bits in hex; never derived from the key, so that rename and rebuild need no new name."""
+    return os.urandom(16).hex()
+
+
+def check_chunk_id(text: str) -> str:
+    """The id itself, or InvalidArgument: the only gate between a request and a file name."""
+    if not _CHUNK_ID.fullmatch(text):
+        raise InvalidArgument("a chunk id is 32 to 64 lower-case hex digits")
+    return text
+
+
+def unit_digest(unit: Buffer) -> bytes:
+    """Checksum of one unit: XXH3, 64 bits."""
+    return xxhash.xxh3_64_digest(unit)
+
+
+def unit_digests(data: Buffer, unit_bytes: int) -> bytes:
+    """Concatenated checksums of the units of `data`, the last of which may be short."""
+    view = memoryview(data)
+    return b"".join(xxhash.xxh3_64_digest(view[at : at + unit_bytes]) for at in range(0, len(view), unit_bytes))
+
+
+def chunk_checksum(units: Buffer) -> bytes:
+    """One checksum for the whole chunk: XXH3, 128 bits, over its units' checksums. Metadata keeps this one; it binds the list."""
+    return xxhash.xxh3_128_digest(units)
+
+
+class ObjectRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the object's row in the metadata says, as the chunks repeat it. Only the chunks of a content's last metachunk carry it.
+
+    version       time of the version in microseconds, unique and growing within the bucket
+    null          the version S3 calls "null"
+    marker        a delete marker (its chunk has no bytes)
+    size          bytes of the object;  etag: without quotes
+    mtime_us      last modified, microseconds since 1970
+    part, parts   which part of a multipart object this content is, and of how many (1, 1 when not multipart; numbered from 1)
+    attributes    headers, user metadata, tags, checksums, lock, ACL: as in the metadata row
+    """
+
+    version: int
+    size: int
+    etag: str
+    mtime_us: int
+    type: str = ""
+    owner: str = ""
+    storage_class: str = "STANDARD"
+    null: bool = False
+    marker: bool = False
+    part: int = 1
+    parts: int = 1
+    attributes: dict[str, object] = {}
+
+
+class UploadRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A part of a multipart upload that is not completed yet."""
+
+    upload: str
+    part: int
+    size: int
+    etag: str
+    mtime_us: int
+    checksums: dict[str, str] = {}
+
+
+class ChunkRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The record of a chunk, stored as JSON in `user.frazil.chunk` (or the sidecar).
+
+    v             version of this format
+    bucket, key, account  where the content belongs
+    content       id of the content (one PUT or one part)
+    policy        name of the storage policy
+    metachunk     index of the metachunk in the content, from 0
+    metachunks    how many there are; 0 while unknown (only the last metachunk knows)
+    position      copy or fragment index, from 0; fragments 0..k-1 are data
+    size          bytes of this chunk;  checksum: chunk_checksum, hex
+    metachunk_size   bytes of the object in this metachunk;  offset: where they begin in the content
+    unit_bytes    bytes per checksummed unit (fragments: the stripe unit)
+    seq           grows with each later change of the record; the highest wins at rebuild
+    object, upload   see there; both None in chunks that are not of the last metachunk
+    settings      bucket settings, in the chunk without bytes that keeps them
+    """
+
+    bucket: str
+    key: str
+    content: str
+    policy: str
+    account: str = ""
+    metachunk: int = 0
+    metachunks: int = 0
+    position: int = 0
+    size: int = 0
+    checksum: str = ""
+    metachunk_size: int = 0
+    offset: int = 0
+    unit_bytes: int = 0
+    seq: int = 0
+    object: ObjectRecord | None = None
+    upload: UploadRecord | None = None
+    settings: dict[str, str] | None = None
+    v: int = RECORD_VERSION
+
+    def encode(self) -> bytes:
+        return _encoder.encode(self)
+
+    @classmethod
+    def parse(cls, data: bytes) -> ChunkRecord:
+        """Raises: RecordCorrupt when the bytes are no record of a version this code knows."""
+        try:
+            record = _decoder.decode(data)
+        except msgspec.DecodeError as error:
+            raise RecordCorrupt(f"the record is not readable: {error}") from error
+        if record.v != RECORD_VERSION:
+            raise RecordCorrupt(f"the record has version {record.v}, this Frazil knows {RECORD_VERSION}")
+        return record
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(ChunkRecord)

@@ -1,0 +1,114 @@
+"""One way of calling a volume, whether it is in this process or behind HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from rawx.chunk import Buffer, ChunkRecord
+
+
+class ChunkStat(msgspec.Struct, frozen=True):
+    """size: bytes of the file; units: concatenated unit checksums; mtime_us: of the file."""
+
+    record: ChunkRecord
+    size: int
+    units: bytes
+    mtime_us: int
+
+
+class ListPage(msgspec.Struct, frozen=True):
+    """Chunk ids in ascending order; `truncated` when more follow the last."""
+
+    chunks: list[str]
+    truncated: bool
+
+
+class VolumeStat(msgspec.Struct, frozen=True):
+    """sick: the reason why the volume must not be used, "" when healthy."""
+
+    volume: str
+    bytes_total: int
+    bytes_free: int
+    inodes_free: int
+    sick: str = ""
+    read_only: bool = False
+
+
+class Upload(Protocol):
+    """A chunk on its way in. Nothing is visible before `commit` returns."""
+
+    async def write(self, data: Buffer) -> None:
+        """Appends. Raises: VolumeSick, VolumeFull, VolumeReadOnly, PeerUnreachable, DeadlineExceeded."""
+
+    async def commit(self, record: ChunkRecord, units: bytes) -> None:
+        """Sets record and unit checksums, makes the chunk visible and durable. The size must be record.size.
+
+        Raises: as write; AlreadyExists when the id is taken; ChecksumMismatch when a remote volume received other bytes.
+        """
+
+    async def abort(self) -> None:
+        """Drops what was written; never raises, may be called at any time, also after a failed commit."""
+
+
+class Reader(Protocol):
+    """An open chunk."""
+
+    size: int
+    unit_bytes: int
+    units: bytes
+
+    async def read(self, offset: int, into: memoryview) -> None:
+        """Fills `into` with verified bytes from `offset`, which is a unit's begin; `into` ends at a unit's end or the chunk's.
+
+        Raises: ChunkCorrupt (a unit's checksum is wrong or the file is short), VolumeSick, PeerUnreachable, DeadlineExceeded.
+        """
+
+    async def aclose(self) -> None: ...
+
+
+class Rawx(Protocol):
+    """One volume. Every method raises VolumeSick, PeerUnreachable or DeadlineExceeded when the volume does not serve, in bounded time."""
+
+    volume_id: str
+
+    async def put(self, chunk: str, data: Buffer, record: ChunkRecord, units: bytes) -> None:
+        """A whole chunk at once, for small ones: many that wait share one sync. Durable at return. Raises: as Upload."""
+
+    async def create(self, chunk: str, size_hint: int) -> Upload: ...
+
+    async def get(self, chunk: str, size: int, checksum: bytes) -> bytes:
+        """The bytes of a chunk of one unit, verified against `checksum` (chunk_checksum of its one digest), without reading its attributes.
+
+        Raises: ChunkNotFound, ChunkCorrupt.
+        """
+
+    async def open(self, chunk: str, checksum: bytes) -> Reader:
+        """Raises: ChunkNotFound, RecordCorrupt, ChunkCorrupt when the stored unit checksums are not those that `checksum` binds."""
+
+    async def head(self, chunk: str, *, deep: bool) -> ChunkStat:
+        """What the chunk says of itself; `deep` also reads all bytes and compares. Raises: ChunkNotFound, RecordCorrupt, ChunkCorrupt."""
+
+    async def update(self, chunk: str, record: ChunkRecord) -> None:
+        """Replaces the record if record.seq is higher than the stored one's, else does nothing; durable at return. Raises: ChunkNotFound."""
+
+    async def copy(self, source: str, target: str, record: ChunkRecord) -> None:
+        """A second chunk with the same bytes and another record; shares blocks where the file system can. Raises: ChunkNotFound, ChunkCorrupt."""
+
+    async def delete(self, chunks: Sequence[str]) -> list[str]:
+        """Deletes; a missing chunk counts as deleted. Returns those that could not be deleted."""
+
+    async def list(self, after: str, limit: int) -> ListPage: ...
+
+    async def recent(self) -> list[str]:
+        """Chunks whose upload ended since the journal was last settled: after a crash, those whose metadata may be missing."""
+
+    async def settle(self, chunks: Sequence[str]) -> None:
+        """Takes chunks off the journal of recent ones."""
+
+    async def quarantine(self, chunk: str, reason: str) -> None:
+        """Moves a damaged chunk aside, out of the way of reads and lists, with the reason in an attribute."""
+
+    async def stat(self) -> VolumeStat: ...
