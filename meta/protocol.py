@@ -68,7 +68,7 @@ class ObjectRow(msgspec.Struct, frozen=True, omit_defaults=True):
     version   microseconds of its commit, made unique and growing per container; also its place in time
     null      it is S3's "null" version (written while versioning was not enabled)
     marker    a delete marker: no content
-    content   id of the content ("" for a marker);  layout: where its bytes are (b"" when size is 0 and for markers may still name the record's chunk)
+    content   id of the content ("" for a marker);  layout: where its bytes are (of an empty object or a marker: where its record is; b"" when nowhere)
     seq       number of the latest change of this row, goes into the chunks' records
     owner     canonical id
     """
@@ -224,7 +224,8 @@ class PartPage(msgspec.Struct, frozen=True):
 
 
 class Complete(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Completion: `row` is the finished object; `parts` are (number, content) as the caller read them: Superseded when they changed since."""
+    """Completion: `row` is the finished object; `parts` are (number, content) as the
+    caller read them: Superseded when they changed since."""
 
     upload: str
     row: ObjectRow
@@ -264,15 +265,23 @@ class BucketSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     documents: dict[str, str] = {}
 
 
+DeleteResults = list[DeleteResult]
+Deletions = list[Dropped]
+RecordsToSync = list[RecordToSync]
+"""Spelled out here because Container has a method named list."""
+
+
 class Container(Protocol):
-    """One bucket's metadata. Each method is one transaction (reads: one snapshot). All raise BucketNotFound when there is no such bucket."""
+    """One bucket's metadata. Each method is one transaction (reads: one snapshot). All raise BucketNotFound without such a bucket."""
 
     async def create(self, settings: BucketSettings) -> None:
         """Raises: BucketOwned, BucketTaken."""
 
     async def settings(self) -> BucketSettings: ...
 
-    async def change_settings(self, *, versioning: str | None = None, acl: str | None = None, documents: dict[str, str | None] | None = None) -> BucketSettings: ...
+    async def change_settings(
+        self, *, versioning: str | None = None, acl: str | None = None, documents: dict[str, str | None] | None = None
+    ) -> BucketSettings: ...
 
     async def destroy(self) -> None:
         """Only when no version, marker or upload is left. Raises: BucketNotEmpty."""
@@ -281,23 +290,31 @@ class Container(Protocol):
         """version as in DeleteRequest. A delete marker is returned as a row with marker set. Raises: ObjectNotFound, VersionNotFound."""
 
     async def put(self, row: ObjectRow, condition: Condition = NO_CONDITION) -> PutResult:
-        """Version, null and mtime are decided here by the bucket's versioning. Raises: PreconditionFailed, ObjectNotFound, Locked, QuotaExceeded."""
+        """Version, null and mtime are decided here by the bucket's versioning.
+
+        Raises: PreconditionFailed, ObjectNotFound, Locked, QuotaExceeded.
+        """
 
     async def delete(self, request: DeleteRequest) -> DeleteResult:
         """Raises: PreconditionFailed, Locked. A missing key or version is no error."""
 
-    async def delete_many(self, requests: Sequence[DeleteRequest]) -> list[DeleteResult]: ...
+    async def delete_many(self, requests: Sequence[DeleteRequest]) -> DeleteResults: ...
 
     async def list(self, request: ListRequest) -> ListPage: ...
 
     async def change(self, change: Change) -> ObjectRow:
         """Raises: ObjectNotFound, VersionNotFound, Locked, Superseded."""
 
-    async def rename(self, source: str, target: str, *, condition: Condition = NO_CONDITION, source_condition: Condition = NO_CONDITION) -> PutResult:
+    async def rename(
+        self, source: str, target: str, *, condition: Condition = NO_CONDITION, source_condition: Condition = NO_CONDITION
+    ) -> PutResult:
         """Current version of one key gets another key; an object at the target is replaced as by put."""
 
     async def rename_prefix(self, source: str, target: str, *, replace: bool) -> int:
-        """Every current object under a prefix, one transaction; returns how many. Raises: AlreadyExists when a target is taken and not `replace`."""
+        """Every current object under a prefix, one transaction; returns how many.
+
+        Raises: AlreadyExists when a target is taken and not `replace`.
+        """
 
     async def create_upload(self, row: UploadRow) -> UploadRow: ...
 
@@ -312,11 +329,14 @@ class Container(Protocol):
     async def list_uploads(self, request: ListRequest, upload_after: str = "") -> UploadPage: ...
 
     async def complete_upload(self, request: Complete) -> PutResult:
-        """Also answers a repeated completion of the same upload with the first result, for a day. Raises: UploadNotFound, Superseded, and as put."""
+        """Also answers a repeated completion of the same upload with the first result, for a day.
+
+        Raises: UploadNotFound, Superseded, and as put.
+        """
 
     async def abort_upload(self, key: str, upload: str) -> tuple[Dropped, ...]: ...
 
-    async def deletions(self, limit: int) -> list[Dropped]:
+    async def deletions(self, limit: int) -> Deletions:
         """Contents whose chunks are still to be deleted, oldest first."""
 
     async def deletions_done(self, ids: Sequence[int]) -> None: ...
@@ -324,7 +344,7 @@ class Container(Protocol):
     async def add_deletion(self, layout: bytes) -> Dropped:
         """Remembers chunks that some caller could not delete."""
 
-    async def records_to_sync(self, limit: int) -> list[RecordToSync]: ...
+    async def records_to_sync(self, limit: int) -> RecordsToSync: ...
 
     async def records_synced(self, ids: Sequence[int]) -> None: ...
 
@@ -400,7 +420,10 @@ class Meta(Protocol):
         """A handle; cheap, makes no call."""
 
     async def create_bucket(self, settings: BucketSettings) -> None:
-        """Registry, directory, container and account entry, in this order; repeating it finishes what a crash left. Raises: BucketTaken, BucketOwned."""
+        """Registry, directory, container and account entry, in this order; repeating it finishes what a crash left.
+
+        Raises: BucketTaken, BucketOwned.
+        """
 
     async def remove_bucket(self, bucket: str) -> None:
         """Raises: BucketNotFound, BucketNotEmpty."""

@@ -119,7 +119,7 @@ async def run_blocking(function: Callable[..., T], *args: Any, abandon: bool = F
     def job() -> None:
         try:
             result = function(*args)
-        except BaseException as error:  # carried to the waiter, raised there
+        except BaseException as error:  # noqa: BLE001 - carried to the waiter, raised there
             wait.finish_soon(None, error)
         else:
             wait.finish_soon(result, None)
@@ -175,18 +175,20 @@ class Lane(Generic[T, R]):
             try:
                 results = self._work([request for request, _ in batch])
                 assert len(results) == len(batch)
-            except BaseException as error:  # a failed batch fails each of its requests
+            except BaseException as error:  # noqa: BLE001 - a failed batch fails each of its requests
                 results = [error] * len(batch)
-            outcomes = [(wait, *((None, r) if isinstance(r, BaseException) else (r, None))) for (_, wait), r in zip(batch, results, strict=True)]
-            self._deliver(outcomes)
+            self._deliver([(wait, result) for (_, wait), result in zip(batch, results, strict=True)])
 
     @staticmethod
-    def _deliver(outcomes: list[tuple[_Wait, Any, BaseException | None]]) -> None:
+    def _deliver(outcomes: list[tuple[_Wait, Any]]) -> None:
         """One wake-up of the event loop for the whole batch."""
 
         def all_at_once() -> None:
-            for wait, result, error in outcomes:
-                wait.finish(result, error)
+            for wait, result in outcomes:
+                if isinstance(result, BaseException):
+                    wait.finish(None, result)
+                else:
+                    wait.finish(result, None)
 
         try:
             outcomes[0][0]._token.run_sync_soon(all_at_once)
@@ -210,7 +212,7 @@ async def gang(jobs: Sequence[Callable[[], T]], *, stall_s: float) -> list[T | B
                 here = cursor.at
                 try:
                     outcome: T | BaseException = jobs[here]()
-                except BaseException as error:  # carried to the caller in the job's place
+                except BaseException as error:  # noqa: BLE001 - carried to the caller in the job's place
                     outcome = error
                 if cursor.abandoned:
                     return
@@ -218,7 +220,12 @@ async def gang(jobs: Sequence[Callable[[], T]], *, stall_s: float) -> list[T | B
                 cursor.at = here + 1
 
         wait = _Wait()
-        _pool.submit(lambda work=work, wait=wait: (work(), wait.finish_soon(None, None)))  # type: ignore[misc]
+
+        def job(work: Callable[[], None] = work, wait: _Wait = wait) -> None:
+            work()
+            wait.finish_soon(None, None)
+
+        _pool.submit(job)
         while True:
             seen = cursor.at
             with trio.move_on_after(stall_s):

@@ -9,6 +9,9 @@ import msgspec
 
 from rawx.chunk import Buffer, ChunkRecord
 
+ChunkIds = list[str]
+"""Spelled out here because Rawx has a method named list."""
+
 
 class ChunkStat(msgspec.Struct, frozen=True):
     """size: bytes of the file; units: concatenated unit checksums; mtime_us: of the file."""
@@ -92,17 +95,23 @@ class Rawx(Protocol):
         """What the chunk says of itself; `deep` also reads all bytes and compares. Raises: ChunkNotFound, RecordCorrupt, ChunkCorrupt."""
 
     async def update(self, chunk: str, record: ChunkRecord) -> None:
-        """Replaces the record if record.seq is higher than the stored one's, else does nothing; durable at return. Raises: ChunkNotFound."""
+        """Replaces the record if record.seq is higher than the stored one's, else does nothing; durable at return.
+
+        Raises: ChunkNotFound.
+        """
 
     async def copy(self, source: str, target: str, record: ChunkRecord) -> None:
-        """A second chunk with the same bytes and another record; shares blocks where the file system can. Raises: ChunkNotFound, ChunkCorrupt."""
+        """A second chunk with the same bytes and another record; shares blocks where the file system can.
 
-    async def delete(self, chunks: Sequence[str]) -> list[str]:
+        Raises: ChunkNotFound, ChunkCorrupt.
+        """
+
+    async def delete(self, chunks: Sequence[str]) -> ChunkIds:
         """Deletes; a missing chunk counts as deleted. Returns those that could not be deleted."""
 
     async def list(self, after: str, limit: int) -> ListPage: ...
 
-    async def recent(self) -> list[str]:
+    async def recent(self) -> ChunkIds:
         """Chunks whose upload ended since the journal was last settled: after a crash, those whose metadata may be missing."""
 
     async def settle(self, chunks: Sequence[str]) -> None:

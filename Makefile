@@ -1,0 +1,61 @@
+# `make up`: a running store. `make test`: every test. Both install what they need first (Debian 12; as root also the system packages).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STORE ?= $(HOME)/frazil-store
+APT_RUN := python3-venv python3-pip
+
+.PHONY: install install-test system system-test up test check bench bench-peers clean
+
+# Wheels only: running the store compiles nothing.
+install: system $(VENV)/.installed
+
+# Fuse headers, client programs, a compiler: what the tests need beyond the store.
+install-test: system-test $(VENV)/.installed-test
+
+system:
+	@packaging/apt-install $(APT_RUN)
+
+system-test:
+	@packaging/apt-install $(APT_RUN) $$(grep -v '^\#' .ci/apt-packages.txt)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet --editable '.[test]'
+	@touch $@ $(VENV)/.installed
+
+up: install
+	@$(BIN)/frazil up $(STORE)
+
+# Format, lint, types, layers, fast tests.
+check: install-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest -q -m 'not slow and not root and not clients' tests/unit tests/component
+
+# All of `check`, then every tier.
+test: install-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest
+
+bench: install-test
+	$(BIN)/python -m benchmarks $(if $(S3),--s3 $(S3) --access $(ACCESS) --secret $(SECRET)) $(BENCH)
+
+bench-peers: install-test
+	$(BIN)/python -m benchmarks.peers $(BENCH)
+
+clean:
+	rm -rf $(VENV) build *.egg-info
