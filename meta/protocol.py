@@ -68,7 +68,7 @@ class ObjectRow(msgspec.Struct, frozen=True, omit_defaults=True):
     version   microseconds of its commit, made unique and growing per container; also its place in time
     null      it is S3's "null" version (written while versioning was not enabled)
     marker    a delete marker: no content
-    content   id of the content ("" for a marker);  layout: where its bytes are (of an empty object or a marker: where its record is; b"" when nowhere)
+    content   id of the content ("" for a marker);  layout: where its bytes are (empty object, marker: where its record is)
     seq       number of the latest change of this row, goes into the chunks' records
     owner     canonical id
     """
