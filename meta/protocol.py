@@ -65,8 +65,8 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
 class ObjectRow(msgspec.Struct, frozen=True, omit_defaults=True):
     """One version of a key.
 
-    version   microseconds of its commit, made unique and growing per container; also its place in time
-    null      it is S3's "null" version (written while versioning was not enabled)
+    version   microseconds of its commit, unique and growing per key; also its place in time. In a put it is a wish (0: none), see `Container.put`
+    null      it is S3's "null" version (written while versioning was not enabled); in a put a guess, see `Container.put`
     marker    a delete marker: no content
     content   id of the content ("" for a marker);  layout: where its bytes are (empty object, marker: where its record is)
     seq       number of the latest change of this row, goes into the chunks' records
@@ -291,6 +291,10 @@ class Container(Protocol):
 
     async def put(self, row: ObjectRow, condition: Condition = NO_CONDITION) -> PutResult:
         """Version, null and mtime are decided here by the bucket's versioning.
+
+        The chunks' records were written before and say row.version and row.null. So a wished version is kept when it is larger than every
+        version of that key (concurrent puts of other keys may commit in any order); when version or null come out otherwise, the row
+        joins the records to sync.
 
         Raises: PreconditionFailed, ObjectNotFound, Locked, QuotaExceeded.
         """
