@@ -65,7 +65,7 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
 class ObjectRow(msgspec.Struct, frozen=True, omit_defaults=True):
     """One version of a key.
 
-    version   microseconds of its commit, unique and growing per key; also its place in time. In a put it is a wish (0: none), see `Container.put`
+    version   microseconds of its commit, unique and growing per key; also its place in time. In a put a wish, see `Container.put` (0: none)
     null      it is S3's "null" version (written while versioning was not enabled); in a put a guess, see `Container.put`
     marker    a delete marker: no content
     content   id of the content ("" for a marker);  layout: where its bytes are (empty object, marker: where its record is)
