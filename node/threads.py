@@ -145,8 +145,10 @@ class Lane(Generic[T, R]):
     def __repr__(self) -> str:
         return f"<Lane waiting={len(self._waiting)} busy={self._busy}>"
 
-    async def submit(self, request: T) -> R:
-        """Raises: Busy when LANE_QUEUE_MAX requests wait already; the request's own exception. A cancelled caller still waits."""
+    async def submit(self, request: T, *, abandon: bool = False) -> R:
+        """Raises: Busy when LANE_QUEUE_MAX requests wait already; the request's own exception. A cancelled caller still waits;
+        with `abandon` it leaves at once, and the request is worked on or not without it.
+        """
         await trio.lowlevel.checkpoint_if_cancelled()
         if len(self._waiting) >= LANE_QUEUE_MAX:
             raise Busy(f"{LANE_QUEUE_MAX} requests wait for one disk or database already")
@@ -163,7 +165,7 @@ class Lane(Generic[T, R]):
                     self._busy = False
                     self._waiting.remove((request, wait))
                 raise
-        return await wait.wait(abandon=False)  # type: ignore[no-any-return]
+        return await wait.wait(abandon=abandon)  # type: ignore[no-any-return]
 
     def _run(self) -> None:
         while True:
