@@ -1,0 +1,292 @@
+"""One connection of the server: its requests one after the other, and what its peer may take in time.
+
+Theory of operation: HANDSHAKE -> IDLE -> HEAD -> HANDLER -> IDLE ... -> LINGER. Each phase but HANDLER has one limit, counted from `since`;
+in HANDLER only the waits for the peer are limited, so a slow disk is never blamed on the client. Waits are sampled at each sweep.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+
+from node.errors import BodyTooSlow, DeadlineExceeded, FrazilError, PeerUnreachable, encode_error
+from node.http.body import Body
+from node.http.limits import Limits
+from node.http.message import MalformedMessage, Request, format_peer, new_request_id
+from node.http.parser import RequestParser
+from node.http.reply import HeaderList, Reply
+from node.http.transport import READING, WRITING, Transport
+
+HANDSHAKE, IDLE, HEAD, HANDLER, LINGER = "handshake", "idle", "head", "handler", "linger"
+JSON = (b"Content-Type", b"application/json")
+TEXT = (b"Content-Type", b"text/plain; charset=utf-8")
+_log = logging.getLogger("frazil.http")
+_scratch = memoryview(bytearray(64 * 1024))
+"""Where lingering connections drop what still comes; never read, so shared."""
+
+
+class Service:
+    """What all connections of one server share. `now` is trio's clock at the last sweep: precise enough for time-outs, and free."""
+
+    __slots__ = ("draining", "handler", "limits", "name", "now", "observe", "on_parse_error", "tls")
+
+    def __init__(
+        self,
+        handler: Callable[[Request, Reply], Awaitable[None]],
+        limits: Limits,
+        tls: ssl.SSLContext | None,
+        name: str,
+        on_parse_error: Callable[[MalformedMessage, str], tuple[int, HeaderList, bytes]] | None,
+        observe: Callable[[Request, Reply, float], None] | None,
+    ) -> None:
+        self.handler = handler
+        self.limits = limits
+        self.tls = tls
+        self.name = name
+        self.on_parse_error = on_parse_error
+        self.observe = observe
+        self.draining = False
+        self.now = trio.current_time()
+
+
+class Connection:
+    """Runs one accepted socket from the first byte to the close."""
+
+    __slots__ = (
+        "_address",
+        "_body_from",
+        "_linger",
+        "_parser",
+        "_progress",
+        "_sampled",
+        "_service",
+        "_stalled_s",
+        "_transport",
+        "_waited_s",
+        "phase",
+        "since",
+    )
+
+    def __init__(self, service: Service, sock: socket.socket, address: Any) -> None:
+        self._service = service
+        self._address = address
+        if service.tls is not None:
+            sock = service.tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        self._transport = Transport(sock)
+        self._parser = RequestParser(service.limits)
+        self._linger = False
+        self.phase = HEAD if service.tls is None else HANDSHAKE
+        self.since = service.now
+        self._sampled = service.now
+        self._body_from = 0
+        self._progress = -1
+        self._stalled_s = 0.0
+        self._waited_s = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Connection {format_peer(self._address)} {self.phase} {self._transport!r}>"
+
+    # What the sweeper and the drain call.
+
+    @property
+    def idle(self) -> bool:
+        return self.phase is IDLE
+
+    def end_idle(self) -> None:
+        """Ends the connection if it is between two requests."""
+        if self.phase is IDLE:
+            self._transport.expire(PeerUnreachable("an idle connection was closed"))
+
+    def check(self, now: float) -> None:
+        """Ends the wait that takes too long, if there is one."""
+        limits = self._service.limits
+        elapsed, self._sampled = now - self._sampled, now
+        phase = self.phase
+        if phase is HANDLER:
+            self._check_handler(elapsed, limits)
+        elif phase is IDLE:
+            if now - self.since > limits.idle_timeout_s:
+                self.end_idle()
+        elif phase is LINGER:
+            if now - self.since > limits.linger_s:
+                self._transport.expire(PeerUnreachable("the client did not close"))
+        elif now - self.since > limits.header_timeout_s:
+            self._transport.expire(MalformedMessage(f"no complete request head within {limits.header_timeout_s:g} s", 408))
+
+    def _check_handler(self, elapsed: float, limits: Limits) -> None:
+        transport = self._transport
+        waiting = transport.waiting
+        if waiting == READING:
+            received = transport.received
+            self._waited_s += elapsed
+            self._stalled_s = self._stalled_s + elapsed if received == self._progress else 0.0
+            self._progress = received
+            if self._stalled_s > limits.body_idle_timeout_s:
+                transport.expire(BodyTooSlow(f"no byte of the body for {limits.body_idle_timeout_s:g} s"))
+            elif received - self._body_from < (self._waited_s - limits.body_rate_grace_s) * limits.body_rate_min:
+                transport.expire(BodyTooSlow(f"the body came with less than {limits.body_rate_min} bytes per second"))
+        elif waiting == WRITING:
+            sent = transport.sent
+            self._stalled_s = self._stalled_s + elapsed if sent == self._progress else 0.0
+            self._progress = sent
+            if self._stalled_s > limits.send_timeout_s:
+                transport.expire(DeadlineExceeded(f"the client took no byte for {limits.send_timeout_s:g} s"))
+        else:
+            self._progress = -1
+
+    # The connection's task.
+
+    async def run(self) -> None:
+        """Serves requests until the peer or we end the connection; raises only Cancelled and bugs of this module."""
+        transport = self._transport
+        try:
+            if transport.tls:
+                await transport.handshake()
+                self._begin(HEAD)
+            await self._serve()
+            if self._linger:
+                await self._drop_rest()
+        except (PeerUnreachable, MalformedMessage, DeadlineExceeded):
+            _log.debug("%r ended by its peer or a time-out", self)
+        finally:
+            self._parser.close()
+            transport.close()
+
+    def _begin(self, phase: str) -> None:
+        self.phase = phase
+        self.since = self._service.now
+
+    async def _serve(self) -> None:
+        service = self._service
+        while True:
+            try:
+                request = await self._next_request()
+            except MalformedMessage as error:
+                await self._refuse(error)
+                return
+            if request is None:
+                return
+            body = Body(
+                self._transport,
+                service.limits,
+                length=request.content_length,
+                chunked=request.chunked,
+                expect_continue=request.expect_continue,
+            )
+            request.body = body
+            reply = Reply(request, self._transport, body, close=service.draining or not request.keep_alive)
+            self.phase = HANDLER
+            if not body.ended:
+                self._body_from = self._transport.received
+                self._progress = -1
+                self._stalled_s = self._waited_s = 0.0
+            if not await self._answer(request, reply):
+                return
+            if not body.ended:
+                await self._drain(body)
+            if reply.close or not body.ended or self._transport.failure is not None:
+                self._linger = not body.ended
+                return
+            if service.draining:
+                return
+
+    async def _next_request(self) -> Request | None:
+        """None at the end of the connection."""
+        transport = self._transport
+        parser = self._parser
+        data = transport.rest
+        if not data:
+            if transport.received:
+                self._begin(IDLE)
+            data = await transport.receive(wait_first=True)
+        if self.phase is not HEAD:
+            self._begin(HEAD)
+        while data:
+            request = parser.feed(data)
+            if request is not None:
+                transport.rest = parser.rest
+                request.secure = transport.tls
+                request.address = self._address
+                return request
+            data = await transport.receive()
+        if parser.begun:
+            raise MalformedMessage("the connection ended within a request head")
+        return None
+
+    async def _answer(self, request: Request, reply: Reply) -> bool:
+        """Runs the handler and completes its reply; False when the connection was cut off."""
+        service = self._service
+        began = trio.current_time() if service.observe is not None else 0.0
+        try:
+            try:
+                await service.handler(request, reply)
+                if not reply.finished:
+                    await reply.finish()
+                return True
+            except FrazilError as error:
+                if not reply.started:
+                    await self._reply_error(request, reply, error)
+                    return True
+                if not self._transport.dead and not isinstance(error, PeerUnreachable):
+                    _log.warning("%s: %r broke off: %s: %s", service.name, request, error.code, error)
+            except Exception as error:  # noqa: BLE001 - the edge: a bug in one request must not end the others
+                if not reply.started:
+                    _log.exception("%s: %r failed", service.name, request, exc_info=error)
+                    await reply.whole(500, [JSON], encode_error(FrazilError("internal error; the log has the details")))
+                    return True
+                _log.exception("%s: %r broke off", service.name, request, exc_info=error)
+            self._transport.reset()
+            return False
+        except BaseException:
+            if reply.started and not reply.finished:
+                self._transport.reset()
+            raise
+        finally:
+            if service.observe is not None:
+                service.observe(request, reply, trio.current_time() - began)
+
+    async def _reply_error(self, request: Request, reply: Reply, error: FrazilError) -> None:
+        if self._transport.dead:
+            raise error
+        if error.status >= 500 and not error.transient:
+            _log.warning("%s: %r failed: %s: %s", self._service.name, request, error.code, error)
+        await reply.whole(error.status, [JSON], encode_error(error))
+
+    async def _drain(self, body: Body) -> None:
+        try:
+            await body.drain()
+        except FrazilError:
+            _log.debug("%r: the rest of the request did not come", self)
+
+    async def _refuse(self, error: MalformedMessage) -> None:
+        """Answers bytes that are no request, then ends the connection: where the next request begins is unknown."""
+        request = Request("GET", b"/", keep_alive=False)
+        body = Body(self._transport, self._service.limits, length=None)
+        reply = Reply(request, self._transport, body, close=True)
+        words = self._service.on_parse_error
+        status, headers, text = (error.status, [TEXT], f"{error}\n".encode()) if words is None else words(error, new_request_id())
+        self.phase = HANDLER
+        await reply.whole(status, headers, text)
+        self._linger = True
+
+    async def _drop_rest(self) -> None:
+        """Closes our side and drops what still comes: the kernel would answer it with a reset that eats our reply (RFC 9112 9.6)."""
+        transport = self._transport
+        self._begin(LINGER)
+        transport.failure = None
+        transport.rest = b""
+        dropped = 0
+        try:
+            transport.sock.shutdown(socket.SHUT_WR)
+        except OSError:  # the peer is gone already
+            return
+        while dropped < self._service.limits.linger_bytes_max:
+            count = await transport.receive_into(_scratch)
+            if not count:
+                return
+            dropped += count

@@ -1,0 +1,158 @@
+"""What a request is: its headers and its head. Pure values; the parser makes them, the server gives them a body."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+from node.errors import BadRequest
+
+if TYPE_CHECKING:
+    from node.http.body import Body
+
+
+class MalformedMessage(BadRequest):
+    """The bytes are not a message that this server takes. `status` is the answer; the connection ends with it, for its framing is lost."""
+
+    def __init__(self, reason: str, status: int = 400) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class Headers:
+    """Header lines in the order they came; names are lower case. Immutable."""
+
+    __slots__ = ("_index", "_items")
+
+    def __init__(self, items: Sequence[tuple[bytes, bytes]] = (), index: dict[bytes, bytes] | None = None) -> None:
+        """`items` have lower-case names; `index` maps each name to its first value and is made when it is not given."""
+        self._items = list(items) if index is None else items
+        self._index = dict(reversed(items)) if index is None else index
+
+    @overload
+    def get(self, name: bytes, default: None = None) -> bytes | None: ...
+    @overload
+    def get(self, name: bytes, default: bytes) -> bytes: ...
+    def get(self, name: bytes, default: bytes | None = None) -> bytes | None:
+        """The first value of `name` (lower case)."""
+        return self._index.get(name, default)
+
+    def getall(self, name: bytes) -> list[bytes]:
+        return [value for key, value in self._items if key == name]
+
+    def items(self) -> list[tuple[bytes, bytes]]:
+        return list(self._items)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._index
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __repr__(self) -> str:
+        return f"<Headers {b' '.join(sorted(self._index)).decode('latin-1')}>"  # names only: values may be secrets
+
+
+NO_HEADERS = Headers()
+
+_ID_MASK = (1 << 64) - 1
+_ID_STEP = 0x9E3779B97F4A7C15
+"""Odd, so that the ids of one process visit all 64-bit values before one comes again."""
+_id_source = itertools.count(int.from_bytes(os.urandom(8), "big"))
+
+
+def new_request_id() -> str:
+    """16 upper-case hex digits, unique within the process and unlikely to meet another process's."""
+    return f"{next(_id_source) * _ID_STEP & _ID_MASK:016X}"
+
+
+class Request:
+    """One request as its head says it. `headers` and `body` belong to the request; the body can be read once.
+
+    method          one of parser.METHODS
+    target          as sent; raw_path and raw_query are its parts before and after the first "?", undecoded
+    http_version    "1.0" or "1.1"
+    address         the socket address of the peer; `peer` says it as "127.0.0.1:51234", or "unix"
+    secure          came over TLS
+    content_length  None when the body is chunked or absent
+    chunked         the body's length is not known beforehand
+    keep_alive      the client would use the connection again
+    """
+
+    __slots__ = (
+        "_id",
+        "address",
+        "body",
+        "chunked",
+        "content_length",
+        "expect_continue",
+        "headers",
+        "http_version",
+        "keep_alive",
+        "method",
+        "raw_path",
+        "raw_query",
+        "secure",
+        "target",
+    )
+
+    body: Body
+
+    def __init__(
+        self,
+        method: str,
+        target: bytes,
+        headers: Headers = NO_HEADERS,
+        *,
+        raw_path: bytes | None = None,
+        raw_query: bytes | None = None,
+        http_version: str = "1.1",
+        content_length: int | None = None,
+        chunked: bool = False,
+        keep_alive: bool = True,
+        expect_continue: bool = False,
+        address: Any = None,
+        secure: bool = False,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.headers = headers
+        if raw_path is None:
+            raw_path, _, raw_query = target.partition(b"?")
+        self.raw_path = raw_path
+        self.raw_query = raw_query or b""
+        self.http_version = http_version
+        self.content_length = content_length
+        self.chunked = chunked
+        self.keep_alive = keep_alive
+        self.expect_continue = expect_continue
+        self.secure = secure
+        self.address = address
+        self._id: str | None = None
+
+    @property
+    def has_body(self) -> bool:
+        """True when bytes follow the head; a Content-Length of 0 is no body."""
+        return self.chunked or bool(self.content_length)
+
+    @property
+    def id(self) -> str:
+        if self._id is None:
+            self._id = new_request_id()
+        return self._id
+
+    @property
+    def peer(self) -> str:
+        return format_peer(self.address)
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.raw_path.decode('latin-1')} HTTP/{self.http_version} from {self.peer}>"
+
+
+def format_peer(address: Any) -> str:
+    """A socket address as text: "host:port", "[v6]:port" or "unix"."""
+    if isinstance(address, tuple):
+        return f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
+    return "unix"
