@@ -1,0 +1,328 @@
+"""A small S3 client on trio: signed requests, bounded retries, streams both ways. It never holds an object in memory.
+
+It speaks through httpcore, the transport under httpx: httpx itself rewrites paths (`a/../b` becomes `b`), and keys are no paths.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import random
+import ssl
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
+
+import httpcore
+import trio
+
+from cli import answer
+from cli.answer import Bucket, Entry, Page, Part, Upload
+from cli.body import CHECKSUM_HEADER, CHECKSUM_NAME, Body, BytesBody
+from cli.place import Endpoint
+from cli.signature import EMPTY_SHA256, UNSIGNED, canonical_query, presign, quote_path, sign_headers
+from node import errors
+
+ATTEMPTS_MAX = 5
+BACKOFF_FIRST_S = 0.2
+BACKOFF_MAX_S = 5.0
+CONNECT_TIMEOUT_S = 10.0
+IO_TIMEOUT_S = 120.0
+"""Longest silence of the store in the middle of an answer; completing an upload of 10,000 parts is silent for a while."""
+LIST_PAGE = 1_000
+_RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
+_BROKEN = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.RemoteProtocolError)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What an answer says before its body. Names are lower-case."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    @property
+    def size(self) -> int:
+        """Bytes of this answer's body, -1 when it doesn't say."""
+        return int(self.headers.get("content-length", "-1"))
+
+    @property
+    def etag(self) -> str:
+        return self.headers.get("etag", "").strip('"')
+
+    @property
+    def whole_checksum(self) -> str:
+        """CRC-64/NVME over the whole object, "" when the store keeps none."""
+        composite = self.headers.get("x-amz-checksum-type") == "COMPOSITE"
+        return "" if composite else self.headers.get(CHECKSUM_HEADER, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Head):
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Download(Head):
+    """An object on its way in; read `pieces` once."""
+
+    pieces: AsyncIterator[bytes] = field(repr=False, kw_only=True)
+
+
+def _as_error(broken: Exception, url: str) -> errors.FrazilError:
+    if isinstance(broken, httpcore.TimeoutException):
+        return errors.DeadlineExceeded(f"{url} did not answer in time")
+    return errors.PeerUnreachable(f"{url}: {broken or type(broken).__name__}")
+
+
+class S3Client:
+    """One endpoint and one key. Use as an async context manager; every call may run beside others."""
+
+    def __init__(self, endpoint: Endpoint, *, connections_max: int = 32, ca_file: str = "") -> None:
+        self.endpoint = endpoint
+        split = urlsplit(endpoint.url)
+        self._secure = split.scheme == "https"
+        self._name = (split.hostname or "").encode()
+        self._port = split.port
+        default = 443 if self._secure else 80
+        self._host = split.netloc.rpartition("@")[2] if self._port not in (None, default) else (split.hostname or "")
+        context = ssl.create_default_context(cafile=ca_file or None) if self._secure else None
+        self._pool = httpcore.AsyncConnectionPool(ssl_context=context, max_connections=connections_max, keepalive_expiry=30.0)
+
+    def __repr__(self) -> str:
+        return f"<S3Client {self.endpoint.url} key={self.endpoint.access_key}>"
+
+    async def __aenter__(self) -> S3Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 1.0):
+            await self._pool.aclose()
+
+    @asynccontextmanager
+    async def open(
+        self, method: str, path: str, query: Iterable[tuple[str, str]] = (), headers: Mapping[str, str] | None = None, body: Body | None = None
+    ) -> AsyncIterator[tuple[httpcore.Response, Head]]:
+        """One attempt: the answer with its body still to come. Raises: PeerUnreachable, DeadlineExceeded."""
+        quoted, encoded = quote_path(path), canonical_query(query)
+        payload = EMPTY_SHA256 if body is None or body.size == 0 else UNSIGNED
+        sent = {"host": self._host, **(headers or {})}
+        signed = sign_headers(self.endpoint, method, quoted, encoded, sent, payload, time.time())
+        if body is not None:
+            signed["content-length"] = str(body.size)
+        target = f"{quoted}?{encoded}" if encoded else quoted
+        scheme = b"https" if self._secure else b"http"
+        request = httpcore.Request(
+            method,
+            httpcore.URL(scheme=scheme, host=self._name, port=self._port, target=target.encode()),
+            headers=[(name.encode(), value.encode()) for name, value in signed.items()],
+            content=body.pieces() if body is not None and body.size else None,
+            extensions={"timeout": {"connect": CONNECT_TIMEOUT_S, "read": IO_TIMEOUT_S, "write": IO_TIMEOUT_S, "pool": None}},
+        )
+        try:
+            response = await self._pool.handle_async_request(request)
+        except _BROKEN as broken:
+            raise _as_error(broken, self.endpoint.url) from broken
+        try:
+            yield response, Head(response.status, {name.decode().lower(): value.decode("utf-8", "replace") for name, value in response.headers})
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1.0):
+                await response.aclose()
+
+    async def call(
+        self, method: str, path: str, query: Iterable[tuple[str, str]] = (), headers: Mapping[str, str] | None = None, body: Body | None = None
+    ) -> Answer:
+        """A request whose answer is small, retried when that can help.
+
+        Raises: the FrazilError for S3's code; PeerUnreachable and DeadlineExceeded after ATTEMPTS_MAX attempts.
+        """
+        query = list(query)
+        for attempt in range(ATTEMPTS_MAX):
+            try:
+                async with self.open(method, path, query, headers, body) as (response, head):
+                    reply = Answer(head.status, head.headers, await self._read(response))
+            except errors.Unavailable:
+                if attempt + 1 == ATTEMPTS_MAX:
+                    raise
+            else:
+                if reply.status < 300:
+                    return reply
+                if reply.status not in _RETRIED_STATUS or attempt + 1 == ATTEMPTS_MAX:
+                    raise answer.error_of(reply.status, reply.body)
+            await trio.sleep(backoff_s(attempt))
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _read(self, response: httpcore.Response) -> bytes:
+        body = bytearray()
+        try:
+            async for piece in response.aiter_stream():
+                body += piece
+                if len(body) > answer.ANSWER_BYTES_MAX:
+                    raise errors.Unavailable(f"{self.endpoint.url} answered with more than {answer.ANSWER_BYTES_MAX} bytes: is this an S3 endpoint?")
+        except _BROKEN as broken:
+            raise _as_error(broken, self.endpoint.url) from broken
+        return bytes(body)
+
+    async def list_buckets(self) -> list[Bucket]:
+        found: list[Bucket] = []
+        token = ""
+        while True:
+            reply = await self.call("GET", "/", [("continuation-token", token)] if token else [])
+            buckets, token = answer.parse_buckets(reply.body)
+            found += buckets
+            if not token:
+                return found
+
+    async def create_bucket(self, bucket: str) -> None:
+        region = self.endpoint.region
+        body = None
+        if region != "us-east-1":
+            body = BytesBody(f"<CreateBucketConfiguration><LocationConstraint>{escape(region)}</LocationConstraint></CreateBucketConfiguration>".encode())
+        await self.call("PUT", f"/{bucket}", body=body)
+
+    async def delete_bucket(self, bucket: str) -> None:
+        await self.call("DELETE", f"/{bucket}")
+
+    async def head_bucket(self, bucket: str) -> Answer:
+        return await self.call("HEAD", f"/{bucket}")
+
+    async def list_page(self, bucket: str, *, prefix: str = "", delimiter: str = "", token: str = "", start_after: str = "") -> Page:
+        query = [("list-type", "2"), ("encoding-type", "url"), ("max-keys", str(LIST_PAGE))]
+        given = {"prefix": prefix, "delimiter": delimiter, "continuation-token": token, "start-after": start_after}
+        query += [(name, value) for name, value in given.items() if value]
+        return answer.parse_page((await self.call("GET", f"/{bucket}", query)).body)
+
+    async def list_objects(self, bucket: str, prefix: str = "") -> AsyncIterator[Entry]:
+        """Every object under a prefix, in the order of their keys' bytes."""
+        token = ""
+        while True:
+            page = await self.list_page(bucket, prefix=prefix, token=token)
+            for entry in page.entries:
+                yield entry
+            token = page.continuation
+            if not token:
+                return
+
+    async def list_uploads(self, bucket: str, prefix: str = "") -> AsyncIterator[Upload]:
+        after: tuple[str, str] | None = ("", "")
+        while after is not None:
+            query = [("uploads", ""), ("encoding-type", "url"), ("prefix", prefix)]
+            query += [("key-marker", after[0]), ("upload-id-marker", after[1])] if after[0] else []
+            uploads, after = answer.parse_uploads((await self.call("GET", f"/{bucket}", query)).body)
+            for upload in uploads:
+                yield upload
+
+    async def head(self, bucket: str, key: str) -> Answer:
+        return await self.call("HEAD", f"/{bucket}/{key}", headers={"x-amz-checksum-mode": "ENABLED"})
+
+    @asynccontextmanager
+    async def get(self, bucket: str, key: str, *, start: int = 0, stop: int | None = None, etag: str = "") -> AsyncIterator[Download]:
+        """The object's bytes [start, stop). Not retried once bytes flow: the caller knows where it stands.
+
+        Raises: PreconditionFailed when `etag` is given and the object has another now; PeerUnreachable, BodyIncomplete while reading.
+        """
+        headers = {"x-amz-checksum-mode": "ENABLED"}
+        if start or stop is not None:
+            headers["range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
+        if etag:
+            headers["if-match"] = f'"{etag}"'
+        async with self.open("GET", f"/{bucket}/{key}", headers=headers) as (response, head):
+            if head.status >= 300:
+                raise answer.error_of(head.status, await self._read(response))
+            yield Download(head.status, head.headers, pieces=self._pieces(response))
+
+    async def _pieces(self, response: httpcore.Response) -> AsyncIterator[bytes]:
+        try:
+            async for piece in response.aiter_stream():
+                yield piece
+        except _BROKEN as broken:
+            raise _as_error(broken, self.endpoint.url) from broken
+
+    async def put(self, bucket: str, key: str, body: Body, headers: Mapping[str, str] | None = None) -> Answer:
+        return await self.call("PUT", f"/{bucket}/{key}", headers={**(headers or {}), **_checksum(body)}, body=body)
+
+    async def copy(self, source: tuple[str, str], bucket: str, key: str, headers: Mapping[str, str] | None = None) -> Answer:
+        sent = {**(headers or {}), "x-amz-copy-source": quote_path(f"/{source[0]}/{source[1]}")}
+        reply = await self.call("PUT", f"/{bucket}/{key}", headers=sent)
+        answer.raise_hidden_error(answer.parse_xml(reply.body))
+        return reply
+
+    async def delete(self, bucket: str, key: str) -> None:
+        await self.call("DELETE", f"/{bucket}/{key}")
+
+    async def delete_many(self, bucket: str, keys: Sequence[str]) -> list[tuple[str, errors.FrazilError]]:
+        """Up to 1,000 keys in one request; those that could not be deleted, with why."""
+        root = ElementTree.Element("Delete")
+        ElementTree.SubElement(root, "Quiet").text = "true"
+        for key in keys:
+            ElementTree.SubElement(ElementTree.SubElement(root, "Object"), "Key").text = key
+        body = BytesBody(ElementTree.tostring(root, encoding="utf-8"))
+        digest = {"content-md5": _md5_base64(body)}
+        return answer.parse_deleted((await self.call("POST", f"/{bucket}", [("delete", "")], {**digest, **_checksum(body)}, body)).body)
+
+    async def create_upload(self, bucket: str, key: str, headers: Mapping[str, str] | None = None) -> str:
+        sent = {**(headers or {}), "x-amz-checksum-algorithm": CHECKSUM_NAME, "x-amz-checksum-type": "FULL_OBJECT"}
+        reply = await self.call("POST", f"/{bucket}/{key}", [("uploads", "")], sent)
+        return answer.text(answer.parse_xml(reply.body), "UploadId")
+
+    async def put_part(self, bucket: str, key: str, upload: str, number: int, body: Body) -> Part:
+        reply = await self.call("PUT", f"/{bucket}/{key}", [("partNumber", str(number)), ("uploadId", upload)], _checksum(body), body)
+        return Part(number, body.size, reply.etag, reply.headers.get(CHECKSUM_HEADER, ""))
+
+    async def copy_part(self, source: tuple[str, str], start: int, stop: int, bucket: str, key: str, upload: str, number: int) -> Part:
+        headers = {"x-amz-copy-source": quote_path(f"/{source[0]}/{source[1]}"), "x-amz-copy-source-range": f"bytes={start}-{stop - 1}"}
+        reply = await self.call("PUT", f"/{bucket}/{key}", [("partNumber", str(number)), ("uploadId", upload)], headers)
+        root = answer.parse_xml(reply.body)
+        answer.raise_hidden_error(root)
+        return Part(number, stop - start, answer.text(root, "ETag").strip('"'), answer.text(root, "ChecksumCRC64NVME"))
+
+    async def list_parts(self, bucket: str, key: str, upload: str) -> list[Part]:
+        found: list[Part] = []
+        after = 0
+        while True:
+            query = [("uploadId", upload)] + ([("part-number-marker", str(after))] if after else [])
+            parts, after = answer.parse_parts((await self.call("GET", f"/{bucket}/{key}", query)).body)
+            found += parts
+            if not after:
+                return found
+
+    async def complete_upload(self, bucket: str, key: str, upload: str, parts: Sequence[Part]) -> str:
+        """The object's ETag."""
+        root = ElementTree.Element("CompleteMultipartUpload")
+        for part in sorted(parts, key=lambda part: part.number):
+            item = ElementTree.SubElement(root, "Part")
+            ElementTree.SubElement(item, "PartNumber").text = str(part.number)
+            ElementTree.SubElement(item, "ETag").text = f'"{part.etag}"'
+            if part.checksum:
+                ElementTree.SubElement(item, "ChecksumCRC64NVME").text = part.checksum
+        reply = await self.call("POST", f"/{bucket}/{key}", [("uploadId", upload)], body=BytesBody(ElementTree.tostring(root)))
+        done = answer.parse_xml(reply.body)
+        answer.raise_hidden_error(done)
+        return answer.text(done, "ETag").strip('"')
+
+    async def abort_upload(self, bucket: str, key: str, upload: str) -> None:
+        await self.call("DELETE", f"/{bucket}/{key}", [("uploadId", upload)])
+
+    def presign(self, method: str, bucket: str, key: str, expires_s: int, query: Iterable[tuple[str, str]] = ()) -> str:
+        """A URL that grants one method on one object until `expires_s` seconds from now."""
+        path = quote_path(f"/{bucket}/{key}")
+        granted = presign(self.endpoint, method, self._host, path, query, expires_s, time.time())
+        return f"{self.endpoint.url}{path}?{granted}"
+
+
+def backoff_s(attempt: int) -> float:
+    """Doubles, up to BACKOFF_MAX_S, and scatters so that many clients don't come back at once."""
+    return min(BACKOFF_MAX_S, BACKOFF_FIRST_S * (1 << attempt)) * random.uniform(0.5, 1.0)
+
+
+def _checksum(body: Body) -> dict[str, str]:
+    value = body.checksum()
+    return {CHECKSUM_HEADER: value} if value else {}
+
+
+def _md5_base64(body: BytesBody) -> str:
+    return base64.b64encode(hashlib.md5(body.data, usedforsecurity=False).digest()).decode()
