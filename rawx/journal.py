@@ -1,0 +1,141 @@
+"""The chunks that came lately, for the question after a crash: which of them did the metadata never hear of?
+
+Each open volume object appends to its own file `journal/<pid>-<random>` and holds a lock on it as long as it lives. Lines: `+<chunk>`
+before a chunk becomes visible, `-<chunk>` when it was settled. Never synced: it is for killed processes, whose page cache survives;
+what a power cut takes of it, the scrub by chunks finds. A torn last line has no newline and is ignored.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterable
+
+from rawx.attributes import FILE_MODE, write_all_bytes
+
+JOURNAL_FOLDER = "journal"
+JOURNAL_CHUNKS_MAX = 65_536
+"""Unsettled chunks kept per file; older ones are dropped: their metadata was committed or given up long ago, else the scrub finds them."""
+_JOURNAL_BYTES_MAX = 8 << 20
+"""A file of this size is rewritten with what is unsettled."""
+
+
+class Journal:
+    """One process's journal and, for questions, those that dead processes left. Thread-safe."""
+
+    def __init__(self, root: int) -> None:
+        """Raises: OSError."""
+        try:
+            os.mkdir(JOURNAL_FOLDER, 0o750, dir_fd=root)
+        except FileExistsError:
+            pass
+        self._folder = os.open(JOURNAL_FOLDER, os.O_RDONLY | os.O_DIRECTORY, dir_fd=root)
+        self._lock = threading.Lock()
+        self._own, self._descriptor = self._begin(b"")
+        self._bytes = 0
+
+    def __repr__(self) -> str:
+        return f"<Journal {self._own} bytes={self._bytes}>"
+
+    @property
+    def began_ns(self) -> int:
+        """When this journal's file was made, on the file system's clock."""
+        return os.fstat(self._descriptor).st_ctime_ns
+
+    def _begin(self, content: bytes) -> tuple[str, int]:
+        """A new file, locked before it has a name: nobody can take it for a dead process's."""
+        name = f"{os.getpid()}-{os.urandom(6).hex()}"
+        temporary = f".{name}"
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, FILE_MODE, dir_fd=self._folder)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            write_all_bytes(descriptor, content)
+            os.rename(temporary, name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        except OSError:
+            os.close(descriptor)
+            raise
+        return name, descriptor
+
+    def add(self, chunks: Iterable[str]) -> None:
+        """Raises: OSError."""
+        self._append("".join([f"+{chunk}\n" for chunk in chunks]).encode())
+
+    def settle(self, chunks: Iterable[str]) -> None:
+        """Takes chunks off, whichever process noted them. Raises: OSError."""
+        settled = set(chunks)
+        for name in self._left_by_dead():
+            remaining = [chunk for chunk in _parse(self._read(name)) if chunk not in settled]
+            if not remaining:
+                os.unlink(name, dir_fd=self._folder)
+        self._append("".join([f"-{chunk}\n" for chunk in settled]).encode())
+
+    def recent(self) -> list[str]:
+        """Chunks noted and not settled, by this process and by dead ones; what living others note is still on its way. Raises: OSError."""
+        with self._lock:
+            content = [self._read(name) for name in self._left_by_dead()] + [self._read(self._own)]
+        return list(_parse(b"".join(part[: part.rfind(b"\n") + 1] for part in content)))
+
+    def close(self) -> None:
+        """Ends it; the file stays for the next one to ask, unless nothing in it is unsettled. Raises: OSError."""
+        if not _parse(self._read(self._own)):
+            os.unlink(self._own, dir_fd=self._folder)
+        os.close(self._descriptor)
+        os.close(self._folder)
+
+    def _append(self, lines: bytes) -> None:
+        with self._lock:
+            if self._bytes + len(lines) > _JOURNAL_BYTES_MAX:
+                self._rewrite()
+            write_all_bytes(self._descriptor, lines)
+            self._bytes += len(lines)
+
+    def _rewrite(self) -> None:
+        old, descriptor = self._own, self._descriptor
+        remaining = list(_parse(self._read(old)))[-JOURNAL_CHUNKS_MAX:]
+        content = "".join([f"+{chunk}\n" for chunk in remaining]).encode()
+        self._own, self._descriptor = self._begin(content)
+        self._bytes = len(content)
+        os.unlink(old, dir_fd=self._folder)
+        os.close(descriptor)
+
+    def _left_by_dead(self) -> list[str]:
+        found = []
+        for name in sorted(os.listdir(self._folder)):
+            if name == self._own:
+                continue
+            try:
+                descriptor = os.open(name, os.O_RDONLY, dir_fd=self._folder)
+            except FileNotFoundError:  # its owner rewrote it, or another asked and emptied it
+                continue
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            else:
+                if name.startswith("."):  # died while beginning: empty, or a copy of what its old file says
+                    os.unlink(name, dir_fd=self._folder)
+                else:
+                    found.append(name)
+            finally:
+                os.close(descriptor)
+        return found
+
+    def _read(self, name: str) -> bytes:
+        try:
+            descriptor = os.open(name, os.O_RDONLY, dir_fd=self._folder)
+        except FileNotFoundError:
+            return b""
+        with open(descriptor, "rb") as file:
+            return file.read(2 * _JOURNAL_BYTES_MAX)
+
+
+def _parse(content: bytes) -> dict[str, None]:
+    """Unsettled chunks in order of arrival."""
+    unsettled: dict[str, None] = {}
+    for line in content[: content.rfind(b"\n") + 1].decode("ascii", "replace").split("\n"):
+        if line.startswith("+"):
+            unsettled[line[1:]] = None
+        elif line.startswith("-"):
+            unsettled.pop(line[1:], None)
+    return unsettled

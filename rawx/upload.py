@@ -1,0 +1,119 @@
+"""A large chunk on its way into a volume of this host."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+
+from node.errors import FrazilError, InvalidArgument
+from rawx import attributes, system
+from rawx.chunk import Buffer, ChunkRecord
+from rawx.commit import Arrival, Request
+from rawx.folders import Folders, NewFile
+from rawx.health import Health
+
+WRITE_BACK_BYTES = 8 << 20
+"""After so many new bytes their write-back begins, so that the sync at the end, and the small chunks that share it, wait for little."""
+
+WRITTEN_IN_LANE_BYTES = 1 << 20
+"""Up to this size the committer's sync may write the bytes out; more is written out before, so that no small chunk waits for it."""
+
+BlockingCall = Callable[..., Awaitable[Any]]
+Submit = Callable[[Request], Awaitable[list[str]]]
+
+
+class LocalUpload:
+    """Upload into a local volume (protocol: rawx.protocol.Upload). One caller at a time; the first write makes the file, in its thread."""
+
+    def __init__(self, chunk: str, *, folders: Folders, health: Health, run: BlockingCall, submit: Submit) -> None:
+        self._chunk = chunk
+        self._folders = folders
+        self._health = health
+        self._run = run
+        self._submit = submit
+        self._file: NewFile | None = None
+        self._written = 0
+        self._handed_over = 0
+        self._failure: FrazilError | None = None
+        self._over = False
+        self._writing = False
+
+    def __repr__(self) -> str:
+        return f"<LocalUpload {self._chunk} written={self._written} over={self._over}>"
+
+    def write_blocking(self, data: Buffer) -> None:
+        """Appends; for node.threads.gang, which runs it in a thread together with those of other volumes. Raises: as write."""
+        self._check()
+        self._writing = True
+        try:
+            if self._file is None:
+                self._file = self._folders.new_file(self._chunk)
+            attributes.write_all_bytes(self._file.descriptor, data)
+            self._written += len(data)
+            if self._written - self._handed_over >= WRITE_BACK_BYTES:
+                system.start_write_back(self._file.descriptor, self._handed_over, self._written - self._handed_over)
+                self._handed_over = self._written
+        except OSError as error:
+            self._failure = self._health.write_failed(error, f"writing chunk {self._chunk}")
+            raise self._failure from error
+        finally:
+            self._writing = False
+            if self._over:  # aborted while this thread hung
+                self._discard()
+
+    def failed(self, error: FrazilError) -> None:
+        """Says that a write was given up (gang's stall): nothing may be committed any more."""
+        self._failure = error
+
+    async def write(self, data: Buffer) -> None:
+        self._check()
+        try:
+            await self._run(self.write_blocking, data)
+        except FrazilError as error:
+            self.failed(error)
+            raise
+
+    async def commit(self, record: ChunkRecord, units: bytes) -> None:
+        self._check()
+        if record.size != self._written:
+            raise InvalidArgument(f"the record says {record.size} bytes, {self._written} were written")
+        attributes.check_units(record, self._written, units)
+        if self._written > WRITTEN_IN_LANE_BYTES:
+            await self._run(self._finish_write_back)
+        file, self._file = self._file, None  # the committer's from here on, whatever happens
+        self._over = True
+        await self._submit(Arrival(self._chunk, record, units, None, file))
+
+    async def abort(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        if self._file is None or self._writing:  # a thread that still writes discards the file itself
+            return
+        with trio.CancelScope(shield=True):  # bounded by `run`; freeing 64 MiB of cached pages takes milliseconds: not in the event loop
+            try:
+                await self._run(self._discard)
+            except FrazilError:  # the disk hangs; that thread still closes the file when the disk comes back
+                return
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._over:
+            raise InvalidArgument("the upload is over")
+        self._health.admit_write()
+
+    def _finish_write_back(self) -> None:
+        assert self._file is not None
+        try:
+            system.finish_write_back(self._file.descriptor)
+        except OSError as error:
+            self._failure = self._health.write_failed(error, f"writing chunk {self._chunk}")
+            raise self._failure from error
+
+    def _discard(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            self._folders.discard(file)

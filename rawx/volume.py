@@ -1,0 +1,325 @@
+"""A volume of this host: chunks as files below one folder. Implements rawx.protocol.Rawx in process."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import trio
+import xxhash
+
+from node.errors import RecordCorrupt, VolumeNotFound
+from node.threads import Lane, run_blocking
+from rawx import attributes, housekeeping, system
+from rawx.attributes import Stored, check_units
+from rawx.chunk import UNIT_BYTES_MAX, Buffer, ChunkRecord, check_chunk_id, chunk_checksum
+from rawx.commit import Arrival, Change, Committer, Removal, Request, Result
+from rawx.folders import Folders, path_of
+from rawx.health import Health, translate
+from rawx.identity import Identity, claim
+from rawx.journal import Journal
+from rawx.probe import volume_stat
+from rawx.protocol import ChunkStat, ListPage, VolumeStat
+from rawx.reader import LocalReader
+from rawx.upload import LocalUpload
+
+T = TypeVar("T")
+
+BATCH_MAX = 64
+"""Requests that share one sync at most."""
+WAIT_S = 30.0
+"""A disk that holds a call longer is sick."""
+DELETE_BATCH_MAX = 1000
+UNITS_CACHE_BYTES_MAX = 1 << 20
+"""Unit checksums kept in memory, so that opening a chunk again needs no attribute read and no thread. They can't be stale: the caller's
+checksum binds them."""
+
+
+class Volume:
+    """One open volume. Several processes of a host may have the same one open."""
+
+    def __init__(self, path: Path, root: int, identity: Identity) -> None:
+        """Takes the open root over. Raises: OSError."""
+        self.path = path
+        self.volume_id = identity.id
+        self.identity = identity
+        self.health = Health()
+        self.root = root
+        self.folders = Folders(root)
+        self.journal = Journal(root)
+        housekeeping.make_quarantine(root)
+        committer = Committer(self.folders, self.journal, self.health)
+        self._lane: Lane[Request, Result] = Lane(committer.work, batch_max=BATCH_MAX)
+        self._scratch = memoryview(bytearray(UNIT_BYTES_MAX + 1))
+        self._units = _UnitsCache()
+
+    def __repr__(self) -> str:
+        return f"<Volume {self.volume_id} at {self.path} {self.health!r}>"
+
+    def close(self) -> None:
+        """Ends the use of the volume; calls under way must be over."""
+        if self.root >= 0:
+            self.journal.close()
+            os.close(self.root)
+            self.root = self.folders.root = -1
+
+    async def bounded(self, doing: str, function: Callable[..., T], *args: Any) -> T:
+        """Runs function in a thread. Raises: DeadlineExceeded after WAIT_S, and the volume is sick then; Busy; what function raises."""
+        with trio.move_on_after(WAIT_S):
+            return await run_blocking(function, *args, abandon=True)
+        raise self.health.hung(doing, WAIT_S)
+
+    async def _writing(self, function: Callable[..., Any], *args: Any) -> Any:
+        return await self.bounded("writing", function, *args)
+
+    async def _reading(self, function: Callable[..., Any], *args: Any) -> Any:
+        return await self.bounded("reading", function, *args)
+
+    async def _submit(self, request: Request) -> list[str]:
+        """One change, together with all that wait. A cancelled caller leaves; its change may still happen, before its next one."""
+        over = False
+        try:
+            with trio.move_on_after(WAIT_S):
+                result = await self._lane.submit(request, abandon=True)
+                over = True
+                assert isinstance(result, list)  # errors are raised by the lane
+                return result
+        finally:
+            request.abandoned = not over
+        raise self.health.hung("writing", WAIT_S)
+
+    async def put(self, chunk: str, data: Buffer, record: ChunkRecord, units: bytes) -> None:
+        self.health.admit_write()
+        check_chunk_id(chunk)
+        check_units(record, len(data), units)
+        await self._submit(Arrival(chunk, record, units, data))
+
+    async def create(self, chunk: str, size_hint: int) -> LocalUpload:
+        """The hint isn't used: preallocating made nothing faster (see README)."""
+        self.health.admit_write()
+        check_chunk_id(chunk)
+        return LocalUpload(chunk, folders=self.folders, health=self.health, run=self._writing, submit=self._submit)
+
+    async def get(self, chunk: str, size: int, checksum: bytes) -> bytes:
+        if self.health.sick:
+            self.health.admit_read()
+        path = path_of(check_chunk_id(chunk))
+        if size <= UNIT_BYTES_MAX:
+            try:
+                descriptor = system.open_cached(self.root, path)
+                if descriptor is not None:
+                    try:
+                        view = self._scratch[: size + 1]
+                        if os.preadv(descriptor, [view], 0, os.RWF_NOWAIT) == size:
+                            return self._verified(chunk, view[:size], checksum)
+                    finally:
+                        os.close(descriptor)
+            except BlockingIOError:
+                pass  # the disk is needed: in a thread
+            except OSError as error:
+                if error.errno != system.NOT_SUPPORTED:
+                    raise self.health.read_failed(error, f"reading chunk {chunk}") from error
+        return await self.bounded("reading", self._get_blocking, chunk, path, size, checksum)
+
+    def _verified(self, chunk: str, data: Buffer, checksum: bytes) -> bytes:
+        digest = xxhash.xxh3_64_digest(data) if len(data) else b""
+        if xxhash.xxh3_128_digest(digest) != checksum:
+            raise self.health.corrupt(f"chunk {chunk}: wrong checksum")
+        return bytes(data)
+
+    def _get_blocking(self, chunk: str, path: str, size: int, checksum: bytes) -> bytes:
+        try:
+            descriptor = system.open_plain(self.root, path)
+            try:
+                data = os.pread(descriptor, size + 1, 0)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise self.health.read_failed(error, f"reading chunk {chunk}") from error
+        if len(data) != size:
+            raise self.health.corrupt(f"chunk {chunk} does not have {size} bytes")
+        return self._verified(chunk, data, checksum)
+
+    async def open(self, chunk: str, checksum: bytes) -> LocalReader:
+        self.health.admit_read()
+        path = path_of(check_chunk_id(chunk))
+        known = self._units.get(chunk, checksum)
+        if known is not None:
+            try:
+                descriptor = system.open_cached(self.root, path)
+            except OSError as error:
+                raise self.health.read_failed(error, f"opening chunk {chunk}") from error
+            if descriptor is not None:
+                return self._reader(chunk, descriptor, known[0], known[1])
+        return await self.bounded("opening a chunk", self._open_blocking, chunk, path, checksum)
+
+    def _open_blocking(self, chunk: str, path: str, checksum: bytes) -> LocalReader:
+        descriptor, stored = self.open_stored(chunk, path)
+        if chunk_checksum(stored.units) != checksum:
+            os.close(descriptor)
+            raise self.health.corrupt(f"chunk {chunk}: its unit checksums are not those that belong to it")
+        self._units.put(chunk, checksum, stored.unit_bytes, stored.units)
+        return self._reader(chunk, descriptor, stored.unit_bytes, stored.units)
+
+    def open_stored(self, chunk: str, path: str) -> tuple[int, Stored]:
+        """An open chunk and what it says of itself; blocking. Raises: ChunkNotFound, RecordCorrupt, ChunkCorrupt, VolumeSick."""
+        try:
+            descriptor = system.open_plain(self.root, path)
+        except OSError as error:
+            raise self.health.read_failed(error, f"opening chunk {chunk}") from error
+        try:
+            return descriptor, attributes.read(descriptor, self.root, path)
+        except OSError as error:
+            os.close(descriptor)
+            raise self.health.read_failed(error, f"reading the record of chunk {chunk}") from error
+        except RecordCorrupt as error:
+            os.close(descriptor)
+            self.health.errors["RecordCorrupt"] += 1
+            raise RecordCorrupt(f"chunk {chunk}: {error}") from error
+
+    def _reader(self, chunk: str, descriptor: int, unit_bytes: int, units: bytes) -> LocalReader:
+        size = os.fstat(descriptor).st_size
+        reader = LocalReader(chunk, descriptor, size, unit_bytes, units, health=self.health, run=self._reading)
+        if -(-size // unit_bytes) != len(units) // 8:
+            reader.close()
+            raise self.health.corrupt(f"chunk {chunk} has {size} bytes, its checksums cover {len(units) // 8} units of {unit_bytes}")
+        return reader
+
+    async def head(self, chunk: str, *, deep: bool) -> ChunkStat:
+        self.health.admit_read()
+        path = path_of(check_chunk_id(chunk))
+        stat, reader = await self.bounded("reading a record", self._head_blocking, chunk, path)
+        try:
+            if deep:
+                await housekeeping.verify(reader)
+        finally:
+            reader.close()
+        return stat
+
+    def _head_blocking(self, chunk: str, path: str) -> tuple[ChunkStat, LocalReader]:
+        descriptor, stored = self.open_stored(chunk, path)
+        reader = self._reader(chunk, descriptor, stored.unit_bytes, stored.units)
+        if reader.size != stored.record.size:
+            raise self.health.corrupt(f"chunk {chunk} has {reader.size} bytes, its record says {stored.record.size}")
+        mtime_us = os.fstat(descriptor).st_mtime_ns // 1000
+        return ChunkStat(stored.record, reader.size, stored.units, mtime_us), reader
+
+    async def update(self, chunk: str, record: ChunkRecord) -> None:
+        self.health.admit_write()
+        check_chunk_id(chunk)
+        await self._submit(Change(chunk, record))
+
+    async def delete(self, chunks: Sequence[str]) -> list[str]:
+        """Also while the volume is full."""
+        self.health.admit_delete()
+        failed: list[str] = []
+        for chunk in chunks:
+            check_chunk_id(chunk)
+        for at in range(0, len(chunks), DELETE_BATCH_MAX):
+            failed += await self._submit(Removal(chunks[at : at + DELETE_BATCH_MAX]))
+        return failed
+
+    async def copy(self, source: str, target: str, record: ChunkRecord) -> None:
+        self.health.admit_write()
+        check_chunk_id(source)
+        check_chunk_id(target)
+        _, reader = await self.bounded("reading a record", self._head_blocking, source, path_of(source))
+        arrival = await self.bounded("copying", housekeeping.copy_blocking, self.folders, self.health, reader, target, record)
+        await self._submit(arrival)
+
+    async def list(self, after: str, limit: int) -> ListPage:
+        self.health.admit_read()
+        return await self.bounded("listing", housekeeping.list_blocking, self.root, self.health, after, limit)
+
+    async def recent(self) -> Sequence[str]:
+        self.health.admit_read()
+        return await self.bounded("reading the journal", self._told, self.journal.recent)
+
+    async def settle(self, chunks: Sequence[str]) -> None:
+        self.health.admit_delete()
+        await self.bounded("writing the journal", self._told, self.journal.settle, chunks)
+
+    def _told(self, function: Callable[..., T], *args: Any) -> T:
+        try:
+            return function(*args)
+        except OSError as error:
+            raise self.health.write_failed(error, "using the journal") from error
+
+    async def quarantine(self, chunk: str, reason: str) -> None:
+        self.health.admit_delete()
+        await self.bounded("quarantining a chunk", housekeeping.quarantine_blocking, self.root, self.health, check_chunk_id(chunk), reason)
+
+    async def stat(self) -> VolumeStat:
+        """Answers for a sick volume too, without touching its disk."""
+        if self.health.sick:
+            return VolumeStat(self.volume_id, 0, 0, 0, sick=self.health.sick, read_only=self.health.read_only)
+        return await self.bounded("asking for space", volume_stat, self.root, self.volume_id, self.health)
+
+    async def sweep(self) -> int:
+        """Removes what a crash left: see housekeeping.sweep. For the process that owns the volume, once at start."""
+        return await housekeeping.sweep(self.root, self.health, self.journal.began_ns, self.bounded)
+
+
+class _UnitsCache:
+    """Unit checksums of chunks opened lately: a bounded number of bytes, the least used go first."""
+
+    _ENTRY_BYTES = 300
+    """What Python needs per entry besides the checksums, about."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[str, tuple[bytes, int, bytes]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, chunk: str, checksum: bytes) -> tuple[int, bytes] | None:
+        entry = self._entries.get(chunk)
+        if entry is None or entry[0] != checksum:
+            return None
+        self._entries.move_to_end(chunk)
+        return entry[1], entry[2]
+
+    def put(self, chunk: str, checksum: bytes, unit_bytes: int, units: bytes) -> None:
+        old = self._entries.pop(chunk, None)
+        if old is not None:
+            self._bytes -= len(old[2]) + self._ENTRY_BYTES
+        self._entries[chunk] = (checksum, unit_bytes, units)
+        self._bytes += len(units) + self._ENTRY_BYTES
+        while self._bytes > UNITS_CACHE_BYTES_MAX:
+            _, gone = self._entries.popitem(last=False)
+            self._bytes -= len(gone[2]) + self._ENTRY_BYTES
+
+
+def open_volume(path: str | Path, *, namespace: str, volume_id: str | None = None, create: bool = False) -> Volume:
+    """Opens the volume at `path`, checked to be the namespace's and (if given) this one. `create` makes folder and identity where
+    there are none.
+
+    Blocking. Raises: VolumeForeign, VolumeNotFound, VolumeReadOnly, VolumeFull, VolumeSick, ConfigError.
+    """
+    path = Path(path)
+    try:
+        if create:
+            _make_durable_folder(path)
+        root = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return Volume(path, root, claim(root, str(path), namespace, volume_id, create=create))
+        except BaseException:
+            os.close(root)
+            raise
+    except FileNotFoundError as error:
+        raise VolumeNotFound(f"there is no folder {path}") from error
+    except OSError as error:
+        raise translate(error, f"opening volume {path}") from error
+
+
+def _make_durable_folder(path: Path) -> None:
+    if path.is_dir():
+        return
+    _make_durable_folder(path.parent)
+    path.mkdir(mode=0o750, exist_ok=True)
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
