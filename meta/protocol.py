@@ -300,7 +300,11 @@ class Container(Protocol):
         """
 
     async def delete(self, request: DeleteRequest) -> DeleteResult:
-        """Raises: PreconditionFailed, Locked. A missing key or version is no error."""
+        """Raises: PreconditionFailed, Locked. A missing key or version is no error.
+
+        A marker that is made has no layout yet and joins the records to sync: who syncs writes a chunk without bytes for its record and
+        names it by `change` (layout), which does not make the record stale again.
+        """
 
     async def delete_many(self, requests: Sequence[DeleteRequest]) -> DeleteResults: ...
 
