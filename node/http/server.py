@@ -95,6 +95,7 @@ async def serve(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves until `drain` is set and the last request in flight is done, or drain_timeout_s (limits') after it. Closes the listeners."""
+    drain = trio.Event() if drain is None else drain
     server = _Server(Service(handler, limits, tls, name, on_parse_error, observe))
     try:
         async with trio.open_nursery() as nursery:
@@ -103,7 +104,7 @@ async def serve(
                 listener.setblocking(False)
                 nursery.start_soon(server.accept, listener, nursery)
             task_status.started()
-            await (drain or trio.Event()).wait()
+            await drain.wait()
             server.begin_drain(listeners)
             with trio.move_on_after(limits.drain_timeout_s if drain_timeout_s is None else drain_timeout_s):
                 await server.wait_empty()
