@@ -5,13 +5,35 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.disk import reap
 from tests.support.store import StoreProcess
+
+LOG_LINES = 60
+
+
+class StoreMaker:
+    """Makes stores that have the test's key and, unless told otherwise, run."""
+
+    def __init__(self, scratch: Path, stack: contextlib.ExitStack) -> None:
+        self._scratch = scratch
+        self._stack = stack
+        self.made: list[StoreProcess] = []
+
+    def __call__(self, directories: Sequence[Path] | None = None, *, volumes: int = 1, start: bool = True, **more: Any) -> StoreProcess:
+        home = self._scratch / f"home{len(self.made)}"
+        home.mkdir()
+        store = StoreProcess(directories or [self._scratch / f"store{len(self.made)}"], home, volumes=volumes, **more)
+        self.made.append(self._stack.enter_context(store))
+        store.create()
+        if start:
+            store.start()
+        return store
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,27 +42,13 @@ def _leftovers() -> None:
     reap()
 
 
-MakeStore = Callable[..., StoreProcess]
-
-
 @pytest.fixture
-def make_store(scratch: Path) -> Iterator[MakeStore]:
-    """Makes stores that are started and have the test's key; at the end they are stopped and their logs must be clean."""
+def make_store(scratch: Path) -> Iterator[StoreMaker]:
+    """At the end the stores are stopped, must end with 0, and must not have complained in their logs."""
     with contextlib.ExitStack() as stack:
-        made: list[StoreProcess] = []
-
-        def make(directories: Sequence[Path] | None = None, *, volumes: int = 1, start: bool = True, **more: object) -> StoreProcess:
-            home = scratch / f"home{len(made)}"
-            home.mkdir()
-            store = StoreProcess(directories or [scratch / f"store{len(made)}"], home, volumes=volumes, **more)  # type: ignore[arg-type]
-            made.append(stack.enter_context(store))
-            store.create()
-            if start:
-                store.start()
-            return store
-
-        yield make
-    for store in made:
+        maker = StoreMaker(scratch, stack)
+        yield maker
+    for store in maker.made:
         store.assert_log_clean()
 
 
@@ -55,3 +63,17 @@ def shared_store() -> Iterator[StoreProcess]:
         store.assert_log_clean()
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test shows the end of its stores' logs."""
+    report = yield
+    if report.failed:
+        values = list(getattr(item, "funcargs", {}).values())
+        stores = [value for value in values if isinstance(value, StoreProcess)]
+        stores += [store for value in values if isinstance(value, StoreMaker) for store in value.made]
+        for store in stores:
+            if store.log_path.exists():
+                report.sections.append((f"log of {store.directories[0]}", store.log_tail(LOG_LINES)))
+    return report

@@ -42,9 +42,10 @@ def key_name(index: int) -> str:
 
 
 class Load:
-    """A running load; a context manager. Broken connections are part of the game: threads note "unknown" and go on until `stop`."""
+    """A running load; a context manager. `name` begins its tokens and must be new for each load of a history.
+    Broken connections are part of the game: threads note "unknown" and go on until `stop`."""
 
-    def __init__(self, connect: Callable[[], Client], bucket: str, log: ClientLog, seed: str, mix: Mix = Mix()) -> None:
+    def __init__(self, connect: Callable[[], Client], bucket: str, log: ClientLog, seed: str, *, name: str = "w", mix: Mix = Mix()) -> None:
         self._connect = connect
         self._bucket = bucket
         self._log = log
@@ -52,7 +53,9 @@ class Load:
         self._stop = threading.Event()
         self._count = 0
         self._errors: list[BaseException] = []
-        self._threads = [threading.Thread(target=self._run, args=(f"{seed}-{index}",), daemon=True) for index in range(mix.threads)]
+        self._threads = [
+            threading.Thread(target=self._run, args=(f"{name}.{index}", f"{seed}-{index}"), daemon=True) for index in range(mix.threads)
+        ]
 
     def __enter__(self) -> Load:
         for thread in self._threads:
@@ -82,9 +85,9 @@ class Load:
         if self._errors:
             raise self._errors[0]
 
-    def _run(self, seed: str) -> None:
+    def _run(self, name: str, seed: str) -> None:
         try:
-            _Worker(self._connect(), self._bucket, self._log, random.Random(seed), seed, self._mix).work(self._stop, self._tick)
+            _Worker(self._connect(), self._bucket, self._log, random.Random(seed), name, self._mix).work(self._stop, self._tick)
         except Exception as error:
             self._errors.append(error)
 
@@ -128,7 +131,7 @@ class _Worker:
 
     def _body(self, floor: int = 0) -> tuple[str, bytes]:
         self._serial += 1
-        token = f"{self._name}.{self._serial}".replace(" ", "_")
+        token = f"{self._name}.{self._serial}"
         sizes = [size for size, _ in self._mix.sizes]
         size = self._random.choices(sizes, [weight for _, weight in self._mix.sizes])[0]
         return token, make_body(

@@ -77,17 +77,11 @@ class StoreProcess:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            if self.running:
-                if kind is None:
-                    self.stop()
-                else:
-                    self.kill()
-        finally:
-            if kind is not None and self.log_path.exists():
-                print(f"--- log of {self.directories[0]} ---\n" + "\n".join(self.log_path.read_text(errors="replace").splitlines()[-60:]))
-
-    # --- life ---
+        if self.running:
+            if kind is None:
+                self.stop()
+            else:
+                self.kill()
 
     def command(self, *arguments: str, check: bool = True, timeout_s: float = COMMAND_TIMEOUT_S) -> subprocess.CompletedProcess[str]:
         """Runs `frazil ARGUMENTS --store DIR` as a user of this store would."""
@@ -188,8 +182,6 @@ class StoreProcess:
 
     def client(self, timeout_s: float = 30.0, credentials: Credentials | None = None) -> Client:
         return Client(self.url, credentials or self.credentials, timeout_s, self.context)
-
-    # --- looks ---
 
     def log_tail(self, lines: int = 40) -> str:
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,191 @@
+"""awscli, rclone and s3cmd, as Debian ships them: a day's work of a person."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import os
+import random
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.support.need import need_programs
+from tests.support.store import StoreProcess, environment
+
+pytestmark = pytest.mark.clients
+
+MIB = 1 << 20
+TREE_FILES = 2_000
+LARGE_BYTES = int(os.environ.get("FRAZIL_TEST_LARGE_MIB", "2048")) * MIB
+RUN_S = 300
+Command = Callable[..., str]
+
+
+def run(command: list[str], variables: Mapping[str, str], home: Path, *, code: int = 0, text: str | None = None) -> str:
+    done = subprocess.run(
+        command, env=environment(home, variables), capture_output=True, input=text, text=True, timeout=RUN_S, cwd=home, check=False
+    )
+    assert done.returncode == code, f"{' '.join(command)}: {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+@pytest.fixture
+def home(scratch: Path) -> Path:
+    path = scratch / "home"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def tree(scratch: Path, seed: str) -> Path:
+    """Small files in folders, names with spaces and signs."""
+    rng = random.Random(seed)
+    root = scratch / "tree"
+    for number in range(300):
+        path = root / f"d{number % 11}" / ("deep er" if number % 3 else "ü+%&") / f"file {number}.bin"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(rng.randbytes(rng.randrange(0, 9_000)))
+    return root
+
+
+def same(left: Path, right: Path) -> bool:
+    """Whether two trees hold the same files with the same bytes."""
+    names = [sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()) for root in (left, right)]
+    return names[0] == names[1] and filecmp.cmpfiles(left, right, names[0], shallow=False)[1:] == ([], [])
+
+
+def write_large(path: Path, seed: str) -> None:
+    """A file that does not compress and repeats nowhere, made quickly."""
+    rng = random.Random(seed)
+    block = rng.randbytes(4 * MIB)
+    with path.open("wb") as file:
+        for number in range(LARGE_BYTES // len(block)):
+            file.write(number.to_bytes(8, "little"))
+            file.write(block[8:])
+
+
+class TestAwscli:
+    @pytest.fixture
+    def aws(self, shared_store: StoreProcess, home: Path) -> Command:
+        need_programs("aws")
+        program = "/usr/bin/aws" if Path("/usr/bin/aws").exists() else shutil.which("aws") or "aws"
+        variables = {
+            "AWS_ACCESS_KEY_ID": shared_store.credentials.access_key,
+            "AWS_SECRET_ACCESS_KEY": shared_store.credentials.secret_key,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        return lambda *words, **more: run([program, "--endpoint-url", shared_store.url, *map(str, words)], variables, home, **more)
+
+    def test_day(self, aws: Command, tree: Path, scratch: Path, seed: str) -> None:
+        aws("s3", "mb", "s3://awscli")
+        aws("s3", "sync", tree, "s3://awscli/tree", "--no-progress")
+        assert aws("s3", "sync", tree, "s3://awscli/tree", "--no-progress") == ""
+        assert len(aws("s3", "ls", "--recursive", "s3://awscli/tree/").splitlines()) == 300
+        aws("s3", "sync", "s3://awscli/tree", scratch / "back", "--no-progress")
+        assert same(tree, scratch / "back")
+
+    def test_large_files_streams_and_api(self, aws: Command, scratch: Path, seed: str) -> None:
+        large = scratch / "large"
+        large.write_bytes(random.Random(seed).randbytes(40 * MIB + 1))
+        aws("s3", "mb", "s3://awscli2")
+        aws("s3", "cp", large, "s3://awscli2/large", "--no-progress")
+        aws("s3", "cp", "s3://awscli2/large", "s3://awscli2/copied", "--no-progress")
+        aws("s3", "mv", "s3://awscli2/copied", scratch / "moved", "--no-progress")
+        assert filecmp.cmp(large, scratch / "moved", shallow=False)
+        aws("s3", "cp", "-", "s3://awscli2/stream", text="from a pipe")
+        assert aws("s3", "cp", "s3://awscli2/stream", "-") == "from a pipe"
+        head = json.loads(aws("s3api", "head-object", "--bucket", "awscli2", "--key", "large"))
+        assert head["ContentLength"] == 40 * MIB + 1
+        aws("s3api", "put-object-tagging", "--bucket", "awscli2", "--key", "large", "--tagging", "TagSet=[{Key=a,Value=b}]")
+        assert json.loads(aws("s3api", "get-object-tagging", "--bucket", "awscli2", "--key", "large"))["TagSet"] == [
+            {"Key": "a", "Value": "b"}
+        ]
+        assert "NoSuchKey" not in aws("s3", "ls", "s3://awscli2")
+        aws("s3api", "get-object", "--bucket", "awscli2", "--key", "none", scratch / "none", code=254)
+        aws("s3", "rb", "s3://awscli2", "--force")
+        aws("s3", "ls", "s3://awscli2", code=254)
+
+
+class TestRclone:
+    @pytest.fixture
+    def rclone(self, shared_store: StoreProcess, home: Path) -> Command:
+        need_programs("rclone")
+        variables = {
+            "RCLONE_CONFIG_F_TYPE": "s3",
+            "RCLONE_CONFIG_F_PROVIDER": "Other",
+            "RCLONE_CONFIG_F_ENDPOINT": shared_store.url,
+            "RCLONE_CONFIG_F_ACCESS_KEY_ID": shared_store.credentials.access_key,
+            "RCLONE_CONFIG_F_SECRET_ACCESS_KEY": shared_store.credentials.secret_key,
+            "RCLONE_CONFIG": str(home / "rclone.conf"),
+        }
+        (home / "rclone.conf").touch()
+        return lambda *words, **more: run(["rclone", "--retries", "1", *map(str, words)], variables, home, **more)
+
+    def test_tree_of_many_files(self, rclone: Command, scratch: Path, seed: str) -> None:
+        rng = random.Random(seed)
+        tree = scratch / "many"
+        for number in range(TREE_FILES):
+            path = tree / f"{number % 17}" / f"{number % 5} x" / f"f{number}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(rng.randbytes(rng.randrange(0, 3_000)))
+        rclone("mkdir", "f:rclone")
+        rclone("copy", "--transfers", "16", tree, "f:rclone/many")
+        rclone("check", "--checkers", "16", tree, "f:rclone/many")
+        assert json.loads(rclone("size", "--json", "f:rclone/many"))["count"] == TREE_FILES
+        (tree / "0" / "0 x" / "f0").write_bytes(b"changed")
+        (tree / "1" / "1 x" / "f1").unlink()
+        rclone("sync", "--checkers", "16", tree, "f:rclone/many")
+        rclone("check", "--checkers", "16", "--download", tree / "0", "f:rclone/many/0")
+        rclone("sync", "--transfers", "16", "f:rclone/many", scratch / "back")
+        assert same(tree, scratch / "back")
+        rclone("purge", "f:rclone/many")
+        assert rclone("ls", "f:rclone") == ""
+
+    def test_large_file(self, rclone: Command, scratch: Path, seed: str) -> None:
+        folder = scratch / "large"
+        folder.mkdir()
+        write_large(folder / "file", seed)
+        rclone("mkdir", "f:rclone-large")
+        rclone("copy", "--s3-chunk-size", "64M", folder, "f:rclone-large/x")
+        rclone("check", "--download", folder, "f:rclone-large/x")
+        rclone("moveto", "f:rclone-large/x/file", "f:rclone-large/y/file")
+        rclone("check", folder, "f:rclone-large/y")
+        assert rclone("cat", "--offset", str(LARGE_BYTES - 8), "--count", "0", "f:rclone-large/y/file") == ""
+        rclone("purge", "f:rclone-large")
+
+
+class TestS3cmd:
+    @pytest.fixture
+    def s3cmd(self, shared_store: StoreProcess, home: Path) -> Command:
+        need_programs("s3cmd")
+        host = f"127.0.0.1:{shared_store.port}"
+        (home / ".s3cfg").write_text(
+            f"[default]\naccess_key = {shared_store.credentials.access_key}\nsecret_key = {shared_store.credentials.secret_key}\n"
+            f"host_base = {host}\nhost_bucket = {host}\nuse_https = False\nbucket_location = us-east-1\n"
+        )
+        return lambda *words, **more: run(["s3cmd", "--no-progress", *map(str, words)], {}, home, **more)
+
+    def test_day(self, s3cmd: Command, tree: Path, scratch: Path, seed: str) -> None:
+        large = scratch / "large"
+        large.write_bytes(random.Random(seed).randbytes(31 * MIB + 1))
+        s3cmd("mb", "s3://s3cmd")
+        s3cmd("put", "--recursive", tree / "d1", "s3://s3cmd/")
+        s3cmd("sync", tree / "d1", "s3://s3cmd/")
+        s3cmd("get", "--recursive", "s3://s3cmd/d1", scratch / "back")
+        assert same(tree / "d1", scratch / "back")
+        s3cmd("put", large, "s3://s3cmd/large")
+        s3cmd("cp", "s3://s3cmd/large", "s3://s3cmd/copy")
+        s3cmd("get", "s3://s3cmd/copy", scratch / "copy")
+        assert filecmp.cmp(large, scratch / "copy", shallow=False)
+        assert "s3://s3cmd/copy" in s3cmd("ls", "s3://s3cmd")
+        assert "large" in s3cmd("info", "s3://s3cmd/large")
+        s3cmd("mv", "s3://s3cmd/copy", "s3://s3cmd/moved")
+        s3cmd("del", "s3://s3cmd/moved")
+        s3cmd("get", "s3://s3cmd/moved", scratch / "none", code=64)
+        s3cmd("del", "--recursive", "--force", "s3://s3cmd")
+        s3cmd("rb", "s3://s3cmd")
