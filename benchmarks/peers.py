@@ -1,4 +1,7 @@
-"""`make bench-peers`: Frazil beside MinIO and VersityGW, each alone at its time, same client, same disk, same run. Writes benchmarks/out/peers.json."""
+"""`make bench-peers`: Frazil beside MinIO and VersityGW, each alone at its time, same client, same disk, same run.
+
+Prints a table and writes benchmarks/out/peers.json.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from benchmarks.serving import Server, ServerFailed
 from benchmarks.suite import Measurement, Suite
 
 ROUNDS = 2
-"""Every server is measured so often, the second time in the opposite order: what the disk and the neighbours do in the meantime hits all."""
+"""How often each server is measured; every second time in the opposite order, so that what changes meanwhile hits all alike."""
 LISTED_KEYS = 10_000
 PEERS = {"minio": "github.com/minio/minio", "versitygw": "github.com/versity/versitygw/cmd/versitygw"}
 

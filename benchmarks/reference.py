@@ -98,8 +98,9 @@ def sendfile_mib_per_s(directory: Path, seconds: float) -> float:
 def rows_base(directory: Path, rows: int) -> Iterator[apsw.Connection]:
     """A clustered table like a container's, with `rows` keys of the LIST figures."""
     with tempfile.TemporaryDirectory(dir=directory, prefix="rows-") as scratch, closing(apsw.Connection(f"{scratch}/rows.db")) as base:
+        base.pragma("journal_mode", "wal")
         base.execute(
-            "PRAGMA journal_mode=WAL; CREATE TABLE objects (key TEXT, version INTEGER, size INTEGER, etag TEXT, mtime INTEGER, owner TEXT,"
+            "CREATE TABLE objects (key TEXT, version INTEGER, size INTEGER, etag TEXT, mtime INTEGER, owner TEXT,"
             " storage_class TEXT, attributes BLOB, PRIMARY KEY (key, version)) WITHOUT ROWID"
         )
         blob = os.urandom(ROW_BLOB_BYTES)

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from benchmarks.bucket import Bucket
@@ -213,14 +214,14 @@ class Suite:
     def _verify_large(self, key: str) -> float:
         """Seconds of one GET; raises LoadFailed when the bytes differ."""
         digest = hashlib.sha256()
-        line = Connection(self.server.host)
-        line.exchange("GET", self.bucket.targets("GET", [key])[0], sink=digest.update)
-        if digest.digest() != hashlib.sha256(large_body(int(key.rpartition("/")[2]))).digest():
-            raise LoadFailed(f"{key} came back changed")
-        started = time.perf_counter()
-        line.exchange("GET", self.bucket.targets("GET", [key])[0])
-        line.close()
-        return time.perf_counter() - started
+        target = self.bucket.targets("GET", [key])[0]
+        with closing(Connection(self.server.host)) as line:
+            line.exchange("GET", target, sink=digest.update)
+            if digest.digest() != hashlib.sha256(large_body(int(key.rpartition("/")[2]))).digest():
+                raise LoadFailed(f"{key} came back changed")
+            started = time.perf_counter()
+            line.exchange("GET", target)
+            return time.perf_counter() - started
 
     def _rounds(self, one_s: float, connections: int) -> int:
         """Requests that fill the time at the rate of one connection, a whole number per connection, bounded by bytes."""

@@ -1,8 +1,8 @@
 """Large bodies and HEADs by blocking sockets: what wrk can't do cheaply or at all.
 
-wrk reads answers in pieces of 8 KiB and copies a body twice before it sends it: 44 to 118 ms of processor time per 64 MiB received, 52 to 62 sent.
-A thread per connection that stays in the kernel (one system call per 256 KiB received, one per body sent, the interpreter's lock released)
-needs 11 to 16 and 18 to 22. And after a HEAD wrk waits for a body that never comes.
+wrk reads answers in pieces of 8 KiB and copies a body twice before it sends it: 44 to 118 ms of processor time per 64 MiB received,
+52 to 62 sent. A thread per connection that stays in the kernel (one system call per 256 KiB received, one per body sent, the interpreter's
+lock released) needs 11 to 16 and 18 to 22. And after a HEAD wrk waits for a body that never comes.
 The bytes are taken over into memory, as any client must; they are compared once per figure, outside the clock.
 """
 
@@ -13,7 +13,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from itertools import cycle
 
 from benchmarks.load import LoadFailed, LoadResult, checked
 
@@ -145,34 +147,34 @@ def transfer(method: str, host: str, targets: Sequence[str], connections: int, b
 
 
 def heads(host: str, targets: Sequence[str], connections: int, seconds: float) -> LoadResult:
-    """HEADs of the targets in turn for `seconds`, one outstanding per connection, by one epoll loop."""
-    requests = [f"HEAD {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode() for target in targets]
-    lines = [Connection(host) for _ in range(connections)]
-    sockets = {line.socket.fileno(): line.socket for line in lines}
-    poll = select.epoll()
-    answered = position = bad = 0
-    started = time.perf_counter()
-    for number, channel in sockets.items():
-        poll.register(number, select.EPOLLIN)
-        channel.sendall(requests[position % len(requests)])
-        position += 1
-    while (elapsed := time.perf_counter() - started) < seconds:
-        events = poll.poll(SOCKET_TIMEOUT_S)
-        if not events:
-            raise LoadFailed("HEAD: no answer came")
-        for number, _ in events:
-            channel = sockets[number]
-            data = channel.recv(HEAD_BYTES_MAX)
-            while not data.endswith(END_OF_HEAD):
-                piece = channel.recv(HEAD_BYTES_MAX)
-                if not piece:
-                    raise LoadFailed("HEAD: connection closed (a server that doesn't keep connections alive can't be measured so)")
-                data += piece
-            bad += not data.startswith(b"HTTP/1.1 20")
-            answered += 1
-            channel.sendall(requests[position % len(requests)])
-            position += 1
-    poll.close()
-    for line in lines:
-        line.close()
+    """HEADs of the targets in turn for `seconds`, one outstanding per connection, by one epoll loop. Raises LoadFailed when any fails."""
+    requests = cycle([f"HEAD {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode() for target in targets])
+    answered = bad = 0
+    with ExitStack() as stack:
+        lines = [stack.enter_context(closing(Connection(host))) for _ in range(connections)]
+        sockets = {line.socket.fileno(): line.socket for line in lines}
+        poll = stack.enter_context(select.epoll())
+        started = time.perf_counter()
+        for number, channel in sockets.items():
+            poll.register(number, select.EPOLLIN)
+            channel.sendall(next(requests))
+        while (elapsed := time.perf_counter() - started) < seconds:
+            events = poll.poll(SOCKET_TIMEOUT_S)
+            if not events:
+                raise LoadFailed("HEAD: no answer came")
+            for number, _ in events:
+                channel = sockets[number]
+                bad += not _whole_head(channel).startswith(b"HTTP/1.1 20")
+                answered += 1
+                channel.sendall(next(requests))
     return checked(LoadResult(requests=answered, seconds=elapsed, bad_status=bad))
+
+
+def _whole_head(channel: socket.socket) -> bytes:
+    data = b""
+    while not data.endswith(END_OF_HEAD):
+        piece = channel.recv(HEAD_BYTES_MAX)
+        if not piece:
+            raise LoadFailed("HEAD: connection closed (a server that doesn't keep connections alive can't be measured so)")
+        data += piece
+    return data
