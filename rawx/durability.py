@@ -59,8 +59,9 @@ class Syncer:
         self._folder_too = system.file_system_type(root) not in _LINK_SYNCED_WITH_INODE
 
     def sync(self, files: Sequence[tuple[int, str]], *, root_too: bool) -> list[OSError | None]:
-        """Makes each (descriptor, path) durable with its name, and with `root_too` the names of new folders; the error of each that could not be.
+        """Makes each (descriptor, path) durable with its name, and with `root_too` the names of new folders.
 
+        Returns the error of each that could not be.
         After a failure the kernel has marked the pages clean: another sync would succeed and lie, so the caller must drop the file.
         A failed syncfs can't tell whose pages were lost: all members fail.
         Source: Rebello et al., "Can applications recover from fsync failures?", ATC 2020.

@@ -63,16 +63,17 @@ class LocalUpload:
             if self._over:  # aborted while this thread hung
                 self._discard()
 
-    def failed(self, error: FrazilError) -> None:
-        """Says that a write was given up (gang's stall): nothing may be committed any more."""
+    def stalled(self, error: FrazilError) -> None:
+        """Says that a write was given up because the disk hangs: nothing may be committed any more, and the volume is sick."""
         self._failure = error
+        self._health.sick = str(error)
 
     async def write(self, data: Buffer) -> None:
         self._check()
         try:
             await self._run(self.write_blocking, data)
         except FrazilError as error:
-            self.failed(error)
+            self._failure = error
             raise
 
     async def commit(self, record: ChunkRecord, units: bytes) -> None:
