@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from urllib.parse import unquote
@@ -86,6 +87,14 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """A key (version "") or one version of it."""
+
+    key: str
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Upload:
     key: str
     upload: str
@@ -119,11 +128,7 @@ def parse_time(value: str) -> datetime:
 def parse_page(body: bytes) -> Page:
     """A page of ListObjectsV2 asked for with encoding-type=url."""
     root = parse_xml(body)
-    encoded = text(root, "EncodingType") == "url"
-
-    def name(value: str) -> str:
-        return unquote(value) if encoded else value
-
+    name = _decoder(root)
     entries = [
         Entry(
             key=name(text(item, "Key")),
@@ -156,18 +161,31 @@ def parse_parts(body: bytes) -> tuple[list[Part], int]:
     return parts, int(text(root, "NextPartNumberMarker", "0")) if text(root, "IsTruncated") == "true" else 0
 
 
+def parse_versions(body: bytes) -> tuple[list[Version], tuple[str, str] | None]:
+    """(versions and delete markers, (key, version) to continue after or None)."""
+    root = parse_xml(body)
+    name = _decoder(root)
+    rows = [item for item in root if item.tag in ("Version", "DeleteMarker")]
+    versions = [Version(name(text(item, "Key")), text(item, "VersionId")) for item in rows]
+    return versions, _continuation(root, "NextVersionIdMarker")
+
+
 def parse_uploads(body: bytes) -> tuple[list[Upload], tuple[str, str] | None]:
     """(uploads in progress, (key, upload) to continue after or None)."""
     root = parse_xml(body)
-    encoded = text(root, "EncodingType") == "url"
-    uploads = [
-        Upload(unquote(text(item, "Key")) if encoded else text(item, "Key"), text(item, "UploadId"), parse_time(text(item, "Initiated")))
-        for item in root.iterfind("Upload")
-    ]
+    name = _decoder(root)
+    uploads = [Upload(name(text(item, "Key")), text(item, "UploadId"), parse_time(text(item, "Initiated"))) for item in root.iterfind("Upload")]
+    return uploads, _continuation(root, "NextUploadIdMarker")
+
+
+def _decoder(root: ElementTree.Element) -> Callable[[str], str]:
+    return unquote if text(root, "EncodingType") == "url" else str
+
+
+def _continuation(root: ElementTree.Element, second: str) -> tuple[str, str] | None:
     if text(root, "IsTruncated") != "true":
-        return uploads, None
-    key = text(root, "NextKeyMarker")
-    return uploads, (unquote(key) if encoded else key, text(root, "NextUploadIdMarker"))
+        return None
+    return _decoder(root)(text(root, "NextKeyMarker")), text(root, second)
 
 
 def parse_deleted(body: bytes) -> list[tuple[str, errors.FrazilError]]:

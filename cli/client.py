@@ -21,7 +21,7 @@ import httpcore
 import trio
 
 from cli import answer
-from cli.answer import Bucket, Entry, Page, Part, Upload
+from cli.answer import Bucket, Entry, Page, Part, Upload, Version
 from cli.body import CHECKSUM_HEADER, CHECKSUM_NAME, Body, BytesBody
 from cli.place import Endpoint
 from cli.signature import EMPTY_SHA256, UNSIGNED, canonical_query, presign, quote_path, sign_headers
@@ -34,6 +34,7 @@ CONNECT_TIMEOUT_S = 10.0
 IO_TIMEOUT_S = 120.0
 """Longest silence of the store in the middle of an answer; completing an upload of 10,000 parts is silent for a while."""
 LIST_PAGE = 1_000
+DELETE_MANY_MAX = 1_000
 _RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 _BROKEN = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.RemoteProtocolError)
 
@@ -207,6 +208,16 @@ class S3Client:
             if not token:
                 return
 
+    async def list_versions(self, bucket: str, prefix: str = "") -> AsyncIterator[Version]:
+        """Every version and delete marker under a prefix."""
+        after: tuple[str, str] | None = ("", "")
+        while after is not None:
+            query = [("versions", ""), ("encoding-type", "url"), ("prefix", prefix)]
+            query += [("key-marker", after[0]), ("version-id-marker", after[1])] if after[0] else []
+            versions, after = answer.parse_versions((await self.call("GET", f"/{bucket}", query)).body)
+            for version in versions:
+                yield version
+
     async def list_uploads(self, bucket: str, prefix: str = "") -> AsyncIterator[Upload]:
         after: tuple[str, str] | None = ("", "")
         while after is not None:
@@ -254,14 +265,17 @@ class S3Client:
     async def delete(self, bucket: str, key: str) -> None:
         await self.call("DELETE", f"/{bucket}/{key}")
 
-    async def delete_many(self, bucket: str, keys: Sequence[str]) -> list[tuple[str, errors.FrazilError]]:
-        """Up to 1,000 keys in one request; those that could not be deleted, with why."""
+    async def delete_many(self, bucket: str, doomed: Sequence[Version]) -> list[tuple[str, errors.FrazilError]]:
+        """Up to DELETE_MANY_MAX keys or versions in one request; those that could not be deleted, with why."""
         root = ElementTree.Element("Delete")
         ElementTree.SubElement(root, "Quiet").text = "true"
-        for key in keys:
-            ElementTree.SubElement(ElementTree.SubElement(root, "Object"), "Key").text = key
+        for one in doomed:
+            item = ElementTree.SubElement(root, "Object")
+            ElementTree.SubElement(item, "Key").text = one.key
+            if one.version:
+                ElementTree.SubElement(item, "VersionId").text = one.version
         body = BytesBody(ElementTree.tostring(root, encoding="utf-8"))
-        digest = {"content-md5": _md5_base64(body)}
+        digest = {"content-md5": base64.b64encode(hashlib.md5(body.data, usedforsecurity=False).digest()).decode()}
         return answer.parse_deleted((await self.call("POST", f"/{bucket}", [("delete", "")], {**digest, **_checksum(body)}, body)).body)
 
     async def create_upload(self, bucket: str, key: str, headers: Mapping[str, str] | None = None) -> str:
@@ -322,7 +336,3 @@ def backoff_s(attempt: int) -> float:
 def _checksum(body: Body) -> dict[str, str]:
     value = body.checksum()
     return {CHECKSUM_HEADER: value} if value else {}
-
-
-def _md5_base64(body: BytesBody) -> str:
-    return base64.b64encode(hashlib.md5(body.data, usedforsecurity=False).digest()).decode()

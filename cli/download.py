@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 
 import trio
 
@@ -23,6 +23,7 @@ SINGLE_BYTES_MAX = 32 * MEBIBYTE
 STREAM_AHEAD = 4
 """Ranges of a stream that are fetched ahead of the one being written: bounds its memory at (STREAM_AHEAD + 1) * RANGE_BYTES."""
 FILE_MODE = 0o666
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class Downloader:
@@ -46,7 +47,7 @@ class Downloader:
                 raise errors.ChecksumMismatch(f"{source} arrived with other bytes than were stored")
             os.fchmod(descriptor, FILE_MODE & ~_umask())
             if modified is not None:
-                os.utime(descriptor, (modified.timestamp(), modified.timestamp()))
+                os.utime(descriptor, ns=(time_ns(modified), time_ns(modified)))
             os.replace(temporary, path)
         except BaseException:
             with suppress(FileNotFoundError):
@@ -115,7 +116,7 @@ class Downloader:
             began = at
             try:
                 ranged = {"start": at, "stop": stop} if stop > at else {}
-                async with self._client.get(source.bucket, source.key, etag=etag, **ranged) as download:  # type: ignore[arg-type]
+                async with self._client.get(source.bucket, source.key, etag=etag, **ranged) as download:
                     async for piece in download.pieces:
                         put(at, piece)
                         at += len(piece)
@@ -149,6 +150,11 @@ def total_size(download: Download) -> int:
     return int(total) if total.isdigit() else max(0, download.size)
 
 
+def time_ns(moment: datetime) -> int:
+    """Nanoseconds since 1970, without a float's rounding."""
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
 def _write_all(descriptor: int, piece: bytes, at: int) -> None:
     view = memoryview(piece)
     while view:
@@ -160,10 +166,3 @@ def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
-
-
-async def relay(download: AsyncIterator[bytes], meter: Meter) -> AsyncIterator[bytes]:
-    """Pieces on their way from one store to another."""
-    async for piece in download:
-        meter.advance(len(piece))
-        yield piece

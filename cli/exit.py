@@ -32,10 +32,6 @@ class NeedsRestore(errors.Conflict):
     """The object lies in the cold tier; its bytes have to be asked for first."""
 
 
-class Partial(errors.FrazilError):
-    """Some of many things failed; each has been reported by itself."""
-
-
 class Hinted(errors.FrazilError):
     """An error with its next step: `str()` is the cause, `hint` what to do, `exit` the code."""
 
@@ -46,7 +42,6 @@ class Hinted(errors.FrazilError):
 
 
 _BY_KIND: tuple[tuple[type[BaseException], Exit], ...] = (  # the first that fits
-    (Partial, Exit.PARTIAL),
     (NeedsRestore, Exit.NEEDS_RESTORE),
     (errors.ChecksumMismatch, Exit.DAMAGED),
     (errors.Damaged, Exit.DAMAGED),

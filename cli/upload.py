@@ -19,6 +19,7 @@ from cli.body import Body, BytesBody, FileBody
 from cli.client import S3Client
 from cli.meter import Meter
 from node import errors
+from node.threads import run_blocking
 
 MEBIBYTE = 1 << 20
 PART_BYTES = 16 * MEBIBYTE
@@ -30,6 +31,7 @@ STREAM_MEMORY_BYTES = 64 * MEBIBYTE
 STREAM_PARTS_PER_SIZE = 1_000
 """Parts of one size in a pipe's upload before they get twice as large: 10,000 parts hold 5 TiB and more."""
 STREAM_PART_BYTES_MAX = 1024 * MEBIBYTE
+ABORT_TIMEOUT_S = 5.0
 
 
 class MeteredBody:
@@ -114,7 +116,7 @@ class Uploader:
         try:
             return await self._stream_parts(descriptor, first, target, upload)
         except BaseException:
-            await self._abort(target, upload)
+            await abort_quietly(self._client, target, upload)
             raise
 
     async def _put(self, target: Remote, body: Body, headers: Mapping[str, str]) -> None:
@@ -164,7 +166,7 @@ class Uploader:
             await self._send_parts(descriptor, path, state, there, target)
         except* errors.FrazilError as group:
             if not any(getattr(error, "transient", False) for error in group.exceptions):
-                await self._abort(target, state.upload)
+                await abort_quietly(self._client, target, state.upload)
                 state_file.unlink(missing_ok=True)
             raise
         state_file.unlink(missing_ok=True)
@@ -190,17 +192,18 @@ class Uploader:
                 nursery.start_soon(send, number, body)
         await self._client.complete_upload(target.bucket, target.key, state.upload, parts)
 
-    async def _abort(self, target: Remote, upload: str) -> None:
-        """Best effort: what stays is collected by the bucket's lifecycle or `frazil rm --uploads`."""
-        with trio.move_on_after(5.0, shield=True):
-            try:
-                await self._client.abort_upload(target.bucket, target.key, upload)
-            except errors.FrazilError:
-                return
-
     def _state_file(self, path: str, target: Remote) -> Path:
         name = "\0".join((self._client.endpoint.url, target.bucket, target.key, os.path.abspath(path)))
         return self._states / hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+async def abort_quietly(client: S3Client, target: Remote, upload: str) -> None:
+    """Drops an upload in parts, in bounded time; when that fails too its parts stay until `frazil rm --uploads`."""
+    with trio.CancelScope(shield=True, deadline=trio.current_time() + ABORT_TIMEOUT_S):
+        try:
+            await client.abort_upload(target.bucket, target.key, upload)
+        except errors.FrazilError:
+            return
 
 
 class _Budget:
@@ -237,7 +240,7 @@ async def _read_part(descriptor: int, size: int) -> bytearray:
         del part[filled:]
         return part
 
-    return await trio.to_thread.run_sync(read, abandon_on_cancel=True)
+    return await run_blocking(read, abandon=True)
 
 
 def _load_state(path: Path, status: os.stat_result) -> UploadState | None:

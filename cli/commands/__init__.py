@@ -1,0 +1,1 @@
+"""The commands, a module for each family; `cli.main` imports them when they are asked for."""

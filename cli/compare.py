@@ -1,0 +1,43 @@
+"""What a sync has to do: two streams of items in one order, merged. Pure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from datetime import datetime, timezone
+
+from cli.walk import Item
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+async def merge(sources: AsyncIterator[Item], targets: AsyncIterator[Item]) -> AsyncIterator[tuple[Item | None, Item | None]]:
+    """Pairs of source and target of the same name; None where one side lacks it. Both must come in the order of their names' bytes."""
+    source, target = await _next(sources), await _next(targets)
+    while source is not None or target is not None:
+        if target is None or (source is not None and order(source.name) < order(target.name)):
+            yield source, None
+            source = await _next(sources)
+        elif source is None or order(target.name) < order(source.name):
+            yield None, target
+            target = await _next(targets)
+        else:
+            yield source, target
+            source, target = await _next(sources), await _next(targets)
+
+
+async def _next(items: AsyncIterator[Item]) -> Item | None:
+    return await anext(items, None)
+
+
+def order(name: str) -> bytes:
+    return os.fsencode(name)
+
+
+def newer(source: Item, target: Item) -> bool:
+    """Whether the source changed after the target was written, to the millisecond that S3 keeps."""
+    return _milliseconds(source.modified) > _milliseconds(target.modified)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int((moment - _EPOCH).total_seconds() * 1000)
