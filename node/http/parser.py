@@ -63,7 +63,7 @@ class _Head:
     def _advance(self, data: bytes) -> bool:
         """True when the head is complete; `rest` then holds what follows it. Raises: MalformedMessage."""
         raw = self._raw
-        if not raw and data[0] in b"\r\n":
+        if not raw and data[:1] in b"\r\n":  # an empty piece too
             data = data.lstrip(b"\r\n")  # RFC 9112 2.2: empty lines before a request are ignored
             if not data:
                 return False
