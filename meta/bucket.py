@@ -1,0 +1,70 @@
+"""A bucket's life and its settings."""
+
+from __future__ import annotations
+
+import apsw
+import msgspec
+
+from meta.protocol import BucketSettings
+from meta.transaction import ContainerTransaction, decode_settings
+from node.errors import BucketNotEmpty, BucketOwned, BucketTaken, InvalidArgument
+
+_VERSIONING = ("Enabled", "Suspended")
+_CONTENTS = "SELECT EXISTS (SELECT 1 FROM objects) OR EXISTS (SELECT 1 FROM uploads)"
+_TO_DO = "SELECT EXISTS (SELECT 1 FROM deletions) OR EXISTS (SELECT 1 FROM stale_records)"
+
+
+def create(transaction: ContainerTransaction, settings: BucketSettings) -> None:
+    """A removed bucket is revived: its pending deletions and its numbers go on. Raises: BucketOwned, BucketTaken."""
+    found = transaction.db.execute("SELECT value FROM settings WHERE removed = 0").get
+    if found is not None:
+        if decode_settings(found).account == settings.account:
+            raise BucketOwned("the bucket is yours already")
+        raise BucketTaken("the bucket belongs to another account")
+    transaction.write_settings(settings)
+    transaction.changed("settings", "", 0)
+
+
+def change_settings(
+    transaction: ContainerTransaction, versioning: str | None, acl: str | None, documents: dict[str, str | None] | None
+) -> BucketSettings:
+    """A document of None is removed; versioning never goes back to "", for versions may be there. Raises: InvalidArgument."""
+    settings = transaction.settings
+    if versioning is not None:
+        if versioning not in _VERSIONING:
+            raise InvalidArgument("versioning is Enabled or Suspended")
+        if settings.object_lock and versioning != "Enabled":
+            raise InvalidArgument("versioning stays enabled in a bucket with object lock")
+    new = msgspec.structs.replace(
+        settings,
+        versioning=settings.versioning if versioning is None else versioning,
+        acl=settings.acl if acl is None else acl,
+        documents={name: text for name, text in {**settings.documents, **(documents or {})}.items() if text is not None},
+    )
+    if new != settings:
+        transaction.write_settings(new)
+        transaction.changed("settings", "", 0)
+    return new
+
+
+def destroy(transaction: ContainerTransaction) -> None:
+    """The base stays for what is still to be deleted. Raises: BucketNotFound, BucketNotEmpty."""
+    settings = transaction.settings
+    if transaction.db.execute(_CONTENTS).get:
+        raise BucketNotEmpty("the bucket still has objects, versions, delete markers or uploads")
+    # Nothing can be repeated or found by its content in a bucket that is gone.
+    transaction.db.execute("DELETE FROM completed")
+    transaction.db.execute("DELETE FROM stale_records")
+    transaction.write_settings(settings, removed=True)
+    transaction.changed("settings", "", 0)
+
+
+def removed_settings(db: apsw.Connection) -> BucketSettings | None:
+    """Of a bucket that was removed; None when it is there or never was."""
+    found = db.execute("SELECT value FROM settings WHERE removed = 1").get
+    return None if found is None else decode_settings(found)
+
+
+def has_work(db: apsw.Connection) -> bool:
+    """Whether deletions or records are to be done."""
+    return bool(db.execute(_TO_DO).get)

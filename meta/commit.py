@@ -1,0 +1,49 @@
+"""How an entry becomes durable: on this host alone, or (beside this form) on a majority of peers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+LOCAL_EPOCH = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Where a base stands: the highest epoch seen and the index of the last entry applied."""
+
+    epoch: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One SQLite transaction as the peers get it. previous: the header it follows on."""
+
+    base: str
+    previous: Header
+    header: Header
+    changeset: bytes
+
+
+class Committer(Protocol):
+    """Called in the writer's thread, may block."""
+
+    def lead(self, base: str) -> int:
+        """The epoch in which this process may write the base now. Raises: NotLeader."""
+
+    def agree(self, entry: Entry) -> None:
+        """Returns when enough peers hold the entry durably that it will survive; the writer then commits its own transaction.
+
+        Raises: NotLeader, Fenced, Unavailable: the writer rolls back.
+        """
+
+
+class LocalCommit:
+    """One peer: the SQLite commit itself is the majority."""
+
+    def lead(self, base: str) -> int:
+        return LOCAL_EPOCH
+
+    def agree(self, entry: Entry) -> None:
+        return

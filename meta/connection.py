@@ -1,0 +1,140 @@
+"""SQLite connections as every base wants them, and SQLite's complaints in Frazil's words. The only module that knows pragmas."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import apsw
+
+from node.errors import BaseCorrupt, BaseNotFound, Busy, ConfigError, FrazilError, VolumeFull, VolumeReadOnly, VolumeSick
+
+APPLICATION_ID = 0x46525A4C
+"""`FRZL` in the file's header: file(1) and we tell a base from another SQLite file."""
+PAGE_BYTES = 8192
+"""A clustered row may fill a quarter of a page before it overflows (2,030 bytes here): rows of ordinary objects stay whole; see README."""
+CACHE_KIB = 4096
+BUSY_WRITER_MS = 5_000
+"""Only a second opener (a base being closed, a maintenance command) ever holds the lock against the one writer."""
+BUSY_READER_MS = 1_000
+"""WAL readers never wait for writers; this covers recovery of the log after a crash by another process."""
+STATEMENTS_CACHED = 200
+
+_FLAGS = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX
+DISK_ERRORS = (
+    apsw.FullError,
+    apsw.IOError,
+    apsw.CorruptError,
+    apsw.NotADBError,
+    apsw.ReadOnlyError,
+    apsw.CantOpenError,
+    apsw.BusyError,
+    apsw.LockedError,
+    apsw.NoMemError,
+    apsw.ProtocolError,
+    OSError,
+)
+"""The world's fault: they end the whole transaction. All other complaints of SQLite are our bugs and concern one request."""
+
+
+def open_writer(path: Path, *, create: bool) -> apsw.Connection:
+    """A connection that may write: WAL, synchronous=FULL, no checkpoint of its own accord. Blocks on the disk.
+
+    Raises: BaseNotFound; VolumeSick and the other leaves of `translate`.
+    """
+    if create:
+        _make_folder(path.parent)
+    elif not path.exists():
+        raise BaseNotFound(f"there is no base {path.name}")
+    try:
+        connection = apsw.Connection(str(path), _FLAGS | apsw.SQLITE_OPEN_CREATE, statementcachesize=STATEMENTS_CACHED)
+        try:
+            connection.set_busy_timeout(BUSY_WRITER_MS)
+            connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
+            mode = connection.execute("PRAGMA journal_mode=WAL").get
+            if mode != "wal":
+                raise ConfigError(f"the file system of {path} does not support SQLite's WAL (it answered {mode!r})")
+            _configure(connection)
+            connection.execute("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA foreign_keys=ON")
+        except BaseException:
+            connection.close()
+            raise
+    except apsw.Error as error:
+        raise translate(error, path) from error
+    return connection
+
+
+def open_reader(path: Path) -> apsw.Connection:
+    """A connection that only reads; sees every commit of any process of this host. Never checkpoints.
+
+    Raises: BaseNotFound; the leaves of `translate`.
+    """
+    if not path.exists():
+        raise BaseNotFound(f"there is no base {path.name}")
+    try:
+        connection = apsw.Connection(str(path), _FLAGS, statementcachesize=STATEMENTS_CACHED)
+        try:
+            connection.set_busy_timeout(BUSY_READER_MS)
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            _configure(connection)
+            connection.execute("PRAGMA query_only=ON")
+        except BaseException:
+            connection.close()
+            raise
+    except apsw.Error as error:
+        raise translate(error, path) from error
+    return connection
+
+
+def open_checkpointer(path: Path) -> apsw.Connection:
+    """A short-lived connection that copies the log into the file while the writer goes on."""
+    connection = apsw.Connection(str(path), _FLAGS)
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    connection.execute("PRAGMA synchronous=FULL")
+    return connection
+
+
+def _configure(connection: apsw.Connection) -> None:
+    # No mmap: an I/O error under a mapping is a SIGBUS that kills the process, under pread it is an exception.
+    connection.execute(f"PRAGMA mmap_size=0; PRAGMA cache_size=-{CACHE_KIB}; PRAGMA temp_store=MEMORY")
+    connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+    connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+
+
+def _make_folder(folder: Path) -> None:
+    """Creates missing folders durably: SQLite syncs the folder of its file, nobody else those above."""
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for new in reversed(missing):
+        new.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(new.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def translate(error: apsw.Error | OSError, path: Path) -> FrazilError:
+    """What SQLite's or the kernel's complaint means to the caller."""
+    name = path.name
+    match error:
+        case apsw.FullError():
+            return VolumeFull(f"no space for the metadata base {name}")
+        case apsw.CorruptError() | apsw.NotADBError():
+            return BaseCorrupt(f"the metadata base {name} is damaged: {error}")
+        case apsw.ReadOnlyError():
+            return VolumeReadOnly(f"the metadata base {name} can't be written: {error}")
+        case apsw.BusyError() | apsw.LockedError():
+            return Busy(f"the metadata base {name} is locked by another process")
+        case apsw.NoMemError():
+            return Busy(f"no memory for the metadata base {name}")
+    if getattr(error, "extendedresult", 0) & 0xFF == apsw.SQLITE_FULL or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
+        return VolumeFull(f"no space for the metadata base {name}")
+    return VolumeSick(f"the metadata base {name} can't be used: {error}")

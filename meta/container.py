@@ -1,0 +1,164 @@
+"""A bucket's container in this process: the asynchronous face of the transaction functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
+
+import apsw
+
+from meta import bucket, listing, pending
+from meta import rename as renaming
+from meta import upload as uploads
+from meta import version as versions
+from meta.base import Base
+from meta.protocol import (
+    LIST_LIMIT_MAX,
+    NO_CONDITION,
+    BucketSettings,
+    Change,
+    Complete,
+    Condition,
+    Counters,
+    DeleteRequest,
+    DeleteResult,
+    DeleteResults,
+    Deletions,
+    Dropped,
+    ListPage,
+    ListRequest,
+    ObjectRow,
+    PartPage,
+    PartRow,
+    PutResult,
+    RecordsToSync,
+    UploadPage,
+    UploadRow,
+)
+from meta.transaction import ContainerTransaction, read_settings
+from node.errors import BaseNotFound, BucketNotFound
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Bases(Protocol):
+    """Where containers find their bases."""
+
+    def opened(self, bucket: str) -> Base[ContainerTransaction]:
+        """The bucket's base, whether its file is there or not."""
+
+    def reopened(self, bucket: str) -> Base[ContainerTransaction]:
+        """The same, but certainly of the file that has the name now: another process may have replaced it."""
+
+    async def writable(self, bucket: str, *, create: bool = False) -> Base[ContainerTransaction]:
+        """The same, after it is on record that the bucket may have work to do; makes the file only with `create`."""
+
+
+class LocalContainer:
+    """Implements meta.protocol.Container. A handle without state."""
+
+    def __init__(self, bases: Bases, name: str) -> None:
+        self._bases = bases
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"<LocalContainer {self._name}>"
+
+    def _read(self, function: Callable[Concatenate[apsw.Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return self._bases.opened(self._name).read(function, *args, **kwargs)
+        except (BucketNotFound, BaseNotFound):
+            pass
+        try:
+            return self._bases.reopened(self._name).read(function, *args, **kwargs)
+        except BaseNotFound as error:
+            raise BucketNotFound("there is no such bucket") from error
+
+    async def _write(self, function: Callable[Concatenate[ContainerTransaction, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        base = await self._bases.writable(self._name)
+        return await base.write(function, *args, **kwargs)
+
+    async def create(self, settings: BucketSettings) -> None:
+        """`Meta.create_bucket` does more than this: it also registers the name."""
+        base = await self._bases.writable(self._name, create=True)
+        await base.write(bucket.create, settings)
+
+    async def settings(self) -> BucketSettings:
+        return self._read(read_settings)
+
+    async def change_settings(
+        self, *, versioning: str | None = None, acl: str | None = None, documents: dict[str, str | None] | None = None
+    ) -> BucketSettings:
+        return await self._write(bucket.change_settings, versioning, acl, documents)
+
+    async def destroy(self) -> None:
+        await self._write(bucket.destroy)
+
+    async def get(self, key: str, version: int | None = None) -> ObjectRow:
+        return self._read(versions.get, key, version)
+
+    async def put(self, row: ObjectRow, condition: Condition = NO_CONDITION) -> PutResult:
+        return await self._write(versions.put, row, condition)
+
+    async def delete(self, request: DeleteRequest) -> DeleteResult:
+        return await self._write(versions.delete, request)
+
+    async def delete_many(self, requests: Sequence[DeleteRequest]) -> DeleteResults:
+        return await self._write(versions.delete_many, requests)
+
+    async def list(self, request: ListRequest) -> ListPage:
+        return self._read(listing.list_page, request)
+
+    async def change(self, change: Change) -> ObjectRow:
+        return await self._write(versions.change, change)
+
+    async def rename(
+        self, source: str, target: str, *, condition: Condition = NO_CONDITION, source_condition: Condition = NO_CONDITION
+    ) -> PutResult:
+        return await self._write(renaming.rename, source, target, condition, source_condition)
+
+    async def rename_prefix(self, source: str, target: str, *, replace: bool) -> int:
+        return await self._write(renaming.rename_prefix, source, target, replace)
+
+    async def create_upload(self, row: UploadRow) -> UploadRow:
+        return await self._write(uploads.create, row)
+
+    async def get_upload(self, key: str, upload: str) -> UploadRow:
+        return self._read(uploads.get, key, upload)
+
+    async def put_part(self, key: str, upload: str, part: PartRow) -> tuple[Dropped, ...]:
+        return await self._write(uploads.put_part, key, upload, part)
+
+    async def list_parts(self, key: str, upload: str, after: int = 0, limit: int = LIST_LIMIT_MAX, *, layouts: bool = False) -> PartPage:
+        return self._read(uploads.list_parts, key, upload, after, limit, layouts)
+
+    async def list_uploads(self, request: ListRequest, upload_after: str = "") -> UploadPage:
+        return self._read(uploads.list_uploads, request, upload_after)
+
+    async def complete_upload(self, request: Complete) -> PutResult:
+        return await self._write(uploads.complete, request)
+
+    async def abort_upload(self, key: str, upload: str) -> tuple[Dropped, ...]:
+        return await self._write(uploads.abort, key, upload)
+
+    async def deletions(self, limit: int) -> Deletions:
+        return self._read(pending.deletions, limit)
+
+    async def deletions_done(self, ids: Sequence[int]) -> None:
+        await self._write(pending.deletions_done, ids)
+
+    async def add_deletion(self, layout: bytes) -> Dropped:
+        return await self._write(pending.add_deletion, layout)
+
+    async def records_to_sync(self, limit: int) -> RecordsToSync:
+        return self._read(pending.records_to_sync, limit)
+
+    async def records_synced(self, ids: Sequence[int]) -> None:
+        await self._write(pending.records_synced, ids)
+
+    async def knows(self, key: str, content: str) -> bool:
+        return self._read(pending.knows, key, content)
+
+    async def counters(self) -> Counters:
+        return self._read(pending.counters)

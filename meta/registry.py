@@ -1,0 +1,56 @@
+"""The register of bucket names in its SQLite form: for one region. A PostgreSQL form, for several, stands beside it later."""
+
+from __future__ import annotations
+
+import apsw
+
+from meta.base import Base
+from meta.kind import Kind, PlainTransaction
+from meta.protocol import BucketEntry
+from node.errors import BucketNotFound, BucketTaken
+
+REGISTRY = Kind(name="registry", format=1, tables=("names",), begin=PlainTransaction)
+
+_FIND = "SELECT bucket, account, created_us, region FROM names WHERE bucket = ?"
+
+
+class LocalRegistry:
+    """Implements meta.protocol.BucketRegistry on a base of this host."""
+
+    def __init__(self, base: Base[PlainTransaction]) -> None:
+        self._base = base
+
+    def __repr__(self) -> str:
+        return f"<LocalRegistry {self._base!r}>"
+
+    async def claim(self, entry: BucketEntry) -> BucketEntry:
+        return await self._base.write(_claim, entry)
+
+    async def release(self, bucket: str, account: str) -> None:
+        """Another account's name stays."""
+        await self._base.write(_release, bucket, account)
+
+    async def locate(self, bucket: str) -> BucketEntry:
+        return self._base.read(_locate, bucket)
+
+
+def _claim(transaction: PlainTransaction, entry: BucketEntry) -> BucketEntry:
+    found = transaction.db.execute(_FIND, (entry.bucket,)).get
+    if found is None:
+        transaction.db.execute("INSERT INTO names VALUES (?, ?, ?, ?)", (entry.bucket, entry.account, entry.created_us, entry.region))
+        return entry
+    there = BucketEntry(*found)
+    if there.account != entry.account:
+        raise BucketTaken(f"the name {entry.bucket} belongs to another account")
+    return there
+
+
+def _release(transaction: PlainTransaction, bucket: str, account: str) -> None:
+    transaction.db.execute("DELETE FROM names WHERE bucket = ? AND account = ?", (bucket, account))
+
+
+def _locate(db: apsw.Connection, bucket: str) -> BucketEntry:
+    found = db.execute(_FIND, (bucket,)).get
+    if found is None:
+        raise BucketNotFound("there is no such bucket")
+    return BucketEntry(*found)

@@ -1,0 +1,103 @@
+"""Renaming: rows move to other keys, chunks stay; their records follow through the list of stale records.
+
+With versioning, the current version leaves its key; where older versions stay behind, a delete marker takes its place, so that the
+name is gone for everyone who doesn't ask for versions.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from meta.listing import successor
+from meta.protocol import Condition, PutResult
+from meta.row import Stored, check_key, check_lock, find, take
+from meta.transaction import ContainerTransaction
+from meta.version import check_current, put_marker, store
+from node.errors import AlreadyExists, InvalidArgument, ObjectNotFound
+
+RENAMED_MAX = 100_000
+"""Objects renamed in one transaction: bounds its memory (about 2 KiB each) and how long it holds back others (about 5 s)."""
+
+_UNDER = "SELECT key, marker FROM objects WHERE key >= ? AND key < ? ORDER BY key, age"
+_UNDER_OPEN = "SELECT key, marker FROM objects WHERE key >= ? ORDER BY key, age"
+
+
+def rename(transaction: ContainerTransaction, source: str, target: str, condition: Condition, source_condition: Condition) -> PutResult:
+    """Raises: BucketNotFound, ObjectNotFound, PreconditionFailed, Locked, InvalidArgument."""
+    check_key(target)
+    _ = transaction.settings
+    found = find(transaction.db, source, None)
+    if found is None or found.marker:
+        raise ObjectNotFound("there is no such key")
+    check_current(source_condition, found)
+    there = find(transaction.db, target, None)
+    check_current(condition, there)
+    if source == target:
+        return PutResult(-found.age, found.is_null == 1, found.mtime_us)
+    return _move(transaction, found, target, there)
+
+
+def rename_prefix(transaction: ContainerTransaction, source: str, target: str, replace: bool) -> int:
+    """Raises: BucketNotFound, AlreadyExists, Locked, InvalidArgument."""
+    _ = transaction.settings
+    if source == target:
+        raise InvalidArgument("the prefixes are the same")
+    keys = _visible(transaction, source)
+    moving = dict.fromkeys(keys)
+    if not replace:
+        _check_free(transaction, moving, source, target)
+    for key in keys:
+        # Where the prefixes overlap, a target may be a source that has yet to move: such chains move from their end.
+        chain = []
+        while key in moving:
+            del moving[key]
+            chain.append(key)
+            key = target + key[len(source) :]
+        for old in reversed(chain):
+            new = target + old[len(source) :]
+            check_key(new)
+            found = find(transaction.db, old, None)
+            assert found is not None
+            _move(transaction, found, new, find(transaction.db, new, None))
+    return len(keys)
+
+
+def _visible(transaction: ContainerTransaction, prefix: str) -> list[str]:
+    stop = successor(prefix)
+    cursor = transaction.db.execute(_UNDER_OPEN, (prefix,)) if stop is None else transaction.db.execute(_UNDER, (prefix, stop))
+    keys: list[str] = []
+    last = None
+    for key, marker in cursor:
+        if key == last:
+            continue
+        last = key
+        if not marker:
+            keys.append(key)
+            if len(keys) > RENAMED_MAX:
+                raise InvalidArgument(f"more than {RENAMED_MAX} objects under the prefix: rename its parts")
+    return keys
+
+
+def _check_free(transaction: ContainerTransaction, moving: dict[str, None], source: str, target: str) -> None:
+    for key in moving:
+        new = target + key[len(source) :]
+        if new in moving:
+            continue
+        there = find(transaction.db, new, None)
+        if there is not None and not there.marker:
+            raise AlreadyExists("an object is in the place of a renamed one")
+
+
+def _move(transaction: ContainerTransaction, found: Stored, target: str, there: Stored | None) -> PutResult:
+    check_lock(transaction, found, bypass_governance=False)
+    left = take(transaction, found)
+    transaction.changed("delete", found.key, found.age)
+    if left:
+        suspended = transaction.settings.versioning == "Suspended"
+        put_marker(transaction, found.key, null=suspended and found.is_null == 1, owner=found.owner, newest=-found.age, older=True)
+    row = msgspec.structs.replace(found.row(), key=target, version=0)
+    result = store(transaction, row, there, parts=found.parts, moved=True, keep_mtime=True)
+    transaction.db.executemany(
+        "INSERT OR REPLACE INTO moved VALUES (?, ?, ?)", ((content, target, -result.version) for content in found.contents)
+    )
+    return result

@@ -1,0 +1,197 @@
+"""Rows of `objects`: reading, writing and removing one, with the sums and the list of deletions kept in step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apsw
+import msgspec
+
+from meta.protocol import Attributes, Dropped, ObjectRow
+from meta.transaction import ContainerTransaction
+from node.errors import InvalidArgument, Locked
+
+KEY_BYTES_MAX = 1_024
+
+_COLUMNS = (
+    "key, age, is_null, marker, size, etag, mtime_us, storage_class, policy, owner, content, layout, seq, attributes,"
+    " protected, moved, parts"
+)
+_NEWEST = f"SELECT {_COLUMNS} FROM objects WHERE key = ? ORDER BY age LIMIT 1"
+_VERSION = f"SELECT {_COLUMNS} FROM objects WHERE key = ? AND age = ?"
+_NULL = f"SELECT {_COLUMNS} FROM objects WHERE key = ? AND is_null = 1 LIMIT 1"
+_INSERT = (
+    "INSERT INTO objects(key, age, is_null, marker, size, etag, mtime_us, storage_class, policy, owner, content, layout, seq,"
+    " attributes, protected, moved, parts, checksum_algorithm, checksum_type) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+)
+
+_encode = msgspec.msgpack.Encoder().encode
+_decoder = msgspec.msgpack.Decoder(Attributes)
+_NO_ATTRIBUTES = Attributes()
+_NO_ATTRIBUTES_BYTES = _encode(_NO_ATTRIBUTES)
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """A row as it lies in the table, columns in the order of _COLUMNS."""
+
+    key: str
+    age: int
+    is_null: int
+    marker: int
+    size: int
+    etag: str
+    mtime_us: int
+    storage_class: str
+    policy: str
+    owner: str
+    content: str
+    layout: bytes
+    seq: int
+    attributes: bytes
+    protected: int
+    moved: int
+    parts: str
+
+    @property
+    def visible_etag(self) -> str | None:
+        """For conditions: a marker is no object."""
+        return None if self.marker else self.etag
+
+    @property
+    def contents(self) -> list[str]:
+        """Every content id that the row's chunks may name."""
+        return [content for content in (self.content, *self.parts.split(",")) if content]
+
+    def row(self) -> ObjectRow:
+        return _object_row(
+            (
+                self.key,
+                self.age,
+                self.is_null,
+                self.marker,
+                self.size,
+                self.etag,
+                self.mtime_us,
+                self.storage_class,
+                self.policy,
+                self.owner,
+                self.content,
+                self.layout,
+                self.seq,
+                self.attributes,
+            )
+        )
+
+
+def check_key(key: str) -> None:
+    """Raises: InvalidArgument."""
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidArgument("a key is valid UTF-8") from error
+    if not 0 < size <= KEY_BYTES_MAX:
+        raise InvalidArgument(f"a key has 1 to {KEY_BYTES_MAX} bytes")
+
+
+def find(db: apsw.Connection, key: str, version: int | None) -> Stored | None:
+    """version None: the newest row of the key; 0: the null version."""
+    found = _select(db, key, version)
+    return None if found is None else Stored(*found)
+
+
+def find_row(db: apsw.Connection, key: str, version: int | None) -> ObjectRow | None:
+    """The same for readers: straight into what they get."""
+    found = _select(db, key, version)
+    return None if found is None else _object_row(found)
+
+
+def has_rows(db: apsw.Connection, key: str) -> bool:
+    return db.execute("SELECT 1 FROM objects WHERE key = ? LIMIT 1", (key,)).get is not None
+
+
+def insert(transaction: ContainerTransaction, row: ObjectRow, *, parts: str = "", moved: bool = False, older: bool) -> None:
+    """older: the key has other rows. `row` is complete: version, seq and all."""
+    attributes = row.attributes
+    transaction.db.execute(
+        _INSERT,
+        (
+            row.key,
+            -row.version,
+            row.null,
+            row.marker,
+            row.size,
+            row.etag,
+            row.mtime_us,
+            row.storage_class,
+            row.policy,
+            row.owner,
+            row.content,
+            row.layout,
+            row.seq,
+            _NO_ATTRIBUTES_BYTES if attributes is _NO_ATTRIBUTES else _encode(attributes),
+            bool(attributes.retain_mode or attributes.legal_hold),
+            moved,
+            parts,
+            ",".join(attributes.checksums),
+            attributes.checksum_type,
+        ),
+    )
+    _count(transaction, row.marker, row.storage_class, row.size, 1)
+    if older:
+        transaction.count("older", "", 1, 0)
+
+
+def take(transaction: ContainerTransaction, stored: Stored, *, others: bool | None = None) -> bool:
+    """Removes a row whose content lives on elsewhere. others: whether the key has other rows, None: look; returned."""
+    db = transaction.db
+    db.execute("DELETE FROM objects WHERE key = ? AND age = ?", (stored.key, stored.age))
+    if others is None:
+        others = has_rows(db, stored.key)
+    if others:
+        transaction.count("older", "", -1, 0)
+    if stored.moved:
+        db.executemany("DELETE FROM moved WHERE content = ?", ((content,) for content in stored.contents))
+    _count(transaction, bool(stored.marker), stored.storage_class, stored.size, -1)
+    return others
+
+
+def remove(transaction: ContainerTransaction, stored: Stored, *, others: bool | None = None) -> tuple[bool, tuple[Dropped, ...]]:
+    """Removes a row for good: its content joins the deletions. The lock was checked. Returns whether other rows of the key stay."""
+    others = take(transaction, stored, others=others)
+    return others, transaction.drop(stored.content, stored.parts, stored.layout)
+
+
+def check_lock(transaction: ContainerTransaction, stored: Stored, *, bypass_governance: bool) -> None:
+    """Raises: Locked under legal hold or retention; an unknown mode counts as the strictest."""
+    if not stored.protected:
+        return
+    attributes = _decoder.decode(stored.attributes)
+    if attributes.legal_hold:
+        raise Locked("the version is under legal hold")
+    if attributes.retain_mode and attributes.retain_until_us > transaction.now_us:
+        if attributes.retain_mode == "GOVERNANCE" and bypass_governance:
+            return
+        raise Locked("the version is under retention")
+
+
+def _select(db: apsw.Connection, key: str, version: int | None) -> Any:
+    if version is None:
+        return db.execute(_NEWEST, (key,)).get
+    if version == 0:
+        return db.execute(_NULL, (key,)).get
+    return db.execute(_VERSION, (key, -version)).get
+
+
+def _object_row(found: Any) -> ObjectRow:
+    key, age, is_null, marker, size, etag, mtime_us, storage_class, policy, owner, content, layout, seq, attributes = found[:14]
+    decoded = _NO_ATTRIBUTES if attributes == _NO_ATTRIBUTES_BYTES else _decoder.decode(attributes)
+    return ObjectRow(
+        key, -age, is_null == 1, marker == 1, size, etag, mtime_us, storage_class, policy, owner, content, layout, seq, decoded
+    )  # fmt: skip
+
+
+def _count(transaction: ContainerTransaction, marker: bool, storage_class: str, size: int, sign: int) -> None:
+    if marker:
+        transaction.count("marker", "", sign, 0)
+    else:
+        transaction.count("class", storage_class, sign, sign * size)

@@ -1,0 +1,220 @@
+"""Versions of a key: put, get, delete and change, by S3's rules. Each function is one request within a transaction.
+
+Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import apsw
+import msgspec
+
+from meta.condition import check
+from meta.protocol import (
+    DELETE_MANY_MAX,
+    NO_CONDITION,
+    Attributes,
+    Change,
+    Condition,
+    DeleteRequest,
+    DeleteResult,
+    Dropped,
+    ObjectRow,
+    PutResult,
+)
+from meta.row import Stored, check_key, check_lock, find, find_row, insert, remove
+from meta.transaction import ContainerTransaction, read_settings
+from node.errors import FrazilError, InvalidArgument, Locked, ObjectNotFound, QuotaExceeded, Superseded, VersionNotFound
+
+
+def get(db: apsw.Connection, key: str, version: int | None) -> ObjectRow:
+    """Raises: BucketNotFound, ObjectNotFound, VersionNotFound."""
+    row = find_row(db, key, version)
+    if row is None:
+        read_settings(db)  # a removed bucket has no rows, so only a miss has to look
+        if version is None:
+            raise ObjectNotFound("there is no such key")
+        raise VersionNotFound("there is no such version")
+    return row
+
+
+def put(transaction: ContainerTransaction, row: ObjectRow, condition: Condition) -> PutResult:
+    """Raises: BucketNotFound, PreconditionFailed, ObjectNotFound, Locked, QuotaExceeded."""
+    check_key(row.key)
+    newest = find(transaction.db, row.key, None)
+    if condition is not NO_CONDITION:
+        check_current(condition, newest)
+    return store(transaction, row, newest)
+
+
+def check_current(condition: Condition, newest: Stored | None) -> None:
+    """Raises: PreconditionFailed, ObjectNotFound."""
+    if newest is None:
+        check(condition, None, 0, 0)
+    else:
+        check(condition, newest.visible_etag, newest.size, newest.mtime_us)
+
+
+def store(
+    transaction: ContainerTransaction,
+    row: ObjectRow,
+    newest: Stored | None,
+    *,
+    parts: str = "",
+    moved: bool = False,
+    keep_mtime: bool = False,
+    freed: int = 0,
+) -> PutResult:
+    """Makes `row` the newest version of its key, in place of what the bucket's versioning says it replaces.
+
+    newest: the key's newest row now; freed: bytes that this request releases elsewhere (the parts of an upload).
+    """
+    versioning = transaction.settings.versioning
+    null = versioning != "Enabled"
+    replaced = None
+    if null and newest is not None:
+        replaced = newest if newest.is_null else find(transaction.db, row.key, 0)
+    check_quota(transaction, row.size - (replaced.size if replaced else 0) - freed)
+    version = transaction.version(row.version, -newest.age if newest else 0)
+    older = newest is not None
+    dropped: tuple[Dropped, ...] = ()
+    if replaced is not None:
+        check_lock(transaction, replaced, bypass_governance=False)
+        # A bucket that never had versioning has one row per key.
+        older, dropped = remove(transaction, replaced, others=None if versioning else False)
+    mtime_us = row.mtime_us if keep_mtime else version
+    seq = transaction.changed("put", row.key, -version)
+    stored = ObjectRow(
+        row.key, version, null, False, row.size, row.etag, mtime_us, row.storage_class, row.policy, row.owner, row.content, row.layout,
+        seq, row.attributes,
+    )  # fmt: skip
+    insert(transaction, stored, parts=parts, moved=moved, older=older)
+    if row.layout and (moved or (row.version and (version != row.version or null != row.null))):
+        transaction.stale(row.key, -version)
+    return PutResult(version, null, mtime_us, dropped)
+
+
+def check_quota(transaction: ContainerTransaction, added: int) -> None:
+    """Raises: QuotaExceeded when the bucket would grow beyond its quota; shrinking is always allowed."""
+    quota = transaction.settings.quota_bytes
+    if quota and added > 0 and transaction.total() + added > quota:
+        raise QuotaExceeded(f"the bucket's quota is {quota} bytes")
+
+
+def delete(transaction: ContainerTransaction, request: DeleteRequest) -> DeleteResult:
+    """Raises: BucketNotFound, PreconditionFailed, Locked. Checks come before the first change, so a refusal needs no rollback."""
+    versioning = transaction.settings.versioning
+    if request.version is None and versioning:
+        return _mark(transaction, request, versioning)
+    found = find(transaction.db, request.key, request.version)
+    if found is None:
+        return DeleteResult(request.key)
+    if request.condition is not NO_CONDITION:
+        check(request.condition, found.etag, found.size, found.mtime_us)
+    check_lock(transaction, found, bypass_governance=request.bypass_governance)
+    _, dropped = remove(transaction, found, others=None if versioning else False)
+    transaction.changed("delete", request.key, found.age)
+    return DeleteResult(request.key, -found.age, found.is_null == 1, False, found.marker == 1, dropped)
+
+
+def _mark(transaction: ContainerTransaction, request: DeleteRequest, versioning: str) -> DeleteResult:
+    """A delete marker becomes the newest version; with versioning suspended it takes the null version's place."""
+    check_key(request.key)
+    newest = find(transaction.db, request.key, None)
+    if request.condition != NO_CONDITION:
+        if newest is None or newest.marker:
+            return DeleteResult(request.key)
+        check(request.condition, newest.etag, newest.size, newest.mtime_us)
+    null = versioning != "Enabled"
+    older = newest is not None
+    dropped: tuple[Dropped, ...] = ()
+    replaced = find(transaction.db, request.key, 0) if null and newest is not None else None
+    if replaced is not None:
+        check_lock(transaction, replaced, bypass_governance=request.bypass_governance)
+        older, dropped = remove(transaction, replaced)
+    version = put_marker(transaction, request.key, null=null, owner=request.owner, newest=-newest.age if newest else 0, older=older)
+    return DeleteResult(request.key, version, null, True, False, dropped)
+
+
+def put_marker(transaction: ContainerTransaction, key: str, *, null: bool, owner: str, newest: int, older: bool) -> int:
+    """newest: the key's newest version so far; returns the marker's."""
+    version = transaction.version(0, newest)
+    seq = transaction.changed("delete", key, -version)
+    insert(transaction, ObjectRow(key, version, null, marker=True, mtime_us=version, owner=owner, seq=seq), older=older)
+    return version
+
+
+def delete_many(transaction: ContainerTransaction, requests: Sequence[DeleteRequest]) -> list[DeleteResult]:
+    """Each is done or refused by itself; a refusal is told in its result."""
+    if len(requests) > DELETE_MANY_MAX:
+        raise InvalidArgument(f"at most {DELETE_MANY_MAX} keys in one request")
+    _ = transaction.settings  # no such bucket: the whole request fails
+    results = []
+    for request in requests:
+        try:
+            results.append(delete(transaction, request))
+        except FrazilError as error:
+            results.append(DeleteResult(request.key, request.version or 0, error=error.code, message=str(error)))
+    return results
+
+
+def change(transaction: ContainerTransaction, wish: Change) -> ObjectRow:
+    """Raises: BucketNotFound, ObjectNotFound, VersionNotFound, Locked, Superseded."""
+    _ = transaction.settings
+    found = find(transaction.db, wish.key, wish.version)
+    if found is None:
+        raise ObjectNotFound("there is no such key") if wish.version is None else VersionNotFound("there is no such version")
+    if wish.expect_content is not None and wish.expect_content != found.content:
+        raise Superseded("the version has another content now")
+    row = found.row()
+    attributes = _changed_attributes(transaction, row.attributes, wish)
+    layout = row.layout if wish.layout is None else wish.layout
+    if attributes == row.attributes and layout == row.layout:
+        return row
+    seq = transaction.changed("change", row.key, found.age)
+    transaction.db.execute(
+        "UPDATE objects SET attributes = ?, layout = ?, protected = ?, checksum_algorithm = ?, checksum_type = ?, seq = ?"
+        " WHERE key = ? AND age = ?",
+        (
+            msgspec.msgpack.encode(attributes),
+            layout,
+            bool(attributes.retain_mode or attributes.legal_hold),
+            ",".join(attributes.checksums),
+            attributes.checksum_type,
+            seq,
+            found.key,
+            found.age,
+        ),
+    )
+    if layout and attributes != row.attributes:
+        transaction.stale(found.key, found.age)
+    return msgspec.structs.replace(row, attributes=attributes, layout=layout, seq=seq)
+
+
+def _changed_attributes(transaction: ContainerTransaction, old: Attributes, wish: Change) -> Attributes:
+    new = old if wish.attributes is None else wish.attributes
+    named = {
+        name: value
+        for name in ("tags", "acl", "retain_mode", "retain_until_us", "legal_hold")
+        if (value := getattr(wish, name)) is not None
+    }
+    if named:
+        new = msgspec.structs.replace(new, **named)
+    _check_retention(transaction.now_us, old, new, bypass_governance=wish.bypass_governance)
+    return new
+
+
+def _check_retention(now_us: int, old: Attributes, new: Attributes, *, bypass_governance: bool) -> None:
+    """Retention in force may be prolonged by anyone; shortened, lifted or made GOVERNANCE only from GOVERNANCE, with the bypass.
+
+    Raises: Locked. Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html
+    """
+    if not old.retain_mode or old.retain_until_us <= now_us:
+        return
+    stricter = new.retain_mode in (old.retain_mode, "COMPLIANCE")
+    if stricter and new.retain_until_us >= old.retain_until_us:
+        return
+    if old.retain_mode == "GOVERNANCE" and bypass_governance:
+        return
+    raise Locked("the version is under retention, which may only be prolonged")
