@@ -1,0 +1,218 @@
+"""Writing one content: bytes in from a Source, durable chunks and their layout out. Metadata is the caller's.
+
+Theory of operation. One slab of bytes is read first. If the content ends in it, its chunks are put whole: one group-committed call per
+volume. Otherwise two slabs take turns: while the source fills one, the other is hashed in a thread and written to all volumes in one hop.
+A full metachunk is committed beside the next one's first slabs; the last one when every digest is known and verified, because its chunks
+carry the object's record. Whatever goes wrong, `undo` leaves nothing of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import msgspec
+import trio
+
+from node.buffers import BufferPool
+from node.threads import run_blocking
+from rawx.chunk import ChunkRecord, ObjectRecord, UploadRecord
+from store.delete import delete_places
+from store.digests import DIGEST_INLINE_BYTES_MAX, Digests
+from store.fleet import ChunkFinding, Fleet
+from store.layout import Draft, Layout
+from store.metachunk import CLEANUP_S, MetachunkWriter, Piece
+from store.parallel import Errand, crew
+from store.policy import Policy, PolicySet
+from store.source import Source
+
+POOLLESS_BYTES_MAX = 16 << 10
+"""Bodies up to here don't ask the pool; a connection has at most one."""
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What is known of a content once its last byte is there. checksums: what Source.complete said to keep."""
+
+    size: int
+    etag: str
+    checksums: dict[str, str]
+
+
+class Tail(msgspec.Struct, frozen=True):
+    """What the chunks of the last metachunk say beside the rest."""
+
+    object: ObjectRecord | None = None
+    upload: UploadRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Memory of one PUT: one or two slabs and the parity of one."""
+
+    slabs: tuple[memoryview, ...]
+    parity: memoryview
+
+
+class ContentWriter:
+    """One content being written."""
+
+    def __init__(
+        self, fleet: Fleet, buffers: BufferPool, policies: PolicySet, record: ChunkRecord, describe: Callable[[Summary], Tail]
+    ) -> None:
+        """record: bucket, key, content, account; describe: called once, before the records of the last metachunk are written."""
+        self.summary: Summary
+        self.policy: Policy
+        self._fleet = fleet
+        self._buffers = buffers
+        self._policies = policies
+        self._record = record
+        self._describe = describe
+        self._writers: list[MetachunkWriter] = []
+
+    def __repr__(self) -> str:
+        return f"<ContentWriter {self._record.content} metachunks={len(self._writers)}>"
+
+    async def write(self, source: Source) -> Layout:
+        """The layout of what is now durable. Raises: what the source raises, NotEnoughServices, Busy; then `undo` is still to be called."""
+        usable = await self._fleet.usable()
+        length = source.length
+        self.policy = policy = self._policies.choose(length, usable)
+        digests = Digests(source.digests)
+        if length is not None and length <= POOLLESS_BYTES_MAX and not policy.coded:
+            room = Room((memoryview(bytearray(length + 1)),), memoryview(b""))  # one more: a full buffer would leave the end in doubt
+            count = await source.fill(room.slabs[0])
+            return await self._write_whole(source, digests, room, count)
+        async with self._lease(length) as room:
+            count = await source.fill(room.slabs[0])
+            if count < len(room.slabs[0]):
+                self.policy = self._policies.choose(count, usable)
+                return await self._write_whole(source, digests, room, count)
+            return await self._write_slabs(source, digests, room)
+
+    async def undo(self) -> Layout:
+        """Aborts and deletes everything, also when cancelled. The chunks that could not be deleted, for the container's list."""
+        left: set[tuple[str, str]] = set()
+        with trio.CancelScope(shield=True):
+            for writer in self._writers:
+                await writer.abort()
+            with trio.move_on_after(CLEANUP_S):
+                places = [(piece.volume, piece.id) for piece in self._pieces() if piece.committed]
+                left = set(places)
+                left = await delete_places(self._fleet, places)
+        return self._rest([piece for piece in self._pieces() if (piece.volume, piece.id) in left])
+
+    def doubtful(self) -> Layout:
+        """Chunks that were given up though they may have become durable: to be deleted, the content doesn't name them."""
+        return self._rest([piece for piece in self._pieces() if piece.committed and piece.error is not None])
+
+    def places(self) -> list[tuple[str, str]]:
+        """(volume, chunk) of every committed chunk."""
+        return [(piece.volume, piece.id) for piece in self._pieces() if piece.committed]
+
+    def unwritten(self, bucket: str, key: str, version: int) -> list[ChunkFinding]:
+        """The positions that the write went without."""
+        return [
+            ChunkFinding(bucket, key, version, index, position, "", "", "unwritten")
+            for index, writer in enumerate(self._writers)
+            for position in sorted(writer.missing)
+        ]
+
+    def _pieces(self) -> list[Piece]:
+        return [piece for writer in self._writers for piece in writer.pieces]
+
+    def _rest(self, pieces: list[Piece]) -> Layout:
+        draft = Draft()
+        if pieces:
+            draft.add(self.policy, 0, [piece.place for piece in pieces])
+        return draft.layout()
+
+    @asynccontextmanager
+    async def _lease(self, length: int | None) -> AsyncIterator[Room]:
+        """Room for what comes: less when the pool is pressed, down to one slab of one stripe."""
+        policy = self.policy
+        slabs, slab = 2, policy.slab_bytes
+        if length is not None and length < slab:
+            slabs, slab = 1, policy.fragment_bytes(length + 1) * policy.data if policy.coded else length + 1
+        else:
+            share = self._buffers.share(_bytes(policy, 2, slab), _bytes(policy, 1, policy.stripe_bytes))
+            if share < _bytes(policy, 2, slab):
+                slabs, slab = 1, slab if share >= _bytes(policy, 1, slab) else policy.stripe_bytes
+        async with self._buffers.take(_bytes(policy, slabs, slab)) as view:
+            yield Room(tuple(view[index * slab : (index + 1) * slab] for index in range(slabs)), view[slabs * slab :])
+
+    async def _write_whole(self, source: Source, digests: Digests, room: Room, count: int) -> Layout:
+        data = room.slabs[0][:count]
+        if count <= DIGEST_INLINE_BYTES_MAX:
+            digests.update(data)
+        else:
+            await run_blocking(digests.update, data)
+        tail = self._finish(source, digests, count)
+        writer = await self._next_writer(room)
+        await writer.put_whole(room.slabs[0], count, self._common(0, last=tail))
+        return self._layout()
+
+    async def _write_slabs(self, source: Source, digests: Digests, room: Room) -> Layout:
+        """The first slab is full already."""
+        filled, turn = len(room.slabs[0]), 0
+        committing: Errand[None] | None = None
+        async with crew() as nursery:
+            while filled:
+                if not self._writers or self._writers[-1].full:
+                    if committing is not None:
+                        await committing.result()
+                    if self._writers:
+                        committing = Errand(nursery, self._commit, len(self._writers) - 1, None)
+                    await self._next_writer(room)
+                slab = room.slabs[turn]
+                writing = Errand(nursery, self._take_in, nursery, digests, slab, filled)
+                more = filled == len(slab)
+                turn = (turn + 1) % len(room.slabs)
+                if len(room.slabs) == 1:
+                    await writing.result()
+                filled = await source.fill(room.slabs[turn]) if more else 0
+                await writing.result()
+            tail = self._finish(source, digests, sum(writer.size for writer in self._writers))
+            await self._commit(len(self._writers) - 1, tail)
+            if committing is not None:
+                await committing.result()
+        return self._layout()
+
+    async def _take_in(self, nursery: trio.Nursery, digests: Digests, slab: memoryview, count: int) -> None:
+        hashing = Errand(nursery, run_blocking, digests.update, slab[:count])
+        await self._writers[-1].write(slab, count)
+        await hashing.result()
+
+    async def _next_writer(self, room: Room) -> MetachunkWriter:
+        writer = await MetachunkWriter.place(self._fleet, self.policy, room.parity)
+        self._writers.append(writer)
+        return writer
+
+    async def _commit(self, index: int, tail: Tail | None) -> None:
+        await self._writers[index].commit(self._common(index, last=tail))
+        await self._writers[index].drop_failed()
+
+    def _finish(self, source: Source, digests: Digests, size: int) -> Tail:
+        found = digests.finish()
+        self.summary = Summary(size, found["md5"].hex(), source.complete(found))
+        return self._describe(self.summary)
+
+    def _common(self, index: int, *, last: Tail | None) -> ChunkRecord:
+        """What the records of all chunks of a metachunk have in common."""
+        offset = sum(writer.size for writer in self._writers[:index])
+        if last is None:
+            return msgspec.structs.replace(self._record, metachunk=index, offset=offset)
+        return msgspec.structs.replace(
+            self._record, metachunk=index, metachunks=index + 1, offset=offset, object=last.object, upload=last.upload
+        )
+
+    def _layout(self) -> Layout:
+        draft = Draft()
+        for writer in self._writers:
+            writer.add_to(draft)
+        return draft.layout()
+
+
+def _bytes(policy: Policy, slabs: int, slab: int) -> int:
+    """Memory of so many slabs and the parity of one; a coded slab is a whole number of units for each data fragment."""
+    return slabs * slab + slab // policy.data * policy.parity

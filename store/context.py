@@ -1,0 +1,94 @@
+"""What every operation of one process's object layer shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import trio
+
+from meta.protocol import Container, Meta
+from node.buffers import BufferPool
+from node.clock import Clock
+from node.errors import BadRequest, Conflict, Denied, FrazilError, NotFound
+from node.log import get_logger
+from store.afterwork import Afterwork
+from store.content import ContentWriter
+from store.fleet import Fleet
+from store.layout import Layout
+from store.policy import PolicySet
+
+DOUBT_TIMEOUT_S = 10.0
+"""Bound on asking what became of a commit whose answer was lost."""
+NULLS_MAX = 10_000
+"""Buckets whose versioning is remembered."""
+log = get_logger("store")
+
+REFUSALS = (BadRequest, Conflict, NotFound, Denied)
+"""Answers of the metadata after which it is certain that nothing was changed."""
+
+
+@dataclass(slots=True)
+class Context:
+    """The parts of a Store, for its operations. Only the event loop's thread touches it.
+
+    writes, reads   memory for bodies on their way in and out: apart, so that slow readers never stop writes
+    remote_meta     the metadata is another process's: an answer may be lost and the change still happen
+    """
+
+    meta: Meta
+    fleet: Fleet
+    policies: PolicySet
+    writes: BufferPool
+    reads: BufferPool
+    clock: Clock
+    afterwork: Afterwork
+    remote_meta: bool = False
+    _stamp: int = 0
+    _nulls: dict[str, bool] | None = None
+
+    def container(self, bucket: str) -> Container:
+        return self.meta.container(bucket)
+
+    def stamp(self) -> int:
+        """A version to wish for: the time in microseconds, growing within this process."""
+        self._stamp = max(self._stamp + 1, self.clock.now_us())
+        return self._stamp
+
+    def guess_null(self, bucket: str) -> bool:
+        """Whether the next version in the bucket will be the null version, as the last one was. A wrong guess costs a record sync."""
+        return self._nulls.get(bucket, True) if self._nulls is not None else True
+
+    def learn_null(self, bucket: str, *, null: bool) -> None:
+        if self._nulls is None or len(self._nulls) >= NULLS_MAX:
+            self._nulls = {}
+        self._nulls[bucket] = null
+
+    async def undo(self, bucket: str, writer: ContentWriter) -> None:
+        """Takes back what a failed write left. What can't be deleted now joins the container's deletions, else the sweep finds it."""
+        left = await writer.undo()
+        self.afterwork.settle(writer.places())
+        if left.metachunks:
+            await self.remember_deletion(bucket, left)
+
+    async def remember_deletion(self, bucket: str, layout: Layout) -> None:
+        with trio.CancelScope(deadline=trio.current_time() + DOUBT_TIMEOUT_S, shield=True):
+            try:
+                await self.container(bucket).add_deletion(layout.encode())
+                self.afterwork.kick(bucket)
+            except FrazilError as error:
+                log.warning("chunks to delete could not be noted; the scrub will find them", extra={"bucket": bucket, "error": str(error)})
+
+    async def settle_doubt(self, bucket: str, key: str, content: str, writer: ContentWriter) -> None:
+        """After a commit that ended without an answer: deletes the chunks if the metadata doesn't know the content.
+
+        A remote commit may still be under way; its chunks are left to the sweep, which asks later.
+        """
+        if self.remote_meta:
+            return
+        with trio.CancelScope(deadline=trio.current_time() + DOUBT_TIMEOUT_S, shield=True):
+            try:
+                known = await self.container(bucket).knows(key, content)
+            except FrazilError:  # the sweep asks again after the next start
+                return
+            if not known:
+                await self.undo(bucket, writer)

@@ -1,0 +1,64 @@
+"""Checksums over the bytes of one PUT: MD5 for the ETag, and whatever else the client announced."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from awscrt import checksums
+
+from node.errors import InvalidArgument
+
+DIGEST_INLINE_BYTES_MAX = 128 << 10
+"""Up to here hashing in the event loop (MD5: 200 us) is cheaper than a hop to a thread and back."""
+
+
+class _Crc:
+    """A CRC with hashlib's face."""
+
+    __slots__ = ("_bytes", "_function", "_value")
+
+    def __init__(self, function: Callable[[Any, int], int], size: int) -> None:
+        self._function, self._bytes, self._value = function, size, 0
+
+    def update(self, data: memoryview) -> None:
+        self._value = self._function(data, self._value)
+
+    def digest(self) -> bytes:
+        return self._value.to_bytes(self._bytes, "big")
+
+
+_MAKERS: dict[str, Callable[[], Any]] = {
+    "md5": lambda: hashlib.md5(usedforsecurity=False),
+    "sha1": lambda: hashlib.sha1(usedforsecurity=False),
+    "sha256": hashlib.sha256,
+    "sha512": hashlib.sha512,
+    "crc32": lambda: _Crc(zlib.crc32, 4),
+    "crc32c": lambda: _Crc(checksums.crc32c, 4),
+    "crc64nvme": lambda: _Crc(checksums.crc64nvme, 8),
+}
+ALGORITHMS = frozenset(_MAKERS)
+
+
+class Digests:
+    """Running checksums by algorithm, MD5 always among them."""
+
+    __slots__ = ("_running",)
+
+    def __init__(self, algorithms: Iterable[str]) -> None:
+        """Raises: InvalidArgument for an algorithm that is not in ALGORITHMS."""
+        try:
+            self._running = {name: _MAKERS[name]() for name in {"md5", *algorithms}}
+        except KeyError as error:
+            raise InvalidArgument(f"there is no checksum algorithm {error}") from error
+
+    def update(self, data: memoryview) -> None:
+        """Blocking: MD5 takes 1.6 ms per MiB."""
+        for each in self._running.values():
+            each.update(data)
+
+    def finish(self) -> dict[str, bytes]:
+        """Raw digests, CRCs big-endian."""
+        return {name: each.digest() for name, each in self._running.items()}

@@ -1,0 +1,141 @@
+"""The volumes of the store as the object layer sees them: which take writes, which failed lately, what was found damaged."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Mapping
+from random import Random
+
+import msgspec
+import trio
+
+from node.errors import (
+    ChunkNotFound,
+    DeadlineExceeded,
+    FrazilError,
+    Unavailable,
+    VolumeForeign,
+    VolumeNotFound,
+)
+from rawx.protocol import Rawx, VolumeStat
+from store.parallel import gather
+from store.placement import Candidate, draw, weight
+
+FINDINGS_MAX = 10_000
+"""Findings kept for repair; the oldest go first: scrub finds them again."""
+STAT_PERIOD_S = 2.0
+"""How often the volumes' free space and health are asked, in the background."""
+STAT_AGE_S_MAX = 30.0
+"""A write that finds nothing newer asks itself."""
+STAT_TIMEOUT_S = 2.0
+AVOID_S = 10.0
+"""How long a volume that failed a write gets no new chunks, unless its health is checked anew."""
+
+
+class ChunkFinding(msgspec.Struct, frozen=True):
+    """A chunk that is not what the metadata says.
+
+    problem   "missing", "corrupt", "unreadable" (its volume doesn't answer), "unwritten" (the write met its quorum without it)
+    chunk     "" when it was never written
+    """
+
+    bucket: str
+    key: str
+    version: int
+    metachunk: int
+    position: int
+    chunk: str
+    volume: str
+    problem: str
+    detail: str = ""
+
+
+def problem_of(error: FrazilError) -> str:
+    if isinstance(error, ChunkNotFound):
+        return "missing"
+    return "unreadable" if isinstance(error, Unavailable | VolumeNotFound | VolumeForeign) else "corrupt"
+
+
+class Fleet:
+    """All volumes by id. Only the event loop's thread touches it."""
+
+    def __init__(self, volumes: Mapping[str, Rawx], *, random: Random, now: Callable[[], float] = trio.current_time) -> None:
+        self.volumes = dict(volumes)
+        self.findings: deque[ChunkFinding] = deque(maxlen=FINDINGS_MAX)
+        self.counts: Counter[str] = Counter()
+        self._random = random
+        self._now = now
+        self._stats: dict[str, VolumeStat] = {}
+        self._asked_at = -STAT_AGE_S_MAX * 2
+        self._asking = trio.Lock()
+        self._avoided: dict[str, float] = {}
+
+    def __repr__(self) -> str:
+        return f"<Fleet volumes={len(self.volumes)} avoided={len(self._avoided)} findings={len(self.findings)}>"
+
+    def volume(self, volume_id: str) -> Rawx:
+        """Raises: VolumeNotFound when the store has no such volume (its folder is gone)."""
+        found = self.volumes.get(volume_id)
+        if found is None:
+            raise VolumeNotFound(f"volume {volume_id} is not there")
+        return found
+
+    async def watch(self) -> None:
+        """Keeps the statistics young, for ever."""
+        while True:
+            await self.refresh()
+            await trio.sleep(STAT_PERIOD_S)
+
+    async def refresh(self, *, age_s_max: float = STAT_PERIOD_S / 2) -> None:
+        """Asks every volume for its health, all at once, in bounded time; one that does not answer is sick."""
+        async with self._asking:
+            if self._now() - self._asked_at < age_s_max:
+                return
+            names = list(self.volumes)
+            results = await gather([lambda volume=self.volumes[name]: _stat(volume) for name in names])  # type: ignore[misc]
+            for name, result in zip(names, results, strict=True):
+                self._stats[name] = VolumeStat(name, 0, 0, 0, sick=str(result)) if isinstance(result, FrazilError) else result
+            self._asked_at = self._now()
+
+    async def candidates(self) -> list[Candidate]:
+        """Every volume with its weight, from statistics at most STAT_AGE_S_MAX old."""
+        now = self._now()
+        if now - self._asked_at >= STAT_AGE_S_MAX:
+            await self.refresh()
+        return [Candidate(name, 0.0 if self._avoided.get(name, 0.0) > now else self._weight(name)) for name in self.volumes]
+
+    def _weight(self, name: str) -> float:
+        stat = self._stats.get(name)
+        if stat is None:
+            return 0.0
+        return weight(stat.bytes_free, stat.bytes_total, stat.inodes_free, sick=bool(stat.sick), read_only=stat.read_only)
+
+    async def usable(self) -> int:
+        return sum(1 for each in await self.candidates() if each.weight > 0)
+
+    async def draw(self, least: int, wanted: int, *, without: Collection[str] = ()) -> list[str]:
+        """`wanted` different volumes, or as many as there are but not fewer than `least`. Raises: NotEnoughServices."""
+        candidates = await self.candidates()
+        there = sum(1 for each in candidates if each.weight > 0 and each.volume not in without)
+        return draw(candidates, max(least, min(wanted, there)), self._random, without=without)
+
+    async def stats(self) -> list[VolumeStat]:
+        await self.refresh()
+        return list(self._stats.values())
+
+    def failed_write(self, volume_id: str, error: FrazilError) -> None:
+        """Keeps new chunks away from a volume for a while."""
+        self.counts[f"write_{error.code}"] += 1
+        if isinstance(error, Unavailable):
+            self._avoided[volume_id] = self._now() + AVOID_S
+
+    def found(self, finding: ChunkFinding) -> None:
+        """Remembers damage for repair, and counts it."""
+        self.counts[f"chunk_{finding.problem}"] += 1
+        self.findings.append(finding)
+
+
+async def _stat(volume: Rawx) -> VolumeStat:
+    with trio.move_on_after(STAT_TIMEOUT_S):
+        return await volume.stat()
+    raise DeadlineExceeded(f"no answer within {STAT_TIMEOUT_S:g} s")

@@ -1,0 +1,210 @@
+"""Reading: verified bytes of a content, whatever up to m of its chunks are missing, corrupt, or slow to answer.
+
+Theory of operation. A metachunk's slice is read unit after unit (copies) or stripe after stripe (codes). Intact data is read straight from
+the data chunks, without decoding. A chunk that fails is not asked again for this metachunk: the next copy takes over at the failing unit,
+or parity is read in its place and the stripe rebuilt. A volume that does not answer within HEDGE_S counts as failed for this read. Every
+unit has been checked against its checksum, and the list of checksums against metadata, before a byte of it is handed on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from node.buffers import BufferPool
+from node.errors import ContentLost, DeadlineExceeded, FrazilError
+from node.log import get_logger
+from rawx.chunk import Buffer
+from rawx.protocol import Reader
+from store.codec import codec
+from store.fleet import ChunkFinding, Fleet, problem_of
+from store.layout import Chunk, Layout, Metachunk, Slice
+from store.parallel import gather
+from store.policy import Policy
+
+HEDGE_S = 1.0
+"""A volume that holds one piece longer is treated as lost for this read, when there is another way to the bytes."""
+PATIENCE_S = 30.0
+"""The bound when there is no other way."""
+
+Sink = Callable[[Buffer], Awaitable[None]]
+log = get_logger("store")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Which object is read, for findings."""
+
+    bucket: str
+    key: str
+    version: int
+
+
+class MetachunkReader:
+    """Reads one metachunk; keeps its chunks open and remembers which failed."""
+
+    def __init__(self, fleet: Fleet, subject: Subject, index: int, layout: Layout, metachunk: Metachunk) -> None:
+        self._fleet = fleet
+        self._subject = subject
+        self._index = index
+        self._volumes = layout.volumes
+        self._metachunk = metachunk
+        self._policy: Policy = layout.policies[metachunk.policy]
+        self._chunks: dict[int, Chunk] = {chunk.position: chunk for chunk in metachunk.chunks}
+        self._readers: dict[int, Reader] = {}
+        self._lost: dict[int, FrazilError] = {}
+
+    def __repr__(self) -> str:
+        return f"<MetachunkReader {self._index} {self._policy.name} open={sorted(self._readers)} lost={sorted(self._lost)}>"
+
+    async def aclose(self) -> None:
+        for reader in self._readers.values():
+            await reader.aclose()
+        self._readers.clear()
+
+    async def read(self, start: int, stop: int, buffer: memoryview, sink: Sink) -> None:
+        """Hands bytes [start, stop) of the metachunk on. buffer: `room_bytes` of its policy. Raises: ContentLost; what the sink raises."""
+        if self._policy.coded:
+            await self._read_coded(start, stop, buffer, sink)
+        else:
+            await self._read_copies(start, stop, buffer, sink)
+
+    async def _read_copies(self, start: int, stop: int, buffer: memoryview, sink: Sink) -> None:
+        unit_bytes, size = self._policy.unit_bytes, self._metachunk.size
+        for at in range(start // unit_bytes * unit_bytes, stop, unit_bytes):
+            unit = buffer[: min(unit_bytes, size - at)]
+            for position in self._usable():
+                if await self._fetch(position, at, unit):
+                    break
+            else:
+                raise self.content_lost()
+            await sink(unit[max(start - at, 0) : stop - at])
+
+    async def _read_coded(self, start: int, stop: int, buffer: memoryview, sink: Sink) -> None:
+        policy, size = self._policy, self._metachunk.size
+        stripe_bytes = policy.stripe_bytes
+        for number in range(start // stripe_bytes, -(-stop // stripe_bytes)):
+            base = number * stripe_bytes
+            unit = policy.fragment_bytes(min(stripe_bytes, size - base))
+            slots = [buffer[position * unit : (position + 1) * unit] for position in range(policy.chunks)]
+            first = max(start - base, 0) // unit
+            last = -(-(min(stop - base, stripe_bytes)) // unit)
+            offset = number * policy.unit_bytes
+            for position in range(first, last):
+                if position in self._lost or not await self._fetch(position, offset, slots[0]):
+                    await self._rebuild(slots, offset, range(position, last))
+                    for rebuilt in range(position, last):
+                        await sink(_clip(slots[rebuilt], base + rebuilt * unit, start, stop))
+                    break
+                await sink(_clip(slots[0], base + position * unit, start, stop))
+
+    async def _rebuild(self, slots: Sequence[memoryview], offset: int, wanted: range) -> None:
+        """Fills slots[wanted] of one stripe: reads `data` units from what is left, side by side, decodes the rest. Raises: ContentLost."""
+        policy = self._policy
+        got: set[int] = set()
+        while True:
+            candidates = [position for position in self._usable() if position not in got]
+            asked = candidates[: policy.data - len(got)]
+            if len(got) + len(asked) < policy.data:
+                raise self.content_lost()
+            if not asked:
+                break
+            results = await gather([lambda position=position: self._fetch(position, offset, slots[position]) for position in asked])  # type: ignore[misc]
+            got |= {position for position, result in zip(asked, results, strict=True) if result is True}
+        lost = [position for position in wanted if position not in got]
+        if lost:
+            units = {position: slots[position] for position in got}
+            codec(policy.data, policy.parity).rebuild(units, lost, [slots[position] for position in lost])
+
+    def _usable(self) -> list[int]:
+        """Positions that may still answer: data before parity; among copies every content begins with another one."""
+        positions = [position for position in sorted(self._chunks) if position not in self._lost]
+        if not self._policy.coded and len(positions) > 1:
+            turn = self._metachunk.chunks[0].id[0] % len(positions)
+            positions = [position for position in self._readers if position in positions] or positions[turn:] + positions[:turn]
+        return positions
+
+    async def _fetch(self, position: int, offset: int, into: memoryview) -> bool:
+        """Fills `into` from one chunk; False, and the chunk is lost for this read, when it can't."""
+        chunk = self._chunks.get(position)
+        if chunk is None:
+            self._lost[position] = DeadlineExceeded("it was never written")
+            return False
+        spare = len(self._chunks) - len(self._lost) > self._policy.needed
+        try:
+            reader = self._readers.get(position)
+            with trio.move_on_after(HEDGE_S if spare else PATIENCE_S):
+                if reader is None:
+                    volume = self._fleet.volume(self._volumes[chunk.volume])
+                    reader = self._readers[position] = await volume.open(chunk.name, chunk.checksum)
+                await reader.read(offset, into)
+                return True
+            raise DeadlineExceeded(f"volume {self._volumes[chunk.volume]} did not answer in time")
+        except FrazilError as error:
+            self.lose(chunk, error)
+            return False
+
+    def lose(self, chunk: Chunk, error: FrazilError) -> None:
+        """The chunk is not asked again for this read, and reported for repair."""
+        self._lost[chunk.position] = error
+        volume, subject = self._volumes[chunk.volume], self._subject
+        self._fleet.found(
+            ChunkFinding(
+                subject.bucket, subject.key, subject.version, self._index, chunk.position, chunk.name, volume, problem_of(error), str(error)
+            )
+        )
+
+    def content_lost(self) -> ContentLost:
+        """The error that says why nothing is left to read."""
+        causes = "; ".join(f"{position}: {error}" for position, error in sorted(self._lost.items()))
+        there = len(self._chunks) - len(self._lost)
+        return ContentLost(f"metachunk {self._index} needs {self._policy.needed} chunks, {there} are readable ({causes})")
+
+
+def _clip(unit: memoryview, at: int, start: int, stop: int) -> memoryview:
+    """The part of a unit that begins at `at` which lies in [start, stop)."""
+    return unit[max(start - at, 0) : max(stop - at, 0)]
+
+
+def room_bytes(policy: Policy) -> int:
+    """Buffer that a read under this policy needs: a unit of a copy, all units of a stripe."""
+    return policy.unit_bytes * (policy.chunks if policy.coded else 1)
+
+
+async def read_content(fleet: Fleet, buffers: BufferPool, subject: Subject, layout: Layout, start: int, stop: int, sink: Sink) -> None:
+    """Hands bytes [start, stop) of a content on, in order. The buffer given to `sink` is used again when it returns.
+
+    Raises: ContentLost, Busy; what the sink raises.
+    """
+    slices: list[Slice] = list(layout.slices(start, stop))
+    if not slices:
+        return
+    index = {id(metachunk): number for number, metachunk in enumerate(layout.metachunks)}
+    need = max(room_bytes(layout.policies[each.metachunk.policy]) for each in slices)
+    async with buffers.take(need) as buffer:
+        for each in slices:
+            reader = MetachunkReader(fleet, subject, index[id(each.metachunk)], layout, each.metachunk)
+            try:
+                await reader.read(each.start, each.stop, buffer, sink)
+            finally:
+                await reader.aclose()
+
+
+async def read_small(fleet: Fleet, subject: Subject, layout: Layout) -> bytes:
+    """All bytes of a content of one metachunk of copies, one unit long: no buffer, no thread when cached. Raises: ContentLost."""
+    (metachunk,) = layout.metachunks
+    chunks = metachunk.chunks
+    reader: MetachunkReader | None = None
+    turn = chunks[0].id[0] % len(chunks)
+    for chunk in chunks[turn:] + chunks[:turn]:
+        try:
+            with trio.move_on_after(HEDGE_S if chunk is not chunks[turn - 1] else PATIENCE_S):
+                return await fleet.volume(layout.volumes[chunk.volume]).get(chunk.name, metachunk.size, chunk.checksum)
+            raise DeadlineExceeded(f"volume {layout.volumes[chunk.volume]} did not answer in time")
+        except FrazilError as error:
+            reader = reader or MetachunkReader(fleet, subject, 0, layout, metachunk)
+            reader.lose(chunk, error)
+    assert reader is not None
+    raise reader.content_lost()

@@ -1,0 +1,229 @@
+"""Writing one metachunk: its chunks on their volumes, in step, in spite of some that fail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import msgspec
+import trio
+
+from node.errors import FrazilError, NotEnoughServices
+from rawx.chunk import Buffer, ChunkRecord, chunk_checksum, new_chunk_id, unit_digest, unit_digests
+from rawx.fanout import write_all
+from rawx.protocol import Upload
+from rawx.upload import LocalUpload
+from store.codec import codec
+from store.fleet import Fleet
+from store.layout import Draft
+from store.parallel import gather
+from store.policy import Policy
+
+CLEANUP_S = 10.0
+"""Bound on undoing what a failed write left; cancellation does not interrupt it."""
+
+
+class Piece:
+    """One chunk in the making. error: why it was given up; committed: durable, or it may be (an answer was lost)."""
+
+    __slots__ = ("checksum", "committed", "error", "id", "position", "size", "units", "upload", "volume")
+
+    def __init__(self, position: int, volume: str) -> None:
+        self.position, self.volume = position, volume
+        self.id = new_chunk_id()
+        self.units = bytearray()
+        self.checksum = b""
+        self.size = 0
+        self.upload: Upload | None = None
+        self.error: FrazilError | None = None
+        self.committed = False
+
+    def __repr__(self) -> str:
+        return f"<Piece {self.position} on {self.volume} {self.error or ('committed' if self.committed else 'open')}>"
+
+    @property
+    def place(self) -> tuple[int, str, bytes, bytes]:
+        """As a layout's Draft takes it."""
+        return self.position, self.volume, bytes.fromhex(self.id), self.checksum
+
+
+class MetachunkWriter:
+    """Slabs in, chunks out. Use either `write` (whole stripes each, but the last) and `commit`, or `put_whole`; after any failure, `abort`.
+
+    parity: room for the parity of one slab, unused for copies; it and the slabs may still be read after a failure, by a disk that hangs.
+    """
+
+    def __init__(self, fleet: Fleet, policy: Policy, volumes: Sequence[str], parity: memoryview) -> None:
+        self.policy = policy
+        self.pieces = [Piece(position, volume) for position, volume in enumerate(volumes)]
+        self.size = 0
+        self._fleet = fleet
+        self._parity = parity
+
+    def __repr__(self) -> str:
+        return f"<MetachunkWriter {self.policy.name} size={self.size} pieces={len(self.alive)}/{self.policy.chunks}>"
+
+    @classmethod
+    async def place(cls, fleet: Fleet, policy: Policy, parity: memoryview) -> MetachunkWriter:
+        """Draws the volumes. Raises: NotEnoughServices."""
+        return cls(fleet, policy, await fleet.draw(policy.quorum, policy.chunks), parity)
+
+    @property
+    def alive(self) -> list[Piece]:
+        return [piece for piece in self.pieces if piece.error is None]
+
+    @property
+    def missing(self) -> set[int]:
+        """Positions that no durable chunk has."""
+        return set(range(self.policy.chunks)) - {piece.position for piece in self.alive}
+
+    @property
+    def full(self) -> bool:
+        return self.size >= self.policy.metachunk_bytes
+
+    def add_to(self, draft: Draft) -> None:
+        draft.add(self.policy, self.size, [piece.place for piece in self.alive])
+
+    async def write(self, buffer: memoryview, count: int) -> None:
+        """Appends buffer[:count]. A code's short last stripe is padded with zeros in the buffer, behind `count`.
+
+        Raises: NotEnoughServices when too many volumes failed.
+        """
+        parts = self._split(buffer, count)
+        self.size += count
+        jobs: list[tuple[Upload, Buffer]] = []
+        owners: list[Piece] = []
+        for piece in self.alive:
+            try:
+                if piece.upload is None:
+                    piece.upload = await self._fleet.volume(piece.volume).create(
+                        piece.id, self.policy.chunk_bytes(self.policy.metachunk_bytes)
+                    )
+            except FrazilError as error:
+                self._fail(piece, error)
+                continue
+            mine = parts[piece.position]
+            if len(mine) > 1 and not isinstance(piece.upload, LocalUpload):
+                mine = [memoryview(b"".join(mine))]  # calls to a remote volume run side by side and would lose their order
+            jobs += [(piece.upload, part) for part in mine]
+            owners += [piece] * len(mine)
+        for piece, outcome in zip(owners, await write_all(jobs), strict=True):
+            if outcome is not None and piece.error is None:
+                self._fail(piece, outcome)
+        self._check_quorum()
+
+    async def put_whole(self, buffer: memoryview, count: int, record: ChunkRecord) -> None:
+        """A metachunk of one slab in one step. A code makes it one stripe; a chunk that fails gets another volume while there are any.
+
+        Raises: NotEnoughServices.
+        """
+        if self.policy.coded:
+            self.policy = replace(self.policy, unit_bytes=self.policy.fragment_bytes(count))
+        parts = self._split(buffer, count)
+        self.size = count
+        waiting = self.pieces
+        while waiting:
+            await gather([partial(self._put, piece, parts[piece.position][0], record) for piece in waiting])
+            waiting = await self._replacements([piece for piece in waiting if piece.error is not None])
+        self._check_quorum()
+
+    async def commit(self, record: ChunkRecord) -> None:
+        """Makes what was written durable; record: what all chunks have in common. Raises: NotEnoughServices."""
+        await gather([partial(self._commit, piece, record) for piece in self.alive])
+        self._check_quorum()
+
+    async def abort(self) -> None:
+        """Drops what is not committed, bounded, also when cancelled. Committed chunks are the caller's to delete."""
+        uploads = [piece.upload for piece in self.pieces if piece.upload is not None]
+        with trio.CancelScope(deadline=trio.current_time() + CLEANUP_S, shield=True):
+            async with trio.open_nursery() as nursery:
+                for upload in uploads:
+                    nursery.start_soon(upload.abort)
+
+    async def drop_failed(self) -> None:
+        """Frees what the given-up pieces hold."""
+        for piece in self.pieces:
+            if piece.error is not None and piece.upload is not None:
+                await piece.upload.abort()
+
+    def _split(self, buffer: memoryview, count: int) -> list[list[memoryview]]:
+        """What each position appends; notes the checksums of the units. Inline: 1.5 MiB of 6+3 take 0.2 ms, a hop to a thread as long."""
+        policy = self.policy
+        if not policy.coded:
+            digests = unit_digests(buffer[:count], policy.unit_bytes)
+            for piece in self.pieces:
+                piece.units += digests
+                piece.size += count
+            return [[buffer[:count]]] * policy.chunks
+        parts: list[list[memoryview]] = [[] for _ in range(policy.chunks)]
+        room = self._parity
+        for start in range(0, count, policy.stripe_bytes):
+            unit = policy.fragment_bytes(min(policy.stripe_bytes, count - start))
+            end = start + unit * policy.data
+            if end > count:
+                buffer[count:end] = bytes(end - count)
+            parity, room = room[: unit * policy.parity], room[unit * policy.parity :]
+            codec(policy.data, policy.parity).encode(buffer[start:end], parity)
+            units = [buffer[at : at + unit] for at in range(start, end, unit)] + [
+                parity[at : at + unit] for at in range(0, len(parity), unit)
+            ]
+            for piece in self.pieces:
+                part = units[piece.position]
+                parts[piece.position].append(part)
+                piece.units += unit_digest(part)
+                piece.size += unit
+        return parts
+
+    async def _put(self, piece: Piece, data: memoryview, record: ChunkRecord) -> None:
+        final = self._record(piece, record)
+        piece.committed = True  # from here on it may be
+        try:
+            await self._fleet.volume(piece.volume).put(piece.id, data, final, bytes(piece.units))
+        except FrazilError as error:
+            self._fail(piece, error)
+
+    async def _replacements(self, failed: list[Piece]) -> list[Piece]:
+        """A piece on another volume for each failed one, as long as there are volumes that were not tried."""
+        fresh: list[Piece] = []
+        for piece in failed:
+            try:
+                (volume,) = await self._fleet.draw(1, 1, without={each.volume for each in self.pieces})
+            except NotEnoughServices:
+                break
+            another = Piece(piece.position, volume)
+            another.units, another.size = piece.units, piece.size
+            self.pieces.append(another)
+            fresh.append(another)
+        return fresh
+
+    async def _commit(self, piece: Piece, record: ChunkRecord) -> None:
+        assert piece.upload is not None
+        final = self._record(piece, record)
+        piece.committed = True
+        try:
+            await piece.upload.commit(final, bytes(piece.units))
+        except FrazilError as error:
+            self._fail(piece, error)
+
+    def _record(self, piece: Piece, record: ChunkRecord) -> ChunkRecord:
+        piece.checksum = chunk_checksum(piece.units)
+        return msgspec.structs.replace(
+            record,
+            policy=self.policy.name,
+            position=piece.position,
+            size=piece.size,
+            checksum=piece.checksum.hex(),
+            metachunk_size=self.size,
+            unit_bytes=self.policy.unit_bytes,
+        )
+
+    def _fail(self, piece: Piece, error: FrazilError) -> None:
+        piece.error = error
+        self._fleet.failed_write(piece.volume, error)
+
+    def _check_quorum(self) -> None:
+        alive = self.alive
+        if len(alive) < self.policy.quorum:
+            causes = "; ".join(sorted({str(piece.error) for piece in self.pieces if piece.error is not None}))
+            raise NotEnoughServices(f"{self.policy.name} needs {self.policy.quorum} chunks written, {len(alive)} were: {causes}")

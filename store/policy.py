@@ -1,0 +1,142 @@
+"""Storage policies: how many copies or fragments, how many must be written, which policy a size gets. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from node.errors import ConfigError, NotEnoughServices
+
+SMALL_BYTES_MAX = 128 << 10
+"""Objects up to here are kept as copies and read and written in one piece."""
+METACHUNK_BYTES = 64 << 20
+"""Least size of a full metachunk; rounded up to whole slabs, so that a 64 MiB object is one metachunk under every policy."""
+SLAB_BYTES = 1 << 20
+"""Wished bytes per thread hop of a write; a hop costs 200 us, hashing 1 MiB 1.6 ms."""
+FRAGMENT_ALIGN_BYTES = 64
+"""Units of the last stripe are rounded up to this, which keeps the vector code on whole cache lines."""
+
+
+def round_up(value: int, step: int) -> int:
+    return -(-value // step) * step
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Copies (parity 0) or an erasure code of `data` + `parity` fragments.
+
+    data         copies, or data fragments of a stripe
+    unit_bytes   checksummed unit; for codes also a fragment's share of one stripe
+    quorum       chunks of a metachunk that must be durable before a write is acknowledged
+    tolerates    chunks of a metachunk that may be lost without losing a byte
+    """
+
+    name: str
+    data: int
+    parity: int
+    unit_bytes: int
+    quorum: int
+
+    @property
+    def coded(self) -> bool:
+        return self.parity > 0
+
+    @property
+    def chunks(self) -> int:
+        return self.data + self.parity
+
+    @property
+    def tolerates(self) -> int:
+        return self.parity if self.coded else self.data - 1
+
+    @property
+    def needed(self) -> int:
+        """Chunks that a read needs."""
+        return self.data if self.coded else 1
+
+    @property
+    def stripe_bytes(self) -> int:
+        """Bytes of the object in one stripe; for copies one unit."""
+        return self.unit_bytes * self.data if self.coded else self.unit_bytes
+
+    @property
+    def slab_bytes(self) -> int:
+        """Whole stripes of about SLAB_BYTES: what one write hop carries."""
+        return round_up(SLAB_BYTES, self.stripe_bytes)
+
+    @property
+    def metachunk_bytes(self) -> int:
+        return round_up(METACHUNK_BYTES, self.slab_bytes)
+
+    def chunk_bytes(self, metachunk_size: int) -> int:
+        """Bytes of each chunk of a metachunk that holds `metachunk_size` bytes of the object."""
+        if not self.coded:
+            return metachunk_size
+        whole, rest = divmod(metachunk_size, self.stripe_bytes)
+        return whole * self.unit_bytes + self.fragment_bytes(rest)
+
+    def fragment_bytes(self, stripe_size: int) -> int:
+        """Bytes of each unit of a stripe that holds `stripe_size` bytes (the last one may be short)."""
+        return round_up(-(-stripe_size // self.data), FRAGMENT_ALIGN_BYTES)
+
+
+# Copies: 64 MiB in units of 256 KiB make 2 KiB of checksums, which an extended attribute on ext4 takes.
+# Quorum of copies: all of two, two of three; "written" never means "on one disk" where the policy promises two (OpenIO 5.1.8).
+# Quorum of codes: one fragment more than a read needs.
+SINGLE = Policy("SINGLE", 1, 0, 256 << 10, 1)
+TWOCOPIES = Policy("TWOCOPIES", 2, 0, 256 << 10, 2)
+THREECOPIES = Policy("THREECOPIES", 3, 0, 256 << 10, 2)
+EC21 = Policy("EC21", 2, 1, 256 << 10, 3)
+EC42 = Policy("EC42", 4, 2, 128 << 10, 5)
+EC63 = Policy("EC63", 6, 3, 128 << 10, 7)
+EC123 = Policy("EC123", 12, 3, 64 << 10, 13)
+
+POLICIES = {policy.name: policy for policy in (SINGLE, TWOCOPIES, THREECOPIES, EC21, EC42, EC63, EC123)}
+
+_STEPS = {EC123: EC63, EC63: EC42, EC42: THREECOPIES, EC21: TWOCOPIES}
+"""What is written instead while too few volumes are usable for a quorum. Nothing steps down to where one loss would lose data."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySet:
+    """The namespace's choice: one policy for small objects, one for the rest."""
+
+    small: Policy
+    large: Policy
+
+    @classmethod
+    def for_volumes(cls, count: int) -> PolicySet:
+        """What people expect of so many disks. Raises: ConfigError without any."""
+        if count < 1:
+            raise ConfigError("a store needs at least one volume")
+        small = SINGLE if count == 1 else TWOCOPIES if count == 2 else THREECOPIES
+        large = small if count <= 2 else EC21 if count <= 5 else EC42 if count <= 8 else EC63
+        return cls(small, large)
+
+    @classmethod
+    def named(cls, name: str, count: int) -> PolicySet:
+        """The policy asked for by name; "" is the default for `count` volumes. A code keeps small objects as copies.
+
+        Raises: ConfigError when the name is unknown or the volumes are too few for it.
+        """
+        if not name:
+            return cls.for_volumes(count)
+        policy = POLICIES.get(name.upper())
+        if policy is None:
+            raise ConfigError(f"there is no storage policy {name!r}; there are {', '.join(POLICIES)}")
+        if policy.chunks > count:
+            raise ConfigError(f"policy {policy.name} needs {policy.chunks} volumes, the store has {count}")
+        return cls(cls.for_volumes(count).small if policy.coded else policy, policy)
+
+    def choose(self, size: int | None, usable: int) -> Policy:
+        """The policy for an object of `size` bytes (None: unknown, so large) while `usable` volumes take writes.
+
+        Raises: NotEnoughServices when not even the policies it may step down to reach their quorum.
+        """
+        policy = self.small if size is not None and size <= SMALL_BYTES_MAX else self.large
+        wanted = policy
+        while usable < policy.quorum:
+            lower = _STEPS.get(policy)
+            if lower is None:
+                raise NotEnoughServices(f"policy {wanted.name} cannot be met: {usable} volumes are usable for writing")
+            policy = lower
+        return policy

@@ -1,0 +1,108 @@
+"""PUT: a durable content, then one metadata transaction that makes it visible; whatever fails in between leaves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import msgspec
+
+from meta.protocol import NO_CONDITION, Attributes, Condition, ObjectRow
+from rawx.chunk import ChunkRecord, new_chunk_id
+from store.content import ContentWriter, Summary, Tail
+from store.context import REFUSALS, Context
+from store.layout import Layout
+from store.record import object_record
+from store.source import Source
+
+T = TypeVar("T")
+
+
+async def put_object(
+    context: Context,
+    bucket: str,
+    key: str,
+    source: Source,
+    *,
+    attributes: Attributes,
+    owner: str,
+    storage_class: str = "STANDARD",
+    condition: Condition = NO_CONDITION,
+    etag: str = "",
+) -> ObjectRow:
+    """Durable and visible at return. etag: kept instead of the MD5 (a copy of a multipart object).
+
+    Raises: what the source raises; BucketNotFound, PreconditionFailed, ObjectNotFound, Locked, QuotaExceeded; NotEnoughServices, Busy.
+    """
+    version = context.stamp()
+    row = ObjectRow(
+        key=key,
+        version=version,
+        null=context.guess_null(bucket),
+        mtime_us=version,
+        storage_class=storage_class,
+        owner=owner,
+        content=new_chunk_id(),
+        attributes=attributes,
+    )
+
+    def describe(summary: Summary) -> Tail:
+        nonlocal row
+        row = _with_summary(row, summary, writer.policy.name, etag)
+        return Tail(object=object_record(row))
+
+    writer = ContentWriter(context.fleet, context.writes, context.policies, ChunkRecord(bucket, key, row.content, ""), describe)
+    layout = await write(context, bucket, writer, source)
+    row = msgspec.structs.replace(row, layout=layout.encode())
+    return await commit_object(context, bucket, row, writer, condition)
+
+
+async def commit_object(context: Context, bucket: str, row: ObjectRow, writer: ContentWriter, condition: Condition) -> ObjectRow:
+    """Makes a written content the object `row`; the row as it is stored."""
+    container = context.container(bucket)
+    result = await commit(context, bucket, row.key, row.content, writer, lambda: container.put(row, condition))
+    context.afterwork.drop(bucket, result.dropped)
+    context.learn_null(bucket, null=result.null)
+    await committed(context, bucket, row.key, result.version, writer)
+    if result.version == row.version and result.null == row.null:
+        return row
+    context.afterwork.kick(bucket)  # its chunks' records name another version
+    return msgspec.structs.replace(row, version=result.version, null=result.null, mtime_us=result.mtime_us)
+
+
+async def write(context: Context, bucket: str, writer: ContentWriter, source: Source) -> Layout:
+    """Raises: as ContentWriter.write; nothing is left then."""
+    try:
+        return await writer.write(source)
+    except BaseException:
+        await context.undo(bucket, writer)
+        raise
+
+
+async def commit(context: Context, bucket: str, key: str, content: str, writer: ContentWriter, call: Callable[[], Awaitable[T]]) -> T:
+    """Runs the metadata transaction that names a written content; takes the content back when the transaction surely did not happen."""
+    try:
+        return await call()
+    except REFUSALS:
+        await context.undo(bucket, writer)
+        raise
+    except BaseException:
+        await context.settle_doubt(bucket, key, content, writer)
+        raise
+
+
+async def committed(context: Context, bucket: str, key: str, version: int, writer: ContentWriter) -> None:
+    """The content is visible: what was flagged while writing it is remembered."""
+    context.afterwork.settle(writer.places())
+    for finding in writer.unwritten(bucket, key, version):
+        context.fleet.found(finding)
+    doubtful = writer.doubtful()
+    if doubtful.metachunks:
+        await context.remember_deletion(bucket, doubtful)
+
+
+def _with_summary(row: ObjectRow, summary: Summary, policy: str, etag: str) -> ObjectRow:
+    attributes = row.attributes
+    if summary.checksums:
+        attributes = msgspec.structs.replace(attributes, checksums=summary.checksums, checksum_type="FULL_OBJECT")
+    return msgspec.structs.replace(row, size=summary.size, etag=etag or summary.etag, policy=policy, attributes=attributes)

@@ -1,0 +1,38 @@
+"""From metadata rows to what the chunks repeat of them. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from meta.protocol import Attributes, ObjectRow
+from rawx.chunk import ObjectRecord
+
+NO_ATTRIBUTES = Attributes()
+
+
+def object_record(row: ObjectRow, *, part: int = 1, parts: int = 1) -> ObjectRecord:
+    """part, parts: which of a multipart object's contents the record is for."""
+    attributes = row.attributes
+    others: dict[str, object] = {}
+    if attributes != NO_ATTRIBUTES:
+        others = msgspec.to_builtins(attributes)
+        others.pop("type", None)  # has its own field
+    return ObjectRecord(
+        version=row.version,
+        size=row.size,
+        etag=row.etag,
+        mtime_us=row.mtime_us,
+        type=attributes.type,
+        owner=row.owner,
+        storage_class=row.storage_class,
+        null=row.null,
+        marker=row.marker,
+        part=part,
+        parts=parts,
+        attributes=others,
+    )
+
+
+def attributes_of(record: ObjectRecord) -> Attributes:
+    """The row's attributes as the record tells them; the way back."""
+    return msgspec.convert({**record.attributes, "type": record.type}, Attributes)

@@ -1,0 +1,115 @@
+"""The object layer: what the S3 gateway, the command line and the mount call. One per process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from meta.protocol import NO_CONDITION, Attributes, Condition, DeleteRequest, DeleteResult, Meta, ObjectRow
+from rawx.protocol import Rawx, VolumeStat
+from store.context import Context
+from store.get import Sink, Subject, read_content, read_small
+from store.layout import Layout
+from store.policy import PolicySet
+from store.put import put_object
+from store.source import Source
+
+
+class StoreStatus(msgspec.Struct, frozen=True):
+    """findings: damaged chunks waiting for repair; counts: by kind of failure since the start; pending: of this process's queues."""
+
+    volumes: list[VolumeStat]
+    policy_small: str
+    policy_large: str
+    findings: int
+    counts: dict[str, int]
+    pending: int
+
+
+class Store:
+    """A thin face over the operations; each has its module."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __repr__(self) -> str:
+        return f"<Store {self._context.fleet!r} {self._context.afterwork!r}>"
+
+    @property
+    def meta(self) -> Meta:
+        return self._context.meta
+
+    @property
+    def volumes(self) -> dict[str, Rawx]:
+        return self._context.fleet.volumes
+
+    @property
+    def policies(self) -> PolicySet:
+        return self._context.policies
+
+    async def put_object(
+        self,
+        bucket: str,
+        key: str,
+        source: Source,
+        *,
+        attributes: Attributes,
+        owner: str,
+        storage_class: str = "STANDARD",
+        condition: Condition = NO_CONDITION,
+    ) -> ObjectRow:
+        """Durable and visible at return. Raises: see store.put.put_object."""
+        return await put_object(
+            self._context, bucket, key, source, attributes=attributes, owner=owner, storage_class=storage_class, condition=condition
+        )
+
+    async def get_row(self, bucket: str, key: str, version: int | None = None) -> ObjectRow:
+        """Raises: ObjectNotFound, VersionNotFound, BucketNotFound."""
+        return await self._context.container(bucket).get(key, version)
+
+    async def read(self, row: ObjectRow, start: int, stop: int, sink: Sink, *, bucket: str = "") -> None:
+        """Hands bytes [start, stop) on in order; the buffer given to sink is used again when sink returns.
+
+        Nothing is handed on before its unit is verified. Raises: ContentLost, Busy; what the sink raises.
+        """
+        context = self._context
+        await read_content(context.fleet, context.reads, _subject(row, bucket), Layout.parse(row.layout), start, stop, sink)
+
+    async def read_whole(self, row: ObjectRow, *, bucket: str = "") -> bytes:
+        """All bytes of a small object. Raises: ContentLost, Busy."""
+        layout = Layout.parse(row.layout)
+        context = self._context
+        if len(layout.metachunks) == 1:
+            policy = layout.policies[0]
+            if not policy.coded and row.size <= policy.unit_bytes:
+                return await read_small(context.fleet, _subject(row, bucket), layout)
+        pieces: list[bytes] = []
+
+        async def keep(piece: object) -> None:
+            pieces.append(bytes(piece))  # type: ignore[call-overload]
+
+        await read_content(context.fleet, context.reads, _subject(row, bucket), layout, 0, row.size, keep)
+        return b"".join(pieces)
+
+    async def delete_object(self, bucket: str, request: DeleteRequest) -> DeleteResult:
+        """Metadata first; the chunks at once after it, not waited for. Raises: PreconditionFailed, Locked, BucketNotFound."""
+        result = await self._context.container(bucket).delete(request)
+        self._deleted(bucket, result)
+        return result
+
+    async def delete_objects(self, bucket: str, requests: Sequence[DeleteRequest]) -> list[DeleteResult]:
+        """As delete_object, in one transaction; refusals are in the results."""
+        results = await self._context.container(bucket).delete_many(requests)
+        for result in results:
+            self._deleted(bucket, result)
+        return results
+
+    def _deleted(self, bucket: str, result: DeleteResult) -> None:
+        self._context.afterwork.drop(bucket, result.dropped)
+        if result.made_marker:  # its record is to be written
+            self._context.afterwork.kick(bucket)
+
+
+def _subject(row: ObjectRow, bucket: str) -> Subject:
+    return Subject(bucket, row.key, row.version)
