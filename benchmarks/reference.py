@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import socket
 import sys
 import tempfile
@@ -23,8 +24,10 @@ MIB = 1024 * 1024
 DIGEST_BLOCK_BYTES = MIB
 SENDFILE_BYTES = 64 * MIB
 LISTED_ROWS = 1000
-ROW_BLOB_BYTES = 160
-"""About what a one-chunk object's layout and properties take in its row."""
+LISTED_COLUMNS = "key, age, is_null, marker, size, etag, mtime_us, storage_class, owner, checksum_algorithm, checksum_type"
+"""What a listing needs of a row."""
+ROW_ATTRIBUTES_BYTES, ROW_LAYOUT_BYTES = 60, 100
+"""About what a small object's row holds besides."""
 
 
 def _repeat(work: Callable[[], int], seconds: float) -> float:
@@ -96,19 +99,20 @@ def sendfile_mib_per_s(directory: Path, seconds: float) -> float:
 
 @contextmanager
 def rows_base(directory: Path, rows: int) -> Iterator[apsw.Connection]:
-    """A clustered table like a container's, with `rows` keys of the LIST figures."""
+    """A table like a container's `objects` (meta/schema/container.sql), with `rows` keys of the LIST figures."""
     with tempfile.TemporaryDirectory(dir=directory, prefix="rows-") as scratch, closing(apsw.Connection(f"{scratch}/rows.db")) as base:
         base.pragma("journal_mode", "wal")
-        base.execute(
-            "CREATE TABLE objects (key TEXT, version INTEGER, size INTEGER, etag TEXT, mtime INTEGER, owner TEXT,"
-            " storage_class TEXT, attributes BLOB, PRIMARY KEY (key, version)) WITHOUT ROWID"
-        )
-        blob = os.urandom(ROW_BLOB_BYTES)
-        etag = "d41d8cd98f00b204e9800998ecf8427e"
+        base.execute(f"CREATE TABLE objects ({LISTED_COLUMNS}, policy, content, attributes, layout, PRIMARY KEY (key, age)) WITHOUT ROWID")
+        start_us = 1_700_000_000_000_000
+        etag, owner = secrets.token_hex(16), secrets.token_hex(32)
+        unlisted = ("SINGLE", secrets.token_hex(16), os.urandom(ROW_ATTRIBUTES_BYTES), os.urandom(ROW_LAYOUT_BYTES))
         with base:
             base.executemany(
-                "INSERT INTO objects VALUES (?,?,?,?,?,?,?,?)",
-                ((listed_key(index), index, 16, etag, 1_700_000_000_000_000 + index, "bench", "STANDARD", blob) for index in range(rows)),
+                f"INSERT INTO objects VALUES ({','.join('?' * 15)})",
+                (
+                    (listed_key(index), -start_us - index, 0, 0, 16, etag, start_us + index, "STANDARD", owner, "", "", *unlisted)
+                    for index in range(rows)
+                ),
             )
         yield base
 
@@ -127,7 +131,7 @@ def rows_ms(base: apsw.Connection, rows: int, seconds: float) -> float:
         nonlocal position
         position = (position + 1) % len(starts)
         found = base.execute(
-            "SELECT key, version, size, etag, mtime, owner, storage_class, attributes FROM objects WHERE key > ? ORDER BY key LIMIT ?",
+            f"SELECT {LISTED_COLUMNS} FROM objects WHERE key > ? ORDER BY key LIMIT ?",
             (starts[position], LISTED_ROWS),
         ).fetchall()
         assert found
