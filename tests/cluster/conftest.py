@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.disk import reap
+from tests.support.forge import BUCKET
 from tests.support.store import StoreProcess
 
 LOG_LINES = 60
@@ -63,6 +64,19 @@ def shared_store() -> Iterator[StoreProcess]:
         store.assert_log_clean()
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def unharmed(shared_store: StoreProcess) -> Iterator[None]:
+    """The bucket with one good object that hostile requests are aimed at; afterwards the store serves it and holds nothing else."""
+    with shared_store.client() as client:
+        client.make_bucket(BUCKET)
+        assert client.put(BUCKET, "good", b"good").status == 200
+    yield
+    assert shared_store.running
+    with shared_store.client() as client:
+        assert client.get(BUCKET, "good").body == b"good"
+        assert client.keys(BUCKET) == ["good"]
 
 
 @pytest.hookimpl(wrapper=True)

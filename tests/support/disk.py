@@ -166,6 +166,11 @@ class LoopDisk:
         done = run("e2fsck", "-p", "-f", self._device, check=False)
         assert done.returncode in (0, 1), f"e2fsck: {done.returncode} {done.stdout} {done.stderr}"
 
+    def repair_errors(self) -> None:
+        """File system check that may correct what `trigger_error` noted."""
+        done = run("e2fsck", "-y", "-f", self._device, check=False)
+        assert done.returncode in (0, 1), f"e2fsck: {done.returncode} {done.stdout} {done.stderr}"
+
     def power_cycle(self) -> None:
         """After `cut`, and when no process uses it any more: unmount, check, mount."""
         self.unmount()

@@ -1,0 +1,323 @@
+"""Disks that are full, read-only or broken: a clear error, nothing lost, recovery by itself (faults.md, tests 14 to 18)."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.conftest import StoreMaker
+from tests.support.client import Answer, Client
+from tests.support.disk import MIB, FaultyImage, LoopDisk
+from tests.support.load import BROKEN, Load, Mix, outcome_of
+from tests.support.need import need_fuse, need_programs, need_root
+from tests.support.oracle import ClientLog, Event, Kind, Outcome, judge, make_body
+from tests.support.store import StoreProcess
+from tests.support.strace import Strace
+from tests.support.survey import read_all
+
+BUCKET = "bucket"
+RECOVER_S = 20.0
+CLEAR_CODES = {"InsufficientStorage", "ServiceUnavailable", "SlowDown", "InternalError"}
+pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(autouse=True)
+def _needs() -> None:
+    need_root()
+    need_programs("mkfs.ext4", "losetup", "strace")
+
+
+def within(seconds: float, attempt: Callable[[], Answer]) -> float:
+    """Repeats a request until it succeeds; the seconds it took."""
+    began = time.monotonic()
+    while True:
+        answer = attempt()
+        if answer.status < 300:
+            return time.monotonic() - began
+        assert time.monotonic() - began < seconds, f"still {answer} after {seconds} s"
+        time.sleep(0.2)
+
+
+class Journal:
+    """Puts whose outcome is logged; what was refused must be a clear error."""
+
+    def __init__(self, client: Client, log: ClientLog) -> None:
+        self._client = client
+        self._log = log
+        self._serial = 0
+
+    def put(self, key: str, size: int) -> Answer:
+        self._serial += 1
+        token = f"p{self._serial}"
+        body = make_body(token, size)
+        start = time.monotonic_ns()
+        answer = self._client.put(BUCKET, key, body)
+        self._log.add(Event(Kind.PUT, key, token, start, time.monotonic_ns(), outcome_of(answer)))
+        return answer
+
+    def delete(self, key: str) -> Answer:
+        start = time.monotonic_ns()
+        answer = self._client.delete(BUCKET, key)
+        self._log.add(Event(Kind.DELETE, key, "", start, time.monotonic_ns(), outcome_of(answer)))
+        return answer
+
+
+@contextmanager
+def opened(store: StoreProcess, scratch: Path) -> Iterator[tuple[Client, ClientLog, Journal]]:
+    log = ClientLog(scratch / "client.log")
+    with store.client() as client:
+        client.make_bucket(BUCKET)
+        yield client, log, Journal(client, log)
+    log.close()
+
+
+def assert_sound(store: StoreProcess, log: ClientLog) -> None:
+    """Every key reads as the oracle allows."""
+    with store.client() as client:
+        found = read_all(client, BUCKET, log.keys(), log, "at the end")
+    verdict = judge(log.events)
+    print(verdict)
+    assert verdict.sound, verdict.explain()
+    assert not found, found[:10]
+
+
+def assert_refused(answer: Answer) -> None:
+    assert answer.status in (500, 503, 507), answer
+    assert answer.code in CLEAR_CODES, answer
+    assert answer.text("Message"), answer
+
+
+def test_a_store_that_fills_its_disk(make_store: StoreMaker, scratch: Path) -> None:
+    """It refuses what does not fit, keeps all it has, deletes still work and make room."""
+    with LoopDisk(scratch / "disk", size_bytes=256 * MIB) as disk:
+        store = make_store([disk.root / "store"])
+        store.allowed.append("full|space|Full|ENOSPC")
+        with opened(store, scratch) as (client, log, journal):
+            refused = None
+            for number in range(600):
+                answer = journal.put(f"k{number}", (3_000_000, 100_000, 2_000)[number % 3])
+                if answer.status != 200:
+                    refused = answer
+                    break
+            assert refused is not None, "the disk never filled"
+            assert_refused(refused)
+            assert client.get(BUCKET, "k0").status == 200
+            for number in range(12):
+                assert journal.delete(f"k{number}").status == 204
+            took = within(RECOVER_S, lambda: journal.put("again", 3_000_000))
+            print(f"recovered in {took:.1f} s")
+            assert_sound(store, log)
+        store.stop()
+
+
+@pytest.mark.parametrize("what", ["space", "inodes"])
+def test_a_disk_that_others_fill(make_store: StoreMaker, scratch: Path, what: str) -> None:
+    """Nothing is left at all, not even for metadata: writes are refused, reads go on, and it recovers when there is room again."""
+    with LoopDisk(scratch / "disk", size_bytes=256 * MIB, inodes=8_192 if what == "inodes" else 0) as disk:
+        store = make_store([disk.root / "store"])
+        store.allowed.append("full|space|Full|ENOSPC|disk")
+        with opened(store, scratch) as (client, log, journal):
+            for number in range(30):
+                assert journal.put(f"k{number}", (300_000, 2_000)[number % 2]).status == 200
+            (disk.fill if what == "space" else disk.fill_inodes)()
+            refused = 0
+            for number in range(60):
+                answer = journal.put(f"k{number}", 200_000 if what == "space" else 2_000)
+                if answer.status != 200:
+                    assert_refused(answer)
+                    refused += 1
+            assert refused > 20
+            assert client.get(BUCKET, "k1").status == 200
+            answer = journal.delete("k2")
+            assert answer.status == 204 or outcome_of(answer) is Outcome.UNKNOWN
+            disk.release()
+            took = within(RECOVER_S, lambda: journal.put("again", 1_000_000))
+            print(f"recovered in {took:.1f} s")
+            assert_sound(store, log)
+        store.restart()
+        assert_sound(store, log_again(scratch, log))
+        store.stop()
+
+
+def log_again(scratch: Path, log: ClientLog) -> ClientLog:
+    """A new log that continues the history of a closed one."""
+    again = ClientLog(scratch / "client2.log")
+    again.events = list(log.events)
+    return again
+
+
+def test_one_full_disk_of_several(make_store: StoreMaker, scratch: Path) -> None:
+    """Copies go to the disks with room; the full one is used again when it has room."""
+    with LoopDisk(scratch / "disk", size_bytes=128 * MIB) as disk:
+        store = make_store([scratch / "a", scratch / "b", scratch / "c", disk.root / "store"])
+        store.allowed.append("full|space|Full|volume")
+        with opened(store, scratch) as (_, log, journal):
+            assert journal.put("before", 10_000).status == 200
+            disk.fill()
+            for number in range(20):
+                assert journal.put(f"k{number}", (400_000, 2_000)[number % 2]).status == 200
+            disk.release()
+            end = time.monotonic() + RECOVER_S
+            count = len(list(chunk_paths_under(disk.root)))
+            while len(list(chunk_paths_under(disk.root))) == count:
+                assert time.monotonic() < end, "the disk is not used again"
+                assert journal.put("after", 2_000).status == 200
+                time.sleep(0.1)
+            assert_sound(store, log)
+        store.stop()
+
+
+def chunk_paths_under(root: Path) -> Iterator[Path]:
+    yield from (root / "store" / "volumes").glob("*/[0-9a-f][0-9a-f][0-9a-f]/*")
+
+
+def test_one_read_only_disk_of_several(make_store: StoreMaker, scratch: Path) -> None:
+    with LoopDisk(scratch / "disk", size_bytes=256 * MIB) as disk:
+        store = make_store([scratch / "a", scratch / "b", scratch / "c", disk.root / "store"])
+        store.allowed.append("read-only|Read-only|ReadOnly|volume")
+        with opened(store, scratch) as (_, log, journal):
+            for number in range(10):
+                assert journal.put(f"k{number}", (400_000, 2_000)[number % 2]).status == 200
+            disk.read_only(True)
+            for number in range(20):
+                assert journal.put(f"k{number}", (400_000, 2_000)[number % 2]).status == 200
+            disk.read_only(False)
+            end = time.monotonic() + 2 * RECOVER_S
+            count = len(list(chunk_paths_under(disk.root)))
+            while len(list(chunk_paths_under(disk.root))) <= count:
+                assert time.monotonic() < end, "the disk is not used again"
+                assert journal.put(f"after{time.monotonic()}", 2_000).status == 200
+                time.sleep(0.1)
+            assert_sound(store, log)
+        store.stop()
+
+
+def test_a_whole_store_turns_read_only(make_store: StoreMaker, scratch: Path, seed: str) -> None:
+    """ext4 stops all writes at an error: none is acknowledged any more, reads go on, and a repair brings everything back."""
+    with LoopDisk(scratch / "disk", size_bytes=512 * MIB) as disk:
+        disk.unmount()
+        disk.mount("errors=remount-ro")
+        store = make_store([disk.root / "store"])
+        store.allowed.append("")
+        with opened(store, scratch) as (client, log, journal):
+            with Load(store.client, BUCKET, log, seed, mix=Mix(threads=4)) as load:
+                load.wait_for(100, timeout_s=10)
+                disk.trigger_error()
+                time.sleep(1)
+            assert store.running, "a read-only disk is no reason to die"
+            answer = journal.put("refused", 1_000)
+            assert_refused(answer)
+            assert client.get(BUCKET, "nothing").status in (404, 500, 503)
+        store.kill()
+        log = log_again(scratch, log)
+        log.crash()
+        disk.unmount()
+        disk.repair_errors()
+        disk.mount()
+        store.start()
+        assert_sound(store, log)
+        store.stop()
+
+
+def test_unreadable_blocks_of_one_disk(make_store: StoreMaker, scratch: Path) -> None:
+    """EIO on every read of what one disk holds of the objects: rebuilt on the fly from the others."""
+    need_fuse()
+    with FaultyImage(scratch, 256 * MIB) as faulty, LoopDisk(scratch / "disk", image=faulty.path) as disk:
+        store = make_store([scratch / "a", scratch / "b", disk.root / "store"])
+        store.allowed.append("volume|chunk|Input/output|EIO")
+        with opened(store, scratch) as (client, log, journal):
+            for number in range(12):
+                assert journal.put(f"k{number}", (600_000, 100_000, 2_000)[number % 3]).status == 200
+            chunks = list(chunk_paths_under(disk.root))
+            assert len(chunks) > 6
+            forget(disk.root)
+            faulty.set(read="EIO")
+            began = time.monotonic()
+            for number in range(12):
+                assert client.get(BUCKET, f"k{number}").status == 200
+            assert time.monotonic() - began < 10, "each read waits for the bad disk"
+            faulty.set()
+            assert_sound(store, log)
+        store.stop()
+
+
+def forget(root: Path) -> None:
+    """Drops cached pages of all files below, so that the next read goes to the disk."""
+    os.sync()
+    for path in root.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def test_a_disk_that_cannot_sync(make_store: StoreMaker, scratch: Path) -> None:
+    """Writes and syncs of one disk of four fail: writes go on without it, nothing that was acknowledged needs it."""
+    need_fuse()
+    with FaultyImage(scratch, 256 * MIB) as faulty, LoopDisk(scratch / "disk", image=faulty.path) as disk:
+        store = make_store([scratch / "a", scratch / "b", scratch / "c", disk.root / "store"])
+        store.allowed.append("")
+        with opened(store, scratch) as (_, log, journal):
+            for number in range(6):
+                assert journal.put(f"k{number}", (600_000, 2_000)[number % 2]).status == 200
+            faulty.set(write="EIO", sync="EIO")
+            for number in range(20):
+                assert journal.put(f"k{number}", (600_000, 2_000)[number % 2]).status == 200
+            assert_sound(store, log)
+        store.kill()
+        faulty.set()
+
+
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+@pytest.mark.parametrize("size", [2_000, 1_500_000])
+def test_a_failed_sync_is_never_acknowledged(make_store: StoreMaker, scratch: Path, seed: str, error: str, size: int) -> None:
+    """One volume, and its syncs fail: refused while they do, not acknowledged by a second try, and the store recovers by itself."""
+    store = make_store()
+    store.allowed.append("")
+    with opened(store, scratch) as (_, log, journal):
+        assert journal.put("key", size).status == 200
+        calls = ("fsync", "fdatasync", "syncfs", "sync_file_range")
+        with Strace(store.pid, scratch / "trace", calls=calls, inject=f"fsync,fdatasync,syncfs,sync_file_range:error={error}") as trace:
+            for number in range(4):
+                try:
+                    answer = journal.put(("key", f"new{number}")[number % 2], size)
+                except BROKEN:
+                    pytest.fail("the store broke the connection")
+                assert_refused(answer)
+        assert sum(trace.counts().values()) > 0, "nothing was synced at all"
+        took = within(2 * RECOVER_S, lambda: journal.put("after", size))
+        print(f"recovered in {took:.1f} s")
+        assert_sound(store, log)
+    store.kill()
+    log = log_again(scratch, log)
+    log.crash()
+    store.start()
+    assert_sound(store, log)
+
+
+def test_slow_disk_of_several_holds_no_reader(make_store: StoreMaker, scratch: Path, seed: str) -> None:
+    """One disk of three answers each block after 50 ms: small reads of cached or other copies stay quick."""
+    need_fuse()
+    with FaultyImage(scratch, 256 * MIB) as faulty, LoopDisk(scratch / "disk", image=faulty.path) as disk:
+        store = make_store([scratch / "a", scratch / "b", disk.root / "store"])
+        store.allowed.append("slow|volume")
+        rng = random.Random(seed)
+        with opened(store, scratch) as (client, log, journal):
+            for number in range(20):
+                assert journal.put(f"k{number}", 2_000).status == 200
+            forget(disk.root)
+            faulty.set(delay_s=0.05)
+            times = []
+            for _ in range(60):
+                began = time.monotonic()
+                assert client.get(BUCKET, f"k{rng.randrange(20)}").status == 200
+                times.append(time.monotonic() - began)
+            faulty.set()
+            assert sorted(times)[30] < 0.5
+            assert_sound(store, log)
+        store.stop()
