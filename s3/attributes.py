@@ -1,0 +1,209 @@
+"""What a request's headers say of an object, and what a stored object says in an answer's headers. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import email.header
+from collections.abc import Iterable
+from urllib.parse import parse_qsl
+
+from meta.protocol import Attributes, BucketSettings, ObjectRow
+from s3 import checksum
+from s3.call import Call, Header
+from s3.errors import S3Error, invalid_argument, not_implemented
+from s3.moment import http_date
+from s3.version import encode_version
+
+METADATA_BYTES_MAX = 2 << 10
+"""Names and values of user metadata together."""
+TAGS_MAX = 10
+TAG_KEY_MAX = 128
+TAG_VALUE_MAX = 256
+DEFAULT_TYPE = "binary/octet-stream"
+STANDARD = "STANDARD"
+STORAGE_CLASSES = frozenset({STANDARD, "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING"})
+"""Kept by name; all are stored the same way."""
+_COLD = frozenset({"GLACIER", "DEEP_ARCHIVE", "GLACIER_IR"})
+PRIVATE = "private"
+ACLS = frozenset({PRIVATE, "public-read"})
+_SAME_AS_PRIVATE = frozenset({"bucket-owner-read", "bucket-owner-full-control"})
+_OTHER_ACLS = frozenset({"public-read-write", "authenticated-read", "aws-exec-read", "log-delivery-write"})
+
+_META = b"x-amz-meta-"
+_KEPT = {
+    name: name.decode("ascii")
+    for name in (b"cache-control", b"content-disposition", b"content-language", b"expires", b"x-amz-website-redirect-location")
+}
+_NOT_YET = (b"x-amz-server-side-encryption", b"x-amz-object-lock-", b"x-amz-grant-", b"x-amz-write-offset-bytes", b"x-amz-copy-source-server-side-")
+"""Headers that ask for a protection or an effect: storing the object without it would be a silent lie."""
+OVERRIDES = {
+    "response-content-type": b"Content-Type",
+    "response-content-language": b"Content-Language",
+    "response-expires": b"Expires",
+    "response-cache-control": b"Cache-Control",
+    "response-content-disposition": b"Content-Disposition",
+    "response-content-encoding": b"Content-Encoding",
+}
+_SHOWN = {
+    "cache-control": b"Cache-Control",
+    "content-disposition": b"Content-Disposition",
+    "content-encoding": b"Content-Encoding",
+    "content-language": b"Content-Language",
+    "expires": b"Expires",
+    "x-amz-website-redirect-location": b"x-amz-website-redirect-location",
+}
+
+
+def refuse_not_yet(call: Call) -> None:
+    """Raises: NotImplemented for a header whose effect is not there yet."""
+    for name, _ in call.items:
+        if name.startswith(_NOT_YET):
+            raise not_implemented(f"The header {name.decode('latin-1')}")
+
+
+def attributes_of(call: Call) -> Attributes:
+    """Everything that PUT, copy with REPLACE and the begin of an upload keep. Raises: S3Error."""
+    content_type = ""
+    headers: dict[str, str] = {}
+    metadata: dict[str, str] = {}
+    for name, value in call.items:
+        if name == b"content-type":
+            content_type = decode_text(value)
+        elif name in _KEPT:
+            headers[_KEPT[name]] = decode_text(value)
+        elif name == b"content-encoding":
+            encodings = [part.strip() for part in decode_text(value).split(",")]
+            rest = ",".join(part for part in encodings if part.lower() != "aws-chunked")
+            if rest:
+                headers["content-encoding"] = rest
+        elif name.startswith(_META):
+            _add_metadata(metadata, name[len(_META) :].decode("latin-1"), decode_text(value))
+        elif name.startswith(_NOT_YET):
+            raise not_implemented(f"The header {name.decode('latin-1')}")
+    for parameter, text in call.query.items():
+        if parameter.startswith("x-amz-meta-"):  # a presigned URL may carry them in its query
+            _add_metadata(metadata, parameter[len(_META) :], text)
+    if metadata and sum(len(name) + len(value.encode()) for name, value in metadata.items()) > METADATA_BYTES_MAX:
+        raise S3Error("MetadataTooLarge", MaxSizeAllowed=str(METADATA_BYTES_MAX))
+    return Attributes(type=content_type or DEFAULT_TYPE, headers=headers, metadata=metadata, tags=tags_of_header(call), acl=acl_of(call))
+
+
+def _add_metadata(metadata: dict[str, str], name: str, value: str) -> None:
+    metadata[name] = f"{metadata[name]},{value}" if name in metadata else value
+
+
+def decode_text(value: bytes) -> str:
+    """A header value as text: UTF-8 or else Latin-1, with RFC 2047 words decoded."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        text = value.decode("latin-1")
+    if "=?" not in text:
+        return text
+    try:
+        return str(email.header.make_header(email.header.decode_header(text)))
+    except (LookupError, ValueError, binascii.Error):  # not such a word after all
+        return text
+
+
+def encode_text(text: str) -> bytes:
+    """Text as a header value; what is not printable ASCII goes as an RFC 2047 word, so that no value can break out of its line."""
+    if text.isascii() and text.isprintable():
+        return text.encode("ascii")
+    return b"=?UTF-8?B?%b?=" % base64.b64encode(text.encode("utf-8", "replace"))
+
+
+def acl_of(call: Call) -> str:
+    """The canned ACL an x-amz-acl header asks for. Raises: InvalidArgument, NotImplemented."""
+    name = call.text(b"x-amz-acl", PRIVATE)
+    if name in ACLS:
+        return name
+    if name in _SAME_AS_PRIVATE:
+        return PRIVATE
+    if name in _OTHER_ACLS:
+        raise not_implemented(f"The canned ACL {name}")
+    raise invalid_argument("", "x-amz-acl", name)
+
+
+def storage_class_of(call: Call, default: str = STANDARD) -> str:
+    """Raises: InvalidStorageClass, NotImplemented."""
+    name = call.text(b"x-amz-storage-class", default)
+    if name in STORAGE_CLASSES:
+        return name
+    if name in _COLD:
+        raise not_implemented(f"The storage class {name}")
+    raise S3Error("InvalidStorageClass", StorageClassRequested=name)
+
+
+def tags_of_header(call: Call) -> dict[str, str]:
+    """Raises: InvalidTag, InvalidArgument."""
+    header = call.header(b"x-amz-tagging")
+    if not header:
+        return {}
+    try:
+        pairs = parse_qsl(header.decode(), keep_blank_values=True, strict_parsing=False, errors="strict", max_num_fields=64)
+    except ValueError as error:
+        raise S3Error("InvalidArgument", "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters") from error
+    return check_tags(pairs)
+
+
+def check_tags(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Raises: InvalidTag."""
+    tags: dict[str, str] = {}
+    for key, value in pairs:
+        if not 1 <= len(key) <= TAG_KEY_MAX or key.startswith("aws:"):
+            raise S3Error("InvalidTag", "The TagKey you have provided is invalid", TagKey=key)
+        if len(value) > TAG_VALUE_MAX:
+            raise S3Error("InvalidTag", "The TagValue you have provided is invalid", TagKey=key, TagValue=value)
+        if key in tags:
+            raise S3Error("InvalidTag", "Cannot provide multiple Tags with the same key", TagKey=key)
+        tags[key] = value
+    if len(tags) > TAGS_MAX:
+        raise S3Error("InvalidTag", f"Object tags cannot be greater than {TAGS_MAX}")
+    return tags
+
+
+def version_headers(row_version: int, null: bool, settings: BucketSettings) -> list[Header]:
+    """x-amz-version-id, in buckets that ever had versioning."""
+    return [(b"x-amz-version-id", encode_version(row_version, null).encode("ascii"))] if settings.versioning else []
+
+
+def checksum_headers(checksums: dict[str, str], kind: str) -> list[Header]:
+    headers = [(b"x-amz-checksum-" + name.encode("ascii"), value.encode("ascii")) for name, value in checksums.items() if name in checksum.ALGORITHMS]
+    if headers:
+        headers.append((b"x-amz-checksum-type", (kind or checksum.FULL_OBJECT).encode("ascii")))
+    return headers
+
+
+def object_headers(call: Call, row: ObjectRow) -> list[Header]:
+    """Headers of GET and HEAD that describe the version, with the gateway's own before them."""
+    attributes = row.attributes
+    headers = call.headers(
+        (b"ETag", b'"%b"' % row.etag.encode("ascii")),
+        (b"Last-Modified", http_date(row.mtime_us)),
+        (b"Accept-Ranges", b"bytes"),
+        (b"Content-Type", encode_text(attributes.type or DEFAULT_TYPE)),
+    )
+    if call.settings.versioning:
+        headers += version_headers(row.version, row.null, call.settings)
+    if attributes.headers:
+        headers += [(_SHOWN[name], encode_text(value)) for name, value in attributes.headers.items() if name in _SHOWN]
+    if attributes.metadata:
+        headers += [(_META + name.encode("latin-1"), encode_text(value)) for name, value in attributes.metadata.items()]
+    if attributes.tags:
+        headers.append((b"x-amz-tagging-count", b"%d" % len(attributes.tags)))
+    if row.storage_class != STANDARD:
+        headers.append((b"x-amz-storage-class", row.storage_class.encode("ascii")))
+    return _override(call, headers) if call.query else headers
+
+
+def _override(call: Call, headers: list[Header]) -> list[Header]:
+    """response-* parameters, which only a signed request may use."""
+    wanted = {OVERRIDES[name]: value for name, value in call.query.items() if name in OVERRIDES}
+    if not wanted:
+        return headers
+    if call.identity.anonymous:
+        raise S3Error("InvalidRequest", "Request specific response headers cannot be used for anonymous GET requests.")
+    kept = [header for header in headers if header[0] not in wanted]
+    return kept + [(name, encode_text(value)) for name, value in wanted.items()]

@@ -1,0 +1,148 @@
+"""One S3 request on its way through the gateway: what was asked, by whom, and the means to answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from meta.protocol import BucketSettings, Container, ObjectRow
+from node.http.message import Request
+from node.http.reply import Reply
+from s3.errors import S3Error
+from s3.identity import Identity, Keyring, Signed
+from s3.router import Route
+
+if TYPE_CHECKING:
+    from store.store import Store
+
+DOMAINS = ("localhost",)
+REGION = "us-east-1"
+SERVER = b"Frazil"
+XML = (b"Content-Type", b"application/xml")
+
+Header = tuple[bytes, bytes]
+
+
+class GatewayOptions(msgspec.Struct, frozen=True):
+    """region: the one that signatures must name; domains: suffixes below which a host name is a bucket; host_id: of this gateway, in x-amz-id-2."""
+
+    region: str = REGION
+    domains: tuple[str, ...] = DOMAINS
+    host_id: str = "frazil"
+
+
+class Services(msgspec.Struct, frozen=True):
+    """What all calls share."""
+
+    store: Store
+    keyring: Keyring
+    options: GatewayOptions
+    now_s: Callable[[], float] = time.time
+
+
+class CopySource(msgspec.Struct, frozen=True):
+    """The object an x-amz-copy-source header names, authorised and read."""
+
+    bucket: str
+    settings: BucketSettings
+    row: ObjectRow
+
+
+class Call:
+    """Belongs to one request's task.
+
+    signed     identity and verified claim;  key is "" on bucket and service level
+    row        the object's row when authorization had to read it, else None: handlers then use this one and no other
+    source     for routes that copy
+    """
+
+    __slots__ = ("_settings", "bucket", "items", "key", "query", "reply", "request", "route", "row", "services", "signed", "source")
+
+    def __init__(self, request: Request, reply: Reply, services: Services) -> None:
+        self.request = request
+        self.reply = reply
+        self.services = services
+        self.items = request.headers.items()
+        self.bucket = ""
+        self.key = ""
+        self.query: dict[str, str] = _NO_QUERY
+        self.row: ObjectRow | None = None
+        self.source: CopySource | None = None
+        self._settings: BucketSettings | None = None
+        self.signed: Signed
+        self.route: Route
+
+    def __repr__(self) -> str:
+        return f"<Call {self.request.method} {self.bucket}/{self.key}>"
+
+    @property
+    def identity(self) -> Identity:
+        return self.signed.identity
+
+    @property
+    def store(self) -> Store:
+        return self.services.store
+
+    @property
+    def container(self) -> Container:
+        return self.services.store.meta.container(self.bucket)
+
+    @property
+    def settings(self) -> BucketSettings:
+        """Of the bucket; read before the handler runs, for every route but those that have none."""
+        assert self._settings is not None
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: BucketSettings) -> None:
+        self._settings = settings
+
+    def header(self, name: bytes) -> bytes | None:
+        """A header's value, or that of the query parameter into which a presigned URL has put an x-amz-* header."""
+        value = self.request.headers.get(name)
+        if value is None and self.query and name.startswith(b"x-amz-"):
+            claim = self.signed.claim
+            if claim is not None and claim.expires_s is not None:
+                hoisted = self.query.get(name.decode("ascii"))
+                return None if hoisted is None else hoisted.encode()
+        return value
+
+    def text(self, name: bytes, default: str = "") -> str:
+        value = self.header(name)
+        return default if value is None else value.decode("latin-1")
+
+    def number(self, name: str, default: int, *, most: int) -> int:
+        """A query parameter that is a count, clamped to `most`. Raises: InvalidArgument."""
+        text = self.query.get(name)
+        if text is None or text == "":
+            return default
+        if not text.isascii() or not text.isdigit() or int(text[:10]) > 2**31 - 1 or len(text) > 10:
+            raise S3Error("InvalidArgument", f"Provided {name} not an integer or within integer range", ArgumentName=name, ArgumentValue=text)
+        return min(int(text), most)
+
+    def headers(self, *more: Header) -> list[Header]:
+        """Headers of every answer, then these."""
+        return [(b"Server", SERVER), (b"x-amz-request-id", self.request.id.encode("ascii")), (b"x-amz-id-2", _host_id(self.services)), *more]
+
+    async def answer(self, status: int, *headers: Header) -> None:
+        """An answer without a body."""
+        await self.reply.whole(status, self.headers(*headers))
+
+    async def answer_xml(self, document: str, *headers: Header) -> None:
+        await self.reply.whole(200, self.headers(XML, *headers), document.encode("utf-8", "surrogatepass"))
+
+
+_NO_QUERY: dict[str, str] = {}
+
+
+@lru_cache(maxsize=16)
+def _encode(text: str) -> bytes:
+    return text.encode("ascii")
+
+
+def _host_id(services: Services) -> bytes:
+    return _encode(services.options.host_id)

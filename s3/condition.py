@@ -1,0 +1,102 @@
+"""Conditional requests: what reads check here, and what writes hand to the metadata transaction. Pure.
+
+Precedence on reads is AWS's and RFC 9110 13.2.2's: If-Match (else If-Unmodified-Since), then If-None-Match (else If-Modified-Since).
+"""
+
+from __future__ import annotations
+
+from email.utils import parsedate_to_datetime
+
+from meta.protocol import NO_CONDITION, Condition
+from s3.call import Call
+from s3.errors import S3Error, not_implemented
+
+READ_HEADERS = (b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since")
+ETAGS_MAX = 64
+
+
+def parse_etags(header: bytes) -> tuple[str, ...]:
+    """The entity tags of a condition, unquoted; "*" stays."""
+    tags = header.decode("latin-1").split(",", ETAGS_MAX)[:ETAGS_MAX]
+    return tuple(tag.strip().removeprefix("W/").strip('"') for tag in tags)
+
+
+def _seconds(header: bytes | None) -> int | None:
+    """A date header as seconds since 1970; an unreadable one is as if it weren't there (RFC 9110 13.1.3)."""
+    if header is None:
+        return None
+    try:
+        return int(parsedate_to_datetime(header.decode("latin-1")).timestamp())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _fails(etag: str, mtime_s: int, if_match: bytes | None, unmodified_since: bytes | None) -> str:
+    if if_match is not None:
+        tags = parse_etags(if_match)
+        return "" if "*" in tags or etag in tags else "If-Match"
+    before = _seconds(unmodified_since)
+    return "If-Unmodified-Since" if before is not None and mtime_s > before else ""
+
+
+def _unchanged(etag: str, mtime_s: int, if_none_match: bytes | None, modified_since: bytes | None) -> str:
+    if if_none_match is not None:
+        tags = parse_etags(if_none_match)
+        return "If-None-Match" if "*" in tags or etag in tags else ""
+    after = _seconds(modified_since)
+    return "If-Modified-Since" if after is not None and mtime_s <= after else ""
+
+
+def check_read(call: Call, etag: str, mtime_us: int) -> bool:
+    """True when the object is to be sent, False for 304. Raises: PreconditionFailed."""
+    match, none_match, modified, unmodified = (call.request.headers.get(name) for name in READ_HEADERS)
+    if match is None and none_match is None and modified is None and unmodified is None:
+        return True
+    mtime_s = mtime_us // 1_000_000
+    failed = _fails(etag, mtime_s, match, unmodified)
+    if failed:
+        raise S3Error("PreconditionFailed", Condition=failed)
+    return not _unchanged(etag, mtime_s, none_match, modified)
+
+
+def check_copy_source(call: Call, etag: str, mtime_us: int) -> None:
+    """Raises: PreconditionFailed, for either kind of condition."""
+    prefix = b"x-amz-copy-source-"
+    mtime_s = mtime_us // 1_000_000
+    failed = _fails(etag, mtime_s, call.header(prefix + b"if-match"), call.header(prefix + b"if-unmodified-since")) or _unchanged(
+        etag, mtime_s, call.header(prefix + b"if-none-match"), call.header(prefix + b"if-modified-since")
+    )
+    if failed:
+        raise S3Error("PreconditionFailed", Condition=f"x-amz-copy-source-{failed}")
+
+
+def write_condition(call: Call) -> Condition:
+    """For PUT, copy and completion. Raises: NotImplemented for what AWS does not take on writes either."""
+    get = call.request.headers.get
+    if_match, if_none_match = get(b"if-match"), get(b"if-none-match")
+    if if_match is None and if_none_match is None:
+        return NO_CONDITION
+    if if_none_match is not None and if_none_match.strip() != b"*":
+        raise not_implemented("If-None-Match with anything but * on a write")
+    return Condition(
+        if_match=() if if_match is None else parse_etags(if_match),
+        if_none_match=() if if_none_match is None else ("*",),
+    )
+
+
+def delete_condition(call: Call) -> Condition:
+    """If-Match of a delete, and the two that AWS adds for it. Raises: InvalidArgument."""
+    size, mtime = call.header(b"x-amz-if-match-size"), call.header(b"x-amz-if-match-last-modified-time")
+    if_match = call.request.headers.get(b"if-match")
+    if size is None and mtime is None and if_match is None:
+        return NO_CONDITION
+    if size is not None and not size.isdigit():
+        raise S3Error("InvalidArgument", ArgumentName="x-amz-if-match-size", ArgumentValue=size.decode("latin-1"))
+    seconds = _seconds(mtime)
+    if mtime is not None and seconds is None:
+        raise S3Error("InvalidArgument", ArgumentName="x-amz-if-match-last-modified-time", ArgumentValue=mtime.decode("latin-1"))
+    return Condition(
+        if_match=() if if_match is None else parse_etags(if_match),
+        size=None if size is None else int(size),
+        mtime_us=None if seconds is None else seconds * 1_000_000,
+    )

@@ -1,0 +1,119 @@
+"""The S3 gateway: verify, route, authorize, handle, in this order and nowhere else."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from functools import cache
+
+from node.errors import FrazilError
+from node.http.message import MalformedMessage, Request
+from node.http.reply import Reply
+from node.metrics import Requests
+from s3.access import authorize
+from s3.call import SERVER, XML, Call, GatewayOptions, Header, Services
+from s3.errors import S3Error, error_document, to_s3
+from s3.identity import NOT_SIGNED, Keyring, authenticate
+from s3.router import ROUTES, Level, match
+from s3.target import decode_path, parse_query, query_of, split_path
+from store.store import Store
+
+Handler = Callable[[Call], Awaitable[None]]
+_log = logging.getLogger("frazil.s3")
+
+
+def _load_handlers() -> dict[str, Handler]:
+    """Handlers by operation. A route that names a handler which does not exist fails here, at the start."""
+    found: dict[str, Handler] = {}
+    for route in ROUTES:
+        if route.handler:
+            module, _, function = route.handler.partition(".")
+            found[route.operation] = getattr(importlib.import_module(f"s3.handlers.{module}"), function)
+    return found
+
+
+@cache
+def _requests() -> Requests:
+    """Counters of the process, by operation and status."""
+    return Requests("s3")
+
+
+class Gateway:
+    """`handle` is the request handler for node.http.server. One Gateway serves all connections of a process."""
+
+    def __init__(
+        self,
+        store: Store,
+        options: GatewayOptions | None = None,
+        *,
+        now_s: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        options = options or GatewayOptions()
+        self._services = Services(store, Keyring(store.meta.accounts, monotonic), options, now_s)
+        self._region = options.region.encode("ascii")
+        self._domains = options.domains
+        self._handlers = _load_handlers()
+        self._monotonic = monotonic
+        self._requests = _requests()
+
+    def __repr__(self) -> str:
+        return f"<Gateway region={self._services.options.region} operations={len(self._handlers)}>"
+
+    async def handle(self, request: Request, reply: Reply) -> None:
+        """Answers every request once. What goes wrong after the answer's first byte can only end the connection: it is raised."""
+        call = Call(request, reply, self._services)
+        call.signed = NOT_SIGNED
+        begin = self._monotonic()
+        operation = "Unknown"
+        try:
+            parameters = parse_query(request.raw_query)
+            call.signed = await authenticate(request, parameters, self._services.keyring, region=self._region, now_s=self._services.now_s())
+            if parameters:
+                call.query = query_of(parameters)
+            call.bucket, call.key = split_path(decode_path(request.raw_path), request.headers.get(b"host", b""), self._domains)
+            level = Level.OBJECT if call.key else Level.BUCKET if call.bucket else Level.SERVICE
+            call.route = route = match(request.method, level, call.query, request.headers)
+            operation = route.operation
+            await authorize(call)
+            handler = self._handlers.get(operation)
+            if handler is None:
+                raise S3Error("NotImplemented", f"The operation {operation} is not implemented.")
+            await handler(call)
+        except FrazilError as error:
+            if reply.started:
+                raise
+            await self._refuse(call, error)
+        except Exception:
+            _log.exception("request %s: %s failed", request.id, operation)
+            if reply.started:
+                raise
+            await self._refuse(call, S3Error("InternalError"))
+        finally:
+            self._requests.count(operation, reply.status, self._monotonic() - begin, reply.sent)
+
+    async def _refuse(self, call: Call, error: FrazilError) -> None:
+        refusal = to_s3(error)
+        if refusal.status >= 500 and refusal.status != 501:
+            _log.error("request %s: %s: %s", call.request.id, error.code, error)
+        if not refusal.details:
+            if refusal.code == "NoSuchKey":
+                refusal.details["Key"] = call.key
+            elif refusal.code == "NoSuchBucket":
+                refusal.details["BucketName"] = call.bucket
+        if call.request.method == "HEAD" or refusal.status == 304:
+            await call.reply.whole(refusal.status, call.headers(*refusal.headers))
+        else:
+            await call.reply.whole(refusal.status, call.headers(XML, *refusal.headers), self._document(call, refusal))
+
+    def _document(self, call: Call, refusal: S3Error) -> bytes:
+        resource = call.request.raw_path.decode("latin-1")
+        return error_document(refusal, resource=resource, request_id=call.request.id, host_id=self._services.options.host_id)
+
+    def on_parse_error(self, error: MalformedMessage, request_id: str) -> tuple[int, list[Header], bytes]:
+        """The answer to bytes that are no HTTP request, for node.http.server."""
+        body = error_document(S3Error("InvalidRequest", str(error)), resource="", request_id=request_id, host_id=self._services.options.host_id)
+        headers = [(b"Server", SERVER), (b"x-amz-request-id", request_id.encode("ascii")), XML]
+        return error.status, headers, body

@@ -1,0 +1,95 @@
+"""Copy of objects within the store."""
+
+from __future__ import annotations
+
+import msgspec
+
+from meta.protocol import Attributes, ObjectRow
+from s3 import checksum
+from s3.attributes import acl_of, attributes_of, refuse_not_yet, storage_class_of, tags_of_header, version_headers
+from s3.call import Call, Header
+from s3.condition import check_copy_source, write_condition
+from s3.errors import S3Error, invalid_argument
+from s3.handlers.read import checksum_elements
+from s3.moment import iso_date
+from s3.source import OBJECT_BYTES_MAX
+from s3.version import encode_version
+from s3.xml import DECLARATION, NAMESPACE, escape
+
+COPY, REPLACE = "COPY", "REPLACE"
+
+
+def directive(call: Call, header: bytes) -> str:
+    """Raises: InvalidArgument."""
+    value = call.text(header, COPY)
+    if value not in (COPY, REPLACE):
+        raise invalid_argument(f"Unknown {'metadata' if b'metadata' in header else 'tagging'} directive.", header.decode("ascii"), value)
+    return value
+
+
+async def copy_object(call: Call) -> None:
+    refuse_not_yet(call)
+    assert call.source is not None
+    source = call.source.row
+    metadata, tagging = directive(call, b"x-amz-metadata-directive"), directive(call, b"x-amz-tagging-directive")
+    check_copy_source(call, source.etag, source.mtime_us)
+    storage_class = storage_class_of(call)
+    if source.size > OBJECT_BYTES_MAX:
+        raise S3Error("InvalidRequest", f"The specified copy source is larger than the maximum allowable size for a copy source: {OBJECT_BYTES_MAX}")
+    onto_itself = call.source.bucket == call.bucket and source.key == call.key and "versionId=" not in call.text(b"x-amz-copy-source")
+    if onto_itself and metadata == COPY and storage_class == source.storage_class and call.header(b"x-amz-website-redirect-location") is None:
+        raise S3Error(
+            "InvalidRequest",
+            "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, "
+            "website redirect location or encryption attributes.",
+        )
+    wanted = call.header(b"x-amz-checksum-algorithm")
+    if wanted is not None:
+        checksum.parse_algorithm(wanted.decode("latin-1"))
+    row = await call.store.copy_object(
+        source,
+        call.source.bucket,
+        call.bucket,
+        call.key,
+        attributes=_attributes(call, source, metadata, tagging),
+        owner=call.identity.user_id or call.settings.owner,
+        storage_class=storage_class,
+        condition=write_condition(call),
+    )
+    await call.answer_xml(
+        f'{DECLARATION}<CopyObjectResult xmlns="{NAMESPACE}">{copy_result(row.etag, row.mtime_us)}'
+        f"{checksum_elements(row.attributes.checksums)}</CopyObjectResult>",
+        *version_headers(row.version, row.null, call.settings),
+        *source_headers(call),
+    )
+
+
+def _attributes(call: Call, source: ObjectRow, metadata: str, tagging: str) -> Attributes:
+    """The copy's attributes: content facts from the source, the rest as the directives say. The ACL is never copied."""
+    old = source.attributes
+    new = attributes_of(call) if metadata == REPLACE else msgspec.structs.replace(old, acl=acl_of(call), retain_mode="", retain_until_us=0, legal_hold=False)
+    redirect = call.header(b"x-amz-website-redirect-location")
+    headers = {name: value for name, value in new.headers.items() if metadata == REPLACE or name != "x-amz-website-redirect-location"}
+    if redirect is not None:
+        headers["x-amz-website-redirect-location"] = redirect.decode("latin-1")
+    return msgspec.structs.replace(
+        new,
+        headers=headers,
+        tags=tags_of_header(call) if tagging == REPLACE else old.tags,
+        checksums=old.checksums,
+        checksum_type=old.checksum_type,
+        parts=old.parts,
+        part_checksums=old.part_checksums,
+    )
+
+
+def copy_result(etag: str, mtime_us: int) -> str:
+    return f"<LastModified>{iso_date(mtime_us)}</LastModified><ETag>&quot;{escape(etag)}&quot;</ETag>"
+
+
+def source_headers(call: Call) -> list[Header]:
+    """x-amz-copy-source-version-id, when the source's bucket has versions."""
+    source = call.source
+    if source is None or not source.settings.versioning:
+        return []
+    return [(b"x-amz-copy-source-version-id", encode_version(source.row.version, source.row.null).encode("ascii"))]

@@ -1,0 +1,106 @@
+"""Deletes, one by one and by the thousand."""
+
+from __future__ import annotations
+
+from meta.protocol import DELETE_MANY_MAX, NO_CONDITION, Condition, DeleteRequest, DeleteResult
+from node import errors as node_errors
+from s3.attributes import version_headers
+from s3.call import Call, Header
+from s3.condition import delete_condition, parse_etags
+from s3.errors import CODES, S3Error, to_s3
+from s3.source import read_document
+from s3.target import decode_key
+from s3.version import encode_version, parse_version
+from s3.xml import DECLARATION, NAMESPACE, Element, XmlRefused, elements_of, escape, text_of
+
+_BYPASS = b"x-amz-bypass-governance-retention"
+
+
+def _bypass(call: Call) -> bool:
+    return call.text(_BYPASS).lower() == "true"
+
+
+async def delete_object(call: Call) -> None:
+    text = call.query.get("versionId")
+    result = await call.store.delete_object(
+        call.bucket,
+        DeleteRequest(
+            call.key,
+            version=None if text is None else parse_version(text),
+            condition=delete_condition(call),
+            owner=call.identity.user_id or call.settings.owner,
+            bypass_governance=_bypass(call),
+        ),
+    )
+    headers: list[Header] = []
+    if result.made_marker or result.was_marker:
+        headers.append((b"x-amz-delete-marker", b"true"))
+    if result.made_marker or text is not None:
+        headers += version_headers(result.version, result.null or text == "null", call.settings) if result.version or text == "null" else []
+    await call.answer(204, *headers)
+
+
+async def delete_objects(call: Call) -> None:
+    document = await read_document(call, "Delete", checksum_required=True)
+    try:
+        quiet = text_of(document, "Quiet", "false").strip().lower() == "true"
+        objects = elements_of(document, "Object")
+        if not 1 <= len(objects) <= DELETE_MANY_MAX:
+            raise XmlRefused(f"between 1 and {DELETE_MANY_MAX} objects may be deleted at once")
+        named = [(text_of(each, "Key"), text_of(each, "VersionId", "") or None, each) for each in objects]
+    except XmlRefused as error:
+        raise S3Error("MalformedXML") from error
+    answers: list[str] = []
+    requests: list[DeleteRequest] = []
+    asked: list[tuple[str, str | None]] = []
+    for key, version, element in named:
+        try:
+            requests.append(_request(call, key, version, element))
+            asked.append((key, version))
+        except S3Error as error:
+            answers.append(_failed(key, version, error.code, error.message))
+    results = await call.store.delete_objects(call.bucket, requests) if requests else []
+    for (key, version), result in zip(asked, results, strict=True):
+        if result.error:
+            code, message = _translate(result)
+            answers.append(_failed(key, version, code, message))
+        elif not quiet:
+            answers.append(_deleted(key, version, result))
+    await call.answer_xml(f'{DECLARATION}<DeleteResult xmlns="{NAMESPACE}">{"".join(answers)}</DeleteResult>')
+
+
+def _request(call: Call, key: str, version: str | None, element: Element) -> DeleteRequest:
+    if not key:
+        raise S3Error("InvalidArgument", "A key must have at least one character")
+    decode_key(key.encode())
+    etag = text_of(element, "ETag", "")
+    return DeleteRequest(
+        key,
+        version=None if version is None else parse_version(version),
+        condition=Condition(if_match=parse_etags(etag.encode("utf-8"))) if etag else NO_CONDITION,
+        owner=call.identity.user_id or call.settings.owner,
+        bypass_governance=_bypass(call),
+    )
+
+
+def _translate(result: DeleteResult) -> tuple[str, str]:
+    """Code and message of a refusal inside a batch: the object layer reports the name of its error."""
+    kind = getattr(node_errors, result.error, None)
+    if isinstance(kind, type) and issubclass(kind, node_errors.FrazilError):
+        error = to_s3(kind(result.message))
+        return error.code, error.message
+    return (result.error, result.message) if result.error in CODES else ("InternalError", CODES["InternalError"][1])
+
+
+def _failed(key: str, version: str | None, code: str, message: str) -> str:
+    shown = f"<VersionId>{escape(version)}</VersionId>" if version else ""
+    return f"<Error><Key>{escape(key)}</Key>{shown}<Code>{code}</Code><Message>{escape(message)}</Message></Error>"
+
+
+def _deleted(key: str, version: str | None, result: DeleteResult) -> str:
+    shown = f"<VersionId>{escape(version)}</VersionId>" if version else ""
+    marker = ""
+    if result.made_marker or result.was_marker:
+        marker_version = encode_version(result.version, result.null) if result.made_marker else version
+        marker = f"<DeleteMarker>true</DeleteMarker><DeleteMarkerVersionId>{marker_version}</DeleteMarkerVersionId>"
+    return f"<Deleted><Key>{escape(key)}</Key>{shown}{marker}</Deleted>"

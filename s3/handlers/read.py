@@ -1,0 +1,173 @@
+"""GET and HEAD of objects."""
+
+from __future__ import annotations
+
+import msgspec
+
+from meta.protocol import ObjectRow
+from node.errors import ObjectNotFound
+from rawx.chunk import Buffer
+from s3 import checksum
+from s3.attributes import checksum_headers, object_headers, version_headers
+from s3.byterange import parse_range
+from s3.call import Call, Header
+from s3.condition import READ_HEADERS, check_read
+from s3.errors import S3Error
+from s3.moment import http_date
+from s3.version import encode_version, parse_version
+from s3.xml import DECLARATION, NAMESPACE, escape
+from store.policy import SMALL_BYTES_MAX
+
+PARTS_SHOWN_MAX = 1_000
+
+
+async def current_row(call: Call) -> ObjectRow:
+    """The version the request names, never a delete marker. Raises: NoSuchKey, NoSuchVersion, MethodNotAllowed."""
+    text = call.query.get("versionId") if call.query else None
+    row = call.row
+    if row is None:
+        try:
+            row = await call.container.get(call.key, None if text is None else parse_version(text))
+        except ObjectNotFound as error:
+            raise S3Error("NoSuchKey" if text is None else "NoSuchVersion", Key=call.key) from error
+    if row.marker:
+        headers: list[Header] = [(b"x-amz-delete-marker", b"true"), *version_headers(row.version, row.null, call.settings)]
+        if text is None:
+            raise S3Error("NoSuchKey", Key=call.key, headers=tuple(headers))
+        headers.append((b"Last-Modified", http_date(row.mtime_us)))
+        raise S3Error("MethodNotAllowed", Method=call.request.method, ResourceType="DeleteMarker", headers=tuple(headers))
+    return row
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """What of the object is sent: bytes [start, stop), with which status and headers."""
+
+    status: int
+    start: int
+    stop: int
+    headers: list[Header]
+
+
+def select(call: Call, row: ObjectRow) -> Selection:
+    """Conditions, ranges, part numbers and the answer's headers. Raises: S3Error."""
+    request_headers = call.request.headers
+    headers = object_headers(call, row)
+    if any(name in request_headers for name in READ_HEADERS) and not check_read(call, row.etag, row.mtime_us):
+        return Selection(304, 0, 0, [header for header in headers if header[0] != b"Content-Type"])
+    range_header = request_headers.get(b"range")
+    part = call.query.get("partNumber") if call.query else None
+    start, stop = 0, row.size
+    if part is not None:
+        if range_header is not None:
+            raise S3Error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
+        start, stop = _part(row, part)
+        if row.attributes.parts:
+            headers.append((b"x-amz-mp-parts-count", b"%d" % len(row.attributes.parts)))
+    elif range_header is not None:
+        found = parse_range(range_header, row.size)
+        if found is None:
+            range_header = None
+        else:
+            start, stop = found
+    ranged = range_header is not None or (part is not None and row.size > 0)
+    if ranged:
+        headers.append((b"Content-Range", b"bytes %d-%d/%d" % (start, stop - 1, row.size)))
+    if stop - start == row.size and row.attributes.checksums and call.text(b"x-amz-checksum-mode").upper() == "ENABLED":
+        headers += checksum_headers(row.attributes.checksums, row.attributes.checksum_type)
+    return Selection(206 if ranged else 200, start, stop, headers)
+
+
+def _part(row: ObjectRow, text: str) -> tuple[int, int]:
+    """Bytes of a part; an object that was not uploaded in parts is its own part 1. Raises: InvalidArgument, InvalidPartNumber."""
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= 5 else 0
+    if not 1 <= number <= 10_000:
+        raise S3Error("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive", ArgumentName="partNumber", ArgumentValue=text)
+    sizes = row.attributes.parts or (row.size,)
+    if number > len(sizes):
+        raise S3Error("InvalidPartNumber", PartNumberRequested=text, ActualPartCount=str(len(sizes)))
+    start = sum(sizes[: number - 1])
+    return start, start + sizes[number - 1]
+
+
+async def get_object(call: Call) -> None:
+    row = await current_row(call)
+    selection = select(call, row)
+    start, stop = selection.start, selection.stop
+    if selection.status == 304 or stop == start:
+        await call.reply.whole(selection.status, selection.headers)
+        return
+    if row.size <= SMALL_BYTES_MAX:
+        data = await call.store.read_whole(row)
+        await call.reply.whole(selection.status, selection.headers, data if stop - start == row.size else memoryview(data)[start:stop])
+        return
+    reply = call.reply
+
+    async def send(piece: Buffer) -> None:
+        if not reply.started:  # as late as this, so that an object that can't be read is still answered with an error
+            await reply.start(selection.status, selection.headers, length=stop - start)
+        await reply.send(piece)
+
+    await call.store.read(row, start, stop, send)
+
+
+async def head_object(call: Call) -> None:
+    selection = select(call, await current_row(call))
+    if selection.status == 304:
+        await call.reply.whole(304, selection.headers)
+    else:
+        await call.reply.whole(selection.status, selection.headers, content_length=selection.stop - selection.start)
+
+
+_ATTRIBUTES = frozenset({"ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"})
+
+
+async def get_object_attributes(call: Call) -> None:
+    wanted = {name.strip() for name in call.text(b"x-amz-object-attributes").split(",") if name.strip()}
+    if not wanted or wanted - _ATTRIBUTES:
+        raise S3Error("InvalidArgument", "Invalid attribute name specified.", ArgumentName="x-amz-object-attributes")
+    row = await current_row(call)
+    attributes = row.attributes
+    body = []
+    if "ETag" in wanted:
+        body.append(f"<ETag>{escape(row.etag)}</ETag>")
+    if "Checksum" in wanted and attributes.checksums:
+        body.append(f"<Checksum>{checksum_elements(attributes.checksums)}<ChecksumType>{attributes.checksum_type}</ChecksumType></Checksum>")
+    if "ObjectParts" in wanted and attributes.parts:
+        body.append(f"<ObjectParts>{_object_parts(call, row)}</ObjectParts>")
+    if "StorageClass" in wanted:
+        body.append(f"<StorageClass>{escape(row.storage_class)}</StorageClass>")
+    if "ObjectSize" in wanted:
+        body.append(f"<ObjectSize>{row.size}</ObjectSize>")
+    await call.answer_xml(
+        f'{DECLARATION}<GetObjectAttributesResponse xmlns="{NAMESPACE}">{"".join(body)}</GetObjectAttributesResponse>',
+        (b"Last-Modified", http_date(row.mtime_us)),
+        *version_headers(row.version, row.null, call.settings),
+    )
+
+
+def _object_parts(call: Call, row: ObjectRow) -> str:
+    sizes, sums = row.attributes.parts, row.attributes.part_checksums
+    after = int(call.text(b"x-amz-part-number-marker") or "0") if call.text(b"x-amz-part-number-marker").isdigit() else 0
+    most = call.text(b"x-amz-max-parts")
+    limit = min(int(most), PARTS_SHOWN_MAX) if most.isdigit() else PARTS_SHOWN_MAX
+    shown = range(after, min(after + limit, len(sizes)))
+    algorithm = next(iter(row.attributes.checksums), "")
+    parts = "".join(
+        f"<Part><PartNumber>{at + 1}</PartNumber><Size>{sizes[at]}</Size>"
+        f"{checksum_elements({algorithm: sums[at]}) if algorithm and len(sums) == len(sizes) else ''}</Part>"
+        for at in shown
+    )
+    truncated = after + limit < len(sizes)
+    following = f"<NextPartNumberMarker>{after + len(shown)}</NextPartNumberMarker>"
+    return (
+        f"<TotalPartsCount>{len(sizes)}</TotalPartsCount><PartNumberMarker>{after}</PartNumberMarker>{following}"
+        f"<MaxParts>{limit}</MaxParts><IsTruncated>{str(truncated).lower()}</IsTruncated>{parts}"
+    )
+
+
+def checksum_elements(checksums: dict[str, str]) -> str:
+    return "".join(f"<{checksum.ELEMENTS[name]}>{value}</{checksum.ELEMENTS[name]}>" for name, value in checksums.items() if name in checksum.ELEMENTS)
+
+
+def version_of(row: ObjectRow) -> str:
+    return encode_version(row.version, row.null)

@@ -1,0 +1,41 @@
+"""Tags of objects."""
+
+from __future__ import annotations
+
+from meta.protocol import Change
+from s3.attributes import check_tags, version_headers
+from s3.call import Call
+from s3.errors import S3Error
+from s3.handlers.read import current_row
+from s3.source import read_document
+from s3.version import parse_version
+from s3.xml import DECLARATION, NAMESPACE, XmlRefused, elements_of, escape, text_of
+
+
+async def get_tagging(call: Call) -> None:
+    row = await current_row(call)
+    tags = "".join(f"<Tag><Key>{escape(key)}</Key><Value>{escape(value)}</Value></Tag>" for key, value in row.attributes.tags.items())
+    await call.answer_xml(
+        f'{DECLARATION}<Tagging xmlns="{NAMESPACE}"><TagSet>{tags}</TagSet></Tagging>', *version_headers(row.version, row.null, call.settings)
+    )
+
+
+async def put_tagging(call: Call) -> None:
+    document = await read_document(call, "Tagging")
+    try:
+        if len(document.get("TagSet", ())) != 1:
+            raise XmlRefused("TagSet must be there once")
+        pairs = [(text_of(tag, "Key"), text_of(tag, "Value", "")) for tag in elements_of(elements_of(document, "TagSet")[0], "Tag")]
+    except XmlRefused as error:
+        raise S3Error("MalformedXML") from error
+    await _change(call, check_tags(pairs), 200)
+
+
+async def delete_tagging(call: Call) -> None:
+    await _change(call, {}, 204)
+
+
+async def _change(call: Call, tags: dict[str, str], status: int) -> None:
+    text = call.query.get("versionId")
+    row = await call.container.change(Change(call.key, version=None if text is None else parse_version(text), tags=tags))
+    await call.answer(status, *version_headers(row.version, row.null, call.settings))

@@ -1,0 +1,125 @@
+"""Who asks: access keys kept at hand, and the one function that turns a request into an identity before anything else looks at it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import msgspec
+
+from meta.protocol import Accounts, KeyPair
+from node.errors import KeyPairNotFound
+from node.http.message import Request
+from s3 import sigv4
+from s3.errors import S3Error
+from s3.target import Parameters
+
+KEYS_CACHED_MAX = 10_000
+KEY_AGE_S_MAX = 5.0
+"""How long a revoked or suspended key may still work in a gateway that has it at hand."""
+UNKNOWN_AGE_S_MAX = 1.0
+"""How soon a key made elsewhere works here, when it was asked for before."""
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """user_id: canonical id, "" for anonymous; account: owner of buckets; policy: a document that narrows the key ("" = none)."""
+
+    user_id: str = ""
+    account: str = ""
+    display_name: str = ""
+    access_key: str = ""
+    admin: bool = False
+    policy: str = ""
+
+    @property
+    def anonymous(self) -> bool:
+        return not self.user_id
+
+
+ANONYMOUS = Identity()
+
+
+class Signed(msgspec.Struct, frozen=True):
+    """A request's identity and, unless anonymous, its verified claim."""
+
+    identity: Identity
+    claim: sigv4.Claim | None = None
+    seed: sigv4.Seed | None = None
+
+
+NOT_SIGNED = Signed(ANONYMOUS)
+
+
+class _Known(msgspec.Struct, frozen=True):
+    secret: str | None
+    identity: Identity
+    suspended: bool
+    until: float
+
+
+class Keyring:
+    """Access keys by id, remembered for KEY_AGE_S_MAX. Shared by all tasks of a gateway; the newest KEYS_CACHED_MAX are kept."""
+
+    def __init__(self, accounts: Accounts, monotonic: Callable[[], float]) -> None:
+        self._accounts = accounts
+        self._monotonic = monotonic
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._names: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"<Keyring known={len(self._known)}>"
+
+    async def find(self, access_key: str) -> _Known:
+        """The key, with secret None when there is none of that id."""
+        known = self._known.get(access_key)
+        if known is not None and known.until > self._monotonic():
+            return known
+        try:
+            pair = await self._accounts.key(access_key)
+        except KeyPairNotFound:
+            known = _Known(None, ANONYMOUS, False, self._monotonic() + UNKNOWN_AGE_S_MAX)
+        else:
+            known = _Known(pair.secret, _identity(pair), pair.suspended, self._monotonic() + KEY_AGE_S_MAX)
+        self._known[access_key] = known
+        self._known.move_to_end(access_key)
+        if len(self._known) > KEYS_CACHED_MAX:
+            self._known.popitem(last=False)
+        return known
+
+    async def display_name(self, user_id: str) -> str:
+        """The display name that goes with a canonical id; the id itself when no key of that user is left."""
+        if user_id not in self._names:
+            self._names = {pair.user_id: pair.display_name or pair.name for pair in await self._accounts.keys()}
+            self._names.setdefault(user_id, user_id)
+        return self._names[user_id]
+
+
+def _identity(pair: KeyPair) -> Identity:
+    return Identity(pair.user_id, pair.account, pair.display_name or pair.name, pair.access_key, pair.admin, pair.policy)
+
+
+async def authenticate(request: Request, parameters: Parameters, keyring: Keyring, *, region: bytes, now_s: float) -> Signed:
+    """The only door: every request passes here before routing, and leaves with a verified identity or as anonymous.
+
+    Raises: S3Error.
+    """
+    items = request.headers.items()
+    claim = sigv4.parse(items, parameters)
+    if claim is None:
+        return NOT_SIGNED
+    known = await keyring.find(claim.access_key)
+    seed = sigv4.verify(
+        claim,
+        known.secret,
+        method=request.method,
+        raw_path=request.raw_path,
+        parameters=parameters,
+        headers=items,
+        region=region,
+        now_s=now_s,
+    )
+    if known.suspended:
+        raise S3Error("AccessDenied", "The access key is suspended.")
+    if b"x-amz-security-token" in request.headers or any(name == b"X-Amz-Security-Token" for name, _ in parameters):
+        raise S3Error("InvalidToken")
+    return Signed(known.identity, claim, seed)

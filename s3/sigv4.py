@@ -1,0 +1,333 @@
+"""AWS Signature Version 4 for S3. Pure: raw request bytes, a key and the time go in; a verdict comes out.
+
+`parse` reads what the request claims (header or query form), `verify` checks it. Everything a request can do later is bound here: the path as
+sent, every query parameter, Host and every x-amz-* header; a request with one that is not signed is refused.
+
+Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from functools import lru_cache
+
+import msgspec
+
+from s3.errors import S3Error, not_implemented
+from s3.target import Parameters, canonical_path, escape_component
+
+ALGORITHM = b"AWS4-HMAC-SHA256"
+SKEW_S_MAX = 15 * 60
+EXPIRES_S_MAX = 7 * 24 * 3600
+SIGNED_HEADERS_MAX = 100
+SIGNING_KEYS_CACHED = 1_024
+EMPTY_SHA256 = hashlib.sha256(b"").hexdigest().encode()
+_DUMMY_SECRET = "no key has this secret"
+_TIMESTAMP = re.compile(rb"\d{8}T\d{6}Z")
+_SIGNATURE = re.compile(rb"[0-9a-f]{64}")
+_AUTHORIZATION = re.compile(rb"AWS4-HMAC-SHA256[ ]+Credential=([^,\s]+)[ ]*,[ ]*SignedHeaders=([^,\s]+)[ ]*,[ ]*Signature=([^,\s]+)[ ]*")
+_QUERY_NAMES = frozenset({b"X-Amz-Algorithm", b"X-Amz-Credential", b"X-Amz-Date", b"X-Amz-Expires", b"X-Amz-SignedHeaders", b"X-Amz-Signature"})
+
+
+class Payload(Enum):
+    """How the body is bound to the signature: the values of x-amz-content-sha256 that are no hash."""
+
+    SHA256 = b"<hash>"
+    UNSIGNED = b"UNSIGNED-PAYLOAD"
+    STREAMING = b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+    STREAMING_TRAILER = b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
+    STREAMING_UNSIGNED_TRAILER = b"STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+
+
+_PAYLOADS = {payload.value: payload for payload in Payload if payload is not Payload.SHA256}
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """What a request says about its signature, before any of it is believed.
+
+    expires_s   validity of a presigned URL, None for the header form
+    content     value of x-amz-content-sha256 as signed: a hex digest or one of Payload's words
+    """
+
+    access_key: str
+    date: bytes
+    region: bytes
+    service: bytes
+    signed_headers: bytes
+    signature: bytes
+    timestamp: bytes
+    time_s: int
+    expires_s: int | None
+    content: bytes
+
+    @property
+    def scope(self) -> bytes:
+        return b"%b/%b/%b/aws4_request" % (self.date, self.region, self.service)
+
+    @property
+    def payload(self) -> Payload:
+        return _PAYLOADS.get(self.content, Payload.SHA256)
+
+
+class Seed(msgspec.Struct, frozen=True):
+    """What the chunks of a signed stream are verified with."""
+
+    signing_key: bytes
+    timestamp: bytes
+    scope: bytes
+    signature: bytes
+
+
+HeaderItems = Iterable[tuple[bytes, bytes]]
+
+
+def parse(headers: HeaderItems, parameters: Parameters) -> Claim | None:
+    """The claim of a request, None when it is anonymous. `headers` have lower-case names.
+
+    Raises: S3Error for two claims at once, other signature versions, repeated or malformed parts.
+    """
+    authorization = date = amz_date = content = None
+    for name, value in headers:
+        if name == b"authorization":
+            if authorization is not None:
+                raise S3Error("InvalidArgument", "The Authorization header must be sent once.", ArgumentName="Authorization")
+            authorization = value
+        elif name == b"x-amz-date":
+            amz_date = _once(amz_date, value, "x-amz-date")
+        elif name == b"date":
+            date = value
+        elif name == b"x-amz-content-sha256":
+            content = _once(content, value, "x-amz-content-sha256")
+    presigned = False
+    for name, _ in parameters:
+        if name in _QUERY_NAMES:
+            presigned = True
+        elif name in (b"AWSAccessKeyId", b"Signature"):
+            raise _version_not_supported()
+    if authorization is not None:
+        if presigned:
+            raise S3Error(
+                "InvalidArgument",
+                "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the "
+                "Authorization header should be specified",
+                ArgumentName="Authorization",
+            )
+        return _from_header(authorization, amz_date, date, content)
+    if presigned:
+        return _from_query(parameters, content)
+    return None
+
+
+def _once(before: bytes | None, value: bytes, name: str) -> bytes:
+    if before is not None:
+        raise S3Error("InvalidArgument", f"The {name} header must be sent once.", ArgumentName=name)
+    return value
+
+
+def _version_not_supported() -> S3Error:
+    return S3Error("InvalidRequest", "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
+
+
+def _from_header(authorization: bytes, amz_date: bytes | None, date: bytes | None, content: bytes | None) -> Claim:
+    match = _AUTHORIZATION.fullmatch(authorization)
+    if match is None:
+        if authorization.startswith(b"AWS4-ECDSA-"):
+            raise not_implemented("AWS4-ECDSA-P256-SHA256 (SigV4A)")
+        if authorization.startswith(b"AWS "):
+            raise _version_not_supported()
+        if authorization.startswith(ALGORITHM):
+            raise S3Error("AuthorizationHeaderMalformed")
+        raise S3Error("InvalidArgument", "Unsupported Authorization Type", ArgumentName="Authorization")
+    credential, signed_headers, signature = match.groups()
+    if content is None:
+        raise S3Error("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
+    _check_content(content)
+    parts = _credential(credential, "AuthorizationHeaderMalformed")
+    if not _SIGNATURE.fullmatch(signature):
+        raise S3Error("SignatureDoesNotMatch")
+    stamp = amz_date if amz_date is not None else date
+    if stamp is None:
+        raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
+    timestamp, time_s = _timestamp(stamp)
+    return Claim(*parts, signed_headers, signature, timestamp, time_s, None, content)
+
+
+def _from_query(parameters: Parameters, content: bytes | None) -> Claim:
+    found: dict[bytes, bytes] = {}
+    for name, value in parameters:
+        if name in _QUERY_NAMES or name in (b"X-Amz-Security-Token", b"X-Amz-Content-Sha256"):
+            if name in found:
+                raise S3Error("AuthorizationQueryParametersError", f"{name.decode()} must be given once.")
+            found[name] = value
+    missing = _QUERY_NAMES - found.keys()
+    if missing:
+        raise S3Error(
+            "AuthorizationQueryParametersError",
+            "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, "
+            "X-Amz-SignedHeaders, and X-Amz-Expires parameters.",
+        )
+    algorithm = found[b"X-Amz-Algorithm"]
+    if algorithm.startswith(b"AWS4-ECDSA-"):
+        raise not_implemented("AWS4-ECDSA-P256-SHA256 (SigV4A)")
+    if algorithm != ALGORITHM:
+        raise S3Error("AuthorizationQueryParametersError", 'X-Amz-Algorithm only supports "AWS4-HMAC-SHA256"')
+    expires = found[b"X-Amz-Expires"]
+    if not re.fullmatch(rb"[0-9]{1,9}", expires):
+        raise S3Error("AuthorizationQueryParametersError", "X-Amz-Expires should be a number")
+    if not 1 <= int(expires) <= EXPIRES_S_MAX:
+        raise S3Error("AuthorizationQueryParametersError", f"X-Amz-Expires must be between 1 and {EXPIRES_S_MAX} seconds")
+    if not _TIMESTAMP.fullmatch(found[b"X-Amz-Date"]):
+        raise S3Error("AuthorizationQueryParametersError", 'X-Amz-Date must be in the ISO8601 Long Format "yyyyMMdd\'T\'HHmmss\'Z\'"')
+    if not _SIGNATURE.fullmatch(found[b"X-Amz-Signature"]):
+        raise S3Error("SignatureDoesNotMatch")
+    parts = _credential(found[b"X-Amz-Credential"], "AuthorizationQueryParametersError")
+    timestamp, time_s = _timestamp(found[b"X-Amz-Date"])
+    content = content or found.get(b"X-Amz-Content-Sha256") or Payload.UNSIGNED.value
+    _check_content(content)
+    return Claim(*parts, found[b"X-Amz-SignedHeaders"], found[b"X-Amz-Signature"], timestamp, time_s, int(expires), content)
+
+
+def _check_content(content: bytes) -> None:
+    if content in _PAYLOADS or _SIGNATURE.fullmatch(content):
+        return
+    if content.startswith(b"STREAMING-AWS4-ECDSA-"):
+        raise not_implemented("AWS4-ECDSA-P256-SHA256 (SigV4A)")
+    raise S3Error(
+        "InvalidArgument",
+        "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, "
+        "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.",
+        ArgumentName="x-amz-content-sha256",
+        ArgumentValue=content.decode("latin-1"),
+    )
+
+
+def _credential(credential: bytes, code: str) -> tuple[str, bytes, bytes, bytes]:
+    """Access key, date, region and service. An access key may itself hold slashes."""
+    parts = credential.rsplit(b"/", 4)
+    if len(parts) != 5 or parts[4] != b"aws4_request" or not parts[0].isascii():
+        raise S3Error(code, "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".")
+    return parts[0].decode("ascii"), parts[1], parts[2], parts[3]
+
+
+@lru_cache(maxsize=1_024)
+def _timestamp(stamp: bytes) -> tuple[bytes, int]:
+    """The ISO 8601 basic form and seconds since 1970 of an x-amz-date or a Date header. Raises: AccessDenied."""
+    try:
+        if _TIMESTAMP.fullmatch(stamp):
+            moment = datetime.strptime(stamp.decode("ascii"), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        else:
+            moment = parsedate_to_datetime(stamp.decode("latin-1")).astimezone(UTC)
+        return moment.strftime("%Y%m%dT%H%M%SZ").encode("ascii"), int(moment.timestamp())
+    except (ValueError, TypeError, OverflowError) as error:
+        raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header") from error
+
+
+@lru_cache(maxsize=SIGNING_KEYS_CACHED)
+def signing_key(secret: str, date: bytes, region: bytes, service: bytes) -> bytes:
+    key = hmac.digest(b"AWS4" + secret.encode(), date, "sha256")
+    return hmac.digest(hmac.digest(hmac.digest(key, region, "sha256"), service, "sha256"), b"aws4_request", "sha256")
+
+
+def canonical_query(parameters: Parameters) -> bytes:
+    """All parameters but the signature itself, escaped, sorted by escaped name and value."""
+    if not parameters:
+        return b""
+    pairs = [(escape_component(name), escape_component(value)) for name, value in parameters if name != b"X-Amz-Signature"]
+    pairs.sort()
+    return b"&".join([b"%b=%b" % pair for pair in pairs])
+
+
+def canonical_request(method: str, raw_path: bytes, parameters: Parameters, headers: HeaderItems, signed_headers: bytes, content: bytes) -> bytes:
+    """The bytes whose digest is signed.
+
+    Raises: AccessDenied when Host or an x-amz-* header is not signed, or a signed header is missing.
+    """
+    names = signed_headers.split(b";", SIGNED_HEADERS_MAX)
+    values: dict[bytes, bytes | None] = dict.fromkeys(names)
+    for name, value in headers:
+        if name in values:
+            if b"  " in value or b"\t" in value:
+                value = b" ".join(value.split())
+            before = values[name]
+            if before is not None and name.startswith(b"x-amz-") and not name.startswith(b"x-amz-meta-"):
+                raise S3Error("InvalidArgument", f"The {name.decode('latin-1')} header must be sent once.")
+            values[name] = value.strip() if before is None else b"%b,%b" % (before, value.strip())
+        elif name.startswith(b"x-amz-"):
+            raise S3Error("AccessDenied", "There were headers present in the request which were not signed", HeadersNotSigned=name.decode("latin-1"))
+    if b"host" not in values:
+        raise S3Error("AccessDenied", "There were headers present in the request which were not signed", HeadersNotSigned="host")
+    lines = [method.encode("ascii"), canonical_path(raw_path), canonical_query(parameters)]
+    for name in sorted(values):
+        found = values[name]
+        if found is None:
+            raise S3Error("AccessDenied", "A signed header is missing in the request", HeadersMissing=name.decode("latin-1"))
+        lines.append(b"%b:%b" % (name, found))
+    lines += (b"", signed_headers, content)
+    return b"\n".join(lines)
+
+
+def verify(
+    claim: Claim,
+    secret: str | None,
+    *,
+    method: str,
+    raw_path: bytes,
+    parameters: Parameters,
+    headers: HeaderItems,
+    region: bytes,
+    now_s: float,
+) -> Seed:
+    """Checks the claim against the request; `secret` None means the access key is unknown: the same work is done, then it is refused.
+
+    Raises: S3Error with the code for what is wrong: scope, region, skew, expiry, unsigned headers, unknown key, signature.
+    """
+    malformed = "AuthorizationHeaderMalformed" if claim.expires_s is None else "AuthorizationQueryParametersError"
+    if claim.region != region:
+        wrong, right = claim.region.decode("latin-1"), region.decode("ascii")
+        raise S3Error(malformed, f"The authorization header is malformed; the region '{wrong}' is wrong; expecting '{right}'", Region=right)
+    if claim.service != b"s3":
+        raise S3Error(malformed, f'Error parsing the Credential; incorrect service "{claim.service.decode("latin-1")}". This endpoint belongs to "s3".')
+    if claim.date != claim.timestamp[:8]:
+        raise S3Error(malformed, "Invalid credential date: it differs from the date of the request.")
+    _check_time(claim, now_s)
+    canonical = canonical_request(method, raw_path, parameters, headers, claim.signed_headers, claim.content)
+    scope = claim.scope
+    to_sign = b"%b\n%b\n%b\n%b" % (ALGORITHM, claim.timestamp, scope, hashlib.sha256(canonical).hexdigest().encode("ascii"))
+    key = signing_key(_DUMMY_SECRET if secret is None else secret, claim.date, claim.region, claim.service)
+    matches = hmac.compare_digest(hmac.digest(key, to_sign, "sha256").hex().encode("ascii"), claim.signature)
+    if secret is None:
+        raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=claim.access_key)
+    if not matches:
+        raise S3Error(
+            "SignatureDoesNotMatch",
+            AWSAccessKeyId=claim.access_key,
+            StringToSign=to_sign.decode("latin-1"),
+            SignatureProvided=claim.signature.decode("latin-1"),
+            CanonicalRequest=canonical.decode("latin-1"),
+        )
+    return Seed(key, claim.timestamp, scope, claim.signature)
+
+
+def _check_time(claim: Claim, now_s: float) -> None:
+    if claim.expires_s is None:
+        if abs(now_s - claim.time_s) > SKEW_S_MAX:
+            raise S3Error(
+                "RequestTimeTooSkewed",
+                RequestTime=claim.timestamp.decode("ascii"),
+                ServerTime=_iso(now_s),
+                MaxAllowedSkewMilliseconds=str(SKEW_S_MAX * 1000),
+            )
+    elif claim.time_s > now_s + SKEW_S_MAX:
+        raise S3Error("AccessDenied", "Request is not yet valid", ServerTime=_iso(now_s))
+    elif now_s > claim.time_s + claim.expires_s:
+        raise S3Error("AccessDenied", "Request has expired", Expires=_iso(claim.time_s + claim.expires_s), ServerTime=_iso(now_s))
+
+
+def _iso(time_s: float) -> str:
+    return datetime.fromtimestamp(int(time_s), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,261 @@
+"""The incoming bytes of one PUT as the store takes them: length, what to compute over them, and the verdict at the end."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import re
+
+from node.errors import BodyIncomplete, BodyTooLarge
+from node.http.body import Body
+from s3 import checksum
+from s3.call import Call
+from s3.chunked import ChunkedDecoder
+from s3.errors import S3Error, invalid_argument
+from s3.sigv4 import Payload
+from s3.xml import DOCUMENT_BYTES_MAX, Element, XmlRefused, parse
+
+OBJECT_BYTES_MAX = 5 << 30
+"""Largest single PUT and largest part."""
+FRAMING_BYTES = 4 << 10
+"""How much is read at once where a chunk's size line is expected; what of it is data is copied, the rest of the chunk is not."""
+_CHECKSUM_PREFIX = b"x-amz-checksum-"
+_NO_CHECKSUM = frozenset((b"x-amz-checksum-algorithm", b"x-amz-checksum-type", b"x-amz-checksum-mode"))
+_DIGITS = re.compile(rb"[0-9]{1,18}")
+
+
+class Expected:
+    """What the request says its body will be."""
+
+    __slots__ = ("algorithm", "content_md5", "content_sha256", "trailer", "value")
+
+    def __init__(self, call: Call) -> None:
+        """Raises: S3Error for values that can't be right whatever the body is."""
+        self.content_md5 = _content_md5(call.header(b"content-md5"))
+        claim = call.signed.claim
+        self.content_sha256 = bytes.fromhex(claim.content.decode("ascii")) if claim is not None and claim.payload is Payload.SHA256 else None
+        self.algorithm, self.value = _checksum_header(call)
+        self.trailer = ""
+        announced = call.header(b"x-amz-trailer")
+        if announced is not None:
+            algorithm = checksum.HEADERS.get(announced.strip().lower())
+            if algorithm is None or self.algorithm:
+                raise S3Error("InvalidRequest", "The value specified in the x-amz-trailer header is not supported")
+            self.trailer = announced.strip().lower().decode("ascii")
+            self.algorithm = algorithm
+        named = call.header(b"x-amz-sdk-checksum-algorithm")
+        if named is not None:
+            wanted = checksum.parse_algorithm(named.decode("latin-1"))
+            if not self.algorithm:
+                raise S3Error(
+                    "InvalidRequest",
+                    "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.",
+                )
+            if wanted != self.algorithm:
+                raise S3Error("InvalidRequest", "Value for x-amz-sdk-checksum-algorithm header is invalid.")
+
+    @property
+    def has_checksum(self) -> bool:
+        return bool(self.content_md5 or self.algorithm)
+
+    def verify(self, digests: dict[str, bytes], trailers: dict[str, str]) -> None:
+        """Raises: S3Error BadDigest, XAmzContentSHA256Mismatch, MalformedTrailerError."""
+        if self.content_sha256 is not None and not hmac.compare_digest(self.content_sha256, digests["sha256"]):
+            raise S3Error(
+                "XAmzContentSHA256Mismatch",
+                ClientComputedContentSHA256=self.content_sha256.hex(),
+                S3ComputedContentSHA256=digests["sha256"].hex(),
+            )
+        if self.content_md5 is not None and not hmac.compare_digest(self.content_md5, digests["md5"]):
+            raise S3Error("BadDigest", ExpectedDigest=checksum.encode(self.content_md5), CalculatedDigest=checksum.encode(digests["md5"]))
+        value = self.value
+        if self.trailer:
+            if list(trailers) != [self.trailer]:
+                raise S3Error("MalformedTrailerError")
+            value = _checksum_value(self.algorithm, trailers[self.trailer])
+        if value is not None and not hmac.compare_digest(value, digests[self.algorithm]):
+            raise S3Error("BadDigest", f"The {self.algorithm.upper()} you specified did not match the calculated checksum.")
+
+
+def _content_md5(header: bytes | None) -> bytes | None:
+    if header is None:
+        return None
+    try:
+        digest = base64.b64decode(header, validate=True)
+    except binascii.Error as error:
+        raise S3Error("InvalidDigest") from error
+    if len(digest) != 16:
+        raise S3Error("InvalidDigest")
+    return digest
+
+
+def _checksum_value(algorithm: str, text: str) -> bytes:
+    try:
+        return checksum.parse_value(algorithm, text)
+    except ValueError as error:
+        raise S3Error("InvalidRequest", f"Value for x-amz-checksum-{algorithm} header is invalid.") from error
+
+
+def _checksum_header(call: Call) -> tuple[str, bytes | None]:
+    found: tuple[str, bytes | None] = ("", None)
+    for name, value in call.items:
+        if name.startswith(_CHECKSUM_PREFIX) and name not in _NO_CHECKSUM:
+            algorithm = checksum.parse_algorithm(name[len(_CHECKSUM_PREFIX) :].decode("latin-1"))
+            if found[0]:
+                raise S3Error("InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+            found = (algorithm, _checksum_value(algorithm, value.decode("latin-1")))
+    return found
+
+
+class BodySource:
+    """A store.Source over a request's body.
+
+    `keep` names the checksum that the stored object shall have when the client sent none.
+    """
+
+    __slots__ = ("_body", "_decoder", "_expected", "_keep", "_taken", "digests", "length")
+
+    def __init__(self, body: Body, expected: Expected, *, length: int | None, decoder: ChunkedDecoder | None, keep: str) -> None:
+        self._body = body
+        self._decoder = decoder
+        self._expected = expected
+        self._keep = expected.algorithm or keep
+        self._taken = 0
+        self.length = length
+        wanted = {"md5"}
+        if expected.content_sha256 is not None:
+            wanted.add("sha256")
+        if self._keep:
+            wanted.add(self._keep)
+        self.digests = frozenset(wanted)
+
+    async def fill(self, buffer: memoryview) -> int:
+        """Fills the buffer unless the end comes first. Raises: S3Error, BodyIncomplete, BodyTooLarge, BodyTooSlow."""
+        decoder = self._decoder
+        if decoder is None:
+            count = await self._body.fill(buffer)
+            self._taken += count
+            if self._taken > OBJECT_BYTES_MAX:
+                raise BodyTooLarge(f"an upload may have {OBJECT_BYTES_MAX} bytes")
+            if count < len(buffer) and self.length is not None and self._taken != self.length:
+                raise BodyIncomplete(f"the body has {self._taken} bytes, {self.length} were announced")
+            return count
+        filled = 0
+        while filled < len(buffer) and not decoder.done:
+            if decoder.remaining:
+                piece = buffer[filled : filled + decoder.remaining]
+                count = await self._body.fill(piece)
+                decoder.took(piece[:count])
+                filled += count
+                if count < len(piece):
+                    decoder.end()
+            else:
+                filled += await self._read_framing(decoder, buffer[filled:])
+        if filled < len(buffer) or self._taken + filled == self.length:
+            await self._read_end(decoder)
+        self._taken += filled
+        return filled
+
+    async def _read_framing(self, decoder: ChunkedDecoder, buffer: memoryview) -> int:
+        """One read where a size line is expected. It asks for no more than the rest of the line's chunk could be copied to `buffer`."""
+        scratch = bytearray(min(FRAMING_BYTES, max(len(buffer), 1)))
+        count = await self._body.read_into(memoryview(scratch))
+        if not count:
+            decoder.end()
+        data = bytes(scratch[:count])
+        at = placed = 0
+        while at < count and not decoder.done:
+            if decoder.remaining:
+                piece = data[at : at + decoder.remaining]
+                buffer[placed : placed + len(piece)] = piece
+                decoder.took(memoryview(piece))
+                placed += len(piece)
+                at += len(piece)
+            else:
+                at += decoder.feed(data[at:])
+        if at < count:
+            raise S3Error("InvalidRequest", "Bytes follow the end of the chunked body.")
+        return placed
+
+    async def _read_end(self, decoder: ChunkedDecoder) -> None:
+        """The last size line, the trailers and the end of the outer body, so that the verdict is there when the last data byte is."""
+        nowhere = memoryview(bytearray(FRAMING_BYTES))
+        while not decoder.done:
+            if decoder.remaining:
+                raise S3Error("IncompleteBody", "The chunks hold more bytes than x-amz-decoded-content-length says.")
+            await self._read_framing(decoder, nowhere)
+        if await self._body.read_into(nowhere):
+            raise S3Error("InvalidRequest", "Bytes follow the end of the chunked body.")
+
+    def complete(self, digests: dict[str, bytes]) -> dict[str, str]:
+        """Called once after the last byte, before anything is committed. Returns the checksum to keep with the object."""
+        if self._decoder is not None:
+            self._decoder.end()
+        self._expected.verify(digests, self._decoder.trailers if self._decoder is not None else {})
+        return {self._keep: checksum.encode(digests[self._keep])} if self._keep else {}
+
+
+def source_of(call: Call, *, keep: str = checksum.DEFAULT_ALGORITHM) -> BodySource:
+    """The body of a PUT. Everything that can be refused by the headers alone is refused here, before the body is asked for.
+
+    Raises: S3Error MissingContentLength, EntityTooLarge, InvalidDigest, InvalidRequest.
+    """
+    request = call.request
+    expected = Expected(call)
+    claim = call.signed.claim
+    payload = claim.payload if claim is not None else Payload.UNSIGNED
+    content = call.header(b"x-amz-content-sha256")
+    if claim is None and content == Payload.STREAMING_UNSIGNED_TRAILER.value:
+        payload = Payload.STREAMING_UNSIGNED_TRAILER
+    length = request.content_length
+    if length is None and not request.chunked:
+        raise S3Error("MissingContentLength")
+    decoder = None
+    if payload in (Payload.STREAMING, Payload.STREAMING_TRAILER, Payload.STREAMING_UNSIGNED_TRAILER):
+        length = _decoded_length(call)
+        if expected.trailer and payload is Payload.STREAMING:
+            raise S3Error("InvalidRequest", "The value specified in the x-amz-trailer header is not supported")
+        decoder = ChunkedDecoder(payload, call.signed.seed, decoded_length=length)
+    elif expected.trailer:
+        raise S3Error("InvalidRequest", "x-amz-trailer needs a chunked body.")
+    if length is not None and length > OBJECT_BYTES_MAX:
+        raise S3Error("EntityTooLarge", ProposedSize=str(length), MaxSizeAllowed=str(OBJECT_BYTES_MAX))
+    return BodySource(request.body, expected, length=length, decoder=decoder, keep=keep)
+
+
+def _decoded_length(call: Call) -> int:
+    header = call.header(b"x-amz-decoded-content-length")
+    if header is None:
+        raise S3Error("MissingContentLength")
+    if not _DIGITS.fullmatch(header):
+        raise invalid_argument("The decoded length is not a number.", "x-amz-decoded-content-length", header.decode("latin-1"))
+    return int(header)
+
+
+async def read_document(call: Call, root: str, *, checksum_required: bool = False, empty: bool = False) -> Element:
+    """The XML body of a request, verified as the headers say. `empty`: no body gives {}.
+
+    Raises: S3Error MissingRequestBodyError, MalformedXML, MaxMessageLengthExceeded, InvalidRequest, BadDigest.
+    """
+    if not call.request.has_body:
+        if empty:
+            return {}
+        raise S3Error("MissingRequestBodyError")
+    source = source_of(call, keep="")
+    if checksum_required and not source._expected.has_checksum:
+        raise S3Error("InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
+    if source.length is not None and source.length > DOCUMENT_BYTES_MAX:
+        raise S3Error("MaxMessageLengthExceeded", MaxMessageLengthBytes=str(DOCUMENT_BYTES_MAX))
+    buffer = bytearray((DOCUMENT_BYTES_MAX if source.length is None else source.length) + 1)
+    count = await source.fill(memoryview(buffer))
+    if count > DOCUMENT_BYTES_MAX:
+        raise S3Error("MaxMessageLengthExceeded", MaxMessageLengthBytes=str(DOCUMENT_BYTES_MAX))
+    data = bytes(memoryview(buffer)[:count])
+    source.complete({name: checksum.digest_of(name, data) for name in source.digests})
+    if not data and empty:
+        return {}
+    try:
+        return parse(data, root)
+    except XmlRefused as error:
+        raise S3Error("MalformedXML") from error

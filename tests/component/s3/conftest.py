@@ -1,0 +1,120 @@
+"""A served gateway over real metadata, in a thread that runs trio; boto3 talks to it from the test's thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import trio
+from botocore.config import Config
+
+from meta.local import open_meta
+from meta.protocol import KeyPair
+from node.auth import NamespaceKey
+from node.clock import SystemClock
+from node.http.server import listen, serve
+from s3.gateway import Gateway
+from tests.component.s3.memory import MemoryStore
+
+OWNER = KeyPair(access_key="AKIAOWNER00000000000", account="one", name="owner", user_id="a" * 64, display_name="Owner", secret="o" * 40)
+STRANGER = KeyPair(access_key="AKIASTRANGER00000000", account="two", name="stranger", user_id="b" * 64, secret="s" * 40)
+
+
+class Served:
+    """endpoint: of the running gateway; run: calls an async function in its event loop."""
+
+    def __init__(self) -> None:
+        self.endpoint = ""
+        self.port = 0
+        self.store: Any = None
+        self._ready = threading.Event()
+        self._stop: Callable[[], None] = lambda: None
+        self._failure: BaseException | None = None
+        self._token: trio.lowlevel.TrioToken | None = None
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        return trio.from_thread.run(function, *args, trio_token=self._token)
+
+    async def main(self, path: Path) -> None:
+        drain = trio.Event()
+        self._token = trio.lowlevel.current_trio_token()
+        token = self._token
+        self._stop = lambda: token.run_sync_soon(drain.set)
+        async with open_meta(path, key=NamespaceKey(b"k" * 32), clock=SystemClock()) as meta:
+            for pair in (OWNER, STRANGER):
+                await meta.accounts.create_key(pair)
+            self.store = MemoryStore(meta)
+            gateway = Gateway(self.store)
+            sockets = listen("127.0.0.1", 0)
+            self.port = sockets[0].getsockname()[1]
+            self.endpoint = f"http://127.0.0.1:{self.port}"
+            self._ready.set()
+            await serve(gateway.handle, sockets, drain=drain, on_parse_error=gateway.on_parse_error, drain_timeout_s=2.0)
+
+    @contextmanager
+    def running(self, path: Path) -> Iterator[Served]:
+        def work() -> None:
+            try:
+                trio.run(self.main, path)
+            except BaseException as error:
+                self._failure = error
+                self._ready.set()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        assert self._ready.wait(20)
+        try:
+            if self._failure is None:
+                yield self
+        finally:
+            if self._failure is None:
+                self._stop()
+            thread.join(20)
+        if self._failure is not None:
+            raise self._failure
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with Served().running(tmp_path_factory.mktemp("meta")) as running:
+        yield running
+
+
+def client_for(served: Served, pair: KeyPair | None = OWNER, **config: Any) -> Any:
+    if pair is None:
+        from botocore import UNSIGNED
+
+        config["signature_version"] = UNSIGNED
+    settings = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=20, **config)
+    return boto3.client(
+        "s3",
+        endpoint_url=served.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=pair.access_key if pair else None,
+        aws_secret_access_key=pair.secret if pair else None,
+        config=settings,
+    )
+
+
+@pytest.fixture
+def s3(served: Served) -> Iterator[Any]:
+    client = client_for(served)
+    yield client
+    client.close()
+
+
+_count = 0
+
+
+@pytest.fixture
+def bucket(s3: Any) -> str:
+    global _count
+    _count += 1
+    name = f"bucket-{_count}"
+    s3.create_bucket(Bucket=name)
+    return name
