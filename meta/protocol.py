@@ -339,6 +339,8 @@ class Container(Protocol):
     async def complete_upload(self, request: Complete) -> PutResult:
         """Also answers a repeated completion of the same upload with the first result, for a day.
 
+        The finished row joins the records to sync: its chunks still say that they are parts of an upload.
+
         Raises: UploadNotFound, Superseded, and as put.
         """
 
