@@ -35,7 +35,13 @@ _KEPT = {
     name: name.decode("ascii")
     for name in (b"cache-control", b"content-disposition", b"content-language", b"expires", b"x-amz-website-redirect-location")
 }
-_NOT_YET = (b"x-amz-server-side-encryption", b"x-amz-object-lock-", b"x-amz-grant-", b"x-amz-write-offset-bytes", b"x-amz-copy-source-server-side-")
+_NOT_YET = (
+    b"x-amz-server-side-encryption",
+    b"x-amz-object-lock-",
+    b"x-amz-grant-",
+    b"x-amz-write-offset-bytes",
+    b"x-amz-copy-source-server-side-",
+)
 """Headers that ask for a protection or an effect: storing the object without it would be a silent lie."""
 OVERRIDES = {
     "response-content-type": b"Content-Type",
@@ -144,7 +150,9 @@ def tags_of_header(call: Call) -> dict[str, str]:
     try:
         pairs = parse_qsl(header.decode(), keep_blank_values=True, strict_parsing=False, errors="strict", max_num_fields=64)
     except ValueError as error:
-        raise S3Error("InvalidArgument", "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters") from error
+        raise S3Error(
+            "InvalidArgument", "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters"
+        ) from error
     return check_tags(pairs)
 
 
@@ -170,7 +178,11 @@ def version_headers(row_version: int, null: bool, settings: BucketSettings) -> l
 
 
 def checksum_headers(checksums: dict[str, str], kind: str) -> list[Header]:
-    headers = [(b"x-amz-checksum-" + name.encode("ascii"), value.encode("ascii")) for name, value in checksums.items() if name in checksum.ALGORITHMS]
+    headers = [
+        (b"x-amz-checksum-" + name.encode("ascii"), value.encode("ascii"))
+        for name, value in checksums.items()
+        if name in checksum.ALGORITHMS
+    ]
     if headers:
         headers.append((b"x-amz-checksum-type", (kind or checksum.FULL_OBJECT).encode("ascii")))
     return headers

@@ -1,7 +1,7 @@
 """Who may do what: one pure function, called once for every request before its handler runs.
 
-A route names the permission it needs (S3's action names). What a bucket's settings alone can't decide is UNDECIDED: the caller fetches the object
-and asks again with its ACL. Policies, grants, ownership and public-access blocks join here as further arguments, not in handlers.
+A route names the permission it needs (S3's action names). What a bucket's settings alone can't decide is UNDECIDED: the caller fetches
+the object and asks again with its ACL. Policies, grants, ownership and public-access blocks join here as arguments, not in handlers.
 """
 
 from __future__ import annotations

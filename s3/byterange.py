@@ -1,6 +1,7 @@
 """Range headers. Pure.
 
-A header that is no single range of bytes (malformed, another unit, several ranges) is ignored and the whole object is sent, as S3 does (RFC 9110 14.2).
+A header that is no single range of bytes (malformed, another unit, several ranges) is ignored and the whole object is sent, as S3 does
+(RFC 9110 14.2).
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ def parse_range(header: bytes, size: int) -> tuple[int, int] | None:
     else:
         return None
     raise S3Error(
-        "InvalidRange", RangeRequested=header.decode("latin-1"), ActualObjectSize=str(size), headers=((b"Content-Range", b"bytes */%d" % size),)
+        "InvalidRange",
+        RangeRequested=header.decode("latin-1"),
+        ActualObjectSize=str(size),
+        headers=((b"Content-Range", b"bytes */%d" % size),),
     )
 
 
@@ -43,8 +47,8 @@ def parse_copy_range(text: str, size: int) -> tuple[int, int]:
     if match is None or int(match[1]) > int(match[2]):
         raise S3Error(
             "InvalidArgument",
-            "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and "
-            "last bytes to copy",
+            "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets "
+            "of the first and last bytes to copy",
             ArgumentName="x-amz-copy-source-range",
             ArgumentValue=text,
         )

@@ -28,7 +28,7 @@ Header = tuple[bytes, bytes]
 
 
 class GatewayOptions(msgspec.Struct, frozen=True):
-    """region: the one that signatures must name; domains: suffixes below which a host name is a bucket; host_id: of this gateway, in x-amz-id-2."""
+    """region: the one that signatures must name; domains: suffixes below which a host name is a bucket; host_id: goes into x-amz-id-2."""
 
     region: str = REGION
     domains: tuple[str, ...] = DOMAINS
@@ -121,12 +121,19 @@ class Call:
         if text is None or text == "":
             return default
         if not text.isascii() or not text.isdigit() or int(text[:10]) > 2**31 - 1 or len(text) > 10:
-            raise S3Error("InvalidArgument", f"Provided {name} not an integer or within integer range", ArgumentName=name, ArgumentValue=text)
+            raise S3Error(
+                "InvalidArgument", f"Provided {name} not an integer or within integer range", ArgumentName=name, ArgumentValue=text
+            )
         return min(int(text), most)
 
     def headers(self, *more: Header) -> list[Header]:
         """Headers of every answer, then these."""
-        return [(b"Server", SERVER), (b"x-amz-request-id", self.request.id.encode("ascii")), (b"x-amz-id-2", _host_id(self.services)), *more]
+        return [
+            (b"Server", SERVER),
+            (b"x-amz-request-id", self.request.id.encode("ascii")),
+            (b"x-amz-id-2", _host_id(self.services)),
+            *more,
+        ]
 
     async def answer(self, status: int, *headers: Header) -> None:
         """An answer without a body."""

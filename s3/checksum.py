@@ -48,7 +48,11 @@ def parse_algorithm(name: str) -> str:
         return algorithm
     if algorithm in _NOT_YET:
         raise not_implemented(f"The checksum algorithm {name.upper()}")
-    raise S3Error("InvalidRequest", "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+    raise S3Error(
+        "InvalidRequest",
+        "Checksum algorithm provided is unsupported. Please try again with any of the valid types: "
+        "[CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
+    )
 
 
 def parse_type(name: str, algorithm: str) -> str:

@@ -1,4 +1,4 @@
-"""The aws-chunked coding: a body in chunks, signed or not, with or without trailers. Sans-IO: it reads the framing, the caller moves the data.
+"""The aws-chunked coding: a body in chunks, signed or not, with or without trailers. Sans-IO: it reads framing, the caller moves data.
 
     <hex size>[;chunk-signature=<64 hex>] CRLF <data> CRLF ... 0[;chunk-signature=...] CRLF [<name>:<value> CRLF]... CRLF
 
@@ -39,8 +39,9 @@ class _State(Enum):
 class ChunkedDecoder:
     """Theory of operation: SIZE -> DATA -> DATA_END -> SIZE ... and after a size of 0 TRAILER until an empty line, then DONE.
 
-    `feed` eats framing bytes and stops where data begins: then `remaining` > 0 and the caller puts that many data bytes where they belong and shows
-    them to `took`. A chunk's signature is verified with its last byte, before anything after it is looked at; the stream counts only when `done`.
+    `feed` eats framing bytes and stops where data begins: then `remaining` > 0 and the caller puts that many data bytes where they belong
+    and shows them to `took`. A chunk's signature is verified with its last byte, before anything after it is looked at; the stream counts
+    only when `done`.
     Raises: S3Error SignatureDoesNotMatch, IncompleteBody, InvalidArgument or InvalidRequest.
     """
 

@@ -114,6 +114,8 @@ class Gateway:
 
     def on_parse_error(self, error: MalformedMessage, request_id: str) -> tuple[int, list[Header], bytes]:
         """The answer to bytes that are no HTTP request, for node.http.server."""
-        body = error_document(S3Error("InvalidRequest", str(error)), resource="", request_id=request_id, host_id=self._services.options.host_id)
+        body = error_document(
+            S3Error("InvalidRequest", str(error)), resource="", request_id=request_id, host_id=self._services.options.host_id
+        )
         headers = [(b"Server", SERVER), (b"x-amz-request-id", request_id.encode("ascii")), XML]
         return error.status, headers, body

@@ -33,8 +33,13 @@ def writer_for(encoding: str, texts: Iterable[str]) -> Writer:
     return escape if needs_escape(texts) else _same
 
 
+def user_elements(user: str, names: Mapping[str, str]) -> str:
+    """What <Owner> and <Initiator> hold."""
+    return f"<ID>{escape(user)}</ID><DisplayName>{escape(names.get(user, user))}</DisplayName>"
+
+
 def owner_element(owner: str, names: Mapping[str, str]) -> str:
-    return f"<Owner><ID>{escape(owner)}</ID><DisplayName>{escape(names.get(owner, owner))}</DisplayName></Owner>"
+    return f"<Owner>{user_elements(owner, names)}</Owner>"
 
 
 def contents(rows: list[Listed], encoding: str, owners: Mapping[str, str] | None) -> str:
@@ -44,7 +49,11 @@ def contents(rows: list[Listed], encoding: str, owners: Mapping[str, str] | None
     pieces = []
     for row in rows:
         algorithm = row.checksum_algorithm
-        checksum = f"<ChecksumAlgorithm>{algorithm.upper()}</ChecksumAlgorithm><ChecksumType>{row.checksum_type}</ChecksumType>" if algorithm else ""
+        checksum = (
+            f"<ChecksumAlgorithm>{algorithm.upper()}</ChecksumAlgorithm><ChecksumType>{row.checksum_type}</ChecksumType>"
+            if algorithm
+            else ""
+        )
         pieces.append(
             f"<Contents><Key>{write(row.key)}</Key><LastModified>{iso_date(row.mtime_us)}</LastModified><ETag>&quot;{row.etag}&quot;</ETag>{checksum}"
             f"<Size>{row.size}</Size>{shown[row.owner] if shown else ''}<StorageClass>{row.storage_class}</StorageClass></Contents>"

@@ -1,7 +1,7 @@
 """Every S3 operation there is, in one table: how a request names it, what permission it needs, who serves it.
 
-Operations and their requests are botocore's service model; a test serialises each operation of the model and expects its own route. An operation
-without a handler answers NotImplemented. A request that fits no route does too: nothing falls through to a neighbour.
+Operations and their requests are botocore's service model; a test serialises each operation of the model and expects its own route.
+An operation without a handler answers NotImplemented. A request that fits no route does too: nothing falls through to a neighbour.
 """
 
 from __future__ import annotations
@@ -180,9 +180,23 @@ ROUTES: tuple[Route, ...] = (
     *_numbered("intelligent-tiering", "IntelligentTiering", "IntelligentTieringConfiguration"),
     # metadata tables
     *_configuration("metadataConfiguration", "BucketMetadataConfiguration", "BucketMetadataTableConfiguration", "GD", _NEVER),
-    Route("CreateBucketMetadataConfiguration", "POST", _B, ("metadataConfiguration",), permission="s3:CreateBucketMetadataTableConfiguration", note=_NEVER),
+    Route(
+        "CreateBucketMetadataConfiguration",
+        "POST",
+        _B,
+        ("metadataConfiguration",),
+        permission="s3:CreateBucketMetadataTableConfiguration",
+        note=_NEVER,
+    ),
     *_configuration("metadataTable", "BucketMetadataTableConfiguration", "BucketMetadataTableConfiguration", "GD", _NEVER),
-    Route("CreateBucketMetadataTableConfiguration", "POST", _B, ("metadataTable",), permission="s3:CreateBucketMetadataTableConfiguration", note=_NEVER),
+    Route(
+        "CreateBucketMetadataTableConfiguration",
+        "POST",
+        _B,
+        ("metadataTable",),
+        permission="s3:CreateBucketMetadataTableConfiguration",
+        note=_NEVER,
+    ),
     *(
         Route(
             f"UpdateBucketMetadata{table}TableConfiguration",
@@ -202,14 +216,23 @@ ROUTES: tuple[Route, ...] = (
     Route("RestoreObject", "POST", _O, ("restore",), permission="s3:RestoreObject", note="comes with the cold tier"),
     Route("RenameObject", "PUT", _O, ("renameObject",), permission="s3:PutObject", note=_LATER),
     Route("UpdateObjectEncryption", "PUT", _O, ("encryption",), permission="s3:UpdateObjectEncryption", note=_LATER),
-    Route("SelectObjectContent", "POST", _O, ("select", "select-type=2"), permission="s3:GetObject", note="AWS has closed it to new customers"),
+    Route(
+        "SelectObjectContent", "POST", _O, ("select", "select-type=2"), permission="s3:GetObject", note="AWS has closed it to new customers"
+    ),
     Route("GetObjectTorrent", "GET", _O, ("torrent",), permission="s3:GetObjectTorrent", note="AWS has ended it"),
     Route("GetObjectAnnotation", "GET", _O, ("annotation", "annotationName"), permission="s3:GetObjectAnnotation", note=_NEVER),
     Route("ListObjectAnnotations", "GET", _O, ("annotation",), permission="s3:ListObjectAnnotations", note=_NEVER),
     Route("PutObjectAnnotation", "PUT", _O, ("annotation",), permission="s3:PutObjectAnnotation", note=_NEVER),
     Route("DeleteObjectAnnotation", "DELETE", _O, ("annotation",), permission="s3:DeleteObjectAnnotation", note=_NEVER),
     Route("CreateSession", "GET", _B, ("session",), permission="s3express:CreateSession", note=_DIRECTORY),
-    Route("WriteGetObjectResponse", "POST", _B, header=b"x-amz-request-route", permission="s3-object-lambda:WriteGetObjectResponse", note=_NEVER),
+    Route(
+        "WriteGetObjectResponse",
+        "POST",
+        _B,
+        header=b"x-amz-request-route",
+        permission="s3-object-lambda:WriteGetObjectResponse",
+        note=_NEVER,
+    ),
     # not in the model, but sent by browsers
     Route("PostObject", "POST", _B, permission="s3:PutObject", note=_LATER),
     Route("PreflightService", "OPTIONS", _S, permission="s3:ListBucket", note=_LATER),
@@ -220,7 +243,43 @@ ROUTES: tuple[Route, ...] = (
 NOT_IN_MODEL = frozenset({"PostObject", "PreflightService", "PreflightBucket", "PreflightObject"})
 
 PARAMETERS = frozenset(
-    ["allow-unordered", "allow-reserved", "annotationName", "annotationPrefix", "bucket-region", "continuation-token", "continuationToken", "delimiter", "encoding-type", "fetch-owner", "id", "key-marker", "list-type", "marker", "max-annotations", "max-buckets", "max-directory-buckets", "max-keys", "max-parts", "max-uploads", "part-number-marker", "partNumber", "prefix", "response-cache-control", "response-content-disposition", "response-content-encoding", "response-content-language", "response-content-type", "response-expires", "start-after", "upload-id-marker", "uploadId", "version-id-marker", "versionId", "x-id"]
+    [
+        "allow-unordered",
+        "allow-reserved",
+        "annotationName",
+        "annotationPrefix",
+        "bucket-region",
+        "continuation-token",
+        "continuationToken",
+        "delimiter",
+        "encoding-type",
+        "fetch-owner",
+        "id",
+        "key-marker",
+        "list-type",
+        "marker",
+        "max-annotations",
+        "max-buckets",
+        "max-directory-buckets",
+        "max-keys",
+        "max-parts",
+        "max-uploads",
+        "part-number-marker",
+        "partNumber",
+        "prefix",
+        "response-cache-control",
+        "response-content-disposition",
+        "response-content-encoding",
+        "response-content-language",
+        "response-content-type",
+        "response-expires",
+        "start-after",
+        "upload-id-marker",
+        "uploadId",
+        "version-id-marker",
+        "versionId",
+        "x-id",
+    ]
 )
 """Parameters that name no operation but belong to one; some may be sent empty."""
 

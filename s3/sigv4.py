@@ -1,7 +1,7 @@
 """AWS Signature Version 4 for S3. Pure: raw request bytes, a key and the time go in; a verdict comes out.
 
-`parse` reads what the request claims (header or query form), `verify` checks it. Everything a request can do later is bound here: the path as
-sent, every query parameter, Host and every x-amz-* header; a request with one that is not signed is refused.
+`parse` reads what the request claims (header or query form), `verify` checks it. Everything a request can do later is bound here: the
+path as sent, every query parameter, Host and every x-amz-* header; a request with one that is not signed is refused.
 
 Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html
 """
@@ -32,7 +32,9 @@ _DUMMY_SECRET = "no key has this secret"
 _TIMESTAMP = re.compile(rb"\d{8}T\d{6}Z")
 _SIGNATURE = re.compile(rb"[0-9a-f]{64}")
 _AUTHORIZATION = re.compile(rb"AWS4-HMAC-SHA256[ ]+Credential=([^,\s]+)[ ]*,[ ]*SignedHeaders=([^,\s]+)[ ]*,[ ]*Signature=([^,\s]+)[ ]*")
-_QUERY_NAMES = frozenset({b"X-Amz-Algorithm", b"X-Amz-Credential", b"X-Amz-Date", b"X-Amz-Expires", b"X-Amz-SignedHeaders", b"X-Amz-Signature"})
+_QUERY_NAMES = frozenset(
+    {b"X-Amz-Algorithm", b"X-Amz-Credential", b"X-Amz-Date", b"X-Amz-Expires", b"X-Amz-SignedHeaders", b"X-Amz-Signature"}
+)
 
 
 class Payload(Enum):
@@ -183,7 +185,7 @@ def _from_query(parameters: Parameters, content: bytes | None) -> Claim:
     if not 1 <= int(expires) <= EXPIRES_S_MAX:
         raise S3Error("AuthorizationQueryParametersError", f"X-Amz-Expires must be between 1 and {EXPIRES_S_MAX} seconds")
     if not _TIMESTAMP.fullmatch(found[b"X-Amz-Date"]):
-        raise S3Error("AuthorizationQueryParametersError", 'X-Amz-Date must be in the ISO8601 Long Format "yyyyMMdd\'T\'HHmmss\'Z\'"')
+        raise S3Error("AuthorizationQueryParametersError", "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
     if not _SIGNATURE.fullmatch(found[b"X-Amz-Signature"]):
         raise S3Error("SignatureDoesNotMatch")
     parts = _credential(found[b"X-Amz-Credential"], "AuthorizationQueryParametersError")
@@ -211,7 +213,7 @@ def _credential(credential: bytes, code: str) -> tuple[str, bytes, bytes, bytes]
     """Access key, date, region and service. An access key may itself hold slashes."""
     parts = credential.rsplit(b"/", 4)
     if len(parts) != 5 or parts[4] != b"aws4_request" or not parts[0].isascii():
-        raise S3Error(code, "the Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".")
+        raise S3Error(code, 'the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".')
     return parts[0].decode("ascii"), parts[1], parts[2], parts[3]
 
 
@@ -243,7 +245,9 @@ def canonical_query(parameters: Parameters) -> bytes:
     return b"&".join([b"%b=%b" % pair for pair in pairs])
 
 
-def canonical_request(method: str, raw_path: bytes, parameters: Parameters, headers: HeaderItems, signed_headers: bytes, content: bytes) -> bytes:
+def canonical_request(
+    method: str, raw_path: bytes, parameters: Parameters, headers: HeaderItems, signed_headers: bytes, content: bytes
+) -> bytes:
     """The bytes whose digest is signed.
 
     Raises: AccessDenied when Host or an x-amz-* header is not signed, or a signed header is missing.
@@ -259,7 +263,9 @@ def canonical_request(method: str, raw_path: bytes, parameters: Parameters, head
                 raise S3Error("InvalidArgument", f"The {name.decode('latin-1')} header must be sent once.")
             values[name] = value.strip() if before is None else b"%b,%b" % (before, value.strip())
         elif name.startswith(b"x-amz-"):
-            raise S3Error("AccessDenied", "There were headers present in the request which were not signed", HeadersNotSigned=name.decode("latin-1"))
+            raise S3Error(
+                "AccessDenied", "There were headers present in the request which were not signed", HeadersNotSigned=name.decode("latin-1")
+            )
     if b"host" not in values:
         raise S3Error("AccessDenied", "There were headers present in the request which were not signed", HeadersNotSigned="host")
     lines = [method.encode("ascii"), canonical_path(raw_path), canonical_query(parameters)]
@@ -292,7 +298,10 @@ def verify(
         wrong, right = claim.region.decode("latin-1"), region.decode("ascii")
         raise S3Error(malformed, f"The authorization header is malformed; the region '{wrong}' is wrong; expecting '{right}'", Region=right)
     if claim.service != b"s3":
-        raise S3Error(malformed, f'Error parsing the Credential; incorrect service "{claim.service.decode("latin-1")}". This endpoint belongs to "s3".')
+        raise S3Error(
+            malformed,
+            f'Error parsing the Credential; incorrect service "{claim.service.decode("latin-1")}". This endpoint belongs to "s3".',
+        )
     if claim.date != claim.timestamp[:8]:
         raise S3Error(malformed, "Invalid credential date: it differs from the date of the request.")
     _check_time(claim, now_s)

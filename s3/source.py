@@ -34,7 +34,9 @@ class Expected:
         """Raises: S3Error for values that can't be right whatever the body is."""
         self.content_md5 = _content_md5(call.header(b"content-md5"))
         claim = call.signed.claim
-        self.content_sha256 = bytes.fromhex(claim.content.decode("ascii")) if claim is not None and claim.payload is Payload.SHA256 else None
+        self.content_sha256 = (
+            bytes.fromhex(claim.content.decode("ascii")) if claim is not None and claim.payload is Payload.SHA256 else None
+        )
         self.algorithm, self.value = _checksum_header(call)
         self.trailer = ""
         announced = call.header(b"x-amz-trailer")

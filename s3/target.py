@@ -115,7 +115,9 @@ def decode_key(key: bytes) -> str:
     return text
 
 
-_BUCKET = re.compile(r"(?!\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}\Z)(?!xn--|sthree-|amzn-s3-demo-)[a-z0-9](?:[a-z0-9-]|\.(?![.-])){1,61}[a-z0-9]")
+_BUCKET = re.compile(
+    r"(?!\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}\Z)(?!xn--|sthree-|amzn-s3-demo-)[a-z0-9](?:[a-z0-9-]|\.(?![.-])){1,61}[a-z0-9]"
+)
 _RESERVED_ENDS = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 
 

@@ -1,7 +1,7 @@
 """Continuation tokens: opaque, bound to the listing they came from. Pure.
 
-A token holds a checksum over its listing (bucket, prefix, ...), so that a changed or misused one is refused and not misunderstood. It is no secret:
-whoever forges one gets what start-after would have given them.
+A token holds a checksum over its listing (bucket, prefix, ...), so that a changed or misused one is refused and not misunderstood. It is
+no secret: whoever forges one gets what start-after would have given them.
 """
 
 from __future__ import annotations

@@ -16,9 +16,9 @@ ELEMENTS_MAX = 70_000
 """10,000 parts with number, ETag and up to five checksums each."""
 
 Element = dict[str, Any]
-"""An element's children by name: a str for a leaf, an Element otherwise; always in a list, in document order. Attributes are under "@name"."""
+"""An element's children by name, always in a list, in document order: a str for a leaf, else an Element. Attributes are under "@name"."""
 
-_SPECIAL = re.compile("[&<>\"\x00-\x08\x0b\x0c\x0d\x0e-\x1f\x7f\ufffe\uffff]")
+_SPECIAL = re.compile('[&<>"\x00-\x08\x0b\x0c\x0d\x0e-\x1f\x7f\ufffe\uffff]')
 _REFERENCES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 
 
@@ -27,7 +27,7 @@ class XmlRefused(ValueError):
 
 
 def escape(text: str) -> str:
-    """Text as element content. Characters that XML 1.0 can't hold become references (&#x1;), as S3 writes them; clients ask for encoding-type=url."""
+    """Text as element content. Characters that XML 1.0 can't hold become references (&#x1;), as S3 writes them."""
     return _SPECIAL.sub(_reference, text) if _SPECIAL.search(text) else text
 
 

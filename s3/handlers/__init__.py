@@ -1,1 +1,1 @@
-"""One function for each operation: called after the signature was verified and the permission granted, with everything it may rely on in the Call."""
+"""One function for each operation: called after the signature was verified and the permission granted; the Call holds all it relies on."""

@@ -23,7 +23,8 @@ def _document(owner: str, name: str, acl: str) -> str:
     if acl == "public-read":
         grants += f'<Grant><Grantee {_INSTANCE} xsi:type="Group"><URI>{_ALL_USERS}</URI></Grantee><Permission>READ</Permission></Grant>'
     return (
-        f'{DECLARATION}<AccessControlPolicy xmlns="{NAMESPACE}"><Owner><ID>{escape(owner)}</ID><DisplayName>{escape(name)}</DisplayName></Owner>'
+        f'{DECLARATION}<AccessControlPolicy xmlns="{NAMESPACE}">'
+        f"<Owner><ID>{escape(owner)}</ID><DisplayName>{escape(name)}</DisplayName></Owner>"
         f"<AccessControlList>{grants}</AccessControlList></AccessControlPolicy>"
     )
 

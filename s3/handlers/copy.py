@@ -35,13 +35,20 @@ async def copy_object(call: Call) -> None:
     check_copy_source(call, source.etag, source.mtime_us)
     storage_class = storage_class_of(call)
     if source.size > OBJECT_BYTES_MAX:
-        raise S3Error("InvalidRequest", f"The specified copy source is larger than the maximum allowable size for a copy source: {OBJECT_BYTES_MAX}")
+        raise S3Error(
+            "InvalidRequest", f"The specified copy source is larger than the maximum allowable size for a copy source: {OBJECT_BYTES_MAX}"
+        )
     onto_itself = call.source.bucket == call.bucket and source.key == call.key and "versionId=" not in call.text(b"x-amz-copy-source")
-    if onto_itself and metadata == COPY and storage_class == source.storage_class and call.header(b"x-amz-website-redirect-location") is None:
+    if (
+        onto_itself
+        and metadata == COPY
+        and storage_class == source.storage_class
+        and call.header(b"x-amz-website-redirect-location") is None
+    ):
         raise S3Error(
             "InvalidRequest",
-            "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, "
-            "website redirect location or encryption attributes.",
+            "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, "
+            "storage class, website redirect location or encryption attributes.",
         )
     wanted = call.header(b"x-amz-checksum-algorithm")
     if wanted is not None:
@@ -67,7 +74,11 @@ async def copy_object(call: Call) -> None:
 def _attributes(call: Call, source: ObjectRow, metadata: str, tagging: str) -> Attributes:
     """The copy's attributes: content facts from the source, the rest as the directives say. The ACL is never copied."""
     old = source.attributes
-    new = attributes_of(call) if metadata == REPLACE else msgspec.structs.replace(old, acl=acl_of(call), retain_mode="", retain_until_us=0, legal_hold=False)
+    new = (
+        attributes_of(call)
+        if metadata == REPLACE
+        else msgspec.structs.replace(old, acl=acl_of(call), retain_mode="", retain_until_us=0, legal_hold=False)
+    )
     redirect = call.header(b"x-amz-website-redirect-location")
     headers = {name: value for name, value in new.headers.items() if metadata == REPLACE or name != "x-amz-website-redirect-location"}
     if redirect is not None:

@@ -119,7 +119,8 @@ async def list_object_versions(call: Call) -> None:
             following += f"<NextVersionIdMarker>{page.next_version:016x}</NextVersionIdMarker>"
     await call.answer_xml(
         f'{DECLARATION}<ListVersionsResult xmlns="{NAMESPACE}"><Name>{escape(call.bucket)}</Name>{name_element("Prefix", prefix, encoding)}'
-        f"{name_element('KeyMarker', key_marker, encoding)}{name_element('VersionIdMarker', version_text, '')}{following}<MaxKeys>{limit}</MaxKeys>"
+        f"{name_element('KeyMarker', key_marker, encoding)}{name_element('VersionIdMarker', version_text, '')}{following}"
+        f"<MaxKeys>{limit}</MaxKeys>"
         f"{name_element('Delimiter', delimiter, encoding) if delimiter else ''}{_encoding_element(encoding)}"
         f"<IsTruncated>{_boolean(page.truncated)}</IsTruncated>"
         f"{versions(page.rows, encoding, await owners_of(call, page.rows))}{common_prefixes(page.prefixes, encoding)}</ListVersionsResult>"

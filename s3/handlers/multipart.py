@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 
 from meta.protocol import LIST_LIMIT_MAX, PARTS_MAX, ListRequest, PartRow, UploadPage, UploadRow
 from s3 import checksum
@@ -15,7 +16,7 @@ from s3.errors import S3Error, invalid_argument
 from s3.handlers.copy import copy_result, source_headers
 from s3.handlers.listing import encoding_of, name_of
 from s3.handlers.read import checksum_elements
-from s3.listing import common_prefixes, name_element, owner_element, writer_for
+from s3.listing import common_prefixes, name_element, user_elements, writer_for
 from s3.moment import iso_date
 from s3.source import OBJECT_BYTES_MAX, read_document, source_of
 from s3.xml import DECLARATION, NAMESPACE, XmlRefused, elements_of, escape, text_of
@@ -59,9 +60,14 @@ async def create_upload(call: Call) -> None:
             attributes=attributes,
         ),
     )
-    headers = [(b"x-amz-checksum-algorithm", algorithm.upper().encode("ascii")), (b"x-amz-checksum-type", kind.encode("ascii"))] if algorithm else []
+    headers = (
+        [(b"x-amz-checksum-algorithm", algorithm.upper().encode("ascii")), (b"x-amz-checksum-type", kind.encode("ascii"))]
+        if algorithm
+        else []
+    )
     await call.answer_xml(
-        f'{DECLARATION}<InitiateMultipartUploadResult xmlns="{NAMESPACE}"><Bucket>{escape(call.bucket)}</Bucket><Key>{escape(call.key)}</Key>'
+        f'{DECLARATION}<InitiateMultipartUploadResult xmlns="{NAMESPACE}">'
+        f"<Bucket>{escape(call.bucket)}</Bucket><Key>{escape(call.key)}</Key>"
         f"<UploadId>{upload.upload}</UploadId></InitiateMultipartUploadResult>",
         *headers,
     )
@@ -93,7 +99,8 @@ async def upload_part_copy(call: Call) -> None:
         raise S3Error("EntityTooLarge", ProposedSize=str(stop - start), MaxSizeAllowed=str(OBJECT_BYTES_MAX))
     part = await call.store.copy_part(row, start, stop, call.bucket, call.key, upload, number)
     await call.answer_xml(
-        f'{DECLARATION}<CopyPartResult xmlns="{NAMESPACE}">{copy_result(part.etag, part.mtime_us)}{checksum_elements(part.checksums)}</CopyPartResult>',
+        f'{DECLARATION}<CopyPartResult xmlns="{NAMESPACE}">{copy_result(part.etag, part.mtime_us)}'
+        f"{checksum_elements(part.checksums)}</CopyPartResult>",
         *source_headers(call),
     )
 
@@ -107,7 +114,7 @@ async def complete_upload(call: Call) -> None:
         raise invalid_argument("Value for x-amz-mp-object-size header is invalid.", "x-amz-mp-object-size", size.decode("latin-1"))
 
     def check(upload: UploadRow, rows: Sequence[PartRow]) -> tuple[dict[str, str], str]:
-        """Called with the parts as they are, before the object becomes visible: the whole's checksum, verified against what the client says."""
+        """Called with the parts as they are, before the object is visible: the whole's checksum, verified against what the client says."""
         if size is not None and sum(row.size for row in rows) != int(size):
             raise S3Error("InvalidRequest", "The provided 'x-amz-mp-object-size' header does not match what was computed.")
         return whole_checksum(upload, rows, wanted, call.text(b"x-amz-checksum-type"))
@@ -117,8 +124,8 @@ async def complete_upload(call: Call) -> None:
     location = f"{'https' if call.request.secure else 'http'}://{host}{call.request.raw_path.decode('latin-1')}"
     kind = f"<ChecksumType>{row.attributes.checksum_type}</ChecksumType>" if row.attributes.checksums else ""
     await call.answer_xml(
-        f'{DECLARATION}<CompleteMultipartUploadResult xmlns="{NAMESPACE}"><Location>{escape(location)}</Location><Bucket>{escape(call.bucket)}</Bucket>'
-        f"<Key>{escape(call.key)}</Key><ETag>&quot;{escape(row.etag)}&quot;</ETag>{checksum_elements(row.attributes.checksums)}{kind}"
+        f'{DECLARATION}<CompleteMultipartUploadResult xmlns="{NAMESPACE}"><Location>{escape(location)}</Location>'
+        f"<Bucket>{escape(call.bucket)}</Bucket><Key>{escape(call.key)}</Key><ETag>&quot;{escape(row.etag)}&quot;</ETag>{checksum_elements(row.attributes.checksums)}{kind}"
         "</CompleteMultipartUploadResult>",
         *version_headers(row.version, row.null, call.settings),
     )
@@ -139,7 +146,7 @@ def _parts_of(document: dict[str, object]) -> list[tuple[int, str, dict[str, str
             parts.append((int(number), text_of(element, "ETag").strip().strip('"'), sums))
     except XmlRefused as error:
         raise S3Error("MalformedXML") from error
-    if any(later[0] <= earlier[0] for earlier, later in zip(parts, parts[1:], strict=False)):
+    if any(later[0] <= earlier[0] for earlier, later in pairwise(parts)):
         raise S3Error("InvalidPartOrder")
     return parts
 
@@ -179,17 +186,21 @@ async def list_parts(call: Call) -> None:
     page = await call.container.list_parts(call.key, upload_id, after, max(limit, 1))
     rows, truncated = (page.parts, page.truncated) if limit else ([], False)
     name = await call.services.keyring.display_name(page.upload.owner)
-    owner = owner_element(page.upload.owner, {page.upload.owner: name})
+    owner = user_elements(page.upload.owner, {page.upload.owner: name})
     body = "".join(
         f"<Part><PartNumber>{row.part}</PartNumber><LastModified>{iso_date(row.mtime_us)}</LastModified><ETag>&quot;{row.etag}&quot;</ETag>"
         f"<Size>{row.size}</Size>{checksum_elements(row.checksums)}</Part>"
         for row in rows
     )
     algorithm = page.upload.checksum_algorithm
-    sums = f"<ChecksumAlgorithm>{algorithm.upper()}</ChecksumAlgorithm><ChecksumType>{page.upload.checksum_type}</ChecksumType>" if algorithm else ""
+    sums = (
+        f"<ChecksumAlgorithm>{algorithm.upper()}</ChecksumAlgorithm><ChecksumType>{page.upload.checksum_type}</ChecksumType>"
+        if algorithm
+        else ""
+    )
     await call.answer_xml(
         f'{DECLARATION}<ListPartsResult xmlns="{NAMESPACE}"><Bucket>{escape(call.bucket)}</Bucket><Key>{escape(call.key)}</Key>'
-        f"<UploadId>{upload_id}</UploadId><Initiator>{owner.removeprefix('<Owner>').removesuffix('</Owner>')}</Initiator>{owner}"
+        f"<UploadId>{upload_id}</UploadId><Initiator>{owner}</Initiator><Owner>{owner}</Owner>"
         f"<StorageClass>{escape(page.upload.storage_class)}</StorageClass><PartNumberMarker>{after}</PartNumberMarker>"
         f"<NextPartNumberMarker>{rows[-1].part if rows else after}</NextPartNumberMarker><MaxParts>{limit}</MaxParts>"
         f"<IsTruncated>{'true' if truncated else 'false'}</IsTruncated>{sums}{body}</ListPartsResult>"
@@ -207,7 +218,7 @@ async def list_uploads(call: Call) -> None:
     write = writer_for(encoding, [row.key for row in page.uploads])
     body = "".join(
         f"<Upload><Key>{write(row.key)}</Key><UploadId>{row.upload}</UploadId>"
-        f"<Initiator>{owner_element(row.owner, names).removeprefix('<Owner>').removesuffix('</Owner>')}</Initiator>{owner_element(row.owner, names)}"
+        f"<Initiator>{user_elements(row.owner, names)}</Initiator><Owner>{user_elements(row.owner, names)}</Owner>"
         f"<StorageClass>{escape(row.storage_class)}</StorageClass><Initiated>{iso_date(row.started_us)}</Initiated></Upload>"
         for row in page.uploads
     )

@@ -81,7 +81,12 @@ def _part(row: ObjectRow, text: str) -> tuple[int, int]:
     """Bytes of a part; an object that was not uploaded in parts is its own part 1. Raises: InvalidArgument, InvalidPartNumber."""
     number = int(text) if text.isascii() and text.isdigit() and len(text) <= 5 else 0
     if not 1 <= number <= 10_000:
-        raise S3Error("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive", ArgumentName="partNumber", ArgumentValue=text)
+        raise S3Error(
+            "InvalidArgument",
+            "Part number must be an integer between 1 and 10000, inclusive",
+            ArgumentName="partNumber",
+            ArgumentValue=text,
+        )
     sizes = row.attributes.parts or (row.size,)
     if number > len(sizes):
         raise S3Error("InvalidPartNumber", PartNumberRequested=text, ActualPartCount=str(len(sizes)))
@@ -131,7 +136,9 @@ async def get_object_attributes(call: Call) -> None:
     if "ETag" in wanted:
         body.append(f"<ETag>{escape(row.etag)}</ETag>")
     if "Checksum" in wanted and attributes.checksums:
-        body.append(f"<Checksum>{checksum_elements(attributes.checksums)}<ChecksumType>{attributes.checksum_type}</ChecksumType></Checksum>")
+        body.append(
+            f"<Checksum>{checksum_elements(attributes.checksums)}<ChecksumType>{attributes.checksum_type}</ChecksumType></Checksum>"
+        )
     if "ObjectParts" in wanted and attributes.parts:
         body.append(f"<ObjectParts>{_object_parts(call, row)}</ObjectParts>")
     if "StorageClass" in wanted:
@@ -166,7 +173,9 @@ def _object_parts(call: Call, row: ObjectRow) -> str:
 
 
 def checksum_elements(checksums: dict[str, str]) -> str:
-    return "".join(f"<{checksum.ELEMENTS[name]}>{value}</{checksum.ELEMENTS[name]}>" for name, value in checksums.items() if name in checksum.ELEMENTS)
+    return "".join(
+        f"<{checksum.ELEMENTS[name]}>{value}</{checksum.ELEMENTS[name]}>" for name, value in checksums.items() if name in checksum.ELEMENTS
+    )
 
 
 def version_of(row: ObjectRow) -> str:

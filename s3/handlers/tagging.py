@@ -16,7 +16,8 @@ async def get_tagging(call: Call) -> None:
     row = await current_row(call)
     tags = "".join(f"<Tag><Key>{escape(key)}</Key><Value>{escape(value)}</Value></Tag>" for key, value in row.attributes.tags.items())
     await call.answer_xml(
-        f'{DECLARATION}<Tagging xmlns="{NAMESPACE}"><TagSet>{tags}</TagSet></Tagging>', *version_headers(row.version, row.null, call.settings)
+        f'{DECLARATION}<Tagging xmlns="{NAMESPACE}"><TagSet>{tags}</TagSet></Tagging>',
+        *version_headers(row.version, row.null, call.settings),
     )
 
 

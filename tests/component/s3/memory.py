@@ -108,9 +108,7 @@ class MemoryStore:
         await self.meta.container(bucket).put_part(key, upload.upload, row)
         return row
 
-    async def copy_part(
-        self, source: ObjectRow, start: int, stop: int, bucket: str, key: str, upload: UploadRow, part: int
-    ) -> PartRow:
+    async def copy_part(self, source: ObjectRow, start: int, stop: int, bucket: str, key: str, upload: UploadRow, part: int) -> PartRow:
         digests = frozenset({upload.checksum_algorithm}) if upload.checksum_algorithm else frozenset({"crc64nvme"})
         return await self.put_part(bucket, key, upload, part, BytesSource(self.contents[source.content][start:stop], digests))
 
