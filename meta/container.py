@@ -36,7 +36,7 @@ from meta.protocol import (
     UploadRow,
 )
 from meta.transaction import ContainerTransaction, read_settings
-from node.errors import BaseNotFound, BucketNotFound
+from node.errors import BaseNotFound, BucketNotFound, InvalidArgument
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,6 +70,8 @@ class LocalContainer:
             return self._bases.opened(self._name).read(function, *args, **kwargs)
         except (BucketNotFound, BaseNotFound):
             pass
+        except UnicodeEncodeError as error:
+            raise InvalidArgument("names and keys are valid UTF-8") from error
         try:
             return self._bases.reopened(self._name).read(function, *args, **kwargs)
         except BaseNotFound as error:

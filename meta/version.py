@@ -104,6 +104,7 @@ def check_quota(transaction: ContainerTransaction, added: int) -> None:
 
 def delete(transaction: ContainerTransaction, request: DeleteRequest) -> DeleteResult:
     """Raises: BucketNotFound, PreconditionFailed, Locked. Checks come before the first change, so a refusal needs no rollback."""
+    check_key(request.key)
     versioning = transaction.settings.versioning
     if request.version is None and versioning:
         return _mark(transaction, request, versioning)
@@ -120,7 +121,6 @@ def delete(transaction: ContainerTransaction, request: DeleteRequest) -> DeleteR
 
 def _mark(transaction: ContainerTransaction, request: DeleteRequest, versioning: str) -> DeleteResult:
     """A delete marker becomes the newest version; with versioning suspended it takes the null version's place."""
-    check_key(request.key)
     newest = find(transaction.db, request.key, None)
     if request.condition != NO_CONDITION:
         if newest is None or newest.marker:

@@ -1,0 +1,80 @@
+"""Metadata that another process serves: RemoteMeta implements meta.protocol.Meta over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import msgspec
+
+from meta.protocol import Accounts, BucketRegistry, BucketSettings, Container
+from meta.wire import ANSWER_BYTES_MAX, Method, methods
+from node.errors import PeerUnreachable
+from node.http.client import Client
+
+TIMEOUT_S = 60.0
+"""A prefix of RENAMED_MAX objects takes some seconds; everything else far less."""
+
+
+class RemoteMeta:
+    """Raises, beside what each method raises: PeerUnreachable and DeadlineExceeded, after which a write may or may not have happened."""
+
+    accounts: Accounts
+    registry: BucketRegistry
+
+    def __init__(self, client: Client, address: str) -> None:
+        """client: with the namespace's key; address as node.http.client takes it ("127.0.0.1:6200", "unix:/path")."""
+        self._client = client
+        self._address = address
+        self.accounts = cast(Accounts, _Door(self, "accounts", ""))
+        self.registry = cast(BucketRegistry, _Door(self, "registry", ""))
+        self._door = _Door(self, "meta", "")
+
+    def __repr__(self) -> str:
+        return f"<RemoteMeta {self._address}>"
+
+    def container(self, bucket: str) -> Container:
+        return cast(Container, _Door(self, "container", bucket))
+
+    async def create_bucket(self, settings: BucketSettings) -> None:
+        await self._door.create_bucket(settings)
+
+    async def remove_bucket(self, bucket: str) -> None:
+        await self._door.remove_bucket(bucket)
+
+    async def dirty_containers(self) -> list[str]:
+        return cast(list[str], await self._door.dirty_containers())
+
+    async def call(self, method: Method, body: bytes) -> Any:
+        response = await self._client.request(
+            "POST", self._address, method.target, headers=[(b"Content-Type", b"application/msgpack")], body=body, timeout_s=TIMEOUT_S
+        )
+        async with response:
+            await response.raise_for_error()
+            answer = await response.read(ANSWER_BYTES_MAX)
+        try:
+            return method.decode_answer(answer)
+        except msgspec.DecodeError as error:
+            raise PeerUnreachable(f"{self._address} answered {method.name} with something else: {error}") from error
+
+
+class _Door:
+    """Implements a protocol by sending each of its methods' calls; the type checker is told so where it is made."""
+
+    def __init__(self, meta: RemoteMeta, door: str, subject: str) -> None:
+        self._meta = meta
+        self._name = door
+        self._subject = subject
+
+    def __repr__(self) -> str:
+        return f"<{self._name} {self._subject} at {self._meta!r}>"
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        method = methods(self._name).get(name)
+        if method is None:
+            raise AttributeError(name)
+
+        def call(*arguments: Any, **named: Any) -> Awaitable[Any]:
+            return self._meta.call(method, method.encode_call(self._subject, *arguments, **named))
+
+        return call

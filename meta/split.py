@@ -1,0 +1,68 @@
+"""Metadata for a gateway process beside the writing one: reads from the files of this host, writes through the process that owns them.
+
+A reader of SQLite's log sees every commit of the writer, so a read that begins after a write was answered sees it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from meta.local import LocalMeta
+from meta.protocol import Accounts, BucketRegistry, BucketSettings, Container, Meta
+
+READS = frozenset(
+    (
+        "settings",
+        "get",
+        "list",
+        "get_upload",
+        "list_parts",
+        "list_uploads",
+        "deletions",
+        "records_to_sync",
+        "knows",
+        "counters",
+        "key",
+        "keys",
+        "buckets",
+        "locate",
+    )
+)
+"""Methods of Container, Accounts and BucketRegistry that change nothing; all others go to the writer."""
+
+
+class SplitMeta:
+    """Implements meta.protocol.Meta. `reads` is opened read-only on the files that `writes` owns."""
+
+    def __init__(self, reads: LocalMeta, writes: Meta) -> None:
+        self._reads = reads
+        self._writes = writes
+        self.accounts = cast(Accounts, _Split(reads.accounts, writes.accounts))
+        self.registry = cast(BucketRegistry, _Split(reads.registry, writes.registry))
+
+    def __repr__(self) -> str:
+        return f"<SplitMeta reads={self._reads!r} writes={self._writes!r}>"
+
+    def container(self, bucket: str) -> Container:
+        return cast(Container, _Split(self._reads.container(bucket), self._writes.container(bucket)))
+
+    async def create_bucket(self, settings: BucketSettings) -> None:
+        await self._writes.create_bucket(settings)
+
+    async def remove_bucket(self, bucket: str) -> None:
+        await self._writes.remove_bucket(bucket)
+
+    async def dirty_containers(self) -> list[str]:
+        return await self._writes.dirty_containers()
+
+
+class _Split:
+    def __init__(self, reads: object, writes: object) -> None:
+        self._reads = reads
+        self._writes = writes
+
+    def __repr__(self) -> str:
+        return f"<reads {self._reads!r}, writes {self._writes!r}>"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reads if name in READS else self._writes, name)
