@@ -178,12 +178,14 @@ def _read_sidecar(root: int, path: str) -> Stored:
 
 
 def write_all_bytes(descriptor: int, data: bytes | bytearray | memoryview) -> None:
-    """Writes all of `data` at the file's position. Raises: OSError."""
-    done = os.write(descriptor, data)
-    if done < len(data):  # the disk is nearly full, or more than 2 GiB: the next call says which
-        view = memoryview(data).cast("B")
-        while done < len(view):
-            done += os.write(descriptor, view[done:])
+    """Writes all of `data` at the file's position. Raises: OSError.
+
+    Through a view of its own: a caller that gives up on a hung write can then still release the buffer it lent.
+    """
+    view = memoryview(data)
+    done = 0
+    while done < len(view):
+        done += os.write(descriptor, view[done:] if done else view)
 
 
 def sync_folder(root: int, folder: str) -> None:

@@ -17,6 +17,8 @@ from rawx.attributes import FILE_MODE, write_all_bytes
 JOURNAL_FOLDER = "journal"
 JOURNAL_CHUNKS_MAX = 65_536
 """Unsettled chunks kept per file; older ones are dropped: their metadata was committed or given up long ago, else the scrub finds them."""
+RECENT_MAX = 100_000
+"""Told at once; whoever settles those is told the next."""
 _JOURNAL_BYTES_MAX = 8 << 20
 """A file of this size is rewritten with what is unsettled."""
 
@@ -74,7 +76,7 @@ class Journal:
         """Chunks noted and not settled, by this process and by dead ones; what living others note is still on its way. Raises: OSError."""
         with self._lock:
             content = [self._read(name) for name in self._left_by_dead()] + [self._read(self._own)]
-        return list(_parse(b"".join(part[: part.rfind(b"\n") + 1] for part in content)))
+        return list(_parse(b"".join(part[: part.rfind(b"\n") + 1] for part in content)))[:RECENT_MAX]
 
     def close(self) -> None:
         """Ends it; the file stays for the next one to ask, unless nothing in it is unsettled. Raises: OSError."""

@@ -10,6 +10,7 @@ from node.errors import InvalidArgument
 from rawx import system
 from rawx.chunk import UNIT_DIGEST_BYTES
 from rawx.health import Health
+from rawx.protocol import Reader
 from rawx.upload import BlockingCall
 
 PIECE_BYTES = 128 << 10
@@ -18,6 +19,13 @@ COLD_READ_BYTES_MAX = 4 << 20
 """Most that one thread hop reads, into a buffer of its own."""
 READ_AHEAD_BYTES = 4 << 20
 """Asked of the kernel after a read that met the disk, so that the next finds its bytes cached."""
+
+
+def check_range(reader: Reader, offset: int, count: int) -> None:
+    """Raises: InvalidArgument unless the range is whole units of the chunk."""
+    last = offset + count
+    if offset % reader.unit_bytes or last > reader.size or (last % reader.unit_bytes and last != reader.size):
+        raise InvalidArgument(f"bytes {offset} to {last} are not whole units of {reader.unit_bytes} in a chunk of {reader.size}")
 
 
 class LocalReader:
@@ -70,9 +78,7 @@ class LocalReader:
 
     async def read(self, offset: int, into: memoryview) -> None:
         self._health.admit_read()
-        last = offset + len(into)
-        if offset % self.unit_bytes or last > self.size or (last % self.unit_bytes and last != self.size):
-            raise InvalidArgument(f"bytes {offset} to {last} are not whole units of {self.unit_bytes} in a chunk of {self.size}")
+        check_range(self, offset, len(into))
         done = self._fill(offset, into, os.RWF_NOWAIT)
         step = max(COLD_READ_BYTES_MAX // self.unit_bytes, 1) * self.unit_bytes
         while done < len(into):

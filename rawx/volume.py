@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import trio
 import xxhash
@@ -15,7 +16,7 @@ from node.errors import RecordCorrupt, VolumeNotFound
 from node.threads import Lane, run_blocking
 from rawx import attributes, housekeeping, system
 from rawx.attributes import Stored, check_units
-from rawx.chunk import UNIT_BYTES_MAX, Buffer, ChunkRecord, check_chunk_id, chunk_checksum
+from rawx.chunk import UNIT_BYTES_MAX, UNIT_DIGEST_BYTES, Buffer, ChunkRecord, check_chunk_id, chunk_checksum
 from rawx.commit import Arrival, Change, Committer, Removal, Request, Result
 from rawx.folders import Folders, path_of
 from rawx.health import Health, translate
@@ -153,7 +154,7 @@ class Volume:
             except OSError as error:
                 raise self.health.read_failed(error, f"opening chunk {chunk}") from error
             if descriptor is not None:
-                return self._reader(chunk, descriptor, known[0], known[1])
+                return self._reader(chunk, descriptor, known)
         return await self.bounded("opening a chunk", self._open_blocking, chunk, path, checksum)
 
     def _open_blocking(self, chunk: str, path: str, checksum: bytes) -> LocalReader:
@@ -161,8 +162,10 @@ class Volume:
         if chunk_checksum(stored.units) != checksum:
             os.close(descriptor)
             raise self.health.corrupt(f"chunk {chunk}: its unit checksums are not those that belong to it")
-        self._units.put(chunk, checksum, stored.unit_bytes, stored.units)
-        return self._reader(chunk, descriptor, stored.unit_bytes, stored.units)
+        geometry = Geometry(stored.record.size, stored.unit_bytes, stored.units)
+        reader = self._reader(chunk, descriptor, geometry)
+        self._units.put(chunk, checksum, geometry)
+        return reader
 
     def open_stored(self, chunk: str, path: str) -> tuple[int, Stored]:
         """An open chunk and what it says of itself; blocking. Raises: ChunkNotFound, RecordCorrupt, ChunkCorrupt, VolumeSick."""
@@ -180,12 +183,13 @@ class Volume:
             self.health.errors["RecordCorrupt"] += 1
             raise RecordCorrupt(f"chunk {chunk}: {error}") from error
 
-    def _reader(self, chunk: str, descriptor: int, unit_bytes: int, units: bytes) -> LocalReader:
+    def _reader(self, chunk: str, descriptor: int, geometry: Geometry) -> LocalReader:
+        """Takes the descriptor over. Raises: ChunkCorrupt when file, record and checksums are not about as many bytes."""
+        reader = LocalReader(chunk, descriptor, geometry.size, geometry.unit_bytes, geometry.units, health=self.health, run=self._reading)
         size = os.fstat(descriptor).st_size
-        reader = LocalReader(chunk, descriptor, size, unit_bytes, units, health=self.health, run=self._reading)
-        if -(-size // unit_bytes) != len(units) // 8:
+        if size != geometry.size or -(-size // geometry.unit_bytes) * UNIT_DIGEST_BYTES != len(geometry.units):
             reader.close()
-            raise self.health.corrupt(f"chunk {chunk} has {size} bytes, its checksums cover {len(units) // 8} units of {unit_bytes}")
+            raise self.health.corrupt(f"chunk {chunk} has {size} bytes; its record says {geometry.size} in units of {geometry.unit_bytes}")
         return reader
 
     async def head(self, chunk: str, *, deep: bool) -> ChunkStat:
@@ -201,9 +205,7 @@ class Volume:
 
     def _head_blocking(self, chunk: str, path: str) -> tuple[ChunkStat, LocalReader]:
         descriptor, stored = self.open_stored(chunk, path)
-        reader = self._reader(chunk, descriptor, stored.unit_bytes, stored.units)
-        if reader.size != stored.record.size:
-            raise self.health.corrupt(f"chunk {chunk} has {reader.size} bytes, its record says {stored.record.size}")
+        reader = self._reader(chunk, descriptor, Geometry(stored.record.size, stored.unit_bytes, stored.units))
         mtime_us = os.fstat(descriptor).st_mtime_ns // 1000
         return ChunkStat(stored.record, reader.size, stored.units, mtime_us), reader
 
@@ -263,6 +265,14 @@ class Volume:
         return await housekeeping.sweep(self.root, self.health, self.journal.began_ns, self.bounded)
 
 
+class Geometry(NamedTuple):
+    """What reading a chunk needs to know of it."""
+
+    size: int
+    unit_bytes: int
+    units: bytes
+
+
 class _UnitsCache:
     """Unit checksums of chunks opened lately: a bounded number of bytes, the least used go first."""
 
@@ -270,25 +280,31 @@ class _UnitsCache:
     """What Python needs per entry besides the checksums, about."""
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[str, tuple[bytes, int, bytes]] = OrderedDict()
+        self._entries: OrderedDict[str, tuple[bytes, Geometry]] = OrderedDict()
         self._bytes = 0
+        self._lock = threading.Lock()  # read in the event loop, filled in threads
 
-    def get(self, chunk: str, checksum: bytes) -> tuple[int, bytes] | None:
-        entry = self._entries.get(chunk)
-        if entry is None or entry[0] != checksum:
-            return None
-        self._entries.move_to_end(chunk)
-        return entry[1], entry[2]
+    def __repr__(self) -> str:
+        return f"<_UnitsCache entries={len(self._entries)} bytes={self._bytes}>"
 
-    def put(self, chunk: str, checksum: bytes, unit_bytes: int, units: bytes) -> None:
-        old = self._entries.pop(chunk, None)
-        if old is not None:
-            self._bytes -= len(old[2]) + self._ENTRY_BYTES
-        self._entries[chunk] = (checksum, unit_bytes, units)
-        self._bytes += len(units) + self._ENTRY_BYTES
-        while self._bytes > UNITS_CACHE_BYTES_MAX:
-            _, gone = self._entries.popitem(last=False)
-            self._bytes -= len(gone[2]) + self._ENTRY_BYTES
+    def get(self, chunk: str, checksum: bytes) -> Geometry | None:
+        with self._lock:
+            entry = self._entries.get(chunk)
+            if entry is None or entry[0] != checksum:
+                return None
+            self._entries.move_to_end(chunk)
+            return entry[1]
+
+    def put(self, chunk: str, checksum: bytes, geometry: Geometry) -> None:
+        with self._lock:
+            old = self._entries.pop(chunk, None)
+            if old is not None:
+                self._bytes -= len(old[1].units) + self._ENTRY_BYTES
+            self._entries[chunk] = (checksum, geometry)
+            self._bytes += len(geometry.units) + self._ENTRY_BYTES
+            while self._bytes > UNITS_CACHE_BYTES_MAX:
+                _, gone = self._entries.popitem(last=False)
+                self._bytes -= len(gone[1].units) + self._ENTRY_BYTES
 
 
 def open_volume(path: str | Path, *, namespace: str, volume_id: str | None = None, create: bool = False) -> Volume:
