@@ -20,12 +20,13 @@ SECRET_BYTES_MAX = 1024
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where S3 is spoken and with which key."""
+    """Where S3 is spoken and with which key. pinned_cert: the one certificate to trust, of a store on this host."""
 
     url: str
     access_key: str
     secret_key: str = field(repr=False)
     region: str = REGION_DEFAULT
+    pinned_cert: str = ""
 
 
 @dataclass(frozen=True, slots=True)

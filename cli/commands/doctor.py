@@ -1,0 +1,72 @@
+"""doctor: looks for trouble before it comes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import msgspec
+
+from cli.checks import Finding, directory_findings, host_findings, store_findings
+from cli.exit import Exit
+from cli.output import visible
+from cli.place import StoreDirectory, find
+from cli.session import Session, with_session
+from cli.state import SETTINGS_FILE
+from node.errors import FrazilError
+
+_MARKS = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "failure": ("FAILURE", "red")}
+
+
+@click.command("doctor", short_help="Check this host and the store for trouble to come.")
+@click.argument("directories", type=click.Path(path_type=Path), nargs=-1)
+@with_session
+def doctor(session: Session, directories: tuple[Path, ...]) -> Exit:
+    """Check this host, and DIRECTORIES or the store on it: libraries, erasure code, clock, limits, disks, attributes, keys.
+
+    Exit code 0 when all is well, 11 when there are warnings, 1 when something will not work.
+    """
+    levels = {"ok": 0, "warning": 0, "failure": 0}
+    for finding in itertools.chain(host_findings(), _place_findings(session, directories)):
+        levels[finding.level] += 1
+        _show(session, finding)
+    code = Exit.FAILED if levels["failure"] else Exit.WARNINGS if levels["warning"] else Exit.OK
+    text = f"{levels['ok']} fine, {levels['warning']} warnings, {levels['failure']} failures"
+    session.output.record("summary", None, **levels, exit=int(code))
+    session.output.note(text)
+    return code
+
+
+def _show(session: Session, finding: Finding) -> None:
+    output = session.output
+    mark, color = _MARKS[finding.level]
+    hint = f" ({finding.hint})" if finding.hint else ""
+    line = f"{output.style(f'{mark:<8}', color)} {finding.check:<13} {visible(finding.subject)}: {visible(finding.text)}{hint}"
+    if output.quiet and finding.level == "ok":
+        return
+    output.record("finding", line, check=finding.check, level=finding.level, subject=finding.subject, text=finding.text, hint=finding.hint)
+
+
+def _place_findings(session: Session, directories: tuple[Path, ...]) -> Iterator[Finding]:
+    if directories:
+        yield from directory_findings(directories)
+        return
+    try:
+        place = find(session.settings.store, session.settings.profile, os.environ)
+    except FrazilError as error:
+        if session.settings.store or session.settings.profile:
+            raise
+        yield Finding("store", "ok", "store", f"none to look at: {error}")
+        return
+    if isinstance(place, StoreDirectory) and (place.path / SETTINGS_FILE).is_file():
+        yield from store_findings(place.path)
+        yield from directory_findings(_volume_paths(place.path))
+
+
+def _volume_paths(directory: Path) -> list[Path]:
+    """The volumes that the store's settings name."""
+    settings = msgspec.json.decode((directory / SETTINGS_FILE).read_bytes())
+    return [directory / volume["path"] for volume in settings.get("volumes", [])]

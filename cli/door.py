@@ -1,0 +1,80 @@
+"""The way into a store on this host: whoever may read its secret.key acts as its administrator.
+
+No further secret lies on the disk for it. A command that speaks S3 reads an admin key from the accounts' base (a WAL reader beside the running
+process) and opens it with the namespace's key.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cli.exit import Exit, Hinted
+from cli.place import Endpoint, StoreDirectory
+from cli.state import SECRET_FILE, SETTINGS_FILE, State, read_state
+
+if TYPE_CHECKING:
+    from store.store import Store
+
+
+def check_store(place: StoreDirectory) -> Path:
+    """The directory, when there is a store this user may enter. Raises: Hinted."""
+    path = place.path
+    if not (path / SETTINGS_FILE).is_file():
+        if not os.access(path, os.X_OK) and path.exists():
+            raise Hinted(f"{path}: permission denied", "run this as the user who runs the store, or use --profile", code=Exit.DENIED)
+        raise Hinted(f"there is no store in {path} ({place.reason})", f"start one with `frazil up {path}`, or name another with --store", code=Exit.NOT_FOUND)
+    if not os.access(path / SECRET_FILE, os.R_OK):
+        raise Hinted(f"{path / SECRET_FILE} is not readable", "run this as the user who runs the store, or use --profile", code=Exit.DENIED)
+    return path
+
+
+def running(path: Path) -> State | None:
+    """How to reach the store if it runs."""
+    state = read_state(path)
+    if state is None:
+        return None
+    try:
+        os.kill(state.pid, 0)
+    except ProcessLookupError:
+        return None  # it was killed; the file is what it left
+    except PermissionError:
+        pass  # another user's process is there all the same
+    return state
+
+
+async def local_endpoint(place: StoreDirectory) -> Endpoint:
+    """Where a running local store speaks S3, with an admin key of it. Raises: Hinted, FrazilError."""
+    from meta.local import open_meta
+    from node.auth import NamespaceKey
+    from node.clock import SystemClock
+
+    path = check_store(place)
+    state = running(path)
+    if state is None:
+        raise Hinted(f"the store in {path} ({place.reason}) does not run", f"start it with `frazil up {path}`", code=Exit.TEMPORARY)
+    key = NamespaceKey.load(path / SECRET_FILE)
+    async with open_meta(path / "meta", key=key, clock=SystemClock(), read_only=True) as meta:
+        for pair in await meta.accounts.keys():
+            if pair.admin and not pair.suspended:
+                opened = await meta.accounts.key(pair.access_key)
+                return Endpoint(state.url, opened.access_key, opened.secret, state.region, state.tls_cert)
+    raise Hinted(f"the store in {path} has no admin key", "make one: frazil key create NAME --admin", code=Exit.DENIED)
+
+
+@asynccontextmanager
+async def local_store(place: StoreDirectory) -> AsyncIterator[Store]:
+    """The object layer of a local store: beside the process that runs it, or, when none does, as the one process."""
+    from store.embedded import StoreOptions, open_store
+
+    path = check_store(place)
+    options = StoreOptions(directories=(path,))
+    if running(path) is not None:
+        async with open_store(options, role="gateway") as store:
+            yield store
+    else:
+        async with open_store(options, role="main") as store:
+            yield store

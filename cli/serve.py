@@ -1,0 +1,198 @@
+"""The serving process: listens, opens the store, serves S3 and the background work, and says so."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from cli.exit import Exit, Hinted
+from cli.gateways import GatewayProcess
+from cli.process import settle
+from cli.state import SOCKET_FILE, State, clear_state, write_state
+from meta.protocol import Accounts, KeyPair
+from node.errors import ConfigError
+from node.http.server import listen, serve
+from node.runner import Ready
+from s3.call import GatewayOptions
+from s3.gateway import Gateway
+from store.embedded import StoreOptions, open_store
+from store.store import Store
+
+ADMIN_NAME = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What `up` was asked for; the same words on the command line."""
+
+    directories: tuple[Path, ...]
+    listen: tuple[str, int]
+    volumes: int = 1
+    workers: int = 1
+    policy: str = ""
+    region: str = "us-east-1"
+    domains: tuple[str, ...] = ()
+    tls_cert: str = ""
+    tls_key: str = ""
+    metrics: tuple[str, int] | None = None
+
+    @property
+    def gateway(self) -> GatewayOptions:
+        return GatewayOptions(region=self.region, domains=self.domains) if self.domains else GatewayOptions(region=self.region)
+
+    @property
+    def store(self) -> StoreOptions:
+        return StoreOptions(directories=self.directories, volumes_per_directory=self.volumes, policy=self.policy)
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What is known once it serves. first_key: only when it was made at this start, with its secret."""
+
+    state: State
+    first_key: KeyPair | None
+    volumes: int
+
+
+def bind(address: tuple[str, int], *, shared: bool) -> list[socket.socket]:
+    """Listening sockets; `shared` lets gateway processes of this store bind the same. Raises: Hinted when the address is taken or not ours."""
+    host, port = address
+    shown = f"{host or '*'}:{port}"
+    try:
+        if shared and port:
+            for probe in listen(host, port):  # SO_REUSEPORT would also let us in beside a stranger
+                probe.close()
+        return listen(host, port, reuse_port=shared)
+    except socket.gaierror as error:
+        raise Hinted(f"can't listen on {shown}: {error.strerror}", "give --listen an address of this host", code=Exit.USAGE) from error
+    except PermissionError as error:
+        raise Hinted(f"can't listen on {shown}: ports below 1024 are root's", "choose another with --listen", code=Exit.DENIED) from error
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise Hinted(f"{shown} is taken by another process", f"`ss -ltnp sport = :{port}` shows which; or choose another with --listen", code=Exit.CONFLICT) from error
+        raise Hinted(f"can't listen on {shown}: {error.strerror}", "give --listen an address of this host", code=Exit.USAGE) from error
+
+
+def tls_context(options: ServeOptions) -> ssl.SSLContext | None:
+    """Raises: ConfigError when certificate and key can't be used."""
+    if not options.tls_cert and not options.tls_key:
+        return None
+    if not options.tls_cert or not options.tls_key:
+        raise ConfigError("--tls-cert and --tls-key go together")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(options.tls_cert, options.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"--tls-cert {options.tls_cert}, --tls-key {options.tls_key}: {error}") from error
+    return context
+
+
+def url_of(sockets: list[socket.socket], *, secure: bool) -> str:
+    """Where this host reaches the store; all addresses are reached through the loopback one."""
+    address = sockets[0].getsockname()
+    host, port = address[0], address[1]
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"{'https' if secure else 'http'}://{host}:{port}"
+
+
+async def first_admin_key(accounts: Accounts) -> KeyPair | None:
+    """Makes the admin key when there is none (no default credentials exist); with its secret. None when there is one already."""
+    if any(pair.admin for pair in await accounts.keys()):
+        return None
+    return await accounts.create_key(KeyPair(access_key="", account=ADMIN_NAME, name=ADMIN_NAME, user_id="", admin=True))
+
+
+async def run_main(options: ServeOptions, announce: Callable[[Serving], None], drain: trio.Event, ready: Ready) -> None:
+    """Serves until `drain` is set and all requests in flight are done. Raises: Hinted, FrazilError, OSError at the start."""
+    tls = tls_context(options)
+    sockets = bind(options.listen, shared=options.workers > 1)
+    metrics = bind(options.metrics, shared=False) if options.metrics else []
+    try:
+        async with open_store(options.store, role="main") as store:
+            await _serve_all(options, store, sockets, metrics, tls, announce, drain, ready)
+    finally:
+        for sock in (*sockets, *metrics):
+            sock.close()
+
+
+async def _serve_all(
+    options: ServeOptions,
+    store: Store,
+    sockets: list[socket.socket],
+    metrics: list[socket.socket],
+    tls: ssl.SSLContext | None,
+    announce: Callable[[Serving], None],
+    drain: trio.Event,
+    ready: Ready,
+) -> None:
+    directory = options.directories[0]
+    cert = str(Path(options.tls_cert).absolute()) if tls else ""
+    state = State(os.getpid(), url_of(sockets, secure=tls is not None), str(directory / SOCKET_FILE), options.region, cert)
+    first = await first_admin_key(store.meta.accounts)
+    async with trio.open_nursery() as background:
+        await background.start(_workers, store)
+        async with trio.open_nursery() as serving:
+            await serving.start(_s3_server(options, store, sockets, tls, drain))
+            if metrics:
+                await serving.start(_metrics_server(metrics, drain))
+            for number in range(2, options.workers + 1):
+                await serving.start(GatewayProcess(number, gateway_command(options, sockets[0].getsockname()[1])).run, drain)
+            write_state(directory, state)
+            settle()
+            announce(Serving(state, first, len(store.volumes)))
+            ready.ready(state.url)
+        clear_state(directory)
+        background.cancel_scope.cancel()
+
+
+async def _workers(store: Store, *, task_status: trio.TaskStatus[None]) -> None:
+    await store.run_workers(task_status=task_status)
+
+
+Server = Callable[..., Awaitable[None]]
+
+
+def _s3_server(options: ServeOptions, store: Store, sockets: list[socket.socket], tls: ssl.SSLContext | None, drain: trio.Event) -> Server:
+    gateway = Gateway(store, options.gateway)
+    return functools.partial(serve, gateway.handle, sockets, tls=tls, name="s3", drain=drain, on_parse_error=gateway.on_parse_error)
+
+
+def _metrics_server(sockets: list[socket.socket], drain: trio.Event) -> Server:
+    from node.metrics import serve_metrics
+
+    return functools.partial(serve, serve_metrics, sockets, name="metrics", drain=drain)
+
+
+async def run_gateway(options: ServeOptions, drain: trio.Event, ready: Ready) -> None:
+    """A further process of a store that runs: S3 only; the main process writes the metadata and does the background work."""
+    tls = tls_context(options)
+    sockets = listen(*options.listen, reuse_port=True)
+    internal = f"unix:{options.directories[0] / SOCKET_FILE}"
+    async with open_store(options.store, role="gateway", internal_address=internal) as store:
+        async with trio.open_nursery() as serving:
+            await serving.start(_s3_server(options, store, sockets, tls, drain))
+            settle()
+            ready.ready()
+
+
+def gateway_command(options: ServeOptions, port: int) -> list[str]:
+    """The arguments with which `up` starts a further gateway process."""
+    host = f"[{options.listen[0]}]" if ":" in options.listen[0] else options.listen[0]
+    command = ["_gateway", *map(str, options.directories), "--listen", f"{host}:{port}", "--volumes", str(options.volumes), "--region", options.region]
+    for domain in options.domains:
+        command += ["--domain", domain]
+    if options.policy:
+        command += ["--policy", options.policy]
+    if options.tls_cert:
+        command += ["--tls-cert", options.tls_cert, "--tls-key", options.tls_key]
+    return command
