@@ -134,7 +134,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=int, default=5, help="duration of a figure")
     parser.add_argument("--keys", type=int, default=100_000, help="keys in the bucket that is listed")
     parser.add_argument("--large-gib", type=float, default=5.0, help="size of the object in the memory figure")
-    parser.add_argument("--workers", type=int, default=0, help="gateway processes of the store")
+    parser.add_argument("--workers", type=int, default=1, help="processes of the store that serve S3")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_SECONDS} s a figure, {QUICK_KEYS} keys, {QUICK_GIB} GiB")
     parser.add_argument("--dir", type=Path, default=OUT, help="where the stores are made: the disk to measure")
     parser.add_argument("--json", type=Path, default=OUT / "bench.json")

@@ -75,7 +75,7 @@ class Cell(msgspec.Struct, frozen=True):
 def contenders(workers: Sequence[int]) -> Iterator[Contender]:
     """Frazil in each number of workers, and the peers that are installed; says which are not, and how to get them."""
     for count in workers:
-        name = f"frazil-w{count}" if count else "frazil"
+        name = f"frazil-w{count}" if count > 1 else "frazil"
         yield Contender(name, "this checkout", lambda path, count=count: serving.frazil(path, workers=count))  # type: ignore[misc]
     starts: Mapping[str, Callable[[str, Path], AbstractContextManager[Server]]] = {"minio": serving.minio, "versitygw": serving.versitygw}
     for name, module in PEERS.items():
@@ -164,7 +164,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=int, default=5, help="duration of a figure")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--keys", type=int, default=LISTED_KEYS, help="keys in the bucket that is listed")
-    parser.add_argument("--workers", default="0,2", help="Frazil with so many gateway processes, comma-separated; 0 is one process")
+    parser.add_argument("--workers", default="1,2", help="Frazil with so many processes that serve S3, comma-separated")
     parser.add_argument("--only", default="", metavar="NAMES", help="servers to measure, comma-separated")
     parser.add_argument("--rows", default="", metavar="NAMES", help="rows to measure, comma-separated")
     parser.add_argument("--quick", action="store_true", help="1 s a figure, one round")

@@ -101,15 +101,15 @@ def frazil_command(*arguments: str) -> list[str]:
 
 
 @contextmanager
-def frazil(directory: Path, *, volumes: int = 1, workers: int = 0) -> Iterator[Server]:
+def frazil(directory: Path, *, volumes: int = 1, workers: int = 1) -> Iterator[Server]:
     """`frazil up` on `directory`; the key is made once and kept beside the store, so that a stopped store can be started again."""
     credentials = _frazil_key(directory)
     port = free_port()
     command = frazil_command("up", str(directory), "--volumes", str(volumes), "--listen", f"127.0.0.1:{port}")
-    if workers:
+    if workers > 1:
         command += ["--workers", str(workers)]
     with process(command, directory.with_suffix(".log"), port) as pid:
-        name = f"frazil, {workers} workers" if workers else "frazil"
+        name = f"frazil, {workers} workers" if workers > 1 else "frazil"
         yield Server(name, f"127.0.0.1:{port}", credentials, pid, directory)
 
 
