@@ -6,7 +6,7 @@ All of it is also on disk (the containers' lists, the volumes' journals), so wha
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import trio
 
@@ -14,36 +14,69 @@ from meta.protocol import Dropped
 from store.delete import Place
 
 DROPPED_MAX = 20_000
-"""Contents waiting for their chunks' deletion in memory."""
-PLACES_MAX = 100_000
-"""Chunks waiting for their journal entry's end."""
+"""Contents whose chunks wait in memory for their deletion."""
+SETTLED_MAX = 100_000
+"""Chunks that wait in memory for the end of their journal entry."""
+KICKED_MAX = 10_000
+"""Buckets waiting for a look into their lists."""
+
+
+class Bell:
+    """Wakes whoever waits; rung while nobody waits, it wakes the next one at once."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+
+    def ring(self) -> None:
+        self._event.set()
+
+    async def wait(self, timeout_s: float) -> None:
+        with trio.move_on_after(timeout_s):
+            await self._event.wait()
+        self._event = trio.Event()
 
 
 class Afterwork:
-    """Queues between requests and workers. Only the event loop's thread touches it."""
+    """Queues between requests and workers. Only the event loop's thread touches it.
+
+    in_flight   contents that this process is writing: no sweep may take them for leftovers
+    """
 
     def __init__(self) -> None:
         self.dropped: deque[tuple[str, Dropped]] = deque(maxlen=DROPPED_MAX)
-        self.settled: deque[Place] = deque(maxlen=PLACES_MAX)
-        self.kicked: set[str] = set()
+        self.settled: deque[Place] = deque(maxlen=SETTLED_MAX)
+        self.to_delete: set[str] = set()
+        self.to_sync: set[str] = set()
         self.in_flight: set[str] = set()
-        self.wake = trio.Event()
+        self.deletions = Bell()
+        self.syncs = Bell()
 
     def __repr__(self) -> str:
-        return f"<Afterwork dropped={len(self.dropped)} settled={len(self.settled)} kicked={len(self.kicked)}>"
+        return f"<Afterwork dropped={len(self.dropped)} settled={len(self.settled)} to_sync={len(self.to_sync)}>"
+
+    @property
+    def pending(self) -> int:
+        return len(self.dropped) + len(self.to_sync) + len(self.to_delete)
 
     def drop(self, bucket: str, dropped: Iterable[Dropped]) -> None:
         """Chunks that no metadata names any more."""
         for each in dropped:
             self.dropped.append((bucket, each))
-            self.wake.set()
+            self.deletions.ring()
 
-    def settle(self, places: Sequence[Place]) -> None:
+    def settle(self, places: Iterable[Place]) -> None:
         """Chunks whose metadata is committed, or that are gone."""
         self.settled.extend(places)
 
-    def kick(self, bucket: str) -> None:
-        """The container has something in its lists."""
-        if len(self.kicked) < DROPPED_MAX:
-            self.kicked.add(bucket)
-        self.wake.set()
+    def look_for_deletions(self, bucket: str) -> None:
+        """The container's list of deletions has grown."""
+        if len(self.to_delete) < KICKED_MAX:
+            self.to_delete.add(bucket)
+        self.deletions.ring()
+
+    def look_for_stale_records(self, bucket: str) -> None:
+        if len(self.to_sync) < KICKED_MAX:
+            self.to_sync.add(bucket)
+        self.syncs.ring()

@@ -61,6 +61,7 @@ class ContentWriter:
         self, fleet: Fleet, buffers: BufferPool, policies: PolicySet, record: ChunkRecord, describe: Callable[[Summary], Tail]
     ) -> None:
         """record: bucket, key, content, account; describe: called once, before the records of the last metachunk are written."""
+        self.content = record.content
         self.summary: Summary
         self.policy: Policy
         self._fleet = fleet

@@ -74,11 +74,11 @@ class Context:
         with trio.CancelScope(deadline=trio.current_time() + DOUBT_TIMEOUT_S, shield=True):
             try:
                 await self.container(bucket).add_deletion(layout.encode())
-                self.afterwork.kick(bucket)
+                self.afterwork.look_for_deletions(bucket)
             except FrazilError as error:
                 log.warning("chunks to delete could not be noted; the scrub will find them", extra={"bucket": bucket, "error": str(error)})
 
-    async def settle_doubt(self, bucket: str, key: str, content: str, writer: ContentWriter) -> None:
+    async def settle_doubt(self, bucket: str, key: str, writer: ContentWriter) -> None:
         """After a commit that ended without an answer: deletes the chunks if the metadata doesn't know the content.
 
         A remote commit may still be under way; its chunks are left to the sweep, which asks later.
@@ -87,7 +87,7 @@ class Context:
             return
         with trio.CancelScope(deadline=trio.current_time() + DOUBT_TIMEOUT_S, shield=True):
             try:
-                known = await self.container(bucket).knows(key, content)
+                known = await self.container(bucket).knows(key, writer.content)
             except FrazilError:  # the sweep asks again after the next start
                 return
             if not known:

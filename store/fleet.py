@@ -80,6 +80,12 @@ class Fleet:
             raise VolumeNotFound(f"volume {volume_id} is not there")
         return found
 
+    def replace(self, volume_id: str, volume: Rawx) -> None:
+        """Another volume object in the same place: its disk came or went."""
+        self.volumes[volume_id] = volume
+        self._asked_at = -STAT_AGE_S_MAX * 2
+        self._avoided.pop(volume_id, None)
+
     async def watch(self) -> None:
         """Keeps the statistics young, for ever."""
         while True:

@@ -60,26 +60,28 @@ async def put_object(
 async def commit_object(context: Context, bucket: str, row: ObjectRow, writer: ContentWriter, condition: Condition) -> ObjectRow:
     """Makes a written content the object `row`; the row as it is stored."""
     container = context.container(bucket)
-    result = await commit(context, bucket, row.key, row.content, writer, lambda: container.put(row, condition))
+    result = await commit(context, bucket, row.key, writer, lambda: container.put(row, condition))
     context.afterwork.drop(bucket, result.dropped)
     context.learn_null(bucket, null=result.null)
     await committed(context, bucket, row.key, result.version, writer)
     if result.version == row.version and result.null == row.null:
         return row
-    context.afterwork.kick(bucket)  # its chunks' records name another version
+    context.afterwork.look_for_stale_records(bucket)  # its chunks' records name another version
     return msgspec.structs.replace(row, version=result.version, null=result.null, mtime_us=result.mtime_us)
 
 
 async def write(context: Context, bucket: str, writer: ContentWriter, source: Source) -> Layout:
     """Raises: as ContentWriter.write; nothing is left then."""
+    context.afterwork.in_flight.add(writer.content)
     try:
         return await writer.write(source)
     except BaseException:
         await context.undo(bucket, writer)
+        context.afterwork.in_flight.discard(writer.content)
         raise
 
 
-async def commit(context: Context, bucket: str, key: str, content: str, writer: ContentWriter, call: Callable[[], Awaitable[T]]) -> T:
+async def commit(context: Context, bucket: str, key: str, writer: ContentWriter, call: Callable[[], Awaitable[T]]) -> T:
     """Runs the metadata transaction that names a written content; takes the content back when the transaction surely did not happen."""
     try:
         return await call()
@@ -87,8 +89,10 @@ async def commit(context: Context, bucket: str, key: str, content: str, writer: 
         await context.undo(bucket, writer)
         raise
     except BaseException:
-        await context.settle_doubt(bucket, key, content, writer)
+        await context.settle_doubt(bucket, key, writer)
         raise
+    finally:
+        context.afterwork.in_flight.discard(writer.content)
 
 
 async def committed(context: Context, bucket: str, key: str, version: int, writer: ContentWriter) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+import trio
 
 from meta.protocol import NO_CONDITION, Attributes, Condition, DeleteRequest, DeleteResult, Meta, ObjectRow
 from rawx.protocol import Rawx, VolumeStat
 from store.context import Context
+from store.delete import Place
 from store.get import Sink, Subject, read_content, read_small
 from store.layout import Layout
 from store.policy import PolicySet
 from store.put import put_object
 from store.source import Source
+from store.workers import Deleter, RecordSync, Settler, Sweeper, drive
 
 
 class StoreStatus(msgspec.Struct, frozen=True):
@@ -30,8 +33,10 @@ class StoreStatus(msgspec.Struct, frozen=True):
 class Store:
     """A thin face over the operations; each has its module."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, left: Sequence[Place] = ()) -> None:
+        """left: chunks that the journals told of before this process wrote any."""
         self._context = context
+        self._left = left
 
     def __repr__(self) -> str:
         return f"<Store {self._context.fleet!r} {self._context.afterwork!r}>"
@@ -105,10 +110,29 @@ class Store:
             self._deleted(bucket, result)
         return results
 
+    async def status(self) -> StoreStatus:
+        context = self._context
+        return StoreStatus(
+            volumes=await context.fleet.stats(),
+            policy_small=context.policies.small.name,
+            policy_large=context.policies.large.name,
+            findings=len(context.fleet.findings),
+            counts=dict(context.fleet.counts),
+            pending=context.afterwork.pending,
+        )
+
+    async def run_workers(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """The background of this process, until cancelled."""
+        context = self._context
+        async with trio.open_nursery() as nursery:
+            for worker in (Deleter(context), RecordSync(context), Settler(context), Sweeper(context, self._left)):
+                nursery.start_soon(drive, worker)
+            task_status.started()
+
     def _deleted(self, bucket: str, result: DeleteResult) -> None:
         self._context.afterwork.drop(bucket, result.dropped)
         if result.made_marker:  # its record is to be written
-            self._context.afterwork.kick(bucket)
+            self._context.afterwork.look_for_stale_records(bucket)
 
 
 def _subject(row: ObjectRow, bucket: str) -> Subject:

@@ -1,0 +1,190 @@
+"""A whole store in one process: volumes, metadata and object layer under one or several directories.
+
+    FIRST/store.json, FIRST/secret.key   settings and the namespace's secret, for the owner only
+    FIRST/meta/                          the bases
+    FIRST/run/                           lock, and what belongs to the running process
+    DIR/volumes/<n>/                     the volumes, n from 1, in every directory
+
+Source of the layout: design.md, "Ways of running: Embedded".
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from random import SystemRandom
+from typing import Literal
+
+import trio
+
+from meta.client import RemoteMeta
+from meta.local import open_meta
+from meta.protocol import Meta
+from meta.service import MetaService
+from meta.split import SplitMeta
+from node.auth import NamespaceKey
+from node.buffers import BufferPool
+from node.clock import SystemClock
+from node.errors import ConfigError, FrazilError
+from node.http.client import Client
+from node.http.server import listen_unix, serve
+from node.log import get_logger
+from rawx.volume import open_volume
+from store.afterwork import Afterwork
+from store.context import Context
+from store.delete import Place
+from store.fleet import Fleet
+from store.parallel import crew
+from store.policy import PolicySet
+from store.settings import KEY_NAME, Settings, VolumeSlot, exclusive, load_settings, save_settings
+from store.slot import Slot, keep_open
+from store.store import Store
+from store.workers import drain, recent_places
+
+VOLUMES_PER_DIRECTORY_MAX = 64
+WRITE_BUFFER_BYTES = 48 << 20
+READ_BUFFER_BYTES = 32 << 20
+INTERNAL_SOCKET = "internal.sock"
+CLOSE_S = 5.0
+"""Bound on finishing the queues at a clean end; what is left is found at the next start."""
+log = get_logger("store")
+Role = Literal["main", "gateway"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """policy: name of a storage policy; "" = what the store was made with, at first by the number of volumes."""
+
+    directories: tuple[Path, ...]
+    volumes_per_directory: int = 1
+    policy: str = ""
+
+
+@asynccontextmanager
+async def open_store(options: StoreOptions, *, role: Role = "main", internal_address: str | None = None) -> AsyncIterator[Store]:
+    """The store in these directories, made at the first time. "main" holds it alone; a "gateway" joins a main's on the same host.
+
+    internal_address: Unix socket on which a main lets gateways write metadata (None: it has none), and where a gateway finds it
+    (None: FIRST/run/internal.sock). The caller runs `Store.run_workers`.
+    Raises: ConfigError (in use, damaged settings, impossible options), VolumeFull, VolumeReadOnly, BaseCorrupt.
+    """
+    if not options.directories or not 1 <= options.volumes_per_directory <= VOLUMES_PER_DIRECTORY_MAX:
+        raise ConfigError(f"a store needs directories, and 1 to {VOLUMES_PER_DIRECTORY_MAX} volumes in each")
+    first = options.directories[0].absolute()
+    async with AsyncExitStack() as stack:
+        try:
+            if role == "main":
+                (first / "run").mkdir(parents=True, exist_ok=True, mode=0o700)
+                stack.enter_context(exclusive(first / "run"))
+            settings, key = prepare(first, options, create=role == "main")
+        except OSError as error:
+            raise ConfigError(f"{error.filename or first} can't be used: {error.strerror}") from error
+        slots = [stack.enter_context(Slot(slot.id, settings.path_of(slot, first), settings.namespace)) for slot in settings.volumes]
+        fleet = Fleet({slot.id: slot.volume for slot in slots}, random=SystemRandom())
+        nursery = await stack.enter_async_context(crew())
+        stack.callback(nursery.cancel_scope.cancel)
+        context, left = await _open_context(stack, nursery, first, settings, key, fleet, role, internal_address)
+        nursery.start_soon(fleet.watch)
+        nursery.start_soon(keep_open, fleet, slots)
+        nursery.start_soon(context.writes.keep_trimmed)
+        nursery.start_soon(context.reads.keep_trimmed)
+        stack.push_async_callback(_finish, context)
+        yield Store(context, left)
+
+
+async def _open_context(
+    stack: AsyncExitStack,
+    nursery: trio.Nursery,
+    first: Path,
+    settings: Settings,
+    key: NamespaceKey,
+    fleet: Fleet,
+    role: Role,
+    internal_address: str | None,
+) -> tuple[Context, list[Place]]:
+    """The context, and for a main what the volumes' journals say before anything is written."""
+    clock = SystemClock()
+    gateway = role == "gateway"
+    local = await stack.enter_async_context(open_meta(first / "meta", key=key, clock=clock, read_only=gateway))
+    meta: Meta = local
+    if gateway:
+        client = await stack.enter_async_context(Client(key=key))
+        meta = SplitMeta(local, RemoteMeta(client, f"unix:{internal_address or first / 'run' / INTERNAL_SOCKET}"))
+    elif internal_address is not None:
+        listener = stack.enter_context(listen_unix(internal_address))
+        nursery.start_soon(partial(serve, MetaService(local, key, clock=clock), [listener], name="internal"))
+    context = Context(
+        meta=meta,
+        fleet=fleet,
+        policies=PolicySet.named(settings.policy, len(settings.volumes)),
+        writes=BufferPool(WRITE_BUFFER_BYTES),
+        reads=BufferPool(READ_BUFFER_BYTES),
+        clock=clock,
+        afterwork=Afterwork(),
+        remote_meta=gateway,
+    )
+    return context, [] if gateway else [place async for place in recent_places(context)]
+
+
+async def _finish(context: Context) -> None:
+    """What the queues hold, as far as a bounded time allows; the rest is on disk and found at the next start."""
+    with trio.CancelScope(deadline=trio.current_time() + CLOSE_S, shield=True):
+        try:
+            await drain(context)
+        except FrazilError as error:
+            log.warning("not everything was tidied up at the end; the next start goes on", extra={"error": str(error)})
+
+
+def prepare(first: Path, options: StoreOptions, *, create: bool) -> tuple[Settings, NamespaceKey]:
+    """Settings and secret of the store in `first`, made or extended by the directories that are new. Raises: ConfigError, OSError."""
+    settings = load_settings(first)
+    if settings is None:
+        if not create:
+            raise ConfigError(f"there is no store in {first}")
+        taken = [str(each / "volumes") for each in options.directories if (each / "volumes").exists()]
+        if taken:
+            raise ConfigError(f"{', '.join(taken)} exist, but there is no store.json in {first}: give the directories in their first order")
+        settings = Settings(os.urandom(8).hex(), time.time_ns() // 1000, ())
+    known = {str(settings.path_of(slot, first)) for slot in settings.volumes}
+    added = tuple(VolumeSlot(os.urandom(8).hex(), _relative(path, first)) for path in _wanted(options) if str(path) not in known)
+    changed = Settings(settings.namespace, settings.created_us, settings.volumes + added, options.policy or settings.policy)
+    PolicySet.named(changed.policy, len(changed.volumes))
+    key = (
+        NamespaceKey.create(first / KEY_NAME)
+        if create and not (first / KEY_NAME).exists() and not known
+        else NamespaceKey.load(first / KEY_NAME)
+    )
+    if changed != settings and create:
+        for slot in added:
+            path = changed.path_of(slot, first)
+            if path.exists() and any(path.iterdir()):
+                raise ConfigError(f"{path} is not empty: a new volume needs an empty folder")
+        _make_volumes(changed, added, first)
+        save_settings(first, changed)
+    return changed, key
+
+
+def _wanted(options: StoreOptions) -> Iterable[Path]:
+    """The volumes' folders. A store that exists keeps those it has; more come by more directories or a larger number in each."""
+    for directory in options.directories:
+        for number in range(1, options.volumes_per_directory + 1):
+            yield directory.absolute() / "volumes" / str(number)
+
+
+def _relative(path: Path, first: Path) -> str:
+    return str(path.relative_to(first)) if path.is_relative_to(first) else str(path)
+
+
+def _make_volumes(settings: Settings, slots: Iterable[VolumeSlot], first: Path) -> None:
+    """New volumes get their identity before the settings name them: a crash in between is repeated harmlessly."""
+    for slot in slots:
+        try:
+            volume = open_volume(settings.path_of(slot, first), namespace=settings.namespace, volume_id=slot.id, create=True)
+        except FrazilError as error:
+            raise ConfigError(f"volume {settings.path_of(slot, first)} can't be made: {error}") from error
+        volume.close()

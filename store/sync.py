@@ -1,0 +1,81 @@
+"""Bringing the records in the chunks to what the row in the metadata says now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import msgspec
+
+from meta.protocol import Change, ObjectRow
+from node.errors import Damaged, FrazilError, NotFound, VolumeNotFound
+from rawx.chunk import ChunkRecord, ObjectRecord, new_chunk_id
+from store.content import ContentWriter, Tail
+from store.context import Context
+from store.fleet import ChunkFinding, problem_of
+from store.layout import Chunk, Layout, Metachunk
+from store.parallel import gather
+from store.put import commit, committed, write
+from store.record import object_record
+from store.source import BytesSource
+
+
+async def sync_record(context: Context, bucket: str, row: ObjectRow) -> None:
+    """Damaged and missing chunks are reported and passed over: their repair writes the new record.
+
+    Raises: Unavailable when a volume is away; the row stays in the list then.
+    """
+    if row.marker and not row.layout:
+        await _write_marker(context, bucket, row)
+        return
+    layout = Layout.parse(row.layout)
+    calls = [
+        partial(_update, context, bucket, row, index, layout.volumes[chunk.volume], chunk, record)
+        for index, metachunk, record in _last_metachunks(row, layout)
+        for chunk in metachunk.chunks
+    ]
+    for outcome in await gather(calls):
+        if isinstance(outcome, FrazilError):
+            raise outcome
+
+
+def _last_metachunks(row: ObjectRow, layout: Layout) -> Iterator[tuple[int, Metachunk, ObjectRecord]]:
+    """(index, metachunk, record of the object) for the last metachunk of each part; the object is one part when it has none."""
+    sizes = row.attributes.parts or (row.size,)
+    ends = set()
+    total = 0
+    for size in sizes:
+        total += size
+        ends.add(total)
+    offset, part = 0, 1
+    for index, metachunk in enumerate(layout.metachunks):
+        offset += metachunk.size
+        if offset in ends:
+            yield index, metachunk, object_record(row, part=part, parts=len(sizes))
+            part += 1
+
+
+async def _update(context: Context, bucket: str, row: ObjectRow, index: int, volume_id: str, chunk: Chunk, record: ObjectRecord) -> None:
+    try:
+        volume = context.fleet.volume(volume_id)
+        old = (await volume.head(chunk.name, deep=False)).record
+        if old.seq < row.seq:
+            await volume.update(chunk.name, msgspec.structs.replace(old, key=row.key, seq=row.seq, object=record, upload=None))
+    except VolumeNotFound:
+        raise
+    except (NotFound, Damaged) as error:
+        finding = ChunkFinding(bucket, row.key, row.version, index, chunk.position, chunk.name, volume_id, problem_of(error), str(error))
+        context.fleet.found(finding)
+
+
+async def _write_marker(context: Context, bucket: str, row: ObjectRow) -> None:
+    """A chunk without bytes for a row that has none; then the row is told where it is. Raises: NotEnoughServices, Superseded."""
+    record = ChunkRecord(bucket, row.key, new_chunk_id(), "", seq=row.seq)
+    writer = ContentWriter(context.fleet, context.writes, context.policies, record, lambda _: Tail(object=object_record(row)))
+    layout = await write(context, bucket, writer, BytesSource(b""))
+    change = Change(row.key, row.version, layout=layout.encode(), expect_content=row.content)
+    try:
+        await commit(context, bucket, row.key, writer, lambda: context.container(bucket).change(change))
+    except NotFound:  # the marker is gone meanwhile, and the chunk with it
+        return
+    await committed(context, bucket, row.key, row.version, writer)

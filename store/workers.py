@@ -1,0 +1,268 @@
+"""The background of a store: deleting what nothing names, bringing records up to date, settling journals, sweeping what a crash left.
+
+Where each is: the containers' lists and the volumes' journals, on disk; a worker that is killed goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from enum import Enum
+from functools import partial
+from typing import Protocol
+
+import trio
+
+from meta.protocol import Dropped, RecordToSync
+from node.errors import BucketNotFound, ChunkNotFound, Damaged, FrazilError, ObjectNotFound, RecordCorrupt, VersionNotFound
+from node.log import get_logger
+from rawx.chunk import ChunkRecord
+from store.context import Context
+from store.delete import Place, delete_places
+from store.layout import Layout
+from store.parallel import gather
+from store.sync import sync_record
+
+BATCH_CONTENTS = 500
+"""Contents deleted in one go: each volume gets their chunks in one call."""
+SCAN_PERIOD_S = 30.0
+"""How often the containers' lists are looked through for what no request announced or what failed before."""
+SYNC_ROWS = 64
+"""Rows whose records are brought up to date side by side."""
+SETTLE_PERIOD_S = 1.0
+"""Journal entries end in batches of what one such period brings."""
+SWEEP_PERIOD_S = 600.0
+"""Chunks that stay unsettled for a whole period while nobody writes their content are looked up."""
+log = get_logger("store.workers")
+
+
+class State(Enum):
+    """What `Worker.work` answers: more to do now; nothing now; nothing ever again."""
+
+    BUSY = "busy"
+    IDLE = "idle"
+    DONE = "done"
+
+
+class Worker(Protocol):
+    name: str
+
+    def status(self) -> str:
+        """One line for people."""
+
+    async def work(self) -> State:
+        """One unit. Raises: FrazilError when the world is in the way; it is tried again later."""
+
+    async def wait(self) -> None:
+        """Until there may be something to do."""
+
+
+class Deleter:
+    """Deletes chunks that no metadata names any more and takes them off the containers' lists."""
+
+    name = "deletions"
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._scanned_at = -SCAN_PERIOD_S
+
+    def status(self) -> str:
+        return f"{len(self._context.afterwork.dropped)} contents wait for the deletion of their chunks"
+
+    async def work(self) -> State:
+        afterwork = self._context.afterwork
+        if afterwork.dropped:
+            batch = [afterwork.dropped.popleft() for _ in range(min(len(afterwork.dropped), BATCH_CONTENTS))]
+            await self._delete(batch)
+            return State.BUSY
+        buckets, afterwork.to_delete = afterwork.to_delete, set()
+        if trio.current_time() - self._scanned_at >= SCAN_PERIOD_S:
+            self._scanned_at = trio.current_time()
+            buckets |= set(await self._context.meta.dirty_containers())
+        for bucket in sorted(buckets):
+            while found := await self._context.container(bucket).deletions(BATCH_CONTENTS):
+                if not await self._delete([(bucket, each) for each in found]):
+                    break  # a volume is away: the next scan tries again
+        return State.IDLE
+
+    async def wait(self) -> None:
+        await self._context.afterwork.deletions.wait(SCAN_PERIOD_S)
+
+    async def _delete(self, batch: list[tuple[str, Dropped]]) -> bool:
+        """Whether all of it is gone."""
+        places = {(bucket, each.id): list(_places(each.layout)) for bucket, each in batch}
+        failed = await delete_places(self._context.fleet, [place for own in places.values() for place in own])
+        done: dict[str, list[int]] = {}
+        for (bucket, number), own in places.items():
+            if failed.isdisjoint(own):
+                done.setdefault(bucket, []).append(number)
+        for bucket, ids in done.items():
+            await self._context.container(bucket).deletions_done(ids)
+        return not failed
+
+
+def _places(layout: bytes) -> Iterable[Place]:
+    try:
+        return list(Layout.parse(layout).places())
+    except RecordCorrupt as error:  # the scrub by chunks finds what it named
+        log.error("a deletion's layout is not readable: its chunks are left to the scrub", extra={"error": str(error)})
+        return []
+
+
+class RecordSync:
+    """Rewrites the records of chunks whose row says something else now; writes the chunks that are nothing but records."""
+
+    name = "record sync"
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._scanned_at = -SCAN_PERIOD_S
+
+    def status(self) -> str:
+        return f"{len(self._context.afterwork.to_sync)} buckets have records to bring up to date"
+
+    async def work(self) -> State:
+        afterwork = self._context.afterwork
+        buckets, afterwork.to_sync = afterwork.to_sync, set()
+        if trio.current_time() - self._scanned_at >= SCAN_PERIOD_S:
+            self._scanned_at = trio.current_time()
+            buckets |= set(await self._context.meta.dirty_containers())
+        for bucket in sorted(buckets):
+            container = self._context.container(bucket)
+            while found := await container.records_to_sync(SYNC_ROWS):
+                results = await gather([partial(self._sync, bucket, each) for each in found])
+                done = [each.id for each, result in zip(found, results, strict=True) if not isinstance(result, FrazilError)]
+                if not done:
+                    break  # a volume is away: the next scan tries again
+                await container.records_synced(done)
+        return State.IDLE
+
+    async def wait(self) -> None:
+        await self._context.afterwork.syncs.wait(SCAN_PERIOD_S)
+
+    async def _sync(self, bucket: str, each: RecordToSync) -> None:
+        if each.row is not None:
+            await sync_record(self._context, bucket, each.row)
+
+
+class Settler:
+    """Ends the journal entries of chunks whose metadata is committed."""
+
+    name = "journals"
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def status(self) -> str:
+        return f"{len(self._context.afterwork.settled)} chunks are to leave the journals"
+
+    async def work(self) -> State:
+        settled = self._context.afterwork.settled
+        by_volume: dict[str, list[str]] = {}
+        while settled:
+            volume, chunk = settled.popleft()
+            by_volume.setdefault(volume, []).append(chunk)
+        fleet = self._context.fleet
+        await gather([partial(self._settle, volume, chunks) for volume, chunks in by_volume.items() if volume in fleet.volumes])
+        return State.IDLE
+
+    async def _settle(self, volume: str, chunks: list[str]) -> None:
+        await self._context.fleet.volume(volume).settle(chunks)
+
+    async def wait(self) -> None:
+        await trio.sleep(SETTLE_PERIOD_S)
+
+
+class Sweeper:
+    """Deletes chunks whose metadata was never committed: those that a crash left, told by the volumes' journals.
+
+    left: what the journals said before this process began to serve: nobody is writing it any more.
+    """
+
+    name = "sweep"
+
+    def __init__(self, context: Context, left: Iterable[Place] = ()) -> None:
+        self._context = context
+        self._left: list[Place] = list(left)
+        self._seen: set[Place] = set()
+        self.deleted = 0
+
+    def status(self) -> str:
+        return f"{len(self._left)} recent chunks to look up, {self.deleted} deleted"
+
+    async def work(self) -> State:
+        while self._left:
+            place = self._left.pop()
+            try:
+                await self._check(place)
+            except FrazilError as error:
+                log.warning("a recent chunk could not be looked up", extra={"volume": place[0], "chunk": place[1], "error": str(error)})
+        return State.IDLE
+
+    async def wait(self) -> None:
+        await trio.sleep(SWEEP_PERIOD_S)
+        now = {place async for place in recent_places(self._context)}
+        self._left, self._seen = list(now & self._seen), now
+
+    async def _check(self, place: Place) -> None:
+        volume_id, chunk = place
+        volume = self._context.fleet.volume(volume_id)
+        try:
+            record = (await volume.head(chunk, deep=False)).record
+        except ChunkNotFound:
+            await volume.settle([chunk])
+            return
+        except Damaged:  # for the scrub to judge
+            return
+        if record.content in self._context.afterwork.in_flight:
+            return
+        if not await self._known(record, chunk):
+            await volume.delete([chunk])
+            self.deleted += 1
+        await volume.settle([chunk])
+
+    async def _known(self, record: ChunkRecord, chunk: str) -> bool:
+        """Whether metadata names the chunk. Without the bucket's base nothing is certain: then the chunk stays for the scrub."""
+        container = self._context.container(record.bucket)
+        try:
+            if await container.knows(record.key, record.content):
+                return True
+            if record.object is None or not record.object.marker:
+                return False
+            row = await container.get(record.key, record.object.version)
+        except BucketNotFound:
+            return True
+        except (ObjectNotFound, VersionNotFound):
+            return False
+        return chunk in {name for _, name in Layout.parse(row.layout).places()}
+
+
+async def recent_places(context: Context) -> AsyncIterator[Place]:
+    """What the journals of all volumes tell. A volume that is away is passed over."""
+    for volume_id, volume in context.fleet.volumes.items():
+        try:
+            for chunk in await volume.recent():
+                yield volume_id, chunk
+        except FrazilError as error:
+            log.warning("a volume's journal can't be read", extra={"volume": volume_id, "error": str(error)})
+
+
+async def drive(worker: Worker) -> None:
+    """Runs a worker for ever, until it is done."""
+    while True:
+        state = State.IDLE
+        try:
+            state = await worker.work()
+        except FrazilError as error:
+            log.warning("a background job could not go on now", extra={"worker": worker.name, "error": str(error)})
+        if state is State.DONE:
+            return
+        if state is State.IDLE:
+            await worker.wait()
+
+
+async def drain(context: Context) -> None:
+    """Does what is in the queues now: for a clean end. Raises: FrazilError."""
+    deleter = Deleter(context)
+    while context.afterwork.dropped:
+        await deleter.work()
+    await Settler(context).work()
