@@ -12,12 +12,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import trio
+
 from cli.exit import Exit, Hinted
 from cli.place import Endpoint, StoreDirectory
-from cli.state import SECRET_FILE, SETTINGS_FILE, State, read_state
+from cli.state import LOCK_FILE, SECRET_FILE, SETTINGS_FILE, State, read_state
 
 if TYPE_CHECKING:
     from store.store import Store
+
+START_WAIT_S = 10.0
+START_POLL_S = 0.1
 
 
 def check_store(place: StoreDirectory) -> Path:
@@ -66,15 +71,39 @@ async def local_endpoint(place: StoreDirectory) -> Endpoint:
 
 
 @asynccontextmanager
-async def local_store(place: StoreDirectory) -> AsyncIterator[Store]:
-    """The object layer of a local store: beside the process that runs it, or, when none does, as the one process."""
+async def local_store(place: StoreDirectory, *, write: bool = False) -> AsyncIterator[Store]:
+    """The object layer of a local store. To write, while no process runs it, this one becomes the store's one process for as long.
+
+    A store that is named outright is made when it isn't there yet and `write` is set: keys may be brought along before its first start.
+    Raises: Hinted, FrazilError.
+    """
     from store.embedded import StoreOptions, open_store
 
-    path = check_store(place)
-    options = StoreOptions(directories=(path,))
-    if running(path) is not None:
-        async with open_store(options, role="gateway") as store:
-            yield store
-    else:
+    options = StoreOptions(directories=(place.path,))
+    if write and not (place.path / SETTINGS_FILE).exists() and place.named:
         async with open_store(options, role="main") as store:
             yield store
+        return
+    path = check_store(place)
+    there = await _settled(path)
+    async with open_store(options, role="main" if write and there is None else "gateway") as store:
+        yield store
+
+
+async def _settled(path: Path) -> State | None:
+    """As `running`, but waits while a process holds the store and doesn't serve yet (it starts, or is another command)."""
+    with trio.move_on_after(START_WAIT_S):
+        while running(path) is None and _holder_lives(path):
+            await trio.sleep(START_POLL_S)
+    return running(path)
+
+
+def _holder_lives(path: Path) -> bool:
+    try:
+        holder = int((path / LOCK_FILE).read_text())
+        os.kill(holder, 0)
+    except (FileNotFoundError, ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return holder != os.getpid()

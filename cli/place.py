@@ -50,6 +50,7 @@ class StoreDirectory:
 
     path: Path
     reason: str
+    named: bool = True
 
 
 def config_file(environ: Mapping[str, str]) -> Path:
@@ -154,7 +155,7 @@ def find(store: str, profile: str, environ: Mapping[str, str]) -> StoreDirectory
     except FileNotFoundError:
         last = ""
     if last:
-        return StoreDirectory(Path(last), "the store this user started last")
+        return StoreDirectory(Path(last), "the store this user started last", named=False)
     raise Hinted("no store is known", "start one with `frazil up DIR`, or name one with --store DIR or --profile NAME", code=Exit.USAGE)
 
 

@@ -67,9 +67,8 @@ def bind(address: tuple[str, int], *, shared: bool) -> list[socket.socket]:
     host, port = address
     shown = f"{host or '*'}:{port}"
     try:
-        if shared and port:
-            for probe in listen(host, port):  # SO_REUSEPORT would also let us in beside a stranger
-                probe.close()
+        if shared and port:  # SO_REUSEPORT would also let us in beside a stranger
+            check_free(address)
         return listen(host, port, reuse_port=shared)
     except socket.gaierror as error:
         raise Hinted(f"can't listen on {shown}: {error.strerror}", "give --listen an address of this host", code=Exit.USAGE) from error
@@ -77,8 +76,15 @@ def bind(address: tuple[str, int], *, shared: bool) -> list[socket.socket]:
         raise Hinted(f"can't listen on {shown}: ports below 1024 are root's", "choose another with --listen", code=Exit.DENIED) from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise Hinted(f"{shown} is taken by another process", f"`ss -ltnp sport = :{port}` shows which; or choose another with --listen", code=Exit.CONFLICT) from error
+            hint = f"`ss -ltnp sport = :{port}` shows which; or choose another with --listen"
+            raise Hinted(f"{shown} is taken by another process", hint, code=Exit.CONFLICT) from error
         raise Hinted(f"can't listen on {shown}: {error.strerror}", "give --listen an address of this host", code=Exit.USAGE) from error
+
+
+def check_free(address: tuple[str, int]) -> None:
+    """Binds the address for a moment. Raises: as bind."""
+    for sock in bind(address, shared=False):
+        sock.close()
 
 
 def tls_context(options: ServeOptions) -> ssl.SSLContext | None:
@@ -115,44 +121,34 @@ async def first_admin_key(accounts: Accounts) -> KeyPair | None:
 async def run_main(options: ServeOptions, announce: Callable[[Serving], None], drain: trio.Event, ready: Ready) -> None:
     """Serves until `drain` is set and all requests in flight are done. Raises: Hinted, FrazilError, OSError at the start."""
     tls = tls_context(options)
-    sockets = bind(options.listen, shared=options.workers > 1)
-    metrics = bind(options.metrics, shared=False) if options.metrics else []
-    try:
-        async with open_store(options.store, role="main") as store:
-            await _serve_all(options, store, sockets, metrics, tls, announce, drain, ready)
-    finally:
-        for sock in (*sockets, *metrics):
-            sock.close()
+    check_free(options.listen)  # before a store is made that could then not be served
+    async with open_store(options.store, role="main") as store:
+        async with trio.open_nursery() as background:
+            await background.start(_workers, store)
+            first = await first_admin_key(store.meta.accounts)
+            async with trio.open_nursery() as serving:
+                state = await _start_serving(options, store, tls, serving, drain)
+                settle()
+                announce(Serving(state, first, len(store.volumes)))
+                ready.ready(state.url)
+            clear_state(options.directories[0])
+            background.cancel_scope.cancel()
 
 
-async def _serve_all(
-    options: ServeOptions,
-    store: Store,
-    sockets: list[socket.socket],
-    metrics: list[socket.socket],
-    tls: ssl.SSLContext | None,
-    announce: Callable[[Serving], None],
-    drain: trio.Event,
-    ready: Ready,
-) -> None:
+async def _start_serving(options: ServeOptions, store: Store, tls: ssl.SSLContext | None, serving: trio.Nursery, drain: trio.Event) -> State:
+    """Starts all that ends by `drain`, and says where it is."""
     directory = options.directories[0]
+    sockets = bind(options.listen, shared=options.workers > 1)
+    # At once, with no await between: whoever can connect also finds the state file.
     cert = str(Path(options.tls_cert).absolute()) if tls else ""
     state = State(os.getpid(), url_of(sockets, secure=tls is not None), str(directory / SOCKET_FILE), options.region, cert)
-    first = await first_admin_key(store.meta.accounts)
-    async with trio.open_nursery() as background:
-        await background.start(_workers, store)
-        async with trio.open_nursery() as serving:
-            await serving.start(_s3_server(options, store, sockets, tls, drain))
-            if metrics:
-                await serving.start(_metrics_server(metrics, drain))
-            for number in range(2, options.workers + 1):
-                await serving.start(GatewayProcess(number, gateway_command(options, sockets[0].getsockname()[1])).run, drain)
-            write_state(directory, state)
-            settle()
-            announce(Serving(state, first, len(store.volumes)))
-            ready.ready(state.url)
-        clear_state(directory)
-        background.cancel_scope.cancel()
+    write_state(directory, state)
+    await serving.start(_s3_server(options, store, sockets, tls, drain))
+    if options.metrics:
+        await serving.start(_metrics_server(bind(options.metrics, shared=False), drain))
+    for number in range(2, options.workers + 1):
+        await serving.start(GatewayProcess(number, gateway_command(options, sockets[0].getsockname()[1])).run, drain)
+    return state
 
 
 async def _workers(store: Store, *, task_status: trio.TaskStatus[None]) -> None:

@@ -9,6 +9,7 @@ import msgspec
 SETTINGS_FILE = "store.json"
 SECRET_FILE = "secret.key"
 STATE_FILE = "run/state.json"
+LOCK_FILE = "run/lock"
 SOCKET_FILE = "run/internal.sock"
 
 

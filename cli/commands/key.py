@@ -60,7 +60,7 @@ def create(
 async def _create(session: Session, wanted: KeyPair) -> Exit:
     from cli.door import local_store
 
-    async with local_store(session.directory()) as store:
+    async with local_store(session.directory(), write=True) as store:
         made = await store.meta.accounts.create_key(wanted)
     lines = [f"access key  {made.access_key}", f"secret key  {made.secret}"]
     session.output.record("key", "\n".join(lines), **_fields(made), secret_key=made.secret)
@@ -121,7 +121,7 @@ async def _revoke(session: Session, access_keys: tuple[str, ...]) -> Exit:
     from cli.meter import SilentMeter
 
     runner = Runner(session.output, SilentMeter())
-    async with local_store(session.directory()) as store:
+    async with local_store(session.directory(), write=True) as store:
         admins = {pair.access_key for pair in await store.meta.accounts.keys() if pair.admin}
         for access_key in access_keys:
             try:

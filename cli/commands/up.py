@@ -11,12 +11,13 @@ from typing import Any
 
 import click
 
-from cli.exit import Exit, to_exit, to_words
+from cli.exit import Exit, leaves
 from cli.output import Output, count_text
 from cli.parameter import HOST_PORT
 from cli.place import remember_last
 from cli.process import die_with, prepare
 from cli.session import Session, with_session
+from node.errors import FrazilError
 
 LISTEN_DEFAULT = "127.0.0.1:3200"
 VOLUMES_MAX = 128
@@ -60,14 +61,14 @@ def up(session: Session, **options: Any) -> Exit:
     ready_fd = options.pop("ready_fd")
     wanted = serve.ServeOptions(**_without_none(options))
     announce = functools.partial(_announce, session.output, wanted)
-    return Exit(runner.run(functools.partial(serve.run_main, wanted, announce), ready_fd=ready_fd, to_exit=_exit_of))
+    return Exit(runner.run(_worded(session.output, functools.partial(serve.run_main, wanted, announce)), ready_fd=ready_fd))
 
 
 @click.command("_gateway", hidden=True, short_help="A further gateway process; `up` starts it.")
 @_serving_options
 @click.option("--parent", type=int, required=True)
 @with_session
-def gateway(_session: Session, parent: int, **options: Any) -> Exit:
+def gateway(session: Session, parent: int, **options: Any) -> Exit:
     """A further gateway process of a store that runs."""
     die_with(parent)
     from cli import serve
@@ -77,18 +78,25 @@ def gateway(_session: Session, parent: int, **options: Any) -> Exit:
     log.set_up()
     ready_fd = options.pop("ready_fd")
     wanted = serve.ServeOptions(**_without_none(options))
-    return Exit(runner.run(functools.partial(serve.run_gateway, wanted), ready_fd=ready_fd, to_exit=_exit_of))
+    return Exit(runner.run(_worded(session.output, functools.partial(serve.run_gateway, wanted)), ready_fd=ready_fd))
 
 
 def _without_none(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _exit_of(error: BaseException) -> int:
-    hint = to_words(error)[1]
-    if hint:
-        print(f"frazil: {hint}", file=sys.stderr)
-    return to_exit(error)
+def _worded(output: Output, main: Any) -> Any:
+    """`main` with deliberate errors told as every command tells them; bugs go on to the runner, which logs them."""
+
+    async def worded(drain: object, ready: object) -> None:
+        try:
+            await main(drain, ready)
+        except BaseException as error:
+            if not all(isinstance(leaf, (FrazilError, OSError)) for leaf in leaves(error)):
+                raise
+            raise SystemExit(output.error(error)) from error
+
+    return worded
 
 
 def _announce(output: Output, options: Any, serving: Any) -> None:
