@@ -105,14 +105,14 @@ class Request:
         method: str,
         target: bytes,
         headers: Headers = NO_HEADERS,
-        *,
         raw_path: bytes | None = None,
-        raw_query: bytes | None = None,
+        raw_query: bytes = b"",
         http_version: str = "1.1",
         content_length: int | None = None,
         chunked: bool = False,
         keep_alive: bool = True,
         expect_continue: bool = False,
+        *,
         address: Any = None,
         secure: bool = False,
     ) -> None:
@@ -122,7 +122,7 @@ class Request:
         if raw_path is None:
             raw_path, _, raw_query = target.partition(b"?")
         self.raw_path = raw_path
-        self.raw_query = raw_query or b""
+        self.raw_query = raw_query
         self.http_version = http_version
         self.content_length = content_length
         self.chunked = chunked

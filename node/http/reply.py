@@ -65,11 +65,11 @@ def header_lines(headers: HeaderList) -> bytes:
     for name, _ in headers:
         if name not in _names:
             _check_name(name)
-    block = b"".join([b"%b: %b\r\n" % header for header in headers])
-    count = len(headers)
-    if block.count(b"\n") != count or block.count(b"\r") != count or b"\0" in block:
+    block = b"\r\n".join(map(b": ".join, headers))
+    ends = len(headers) - 1 if headers else 0
+    if block.count(b"\n") != ends or block.count(b"\r") != ends or b"\0" in block:
         raise ValueError("a header value holds CR, LF or NUL")
-    return block
+    return block + b"\r\n" if headers else b""
 
 
 class Reply:
@@ -119,7 +119,8 @@ class Reply:
         lines = header_lines(headers)
         self.started = True
         self.status = status
-        if not self._body.ended and not self._body.drainable:
+        body = self._body
+        if not body.ended and not body.drainable:
             self.close = True
         if self.close:
             connection = b"Connection: close\r\n\r\n"
@@ -131,24 +132,27 @@ class Reply:
 
     async def whole(self, status: int, headers: HeaderList, body: Buffer = b"", *, content_length: int | None = None) -> None:
         """Head and body in one system call. `content_length` is what a HEAD (or 304) answer announces in place of a body."""
-        if status in _NO_BODY:
-            framing = b"" if content_length is None else b"Content-Length: %d\r\n" % content_length
-            body = b""
+        if content_length is not None or status in _NO_BODY:
+            body, framing = self._announce(status, body, content_length)
         else:
-            framing = b"Content-Length: %d\r\n" % (len(body) if content_length is None else content_length)
+            framing = b"Content-Length: %d\r\n" % len(body)
         head = self._head(status, headers, framing)
-        if not self._silent and content_length is not None and content_length != len(body) and status not in _NO_BODY:
-            self.close = True
-            raise RuntimeError(f"the reply announces {content_length} bytes and has {len(body)}")
         self.finished = True
         if self._silent or not body:
             await self._transport.send(head)
-        elif len(body) <= JOIN_BYTES_MAX:
-            self.sent = len(body)
+            return
+        self.sent = len(body)
+        if len(body) <= JOIN_BYTES_MAX:
             await self._transport.send(head + body)
         else:
-            self.sent = len(body)
             await self._transport.send_parts([head, body])
+
+    def _announce(self, status: int, body: Buffer, content_length: int | None) -> tuple[Buffer, bytes]:
+        if status in _NO_BODY:
+            return b"", b"" if content_length is None else b"Content-Length: %d\r\n" % content_length
+        if not self._silent and content_length != len(body):
+            raise RuntimeError(f"the reply announces {content_length} bytes and has {len(body)}")
+        return body, b"Content-Length: %d\r\n" % (content_length or 0)
 
     async def start(self, status: int, headers: HeaderList, *, length: int | None) -> None:
         """Begins a streamed answer; its head leaves with the first piece. `length` None: chunked, or up to the end for HTTP/1.0."""

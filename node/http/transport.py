@@ -174,8 +174,11 @@ class Transport:
         self.sent += count
         if count != len(data):
             await self._send_rest(memoryview(data)[count:])
-        else:
-            await self._count(count)
+            return
+        self._turn += count
+        if self._turn >= TURN_BYTES:
+            self._turn = 0
+            await trio.lowlevel.checkpoint()
 
     async def _send_rest(self, view: memoryview) -> None:
         while view:
