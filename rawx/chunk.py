@@ -87,7 +87,7 @@ class UploadRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 class ChunkRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """The record of a chunk, stored as JSON in `user.frazil.chunk` (or the sidecar).
 
-    v             version of this format
+    v             version of this format; always written
     bucket, key, account  where the content belongs
     content       id of the content (one PUT or one part)
     policy        name of the storage policy
@@ -119,7 +119,7 @@ class ChunkRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     object: ObjectRecord | None = None
     upload: UploadRecord | None = None
     settings: dict[str, str] | None = None
-    v: int = RECORD_VERSION
+    v: int = msgspec.field(default_factory=lambda: RECORD_VERSION)  # a factory, for a plain default would be omitted
 
     def encode(self) -> bytes:
         return _encoder.encode(self)
