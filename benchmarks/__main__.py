@@ -57,9 +57,9 @@ class Bench:
             self._add(record)
 
     def fail(self, figures: Iterable[plan.Figure], reason: str) -> None:
-        """Records that these figures could not be taken."""
-        for one in self.chosen(figures):
-            self._add(figure.failed(one.name, "", reason))
+        """Records that these figures could not be taken; says why once."""
+        self.records += [figure.failed(one.name, "", reason) for one in self.chosen(figures)]
+        print(f"bench: {reason}", file=sys.stderr)
 
     def suite(self, server: Server, *, large_stored: bool = False) -> Suite:
         options = self._options

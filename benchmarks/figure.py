@@ -52,6 +52,7 @@ class Target:
         return f"{'>=' if self.at_least else '<='} {self.bound:g}"
 
 
+REASON_CHARS_MAX = 200
 GROWTH_TOLERANCE_MIB = 2.0
 """'No growth': what an allocator's arenas move by on their own."""
 
@@ -91,5 +92,7 @@ def record(
 
 
 def failed(name: str, unit: str, reason: str) -> Record:
+    """A record without a value; of the reason its first line and no more than fits one."""
     target = TARGETS.get(name)
+    reason = reason.strip().partition("\n")[0][:REASON_CHARS_MAX]
     return Record(name=name, value=0.0, unit=unit, target=str(target) if target else None, reached=False if target else None, failed=reason)

@@ -17,7 +17,7 @@ from pathlib import Path
 import apsw
 
 from benchmarks.load import Load
-from benchmarks.serving import free_port, process
+from benchmarks.serving import free_port, listening, process
 from benchmarks.transfer import RECEIVE_BYTES
 
 MIB = 1024 * 1024
@@ -156,7 +156,7 @@ def seeks_ms(base: apsw.Connection, rows: int, seconds: float) -> float:
 def bare_http(directory: Path) -> Iterator[str]:
     """The host of a reference server in its own process."""
     port = free_port()
-    with process([sys.executable, "-m", "benchmarks.reference_server", str(port)], directory / "reference.log", port):
+    with process([sys.executable, "-m", "benchmarks.reference_server", str(port)], directory / "reference.log", listening(port)):
         yield f"127.0.0.1:{port}"
 
 

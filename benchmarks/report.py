@@ -10,6 +10,7 @@ import msgspec
 from benchmarks.figure import Record
 
 COLUMNS = ("figure", "value", "unit", "p50", "p99", "cpu/op", "ratio", "of", "target", "")
+REASON_CHARS = 80
 LEFT = {0, 2, 7, 8, 9}
 
 
@@ -32,7 +33,7 @@ def times(ratio: float) -> str:
 
 def row(record: Record) -> tuple[str, ...]:
     if record.failed:
-        return (record.name, "-", record.unit, "", "", "", "", "", record.target or "", f"FAILED: {record.failed}")
+        return (record.name, "-", record.unit, "", "", "", "", "", record.target or "", f"FAILED: {record.failed[:REASON_CHARS]}")
     ratio = "" if record.ratio is None else times(record.ratio)
     of = f"{record.reference} ({number(record.reference_value)})" if record.reference_value else ""
     verdict = {None: "", True: "reached", False: "MISSED"}[record.reached]

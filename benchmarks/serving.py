@@ -6,13 +6,14 @@ import json
 import os
 import re
 import secrets
+import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,32 +53,41 @@ def new_credentials() -> Credentials:
 
 
 @contextmanager
-def process(command: Sequence[str], log: Path, port: int, environment: Mapping[str, str] | None = None) -> Iterator[int]:
-    """Runs `command`, yields its pid when its port answers, and ends it and all it started. Raises ServerFailed with the end of its log."""
+def process(
+    command: Sequence[str], log: Path, ready: Callable[[], bool], *, environment: Mapping[str, str] | None = None, keep: Sequence[int] = ()
+) -> Iterator[int]:
+    """Runs `command`, yields its pid when it is `ready`, and ends it and all it started. Raises ServerFailed with the end of its log.
+
+    `keep` are descriptors that the child inherits.
+    """
     with log.open("wb") as output:
         child = subprocess.Popen(
             command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-            start_new_session=True, env={**os.environ, **(environment or {})},
+            start_new_session=True, env={**os.environ, **(environment or {})}, pass_fds=keep,
         )  # fmt: skip
     try:
-        _wait_for_port(child, port, log)
+        limit = time.monotonic() + START_TIMEOUT_S
+        while not ready():
+            if child.poll() is not None or time.monotonic() > limit:
+                tail = log.read_text(errors="replace")[-LOG_TAIL_CHARS:]
+                raise ServerFailed(f"{' '.join(command)} does not serve (exit {child.returncode}): {tail}")
+            time.sleep(POLL_S)
         yield child.pid
     finally:
         _stop(child)
 
 
-def _wait_for_port(child: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    limit = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < limit:
-        if child.poll() is not None:
-            break
+def listening(port: int) -> Callable[[], bool]:
+    """Whether the port answers by now; for servers that have no better way to say so."""
+
+    def ready() -> bool:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
         except OSError:
-            time.sleep(POLL_S)
-    tail = log.read_text(errors="replace")[-LOG_TAIL_CHARS:]
-    raise ServerFailed(f"{child.args!r} does not serve (exit {child.returncode}): {tail}")
+            return False
+        return True
+
+    return ready
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
@@ -102,15 +112,29 @@ def frazil_command(*arguments: str) -> list[str]:
 
 @contextmanager
 def frazil(directory: Path, *, volumes: int = 1, workers: int = 1) -> Iterator[Server]:
-    """`frazil up` on `directory`; the key is made once and kept beside the store, so that a stopped store can be started again."""
-    credentials = _frazil_key(directory)
+    """`frazil up` on `directory`; the key is made at the first start and kept beside the store, for the next."""
     port = free_port()
     command = frazil_command("up", str(directory), "--volumes", str(volumes), "--listen", f"127.0.0.1:{port}")
     if workers > 1:
         command += ["--workers", str(workers)]
-    with process(command, directory.with_suffix(".log"), port) as pid:
+    with (
+        _ready_pipe() as (told, teller),
+        process([*command, "--ready-fd", str(teller)], directory.with_suffix(".log"), told, keep=[teller]) as pid,
+    ):
+        credentials = _frazil_key(directory)
         name = f"frazil, {workers} workers" if workers > 1 else "frazil"
         yield Server(name, f"127.0.0.1:{port}", credentials, pid, directory)
+
+
+@contextmanager
+def _ready_pipe() -> Iterator[tuple[Callable[[], bool], int]]:
+    """Whether something was written, and the descriptor to write to."""
+    reader, writer = os.pipe()
+    try:
+        yield lambda: bool(select.select([reader], [], [], 0)[0]), writer
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 def _frazil_key(directory: Path) -> Credentials:
@@ -123,10 +147,9 @@ def _frazil_key(directory: Path) -> Credentials:
         "key", "create", "bench", "--store", str(directory), "--json",
         "--access-key", credentials.access_key, "--secret-key", credentials.secret_key,
     )  # fmt: skip
-    directory.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False)
     if done.returncode:
-        raise ServerFailed(f"frazil key create: exit {done.returncode}: {(done.stderr or done.stdout)[-LOG_TAIL_CHARS:]}")
+        raise ServerFailed(f"frazil key create: exit {done.returncode}: {(done.stderr or done.stdout).strip()[-LOG_TAIL_CHARS:]}")
     kept.touch(mode=0o600)
     kept.write_text(json.dumps([credentials.access_key, credentials.secret_key]))
     return credentials
@@ -164,7 +187,7 @@ def minio(binary: str, directory: Path) -> Iterator[Server]:
         "MINIO_BROWSER": "off", "MINIO_UPDATE": "off", "MINIO_CALLHOME_ENABLE": "off",
     }  # fmt: skip
     command = [binary, "server", "--quiet", "--address", f"127.0.0.1:{port}", str(directory)]
-    with process(command, directory.with_suffix(".log"), port, environment) as pid:
+    with process(command, directory.with_suffix(".log"), listening(port), environment=environment) as pid:
         yield Server("minio", f"127.0.0.1:{port}", credentials, pid, directory)
 
 
@@ -175,5 +198,5 @@ def versitygw(binary: str, directory: Path) -> Iterator[Server]:
     directory.mkdir(parents=True)
     environment = {"ROOT_ACCESS_KEY_ID": credentials.access_key, "ROOT_SECRET_ACCESS_KEY": credentials.secret_key}
     command = [binary, "--port", f"127.0.0.1:{port}", "--quiet", "--keep-alive", "posix", str(directory)]
-    with process(command, directory.with_suffix(".log"), port, environment) as pid:
+    with process(command, directory.with_suffix(".log"), listening(port), environment=environment) as pid:
         yield Server("versitygw", f"127.0.0.1:{port}", credentials, pid, directory)
