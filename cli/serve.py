@@ -122,7 +122,7 @@ async def run_main(options: ServeOptions, announce: Callable[[Serving], None], d
     """Serves until `drain` is set and all requests in flight are done. Raises: Hinted, FrazilError, OSError at the start."""
     tls = tls_context(options)
     check_free(options.listen)  # before a store is made that could then not be served
-    async with open_store(options.store, role="main") as store:
+    async with open_store(options.store, role="main", internal_address=str(options.directories[0] / SOCKET_FILE)) as store:
         async with trio.open_nursery() as background:
             await background.start(_workers, store)
             first = await first_admin_key(store.meta.accounts)
@@ -173,7 +173,7 @@ async def run_gateway(options: ServeOptions, drain: trio.Event, ready: Ready) ->
     """A further process of a store that runs: S3 only; the main process writes the metadata and does the background work."""
     tls = tls_context(options)
     sockets = listen(*options.listen, reuse_port=True)
-    internal = f"unix:{options.directories[0] / SOCKET_FILE}"
+    internal = str(options.directories[0] / SOCKET_FILE)
     async with open_store(options.store, role="gateway", internal_address=internal) as store:
         async with trio.open_nursery() as serving:
             await serving.start(_s3_server(options, store, sockets, tls, drain))
