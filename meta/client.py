@@ -74,7 +74,7 @@ class _Door:
         if method is None:
             raise AttributeError(name)
 
-        def call(*arguments: Any, **named: Any) -> Awaitable[Any]:
-            return self._meta.call(method, method.encode_call(self._subject, *arguments, **named))
+        async def call(*arguments: Any, **named: Any) -> Any:
+            return await self._meta.call(method, method.encode_call(self._subject, *arguments, **named))
 
         return call

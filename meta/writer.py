@@ -130,6 +130,8 @@ class Writer(Generic[T]):
     def _transact(self, db: apsw.Connection, requests: list[Request[T]]) -> list[Any]:
         epoch = self._committer.lead(self._path.stem)
         db.execute("BEGIN IMMEDIATE")
+        if db.execute("SELECT epoch, last FROM header").get != (self._header.epoch, self._header.index):
+            self._load(db)  # another process wrote, as a command may while nobody serves
         session = apsw.Session(db, "main")
         try:
             for table in self._kind.tables:
