@@ -44,7 +44,7 @@ class _Head:
         raise NotImplementedError
 
     def _reset(self) -> None:
-        """Ready for the next head. llhttp goes on by itself after a message without body; otherwise it waits for the body, so a new one it is."""
+        """Ready for the next head. llhttp goes on by itself after a message without body, else it waits for bytes it will not get."""
         self._raw = self._target = b""
         self._items = []
         self._complete = False

@@ -137,24 +137,34 @@ class _Server:
                 connection.check(service.now)
 
     async def accept(self, listener: socket.socket, nursery: trio.Nursery) -> None:
+        """Until the drain, which still serves who is in the backlog."""
         while not self.service.draining:
+            try:
+                await trio.lowlevel.wait_readable(listener.fileno())
+            except trio.ClosedResourceError:  # the drain began
+                break
             if len(self.connections) >= self.service.limits.connections_max:
                 await self._make_room()
-                continue
+            elif error := self._accept_waiting(listener, nursery):
+                _log.warning("%s: can't accept: %s; trying again in %g s", self.service.name, error.strerror, ACCEPT_BACKOFF_S)
+                await trio.sleep(ACCEPT_BACKOFF_S)
+        self._accept_waiting(listener, nursery)
+        listener.close()
+
+    def _accept_waiting(self, listener: socket.socket, nursery: trio.Nursery) -> OSError | None:
+        """Opens what waits, up to the cap; returns the error when descriptors or memory ran out."""
+        while len(self.connections) < self.service.limits.connections_max:
             try:
                 sock, address = listener.accept()
             except BlockingIOError:
-                try:
-                    await trio.lowlevel.wait_readable(listener.fileno())
-                except trio.ClosedResourceError:  # the drain began
-                    return
+                return None
             except OSError as error:
                 if error.errno in _EXHAUSTED:
-                    _log.warning("%s: can't accept: %s; trying again in %g s", self.service.name, error.strerror, ACCEPT_BACKOFF_S)
-                    await trio.sleep(ACCEPT_BACKOFF_S)
+                    return error
                 # else: that client is gone already (accept(2), "Error handling"); the next one may be fine
             else:
                 self._open(sock, address, nursery)
+        return None
 
     def _open(self, sock: socket.socket, address: object, nursery: trio.Nursery) -> None:
         sock.setblocking(False)
@@ -172,19 +182,19 @@ class _Server:
             self._changed.set()
 
     async def _make_room(self) -> None:
-        """Closes the connection that has been idle longest; with none idle, waits until one ends."""
+        """Closes the connection that has been idle longest, and waits until one ends or it is time to look again."""
         idle = [connection for connection in self.connections if connection.idle]
         if idle:
             min(idle, key=lambda connection: connection.since).end_idle()
         self._changed = trio.Event()
-        await self._changed.wait()
+        with trio.move_on_after(self.service.limits.sweep_s):
+            await self._changed.wait()
 
     def begin_drain(self, listeners: Sequence[socket.socket]) -> None:
         """Stops accepting and ends what is idle; what is in flight gets "Connection: close"."""
         self.service.draining = True
         for listener in listeners:
             trio.lowlevel.notify_closing(listener.fileno())
-        self._changed.set()
         for connection in self.connections:
             connection.end_idle()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -94,7 +96,7 @@ def encode(chunks: list[bytes], trailers: list[tuple[bytes, bytes]]) -> bytes:
 def test_cuts_do_not_matter(chunks: list[bytes], trailers: list[tuple[bytes, bytes]], cuts: list[int]) -> None:
     wire = encode(chunks, trailers) + b"GET / next"
     edges = [0, *sorted(cut for cut in cuts if cut < len(wire)), len(wire)]
-    pieces = [wire[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
+    pieces = [wire[begin:end] for begin, end in itertools.pairwise(edges)]
     assert decode(pieces) == (b"".join(chunks), trailers, b"GET / next", True)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -225,7 +227,7 @@ def test_pipelined_requests_are_taken_one_by_one() -> None:
 def test_cuts_between_packets_do_not_matter(messages: list[bytes], cuts: list[int]) -> None:
     stream = b"".join(messages)
     edges = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
-    pieces = [stream[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
+    pieces = [stream[begin:end] for begin, end in itertools.pairwise(edges)]
     assert read_all(pieces) == [summary(request) for message in messages if (request := parse(message))]
 
 
