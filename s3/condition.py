@@ -11,7 +11,6 @@ from meta.protocol import NO_CONDITION, Condition
 from s3.call import Call
 from s3.errors import S3Error, not_implemented
 
-READ_HEADERS = (b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since")
 ETAGS_MAX = 64
 
 
@@ -49,7 +48,9 @@ def _unchanged(etag: str, mtime_s: int, if_none_match: bytes | None, modified_si
 
 def check_read(call: Call, etag: str, mtime_us: int) -> bool:
     """True when the object is to be sent, False for 304. Raises: PreconditionFailed."""
-    match, none_match, modified, unmodified = (call.request.headers.get(name) for name in READ_HEADERS)
+    get = call.request.headers.get
+    match, none_match = get(b"if-match"), get(b"if-none-match")
+    modified, unmodified = get(b"if-modified-since"), get(b"if-unmodified-since")
     if match is None and none_match is None and modified is None and unmodified is None:
         return True
     mtime_s = mtime_us // 1_000_000

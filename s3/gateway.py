@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from functools import cache
+from typing import TYPE_CHECKING
 
 from node.errors import FrazilError
 from node.http.message import MalformedMessage, Request
@@ -18,7 +19,9 @@ from s3.errors import S3Error, error_document, to_s3
 from s3.identity import NOT_SIGNED, Keyring, authenticate
 from s3.router import ROUTES, Level, match
 from s3.target import decode_path, parse_query, query_of, split_path
-from store.store import Store
+
+if TYPE_CHECKING:
+    from store.store import Store
 
 Handler = Callable[[Call], Awaitable[None]]
 _log = logging.getLogger("frazil.s3")

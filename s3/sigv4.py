@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -31,7 +31,10 @@ EMPTY_SHA256 = hashlib.sha256(b"").hexdigest().encode()
 _DUMMY_SECRET = "no key has this secret"
 _TIMESTAMP = re.compile(rb"\d{8}T\d{6}Z")
 _SIGNATURE = re.compile(rb"[0-9a-f]{64}")
-_AUTHORIZATION = re.compile(rb"AWS4-HMAC-SHA256[ ]+Credential=([^,\s]+)[ ]*,[ ]*SignedHeaders=([^,\s]+)[ ]*,[ ]*Signature=([^,\s]+)[ ]*")
+_AUTHORIZATION = re.compile(
+    rb"AWS4-HMAC-SHA256[ ]+Credential=([^,\s]+)/([^,\s/]+)/([^,\s/]+)/([^,\s/]+)/aws4_request[ ]*,"
+    rb"[ ]*SignedHeaders=([^,\s]+)[ ]*,[ ]*Signature=([0-9a-f]{64})[ ]*"
+)
 _QUERY_NAMES = frozenset(
     {b"X-Amz-Algorithm", b"X-Amz-Credential", b"X-Amz-Date", b"X-Amz-Expires", b"X-Amz-SignedHeaders", b"X-Amz-Signature"}
 )
@@ -86,7 +89,8 @@ class Seed(msgspec.Struct, frozen=True):
     signature: bytes
 
 
-HeaderItems = Iterable[tuple[bytes, bytes]]
+HeaderItems = Sequence[tuple[bytes, bytes]]
+_ONCE = (b"authorization", b"x-amz-date", b"x-amz-content-sha256", b"date")
 
 
 def parse(headers: HeaderItems, parameters: Parameters) -> Claim | None:
@@ -94,18 +98,10 @@ def parse(headers: HeaderItems, parameters: Parameters) -> Claim | None:
 
     Raises: S3Error for two claims at once, other signature versions, repeated or malformed parts.
     """
-    authorization = date = amz_date = content = None
-    for name, value in headers:
-        if name == b"authorization":
-            if authorization is not None:
-                raise S3Error("InvalidArgument", "The Authorization header must be sent once.", ArgumentName="Authorization")
-            authorization = value
-        elif name == b"x-amz-date":
-            amz_date = _once(amz_date, value, "x-amz-date")
-        elif name == b"date":
-            date = value
-        elif name == b"x-amz-content-sha256":
-            content = _once(content, value, "x-amz-content-sha256")
+    values = dict(headers)
+    if len(values) != len(headers):
+        _check_once(headers)
+    authorization = values.get(b"authorization")
     presigned = False
     for name, _ in parameters:
         if name in _QUERY_NAMES:
@@ -120,44 +116,56 @@ def parse(headers: HeaderItems, parameters: Parameters) -> Claim | None:
                 "Authorization header should be specified",
                 ArgumentName="Authorization",
             )
-        return _from_header(authorization, amz_date, date, content)
+        return _from_header(authorization, values)
     if presigned:
-        return _from_query(parameters, content)
+        return _from_query(parameters, values.get(b"x-amz-content-sha256"))
     return None
 
 
-def _once(before: bytes | None, value: bytes, name: str) -> bytes:
-    if before is not None:
-        raise S3Error("InvalidArgument", f"The {name} header must be sent once.", ArgumentName=name)
-    return value
+def _check_once(headers: HeaderItems) -> None:
+    names = [name for name, _ in headers]
+    for name in _ONCE:
+        if names.count(name) > 1:
+            shown = name.decode("ascii")
+            raise S3Error("InvalidArgument", f"The {shown} header must be sent once.", ArgumentName=shown)
 
 
 def _version_not_supported() -> S3Error:
     return S3Error("InvalidRequest", "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
 
 
-def _from_header(authorization: bytes, amz_date: bytes | None, date: bytes | None, content: bytes | None) -> Claim:
+def _from_header(authorization: bytes, values: dict[bytes, bytes]) -> Claim:
     match = _AUTHORIZATION.fullmatch(authorization)
     if match is None:
-        if authorization.startswith(b"AWS4-ECDSA-"):
-            raise not_implemented("AWS4-ECDSA-P256-SHA256 (SigV4A)")
-        if authorization.startswith(b"AWS "):
-            raise _version_not_supported()
-        if authorization.startswith(ALGORITHM):
-            raise S3Error("AuthorizationHeaderMalformed")
-        raise S3Error("InvalidArgument", "Unsupported Authorization Type", ArgumentName="Authorization")
-    credential, signed_headers, signature = match.groups()
+        raise _malformed_header(authorization)
+    access_key, date, region, service, signed_headers, signature = match.groups()
+    content = values.get(b"x-amz-content-sha256")
     if content is None:
         raise S3Error("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
     _check_content(content)
-    parts = _credential(credential, "AuthorizationHeaderMalformed")
-    if not _SIGNATURE.fullmatch(signature):
-        raise S3Error("SignatureDoesNotMatch")
-    stamp = amz_date if amz_date is not None else date
+    stamp = values.get(b"x-amz-date") or values.get(b"date")
     if stamp is None:
         raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
     timestamp, time_s = _timestamp(stamp)
-    return Claim(*parts, signed_headers, signature, timestamp, time_s, None, content)
+    return Claim(access_key.decode("latin-1"), date, region, service, signed_headers, signature, timestamp, time_s, None, content)
+
+
+_PARTS = re.compile(rb"AWS4-HMAC-SHA256[ ]+Credential=([^,\s]+)[ ]*,[ ]*SignedHeaders=([^,\s]+)[ ]*,[ ]*Signature=([^,\s]+)[ ]*")
+
+
+def _malformed_header(authorization: bytes) -> S3Error:
+    """What is wrong with an Authorization header that is not as it should be."""
+    if authorization.startswith(b"AWS4-ECDSA-"):
+        return not_implemented("AWS4-ECDSA-P256-SHA256 (SigV4A)")
+    if authorization.startswith(b"AWS "):
+        return _version_not_supported()
+    if not authorization.startswith(ALGORITHM):
+        return S3Error("InvalidArgument", "Unsupported Authorization Type", ArgumentName="Authorization")
+    parts = _PARTS.fullmatch(authorization)
+    if parts is None:
+        return S3Error("AuthorizationHeaderMalformed")
+    _credential(parts[1], "AuthorizationHeaderMalformed")
+    return S3Error("SignatureDoesNotMatch")
 
 
 def _from_query(parameters: Parameters, content: bytes | None) -> Claim:
@@ -252,30 +260,49 @@ def canonical_request(
 
     Raises: AccessDenied when Host or an x-amz-* header is not signed, or a signed header is missing.
     """
-    names = signed_headers.split(b";", SIGNED_HEADERS_MAX)
-    values: dict[bytes, bytes | None] = dict.fromkeys(names)
-    for name, value in headers:
-        if name in values:
-            if b"  " in value or b"\t" in value:
-                value = b" ".join(value.split())
-            before = values[name]
-            if before is not None and name.startswith(b"x-amz-") and not name.startswith(b"x-amz-meta-"):
-                raise S3Error("InvalidArgument", f"The {name.decode('latin-1')} header must be sent once.")
-            values[name] = value.strip() if before is None else b"%b,%b" % (before, value.strip())
-        elif name.startswith(b"x-amz-"):
-            raise S3Error(
-                "AccessDenied", "There were headers present in the request which were not signed", HeadersNotSigned=name.decode("latin-1")
-            )
-    if b"host" not in values:
-        raise S3Error("AccessDenied", "There were headers present in the request which were not signed", HeadersNotSigned="host")
+    names = _signed_names(signed_headers)
+    values = dict(headers)
+    if len(values) != len(headers):
+        values = _joined(headers)
+    for name in values:
+        if name.startswith(b"x-amz-") and name not in names:
+            raise _not_signed(name)
+    if b"host" not in names:
+        raise _not_signed(b"host")
     lines = [method.encode("ascii"), canonical_path(raw_path), canonical_query(parameters)]
-    for name in sorted(values):
-        found = values[name]
-        if found is None:
+    for name in names:
+        value = values.get(name)
+        if value is None:
             raise S3Error("AccessDenied", "A signed header is missing in the request", HeadersMissing=name.decode("latin-1"))
-        lines.append(b"%b:%b" % (name, found))
+        if b"  " in value or b"\t" in value:
+            value = b" ".join(value.split())
+        lines.append(b"%b:%b" % (name, value.strip()))
     lines += (b"", signed_headers, content)
     return b"\n".join(lines)
+
+
+@lru_cache(maxsize=1_024)
+def _signed_names(signed_headers: bytes) -> dict[bytes, None]:
+    """The names in order, as a set that keeps it."""
+    return dict.fromkeys(sorted(signed_headers.split(b";", SIGNED_HEADERS_MAX)))
+
+
+def _joined(headers: HeaderItems) -> dict[bytes, bytes]:
+    """Values by name, repeated ones with commas between. Raises: InvalidArgument for an x-amz-* header that may not be repeated."""
+    values: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name not in values:
+            values[name] = value
+        elif name.startswith(b"x-amz-") and not name.startswith(b"x-amz-meta-"):
+            raise S3Error("InvalidArgument", f"The {name.decode('latin-1')} header must be sent once.")
+        else:
+            values[name] = b"%b,%b" % (values[name], value)
+    return values
+
+
+def _not_signed(name: bytes) -> S3Error:
+    message = "There were headers present in the request which were not signed"
+    return S3Error("AccessDenied", message, HeadersNotSigned=name.decode("latin-1"))
 
 
 def verify(
@@ -309,7 +336,7 @@ def verify(
     scope = claim.scope
     to_sign = b"%b\n%b\n%b\n%b" % (ALGORITHM, claim.timestamp, scope, hashlib.sha256(canonical).hexdigest().encode("ascii"))
     key = signing_key(_DUMMY_SECRET if secret is None else secret, claim.date, claim.region, claim.service)
-    matches = hmac.compare_digest(hmac.digest(key, to_sign, "sha256").hex().encode("ascii"), claim.signature)
+    matches = hmac.compare_digest(hmac.digest(key, to_sign, "sha256"), bytes.fromhex(claim.signature.decode("ascii")))
     if secret is None:
         raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=claim.access_key)
     if not matches:
