@@ -91,6 +91,16 @@ class ContentWriter:
                 return await self._write_whole(source, digests, room, count)
             return await self._write_slabs(source, digests, room)
 
+    async def copy(self, source: Layout, tail: Tail) -> Layout:
+        """Copies the chunks of another content, each on its volume. Raises: NotEnoughServices; then `undo` is still to be called."""
+        for index, metachunk in enumerate(source.metachunks):
+            self.policy = source.policies[metachunk.policy]
+            writer = MetachunkWriter.copying(self._fleet, self.policy, metachunk, source.volumes)
+            self._writers.append(writer)
+            last = tail if index == len(source.metachunks) - 1 else None
+            await writer.copy(metachunk, self._common(index, last=last))
+        return self._layout()
+
     async def undo(self) -> Layout:
         """Aborts and deletes everything, also when cancelled. The chunks that could not be deleted, for the container's list."""
         left: set[tuple[str, str]] = set()

@@ -41,7 +41,7 @@ from store.delete import Place
 from store.fleet import Fleet
 from store.parallel import crew
 from store.policy import PolicySet
-from store.settings import KEY_NAME, Settings, VolumeSlot, exclusive, load_settings, save_settings
+from store.settings import KEY_NAME, Settings, VolumeSlot, exclusive, load_settings, save_settings, short_path
 from store.slot import Slot, keep_open
 from store.store import Store
 from store.workers import drain, recent_places
@@ -69,8 +69,8 @@ class StoreOptions:
 async def open_store(options: StoreOptions, *, role: Role = "main", internal_address: str | None = None) -> AsyncIterator[Store]:
     """The store in these directories, made at the first time. "main" holds it alone; a "gateway" joins a main's on the same host.
 
-    internal_address: Unix socket on which a main lets gateways write metadata (None: it has none), and where a gateway finds it
-    (None: FIRST/run/internal.sock). The caller runs `Store.run_workers`.
+    internal_address: Unix socket on which a main lets gateways write metadata, and where a gateway finds it; None:
+    FIRST/run/internal.sock. The caller runs `Store.run_workers`.
     Raises: ConfigError (in use, damaged settings, impossible options), VolumeFull, VolumeReadOnly, BaseCorrupt.
     """
     if not options.directories or not 1 <= options.volumes_per_directory <= VOLUMES_PER_DIRECTORY_MAX:
@@ -110,13 +110,14 @@ async def _open_context(
     """The context, and for a main what the volumes' journals say before anything is written."""
     clock = SystemClock()
     gateway = role == "gateway"
+    address = stack.enter_context(short_path(internal_address or str(first / "run" / INTERNAL_SOCKET)))
     local = await stack.enter_async_context(open_meta(first / "meta", key=key, clock=clock, read_only=gateway))
     meta: Meta = local
     if gateway:
         client = await stack.enter_async_context(Client(key=key))
-        meta = SplitMeta(local, RemoteMeta(client, f"unix:{internal_address or first / 'run' / INTERNAL_SOCKET}"))
-    elif internal_address is not None:
-        listener = stack.enter_context(listen_unix(internal_address))
+        meta = SplitMeta(local, RemoteMeta(client, f"unix:{address}"))
+    else:
+        listener = stack.enter_context(listen_unix(address))
         nursery.start_soon(partial(serve, MetaService(local, key, clock=clock), [listener], name="internal"))
     context = Context(
         meta=meta,

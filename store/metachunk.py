@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -16,7 +16,7 @@ from rawx.protocol import Upload
 from rawx.upload import LocalUpload
 from store.codec import codec
 from store.fleet import Fleet
-from store.layout import Draft
+from store.layout import Draft, Metachunk
 from store.parallel import gather
 from store.policy import Policy
 
@@ -54,9 +54,10 @@ class MetachunkWriter:
     parity: room for the parity of one slab, unused for copies; it and the slabs may still be read after a failure, by a disk that hangs.
     """
 
-    def __init__(self, fleet: Fleet, policy: Policy, volumes: Sequence[str], parity: memoryview) -> None:
+    def __init__(self, fleet: Fleet, policy: Policy, places: Iterable[tuple[int, str]], parity: memoryview) -> None:
+        """places: (position, volume id) of each chunk to write."""
         self.policy = policy
-        self.pieces = [Piece(position, volume) for position, volume in enumerate(volumes)]
+        self.pieces = [Piece(position, volume) for position, volume in places]
         self.size = 0
         self._fleet = fleet
         self._parity = parity
@@ -67,7 +68,12 @@ class MetachunkWriter:
     @classmethod
     async def place(cls, fleet: Fleet, policy: Policy, parity: memoryview) -> MetachunkWriter:
         """Draws the volumes. Raises: NotEnoughServices."""
-        return cls(fleet, policy, await fleet.draw(policy.quorum, policy.chunks), parity)
+        return cls(fleet, policy, enumerate(await fleet.draw(policy.quorum, policy.chunks)), parity)
+
+    @classmethod
+    def copying(cls, fleet: Fleet, policy: Policy, source: Metachunk, volumes: Sequence[str]) -> MetachunkWriter:
+        """For `copy`: each chunk on the volume of its source."""
+        return cls(fleet, policy, [(chunk.position, volumes[chunk.volume]) for chunk in source.chunks], memoryview(b""))
 
     @property
     def alive(self) -> list[Piece]:
@@ -126,6 +132,14 @@ class MetachunkWriter:
         while waiting:
             await gather([partial(self._put, piece, parts[piece.position][0], record) for piece in waiting])
             waiting = await self._replacements([piece for piece in waiting if piece.error is not None])
+        self._check_quorum()
+
+    async def copy(self, source: Metachunk, record: ChunkRecord) -> None:
+        """Durable copies of the source's chunks. Raises: NotEnoughServices."""
+        self.size = source.size
+        for piece, chunk in zip(self.pieces, source.chunks, strict=True):
+            piece.size, piece.checksum = self.policy.chunk_bytes(source.size), chunk.checksum
+        await gather([partial(self._copy, piece, chunk.name, record) for piece, chunk in zip(self.pieces, source.chunks, strict=True)])
         self._check_quorum()
 
     async def commit(self, record: ChunkRecord) -> None:
@@ -197,6 +211,14 @@ class MetachunkWriter:
             fresh.append(another)
         return fresh
 
+    async def _copy(self, piece: Piece, source: str, record: ChunkRecord) -> None:
+        final = self._record(piece, record)
+        piece.committed = True
+        try:
+            await self._fleet.volume(piece.volume).copy(source, piece.id, final)
+        except FrazilError as error:
+            self._fail(piece, error)
+
     async def _commit(self, piece: Piece, record: ChunkRecord) -> None:
         assert piece.upload is not None
         final = self._record(piece, record)
@@ -207,7 +229,7 @@ class MetachunkWriter:
             self._fail(piece, error)
 
     def _record(self, piece: Piece, record: ChunkRecord) -> ChunkRecord:
-        piece.checksum = chunk_checksum(piece.units)
+        piece.checksum = piece.checksum or chunk_checksum(piece.units)
         return msgspec.structs.replace(
             record,
             policy=self.policy.name,

@@ -52,7 +52,7 @@ async def put_object(
         return Tail(object=object_record(row))
 
     writer = ContentWriter(context.fleet, context.writes, context.policies, ChunkRecord(bucket, key, row.content, ""), describe)
-    layout = await write(context, bucket, writer, source)
+    layout = await write(context, bucket, writer, lambda: writer.write(source))
     row = msgspec.structs.replace(row, layout=layout.encode())
     return await commit_object(context, bucket, row, writer, condition)
 
@@ -70,11 +70,11 @@ async def commit_object(context: Context, bucket: str, row: ObjectRow, writer: C
     return msgspec.structs.replace(row, version=result.version, null=result.null, mtime_us=result.mtime_us)
 
 
-async def write(context: Context, bucket: str, writer: ContentWriter, source: Source) -> Layout:
-    """Raises: as ContentWriter.write; nothing is left then."""
+async def write(context: Context, bucket: str, writer: ContentWriter, call: Callable[[], Awaitable[Layout]]) -> Layout:
+    """Runs the writer's `write` or `copy`; whatever it raises, nothing is left then."""
     context.afterwork.in_flight.add(writer.content)
     try:
-        return await writer.write(source)
+        return await call()
     except BaseException:
         await context.undo(bucket, writer)
         context.afterwork.in_flight.discard(writer.content)

@@ -15,6 +15,7 @@ from node.errors import ConfigError
 SETTINGS_VERSION = 1
 SETTINGS_NAME = "store.json"
 KEY_NAME = "secret.key"
+SOCKET_PATH_BYTES_MAX = 107
 
 
 class VolumeSlot(msgspec.Struct, frozen=True):
@@ -92,3 +93,16 @@ def exclusive(run: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def short_path(path: str) -> Iterator[str]:
+    """The same file under a name that fits a socket address (107 bytes on Linux). Raises: OSError."""
+    if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX:
+        yield path
+        return
+    folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{os.path.basename(path)}"
+    finally:
+        os.close(folder)

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 import trio
 
-from meta.protocol import NO_CONDITION, Attributes, Condition, DeleteRequest, DeleteResult, Meta, ObjectRow
+from meta.protocol import (
+    NO_CONDITION,
+    Attributes,
+    Condition,
+    DeleteRequest,
+    DeleteResult,
+    Meta,
+    ObjectRow,
+    PartRow,
+    PutResult,
+    UploadRow,
+)
 from rawx.protocol import Rawx, VolumeStat
 from store.context import Context
+from store.copy import ContentSource, copy_object
 from store.delete import Place
+from store.fleet import ChunkFinding
 from store.get import Sink, Subject, read_content, read_small
 from store.layout import Layout
+from store.multipart import Check, WantedPart, abort_upload, complete_upload, put_part
 from store.policy import PolicySet
 from store.put import put_object
 from store.source import Source
+from store.verify import verify
 from store.workers import Deleter, RecordSync, Settler, Sweeper, drive
+
+PART_CHECKSUM = "crc64nvme"
+"""Of copied parts whose upload names no algorithm."""
 
 
 class StoreStatus(msgspec.Struct, frozen=True):
@@ -109,6 +127,93 @@ class Store:
         for result in results:
             self._deleted(bucket, result)
         return results
+
+    async def copy_object(
+        self,
+        source: ObjectRow,
+        source_bucket: str,
+        bucket: str,
+        key: str,
+        *,
+        attributes: Attributes,
+        owner: str,
+        storage_class: str = "STANDARD",
+        condition: Condition = NO_CONDITION,
+    ) -> ObjectRow:
+        """A new object of the same bytes. Raises: see store.copy.copy_object."""
+        return await copy_object(
+            self._context,
+            source,
+            source_bucket,
+            bucket,
+            key,
+            attributes=attributes,
+            owner=owner,
+            storage_class=storage_class,
+            condition=condition,
+        )
+
+    async def rename(
+        self,
+        bucket: str,
+        source: str,
+        target: str,
+        *,
+        condition: Condition = NO_CONDITION,
+        source_condition: Condition = NO_CONDITION,
+    ) -> PutResult:
+        """One metadata transaction; chunks don't move, their records follow. Raises: ObjectNotFound, PreconditionFailed, Locked."""
+        container = self._context.container(bucket)
+        result = await container.rename(source, target, condition=condition, source_condition=source_condition)
+        self._context.afterwork.drop(bucket, result.dropped)
+        self._context.afterwork.look_for_stale_records(bucket)
+        return result
+
+    async def rename_prefix(self, bucket: str, source: str, target: str, *, replace: bool = False) -> int:
+        """All current objects under a prefix in one transaction; their number. Raises: AlreadyExists, Locked."""
+        count = await self._context.container(bucket).rename_prefix(source, target, replace=replace)
+        self._context.afterwork.look_for_deletions(bucket)
+        self._context.afterwork.look_for_stale_records(bucket)
+        return count
+
+    async def create_upload(self, bucket: str, row: UploadRow) -> UploadRow:
+        return await self._context.container(bucket).create_upload(row)
+
+    async def put_part(self, bucket: str, key: str, upload: UploadRow, part: int, source: Source) -> PartRow:
+        """Raises: see store.multipart.put_part."""
+        return await put_part(self._context, bucket, key, upload, part, source)
+
+    async def copy_part(self, source: ObjectRow, start: int, stop: int, bucket: str, key: str, upload: UploadRow, part: int) -> PartRow:
+        """A part out of the bytes [start, stop) of an object. Raises: as put_part; ContentLost."""
+        digests = frozenset({upload.checksum_algorithm or PART_CHECKSUM})
+        return await put_part(self._context, bucket, key, upload, part, ContentSource(self._context, source, start, stop, digests))
+
+    async def complete_upload(
+        self,
+        bucket: str,
+        key: str,
+        upload: str,
+        parts: Sequence[WantedPart],
+        *,
+        condition: Condition = NO_CONDITION,
+        check: Check | None = None,
+    ) -> ObjectRow:
+        """Raises: see store.multipart.complete_upload."""
+        return await complete_upload(self._context, bucket, key, upload, parts, condition=condition, check=check)
+
+    async def abort_upload(self, bucket: str, key: str, upload: str) -> None:
+        """Raises: UploadNotFound."""
+        await abort_upload(self._context, bucket, key, upload)
+
+    async def verify(self, row: ObjectRow, bucket: str) -> AsyncIterator[ChunkFinding]:
+        """Reads and checks every chunk; yields what is wrong."""
+        async for finding in verify(self._context.fleet, bucket, row):
+            yield finding
+
+    @property
+    def findings(self) -> Sequence[ChunkFinding]:
+        """Damage met since the start, oldest first: what repair works from."""
+        return self._context.fleet.findings
 
     async def status(self) -> StoreStatus:
         context = self._context

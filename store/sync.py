@@ -59,8 +59,11 @@ async def _update(context: Context, bucket: str, row: ObjectRow, index: int, vol
     try:
         volume = context.fleet.volume(volume_id)
         old = (await volume.head(chunk.name, deep=False)).record
-        if old.seq < row.seq:
-            await volume.update(chunk.name, msgspec.structs.replace(old, key=row.key, seq=row.seq, object=record, upload=None))
+        if old.seq >= row.seq or not old.metachunks:  # newer already; or a part's end in a copy, which is one content with one end
+            return
+        if old.object is not None:
+            record = msgspec.structs.replace(record, part=old.object.part, parts=old.object.parts)
+        await volume.update(chunk.name, msgspec.structs.replace(old, key=row.key, seq=row.seq, object=record, upload=None))
     except VolumeNotFound:
         raise
     except (NotFound, Damaged) as error:
@@ -72,7 +75,7 @@ async def _write_marker(context: Context, bucket: str, row: ObjectRow) -> None:
     """A chunk without bytes for a row that has none; then the row is told where it is. Raises: NotEnoughServices, Superseded."""
     record = ChunkRecord(bucket, row.key, new_chunk_id(), "", seq=row.seq)
     writer = ContentWriter(context.fleet, context.writes, context.policies, record, lambda _: Tail(object=object_record(row)))
-    layout = await write(context, bucket, writer, BytesSource(b""))
+    layout = await write(context, bucket, writer, lambda: writer.write(BytesSource(b"")))
     change = Change(row.key, row.version, layout=layout.encode(), expect_content=row.content)
     try:
         await commit(context, bucket, row.key, writer, lambda: context.container(bucket).change(change))

@@ -1,0 +1,111 @@
+"""Copies within the store: chunk by chunk on the same volumes where the policy is the same, else through this process."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+
+import msgspec
+
+from meta.protocol import NO_CONDITION, Attributes, Condition, ObjectRow
+from node.errors import NotEnoughServices
+from rawx.chunk import Buffer, ChunkRecord, new_chunk_id
+from store.content import ContentWriter, Tail
+from store.context import Context
+from store.get import Subject, read_content
+from store.layout import Layout
+from store.put import commit_object, put_object, write
+from store.record import object_record
+
+
+class ContentSource:
+    """A stored content, or a range of it, as the source of another. `digests` are computed and kept."""
+
+    def __init__(
+        self, context: Context, row: ObjectRow, start: int, stop: int, digests: frozenset[str] = frozenset(), *, bucket: str = ""
+    ) -> None:
+        self.length: int | None = stop - start
+        self.digests = digests
+        self._context = context
+        self._layout = Layout.parse(row.layout)
+        self._subject = Subject(bucket, row.key, row.version)
+        self._at, self._stop = start, stop
+
+    async def fill(self, buffer: memoryview) -> int:
+        """Raises: ContentLost, Busy."""
+        count = min(len(buffer), self._stop - self._at)
+        filled = 0
+
+        async def sink(piece: Buffer) -> None:
+            nonlocal filled
+            buffer[filled : filled + len(piece)] = piece
+            filled += len(piece)
+
+        await read_content(self._context.fleet, self._context.reads, self._subject, self._layout, self._at, self._at + count, sink)
+        self._at += count
+        return count
+
+    def complete(self, digests: dict[str, bytes]) -> dict[str, str]:
+        return {name: b64encode(digests[name]).decode() for name in sorted(self.digests)}
+
+
+async def copy_object(
+    context: Context,
+    source: ObjectRow,
+    source_bucket: str,
+    bucket: str,
+    key: str,
+    *,
+    attributes: Attributes,
+    owner: str,
+    storage_class: str,
+    condition: Condition = NO_CONDITION,
+) -> ObjectRow:
+    """A new object with the source's bytes, ETag and checksums (those are in `attributes`). Raises: as put_object; ContentLost."""
+    layout = Layout.parse(source.layout)
+    known = {context.policies.small.name, context.policies.large.name}
+    if {policy.name for policy in layout.policies} <= known:
+        try:
+            return await _copy_chunks(context, source, layout, bucket, key, attributes, owner, storage_class, condition)
+        except NotEnoughServices:  # a volume is away or full, a chunk is damaged: the bytes can still be read and written elsewhere
+            pass
+    return await put_object(
+        context,
+        bucket,
+        key,
+        ContentSource(context, source, 0, source.size, bucket=source_bucket),
+        attributes=attributes,
+        owner=owner,
+        storage_class=storage_class,
+        condition=condition,
+        etag=source.etag,
+    )
+
+
+async def _copy_chunks(
+    context: Context,
+    source: ObjectRow,
+    layout: Layout,
+    bucket: str,
+    key: str,
+    attributes: Attributes,
+    owner: str,
+    storage_class: str,
+    condition: Condition,
+) -> ObjectRow:
+    version = context.stamp()
+    row = ObjectRow(
+        key=key,
+        version=version,
+        null=context.guess_null(bucket),
+        size=source.size,
+        etag=source.etag,
+        mtime_us=version,
+        storage_class=storage_class,
+        policy=source.policy,
+        owner=owner,
+        content=new_chunk_id(),
+        attributes=attributes,
+    )
+    writer = ContentWriter(context.fleet, context.writes, context.policies, ChunkRecord(bucket, key, row.content, ""), lambda _: Tail())
+    copied = await write(context, bucket, writer, lambda: writer.copy(layout, Tail(object=object_record(row))))
+    return await commit_object(context, bucket, msgspec.structs.replace(row, layout=copied.encode()), writer, condition)

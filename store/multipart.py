@@ -1,0 +1,142 @@
+"""Uploads in parts. A part is a content of its own; completion makes one object of them in one metadata transaction, no byte moves."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import msgspec
+
+from meta.protocol import NO_CONDITION, PARTS_MAX, Complete, Condition, ObjectRow, PartRow, UploadRow
+from node.errors import InvalidArgument, Superseded, UploadNotFound
+from rawx.chunk import ChunkRecord, UploadRecord, new_chunk_id
+from store.content import ContentWriter, Summary, Tail
+from store.context import Context
+from store.layout import Layout
+from store.put import commit, committed, write
+from store.source import Source
+
+PART_BYTES_MIN = 5 << 20
+"""Every part but the last. Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
+
+WantedPart = tuple[int, str, dict[str, str]]
+"""(number, ETag, checksums) as the client lists it."""
+Check = Callable[[UploadRow, Sequence[PartRow]], tuple[dict[str, str], str]]
+"""Called with the upload and its parts before the object is visible; the whole's checksums and their type. May refuse by raising."""
+
+
+class InvalidPart(InvalidArgument):
+    """A part is not there, or not as the client names it."""
+
+
+class InvalidPartOrder(InvalidArgument):
+    pass
+
+
+class EntityTooSmall(InvalidArgument):
+    pass
+
+
+async def put_part(context: Context, bucket: str, key: str, upload: UploadRow, part: int, source: Source) -> PartRow:
+    """Durable at return; replaces an earlier part of that number. Raises: as put_object; UploadNotFound."""
+    stamp = context.stamp()
+
+    def describe(summary: Summary) -> Tail:
+        return Tail(upload=UploadRecord(upload.upload, part, summary.size, summary.etag, stamp, summary.checksums))
+
+    record = ChunkRecord(bucket, key, new_chunk_id(), "")
+    writer = ContentWriter(context.fleet, context.writes, context.policies, record, describe)
+    layout = await write(context, bucket, writer, lambda: writer.write(source))
+    summary = writer.summary
+    row = PartRow(part, summary.size, summary.etag, writer.content, layout.encode(), stamp, summary.checksums)
+    dropped = await commit(context, bucket, key, writer, lambda: context.container(bucket).put_part(key, upload.upload, row))
+    context.afterwork.drop(bucket, dropped)
+    await committed(context, bucket, key, 0, writer)
+    return row
+
+
+async def complete_upload(
+    context: Context,
+    bucket: str,
+    key: str,
+    upload: str,
+    parts: Sequence[WantedPart],
+    *,
+    condition: Condition = NO_CONDITION,
+    check: Check | None = None,
+) -> ObjectRow:
+    """The finished object. Repeating it gives the same answer for a day.
+
+    Raises: InvalidPart, InvalidPartOrder, EntityTooSmall, UploadNotFound, Superseded, PreconditionFailed, Locked, QuotaExceeded; what
+    `check` raises.
+    """
+    container = context.container(bucket)
+    try:
+        page = await container.list_parts(key, upload, 0, PARTS_MAX, layouts=True)
+    except UploadNotFound:
+        done = await container.complete_upload(Complete(upload, ObjectRow(key), ()))  # the first completion's result, when there was one
+        return await container.get(key, 0 if done.null else done.version)
+    rows = choose_parts(page.parts, parts)
+    checksums, kind = check(page.upload, rows) if check is not None else ({}, "")
+    row = ObjectRow(
+        key=key,
+        size=sum(each.size for each in rows),
+        etag=whole_etag(rows),
+        storage_class=page.upload.storage_class,
+        policy=context.policies.large.name,
+        owner=page.upload.owner,
+        content=upload,
+        layout=Layout.join(Layout.parse(each.layout) for each in rows).encode(),
+        attributes=msgspec.structs.replace(
+            page.upload.attributes,
+            checksums=checksums,
+            checksum_type=kind,
+            parts=tuple(each.size for each in rows),
+            part_checksums=tuple(next(iter(each.checksums.values()), "") for each in rows) if checksums else (),
+        ),
+    )
+    request = Complete(upload, row, tuple((each.part, each.content) for each in rows), condition)
+    try:
+        result = await container.complete_upload(request)
+    except Superseded as error:
+        raise InvalidPart("a part was replaced while the upload was completed") from error
+    context.afterwork.drop(bucket, result.dropped)
+    context.afterwork.look_for_stale_records(bucket)
+    context.learn_null(bucket, null=result.null)
+    return msgspec.structs.replace(row, version=result.version, null=result.null, mtime_us=result.mtime_us)
+
+
+async def abort_upload(context: Context, bucket: str, key: str, upload: str) -> None:
+    """Raises: UploadNotFound."""
+    context.afterwork.drop(bucket, await context.container(bucket).abort_upload(key, upload))
+
+
+def choose_parts(there: Sequence[PartRow], wanted: Sequence[WantedPart]) -> list[PartRow]:
+    """The rows of the parts the client lists. Pure. Raises: InvalidPart, InvalidPartOrder, EntityTooSmall.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
+    """
+    if not wanted:
+        raise InvalidPart("an object needs at least one part")
+    if any(later[0] <= earlier[0] for earlier, later in pairwise(wanted)):
+        raise InvalidPartOrder("the parts are not in ascending order")
+    by_number = {row.part: row for row in there}
+    rows: list[PartRow] = []
+    for number, etag, checksums in wanted:
+        row = by_number.get(number)
+        if row is None or row.etag != etag.strip('"'):
+            raise InvalidPart(f"part {number} is not there, or has another ETag")
+        if any(row.checksums.get(name, value) != value for name, value in checksums.items()):
+            raise InvalidPart(f"part {number} has another checksum")
+        rows.append(row)
+    small = next((row for row in rows[:-1] if row.size < PART_BYTES_MIN), None)
+    if small is not None:
+        raise EntityTooSmall(f"part {small.part} has {small.size} bytes; all but the last need {PART_BYTES_MIN}")
+    return rows
+
+
+def whole_etag(rows: Sequence[PartRow]) -> str:
+    """MD5 of the parts' MD5s, and their number: what clients compare."""
+    digest = hashlib.md5(b"".join(bytes.fromhex(row.etag) for row in rows), usedforsecurity=False)
+    return f"{digest.hexdigest()}-{len(rows)}"
