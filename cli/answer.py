@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
@@ -47,11 +47,19 @@ _BY_STATUS: dict[int, type[errors.FrazilError]] = {
     501: errors.NotImplementedYet,
     507: errors.VolumeFull,
 }
-_NEXT_STEP: dict[str, str] = {
-    "RequestTimeTooSkewed": "set this host's clock, it differs from the store's",
+_WORDS: dict[str, str] = {
+    "NoSuchBucket": "the bucket does not exist",
+    "NoSuchKey": "the object does not exist",
+    "BucketNotEmpty": "the bucket is not empty",
+    "BucketAlreadyExists": "the name is taken by another account's bucket",
+    "AccessDenied": "access denied",
     "InvalidAccessKeyId": "the store does not know this access key",
     "SignatureDoesNotMatch": "the secret key is not the one that belongs to this access key",
+    "RequestTimeTooSkewed": "this host's clock differs from the store's; set it right",
+    "InvalidObjectState": "the object lies in the cold tier",
+    "InternalError": "the store met an internal error; its log says more",
 }
+"""What people see instead of AWS's sentences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +130,7 @@ def parse_time(value: str) -> datetime:
         moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
     except ValueError as error:
         raise errors.Unavailable(f"the answer has an unreadable time {value!r}") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def parse_page(body: bytes) -> Page:
@@ -155,7 +163,9 @@ def parse_parts(body: bytes) -> tuple[list[Part], int]:
     """(parts, number to continue after or 0)."""
     root = parse_xml(body)
     parts = [
-        Part(int(text(item, "PartNumber", "0")), int(text(item, "Size", "0")), text(item, "ETag").strip('"'), text(item, "ChecksumCRC64NVME"))
+        Part(
+            int(text(item, "PartNumber", "0")), int(text(item, "Size", "0")), text(item, "ETag").strip('"'), text(item, "ChecksumCRC64NVME")
+        )
         for item in root.iterfind("Part")
     ]
     return parts, int(text(root, "NextPartNumberMarker", "0")) if text(root, "IsTruncated") == "true" else 0
@@ -174,7 +184,9 @@ def parse_uploads(body: bytes) -> tuple[list[Upload], tuple[str, str] | None]:
     """(uploads in progress, (key, upload) to continue after or None)."""
     root = parse_xml(body)
     name = _decoder(root)
-    uploads = [Upload(name(text(item, "Key")), text(item, "UploadId"), parse_time(text(item, "Initiated"))) for item in root.iterfind("Upload")]
+    uploads = [
+        Upload(name(text(item, "Key")), text(item, "UploadId"), parse_time(text(item, "Initiated"))) for item in root.iterfind("Upload")
+    ]
     return uploads, _continuation(root, "NextUploadIdMarker")
 
 
@@ -190,10 +202,7 @@ def _continuation(root: ElementTree.Element, second: str) -> tuple[str, str] | N
 
 def parse_deleted(body: bytes) -> list[tuple[str, errors.FrazilError]]:
     """The keys that DeleteObjects could not delete, with why."""
-    return [
-        (text(item, "Key"), to_error(0, text(item, "Code"), text(item, "Message")))
-        for item in parse_xml(body).iterfind("Error")
-    ]
+    return [(text(item, "Key"), to_error(0, text(item, "Code"), text(item, "Message"))) for item in parse_xml(body).iterfind("Error")]
 
 
 def raise_hidden_error(root: ElementTree.Element) -> None:
@@ -221,5 +230,8 @@ def to_error(status: int, code: str, message: str) -> errors.FrazilError:
         kind = errors.Unavailable if status >= 500 or code in ("InternalError", "ServiceUnavailable") else errors.BadRequest
         if code == "AccessDenied":
             kind = errors.Denied
-    words = [part for part in (message.rstrip("."), _NEXT_STEP.get(code, "")) if part]
-    return kind("; ".join(words) + (f" ({code})" if code else "") if words else code or f"the store answered {status}")
+    if code in _WORDS:
+        return kind(_WORDS[code])
+    if not message:
+        return kind(code or f"the store answered {status}")
+    return kind(f"{message.rstrip('.')} ({code})" if code else message.rstrip("."))

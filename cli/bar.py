@@ -46,7 +46,14 @@ class _Above:
 def bar(output: Output) -> Iterator[Meter]:
     """A bar on standard error for as long as the block runs; lines of `output` go above it."""
     console = Console(file=sys.stderr)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True, refresh_per_second=8) as progress:
         output.above_progress = cast("IO[str]", _Above(console))
         try:

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 from typing import Literal
 
@@ -82,7 +83,13 @@ def _erasure_code() -> Iterator[Finding]:
         fragments = driver.encode(data)
         for lost in itertools.combinations(range(9), 3):
             if driver.decode([fragment for at, fragment in enumerate(fragments) if at not in lost]) != data:
-                yield Finding("erasure-code", "failure", "6+3", f"decodes wrongly without fragments {lost}", "test this host's memory; don't store anything")
+                yield Finding(
+                    "erasure-code",
+                    "failure",
+                    "6+3",
+                    f"decodes wrongly without fragments {lost}",
+                    "test this host's memory; don't store anything",
+                )
                 return
     except Exception as error:  # the library raises its own classes from C; any of them means that the code does not work
         yield Finding("erasure-code", "failure", "6+3", f"does not work: {error}", "install Frazil again, with its dependencies")
@@ -95,7 +102,9 @@ def _file_limit() -> Iterator[Finding]:
     if hard == resource.RLIM_INFINITY or hard >= FILES_LEAST:
         yield Finding("files", "ok", "limit", f"up to {'any number of' if hard == resource.RLIM_INFINITY else hard} open files")
     else:
-        yield Finding("files", "warning", "limit", f"at most {hard} open files", f"raise it: LimitNOFILE={FILES_LEAST} in the unit, or `ulimit -Hn`")
+        yield Finding(
+            "files", "warning", "limit", f"at most {hard} open files", f"raise it: LimitNOFILE={FILES_LEAST} in the unit, or `ulimit -Hn`"
+        )
 
 
 def _clock() -> Iterator[Finding]:
@@ -105,7 +114,13 @@ def _clock() -> Iterator[Finding]:
     if state < 0:
         yield Finding("clock", "warning", "clock", f"can't be asked: {os.strerror(ctypes.get_errno())}", "see that NTP runs on this host")
     elif state == _TIME_ERROR:
-        yield Finding("clock", "warning", "clock", "is not synchronized", "run an NTP client (chrony, systemd-timesyncd); signatures expire by the clock")
+        yield Finding(
+            "clock",
+            "warning",
+            "clock",
+            "is not synchronized",
+            "run an NTP client (chrony, systemd-timesyncd); signatures expire by the clock",
+        )
     else:
         yield Finding("clock", "ok", "clock", "is synchronized")
 
@@ -122,20 +137,50 @@ def directory_findings(directories: Iterable[Path]) -> Iterator[Finding]:
         yield from _attributes(path)
         device = path.stat().st_dev
         if device in devices:
-            yield Finding("disk", "warning", str(path), f"shares its disk with {devices[device]}", "copies on one disk are lost together; give each its own")
+            yield Finding(
+                "disk",
+                "warning",
+                str(path),
+                f"shares its disk with {devices[device]}",
+                "copies on one disk are lost together; give each its own",
+            )
         devices.setdefault(device, path)
 
 
 def _file_system(path: Path) -> Iterator[Finding]:
     kind, options = file_system_of(path)
     if kind in _VOLATILE:
-        yield Finding("file-system", "warning", str(path), f"lies on {kind}, which does not outlive a reboot or container", "use a disk with ext4 or XFS")
+        yield Finding(
+            "file-system",
+            "warning",
+            str(path),
+            f"lies on {kind}, which does not outlive a reboot or container",
+            "use a disk with ext4 or XFS",
+        )
     elif kind in _NETWORK:
-        yield Finding("file-system", "warning", str(path), f"lies on {kind}: syncs and attributes may not be what they say", "use a local disk with ext4 or XFS")
+        yield Finding(
+            "file-system",
+            "warning",
+            str(path),
+            f"lies on {kind}: syncs and attributes may not be what they say",
+            "use a local disk with ext4 or XFS",
+        )
     elif "nobarrier" in options or "barrier=0" in options:
-        yield Finding("file-system", "failure", str(path), f"{kind} is mounted without barriers", "mount it without nobarrier: acknowledged writes are lost otherwise")
+        yield Finding(
+            "file-system",
+            "failure",
+            str(path),
+            f"{kind} is mounted without barriers",
+            "mount it without nobarrier: acknowledged writes are lost otherwise",
+        )
     elif "ro" in options:
-        yield Finding("file-system", "failure", str(path), f"{kind} is mounted read-only", "see the kernel's log for errors of the disk, then remount it")
+        yield Finding(
+            "file-system",
+            "failure",
+            str(path),
+            f"{kind} is mounted read-only",
+            "see the kernel's log for errors of the disk, then remount it",
+        )
     else:
         yield Finding("file-system", "ok", str(path), kind or "unknown file system")
 
@@ -166,7 +211,13 @@ def _space(path: Path) -> Iterator[Finding]:
     else:
         yield Finding("space", "ok", str(path), text)
     if status.f_files and status.f_favail < INODE_SHARE_LEAST * status.f_files:
-        yield Finding("inodes", "warning", str(path), f"{status.f_favail:,} of {status.f_files:,} inodes free", "each chunk takes one; add a disk, or use XFS")
+        yield Finding(
+            "inodes",
+            "warning",
+            str(path),
+            f"{status.f_favail:,} of {status.f_files:,} inodes free",
+            "each chunk takes one; add a disk, or use XFS",
+        )
 
 
 def _attributes(path: Path) -> Iterator[Finding]:
@@ -182,7 +233,9 @@ def _attributes(path: Path) -> Iterator[Finding]:
         os.write(descriptor, b"x" * 4096)
         os.fsync(descriptor)
         milliseconds = (time.monotonic() - began) * 1000
-        yield Finding("attributes", "ok", str(path), f"takes extended attributes of {ATTRIBUTE_BYTES} bytes; a sync takes {milliseconds:.1f} ms")
+        yield Finding(
+            "attributes", "ok", str(path), f"takes extended attributes of {ATTRIBUTE_BYTES} bytes; a sync takes {milliseconds:.1f} ms"
+        )
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.E2BIG, errno.ERANGE):
             hint = "records will lie in files of their own; XFS, or ext4 with -O ea_inode, keeps them with the chunk"
@@ -205,7 +258,9 @@ def store_findings(directory: Path) -> Iterator[Finding]:
         os.kill(state.pid, 0)
         yield Finding("process", "ok", str(directory), f"runs as process {state.pid} and serves {state.url}")
     except ProcessLookupError:
-        yield Finding("process", "warning", str(directory), f"process {state.pid} ended without notice", f"start it again: frazil up {directory}")
+        yield Finding(
+            "process", "warning", str(directory), f"process {state.pid} ended without notice", f"start it again: frazil up {directory}"
+        )
     except PermissionError:
         yield Finding("process", "ok", str(directory), f"runs as process {state.pid} of another user")
     if state.tls_cert:
@@ -216,16 +271,20 @@ def _secret_mode(path: Path) -> Iterator[Finding]:
     try:
         status = path.stat()
     except OSError as error:
-        yield Finding("key", "failure", str(path), f"can't be read: {error.strerror}", "without it the store does not start; restore it from a backup")
+        yield Finding(
+            "key", "failure", str(path), f"can't be read: {error.strerror}", "without it the store does not start; restore it from a backup"
+        )
         return
     if stat.S_IMODE(status.st_mode) & 0o077:
-        yield Finding("key", "failure", str(path), f"has mode {stat.S_IMODE(status.st_mode):o}: others may read the store's key", f"chmod 600 {path}")
+        yield Finding(
+            "key", "failure", str(path), f"has mode {stat.S_IMODE(status.st_mode):o}: others may read the store's key", f"chmod 600 {path}"
+        )
     else:
         yield Finding("key", "ok", str(path), "is readable by its owner only")
 
 
 def _certificate(path: Path) -> Iterator[Finding]:
-    from datetime import datetime, timezone
+    from datetime import datetime
 
     from cryptography import x509
 
@@ -234,8 +293,8 @@ def _certificate(path: Path) -> Iterator[Finding]:
     except (OSError, ValueError) as error:
         yield Finding("certificate", "warning", str(path), f"can't be read: {error}", "give --tls-cert a certificate in PEM form")
         return
-    days = (certificate.not_valid_after_utc - datetime.now(timezone.utc)).days
+    days = (certificate.not_valid_after_utc - datetime.now(UTC)).days
     level: Level = "ok" if days >= CERTIFICATE_DAYS_LEAST else "warning"
-    yield Finding("certificate", level, str(path), f"is valid for {days} more days", "" if level == "ok" else "renew it and restart the store")
-
-
+    yield Finding(
+        "certificate", level, str(path), f"is valid for {days} more days", "" if level == "ok" else "renew it and restart the store"
+    )

@@ -15,7 +15,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
-from xml.sax.saxutils import escape
 
 import httpcore
 import trio
@@ -106,7 +105,12 @@ class S3Client:
 
     @asynccontextmanager
     async def open(
-        self, method: str, path: str, query: Iterable[tuple[str, str]] = (), headers: Mapping[str, str] | None = None, body: Body | None = None
+        self,
+        method: str,
+        path: str,
+        query: Iterable[tuple[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
     ) -> AsyncIterator[tuple[httpcore.Response, Head]]:
         """One attempt: the answer with its body still to come. Raises: PeerUnreachable, DeadlineExceeded."""
         quoted, encoded = quote_path(path), canonical_query(query)
@@ -129,13 +133,21 @@ class S3Client:
         except _BROKEN as broken:
             raise _as_error(broken, self.endpoint.url) from broken
         try:
-            yield response, Head(response.status, {name.decode().lower(): value.decode("utf-8", "replace") for name, value in response.headers})
+            yield (
+                response,
+                Head(response.status, {name.decode().lower(): value.decode("utf-8", "replace") for name, value in response.headers}),
+            )
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 1.0):
                 await response.aclose()
 
     async def call(
-        self, method: str, path: str, query: Iterable[tuple[str, str]] = (), headers: Mapping[str, str] | None = None, body: Body | None = None
+        self,
+        method: str,
+        path: str,
+        query: Iterable[tuple[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
     ) -> Answer:
         """A request whose answer is small, retried when that can help.
 
@@ -163,7 +175,9 @@ class S3Client:
             async for piece in response.aiter_stream():
                 body += piece
                 if len(body) > answer.ANSWER_BYTES_MAX:
-                    raise errors.Unavailable(f"{self.endpoint.url} answered with more than {answer.ANSWER_BYTES_MAX} bytes: is this an S3 endpoint?")
+                    raise errors.Unavailable(
+                        f"{self.endpoint.url} answered with more than {answer.ANSWER_BYTES_MAX} bytes: is this an S3 endpoint?"
+                    )
         except _BROKEN as broken:
             raise _as_error(broken, self.endpoint.url) from broken
         return bytes(body)
@@ -182,14 +196,19 @@ class S3Client:
         region = self.endpoint.region
         body = None
         if region != "us-east-1":
-            body = BytesBody(f"<CreateBucketConfiguration><LocationConstraint>{escape(region)}</LocationConstraint></CreateBucketConfiguration>".encode())
+            root = ElementTree.Element("CreateBucketConfiguration")
+            ElementTree.SubElement(root, "LocationConstraint").text = region
+            body = BytesBody(ElementTree.tostring(root))
         await self.call("PUT", f"/{bucket}", body=body)
 
     async def delete_bucket(self, bucket: str) -> None:
         await self.call("DELETE", f"/{bucket}")
 
     async def head_bucket(self, bucket: str) -> Answer:
-        return await self.call("HEAD", f"/{bucket}")
+        try:
+            return await self.call("HEAD", f"/{bucket}")
+        except errors.NotFound as error:  # the answer to a HEAD has no body that could say what is missing
+            raise errors.BucketNotFound("the bucket does not exist") from error
 
     async def list_page(self, bucket: str, *, prefix: str = "", delimiter: str = "", token: str = "", start_after: str = "") -> Page:
         query = [("list-type", "2"), ("encoding-type", "url"), ("max-keys", str(LIST_PAGE))]
@@ -228,7 +247,10 @@ class S3Client:
                 yield upload
 
     async def head(self, bucket: str, key: str) -> Answer:
-        return await self.call("HEAD", f"/{bucket}/{key}", headers={"x-amz-checksum-mode": "ENABLED"})
+        try:
+            return await self.call("HEAD", f"/{bucket}/{key}", headers={"x-amz-checksum-mode": "ENABLED"})
+        except errors.NotFound as error:
+            raise errors.ObjectNotFound("the object does not exist") from error
 
     @asynccontextmanager
     async def get(self, bucket: str, key: str, *, start: int = 0, stop: int | None = None, etag: str = "") -> AsyncIterator[Download]:

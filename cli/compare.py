@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from cli.walk import Item
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def merge(sources: AsyncIterator[Item], targets: AsyncIterator[Item]) -> AsyncIterator[tuple[Item | None, Item | None]]:

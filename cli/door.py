@@ -31,7 +31,11 @@ def check_store(place: StoreDirectory) -> Path:
     if not (path / SETTINGS_FILE).is_file():
         if not os.access(path, os.X_OK) and path.exists():
             raise Hinted(f"{path}: permission denied", "run this as the user who runs the store, or use --profile", code=Exit.DENIED)
-        raise Hinted(f"there is no store in {path} ({place.reason})", f"start one with `frazil up {path}`, or name another with --store", code=Exit.NOT_FOUND)
+        raise Hinted(
+            f"there is no store in {path} ({place.reason})",
+            f"start one with `frazil up {path}`, or name another with --store",
+            code=Exit.NOT_FOUND,
+        )
     if not os.access(path / SECRET_FILE, os.R_OK):
         raise Hinted(f"{path / SECRET_FILE} is not readable", "run this as the user who runs the store, or use --profile", code=Exit.DENIED)
     return path

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import trio
 
@@ -23,7 +23,7 @@ SINGLE_BYTES_MAX = 32 * MEBIBYTE
 STREAM_AHEAD = 4
 """Ranges of a stream that are fetched ahead of the one being written: bounds its memory at (STREAM_AHEAD + 1) * RANGE_BYTES."""
 FILE_MODE = 0o666
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Downloader:
@@ -73,7 +73,12 @@ class Downloader:
         return size
 
     async def _fetch_ahead(
-        self, nursery: trio.Nursery, source: Remote, size: int, etag: str, sender: trio.MemorySendChannel[trio.MemoryReceiveChannel[bytearray]]
+        self,
+        nursery: trio.Nursery,
+        source: Remote,
+        size: int,
+        etag: str,
+        sender: trio.MemorySendChannel[trio.MemoryReceiveChannel[bytearray]],
     ) -> None:
         async def fetch(start: int, stop: int, done: trio.MemorySendChannel[bytearray]) -> None:
             data = bytearray()

@@ -30,7 +30,9 @@ class RangeBody:
 
     async def pieces(self) -> AsyncIterator[bytes]:
         left = self.size
-        async with self._client.get(self._source.bucket, self._source.key, start=self._start, stop=self._start + self.size, etag=self._etag) as download:
+        async with self._client.get(
+            self._source.bucket, self._source.key, start=self._start, stop=self._start + self.size, etag=self._etag
+        ) as download:
             async for piece in download.pieces:
                 left -= len(piece)
                 yield piece

@@ -15,6 +15,8 @@ from cli.output import Output, bytes_text, count_text, visible
 from node import errors
 
 JOBS_DEFAULT = 8
+RATE_BYTES_LEAST = 1 << 20
+"""Below, a rate says nothing."""
 _HOPELESS = (errors.PeerUnreachable, errors.BucketNotFound, errors.CallNotAuthenticated)
 """What fails one operation so that all others would fail alike, each only after its own retries."""
 
@@ -88,7 +90,9 @@ class Runner:
                 await job.perform()
         except (errors.FrazilError, OSError, BaseExceptionGroup) as error:
             cause = main_cause(error)
-            if not all(isinstance(leaf, (errors.FrazilError, OSError, trio.Cancelled)) for leaf in leaves(error)) or isinstance(cause, _HOPELESS):
+            if not all(isinstance(leaf, (errors.FrazilError, OSError, trio.Cancelled)) for leaf in leaves(error)) or isinstance(
+                cause, _HOPELESS
+            ):
                 raise
             self.fail(job.source, cause)
         else:
@@ -107,13 +111,21 @@ class Runner:
         seconds = time.monotonic() - tally.started
         parts = [count_text(tally.done, noun)]
         if tally.size:
-            parts.append(f"{bytes_text(tally.size)} in {seconds:.1f} s ({bytes_text(int(tally.size / max(seconds, 1e-3)))}/s)")
+            parts.append(bytes_text(tally.size))
+        if tally.size >= RATE_BYTES_LEAST and not self._output.dry_run:
+            parts[-1] += f" in {seconds:.1f} s ({bytes_text(int(tally.size / max(seconds, 1e-3)))}/s)"
         if tally.skipped:
             parts.append(f"{tally.skipped:,} unchanged")
         if tally.failed:
             parts.append(f"{len(tally.failed):,} failed")
         code = tally.exit
-        summary = {"done": tally.done, "skipped": tally.skipped, "failed": len(tally.failed), "bytes": tally.size, "seconds": round(seconds, 3)}
+        summary = {
+            "done": tally.done,
+            "skipped": tally.skipped,
+            "failed": len(tally.failed),
+            "bytes": tally.size,
+            "seconds": round(seconds, 3),
+        }
         if self._output.json:
             self._output.record("summary", **summary, exit=int(code))
         else:

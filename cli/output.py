@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import IO
 
 import msgspec
@@ -50,7 +50,7 @@ def time_text(moment: datetime) -> str:
 
 def time_json(moment: datetime) -> str:
     """RFC 3339, UTC."""
-    return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def count_text(count: int, noun: str) -> str:
@@ -62,7 +62,9 @@ def visible(text: str) -> str:
     """Control characters and undecodable bytes made harmless for a terminal; ordinary text is untouched."""
     if text.isprintable():
         return text
-    return "".join(character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode() for character in text)
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode() for character in text
+    )
 
 
 class Output:
@@ -113,7 +115,7 @@ class Output:
         code = to_exit(error)
         label = _styled("error:", ("red", "bold")) if self._color_errors else "error:"
         start = f"{visible(where)}: " if where else ""
-        tail = f" ({hint})" if hint else ""
+        tail = f"; {hint}" if hint else ""
         print(f"frazil: {label} {start}{visible(cause)}{tail}", file=self.above_progress or sys.stderr)
         if self.json:
             self.record("error", where=where, message=cause, hint=hint, exit=int(code))

@@ -15,7 +15,18 @@ from cli.place import config_file, read_profiles
 from node.errors import ConfigError, InvalidArgument
 
 JOBS_MAX = 256
-_SIZE_UNITS = {"": 1, "b": 1, "k": 1 << 10, "kib": 1 << 10, "m": 1 << 20, "mib": 1 << 20, "g": 1 << 30, "gib": 1 << 30, "t": 1 << 40, "tib": 1 << 40}
+_SIZE_UNITS = {
+    "": 1,
+    "b": 1,
+    "k": 1 << 10,
+    "kib": 1 << 10,
+    "m": 1 << 20,
+    "mib": 1 << 20,
+    "g": 1 << 30,
+    "gib": 1 << 30,
+    "t": 1 << 40,
+    "tib": 1 << 40,
+}
 _TIME_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -106,12 +117,18 @@ def jobs_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def dry_run_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("-n", "--dry-run", is_flag=True, help="Say what would be done, with '(dry-run)' before each line, and do nothing.")(function)
+    return click.option("-n", "--dry-run", is_flag=True, help="Say what would be done, with '(dry-run)' before each line, and do nothing.")(
+        function
+    )
 
 
 def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    include = click.option("--include", multiple=True, metavar="GLOB", help="Only names that match (may be given often); ** crosses folders.")
-    exclude = click.option("--exclude", multiple=True, metavar="GLOB", help="No names that match (may be given often); wins over --include.")
+    include = click.option(
+        "--include", multiple=True, metavar="GLOB", help="Only names that match (may be given often); ** crosses folders."
+    )
+    exclude = click.option(
+        "--exclude", multiple=True, metavar="GLOB", help="No names that match (may be given often); wins over --include."
+    )
     return include(exclude(function))
 
 

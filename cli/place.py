@@ -148,7 +148,9 @@ def find(store: str, profile: str, environ: Mapping[str, str]) -> StoreDirectory
     if name:
         if name not in profiles:
             close = get_close_matches(name, list(profiles), 1)
-            raise Hinted(f"{path} has no profile {name!r}", f"meant {close[0]!r}?" if close else f"add [profile.{name}] to it", code=Exit.USAGE)
+            raise Hinted(
+                f"{path} has no profile {name!r}", f"meant {close[0]!r}?" if close else f"add [profile.{name}] to it", code=Exit.USAGE
+            )
         return profiles[name]
     try:
         last = last_store_file(environ).read_text().strip()

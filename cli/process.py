@@ -33,7 +33,11 @@ def prepare() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     mallopt = getattr(libc, "mallopt", None)  # musl has none, and needs none
     if mallopt is not None:
-        for parameter, value in ((_M_ARENA_MAX, ARENAS_MAX), (_M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES), (_M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES)):
+        for parameter, value in (
+            (_M_ARENA_MAX, ARENAS_MAX),
+            (_M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES),
+            (_M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES),
+        ):
             mallopt(parameter, value)
 
 

@@ -135,7 +135,9 @@ async def run_main(options: ServeOptions, announce: Callable[[Serving], None], d
             background.cancel_scope.cancel()
 
 
-async def _start_serving(options: ServeOptions, store: Store, tls: ssl.SSLContext | None, serving: trio.Nursery, drain: trio.Event) -> State:
+async def _start_serving(
+    options: ServeOptions, store: Store, tls: ssl.SSLContext | None, serving: trio.Nursery, drain: trio.Event
+) -> State:
     """Starts all that ends by `drain`, and says where it is."""
     directory = options.directories[0]
     sockets = bind(options.listen, shared=options.workers > 1)
@@ -184,7 +186,16 @@ async def run_gateway(options: ServeOptions, drain: trio.Event, ready: Ready) ->
 def gateway_command(options: ServeOptions, port: int) -> list[str]:
     """The arguments with which `up` starts a further gateway process."""
     host = f"[{options.listen[0]}]" if ":" in options.listen[0] else options.listen[0]
-    command = ["_gateway", *map(str, options.directories), "--listen", f"{host}:{port}", "--volumes", str(options.volumes), "--region", options.region]
+    command = [
+        "_gateway",
+        *map(str, options.directories),
+        "--listen",
+        f"{host}:{port}",
+        "--volumes",
+        str(options.volumes),
+        "--region",
+        options.region,
+    ]
     for domain in options.domains:
         command += ["--domain", domain]
     if options.policy:

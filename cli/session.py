@@ -13,7 +13,7 @@ import click
 
 from cli.exit import Exit, Hinted, main_cause
 from cli.output import Output
-from cli.place import Profile, StoreDirectory, config_file, find, read_profiles
+from cli.place import Profile, StoreDirectory, find
 
 if TYPE_CHECKING:
     from cli.client import S3Client
@@ -40,7 +40,9 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--profile", metavar="NAME", default="", help="A store elsewhere, by its name in config.toml [env: FRAZIL_PROFILE]."),
         click.option("--json", is_flag=True, help="JSON Lines on standard output, with a summary record at the end."),
         click.option("-q", "--quiet", is_flag=True, help="Only results and errors."),
-        click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour [env: NO_COLOR, CLICOLOR_FORCE]."),
+        click.option(
+            "--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour [env: NO_COLOR, CLICOLOR_FORCE]."
+        ),
     )
     for option in reversed(options):
         function = option(function)
@@ -62,30 +64,33 @@ def with_session(function: Callable[..., Any]) -> Callable[..., Any]:
             result = function(session, *args, **options)
             session.output.flush()
         except BaseException as error:
-            if not isinstance(main_cause(error), Exception) or isinstance(main_cause(error), (click.ClickException, click.exceptions.Exit, BrokenPipeError)):
+            if os.environ.get("FRAZIL_DEBUG") or not _is_failure(error):
                 raise
-            if os.environ.get("FRAZIL_DEBUG"):
-                raise
-            result = session.output.error(error)
+            result = session.output.error(error, where=session.subject)
             session.output.flush()
         return result
 
     return common_options(command)
 
 
+def _is_failure(error: BaseException) -> bool:
+    """Whether it is to be told as this command's failure; the rest (usage, interrupts, a closed pipe) is the root's to tell."""
+    cause = main_cause(error)
+    return isinstance(cause, Exception) and not isinstance(
+        cause, (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError)
+    )
+
+
 class Session:
-    """One run of one command."""
+    """One run of one command. subject: what it is about, for the message when it fails."""
 
     def __init__(self, settings: Settings, *, dry_run: bool = False) -> None:
         self.settings = settings
+        self.subject = ""
         self.output = Output(json=settings.json, quiet=settings.quiet, color=settings.color, dry_run=dry_run)
 
     def __repr__(self) -> str:
         return f"<Session {self.settings}>"
-
-    @property
-    def profile_names(self) -> frozenset[str]:
-        return frozenset(read_profiles(config_file(os.environ))[0])
 
     def place(self, profile: str = "") -> StoreDirectory | Profile:
         """Where the command goes; `profile` from an address overrides the options."""
@@ -127,8 +132,5 @@ class Session:
 
         import trio
 
-        def interrupted(*_: object) -> None:
-            raise KeyboardInterrupt
-
-        signal.signal(signal.SIGTERM, interrupted)
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
         return trio.run(main, restrict_keyboard_interrupt_to_checkpoints=True)

@@ -29,7 +29,9 @@ def canonical_query(query: Iterable[tuple[str, str]]) -> str:
     return "&".join(f"{name}={value}" for name, value in pairs)
 
 
-def sign_headers(endpoint: Endpoint, method: str, path: str, query: str, headers: Mapping[str, str], payload_sha256: str, now: float) -> dict[str, str]:
+def sign_headers(
+    endpoint: Endpoint, method: str, path: str, query: str, headers: Mapping[str, str], payload_sha256: str, now: float
+) -> dict[str, str]:
     """All headers to send: those given (with `host`, lower-case names), x-amz-date, x-amz-content-sha256 and authorization.
 
     path: already quoted; query: already canonical; every header given is signed.

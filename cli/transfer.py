@@ -25,7 +25,9 @@ from node.errors import Conflict, InvalidArgument
 class Transfers:
     """Makes jobs that share clients, one bound on requests in flight, and one meter."""
 
-    def __init__(self, clients: Mapping[str, S3Client], meter: Meter, jobs_max: int, headers: Mapping[str, str], *, move: bool = False) -> None:
+    def __init__(
+        self, clients: Mapping[str, S3Client], meter: Meter, jobs_max: int, headers: Mapping[str, str], *, move: bool = False
+    ) -> None:
         self.clients = clients
         self._meter = meter
         self._limiter = trio.Semaphore(jobs_max)

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import trio
 
@@ -30,7 +30,7 @@ class Item:
 
 
 def from_stat(name: str, found: os.stat_result) -> Item:
-    return Item(name, found.st_size, datetime.fromtimestamp(found.st_mtime_ns / 1e9, timezone.utc))
+    return Item(name, found.st_size, datetime.fromtimestamp(found.st_mtime_ns / 1e9, UTC))
 
 
 def walk_folder(root: str, warn: Callable[[str], None]) -> Iterator[Item]:

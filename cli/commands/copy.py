@@ -17,7 +17,7 @@ from cli.commands.stream import write_standard_output
 from cli.exit import Exit
 from cli.job import Job, Runner
 from cli.match import Filter
-from cli.meter import metered
+from cli.meter import SilentMeter, metered
 from cli.parameter import ADDRESS, REMOTE, dry_run_option, filter_options, header_options, jobs_option, object_headers
 from cli.session import Session, with_session
 from cli.transfer import Transfers, check_no_link, path_below
@@ -81,7 +81,9 @@ def cp(session: Session, sources: tuple[Address, ...], target: Address, **option
     return _run(session, sources, target, options, move=False)
 
 
-@click.command("mv", short_help="Move files and objects.", help=f"Move files and objects: copy, then remove the source.\n\n{_TRANSFER_HELP}")
+@click.command(
+    "mv", short_help="Move files and objects.", help=f"Move files and objects: copy, then remove the source.\n\n{_TRANSFER_HELP}"
+)
 @click.argument("sources", type=ADDRESS, nargs=-1, required=True)
 @click.argument("target", type=ADDRESS)
 @click.option("-r", "--recursive", is_flag=True, help="All that is below a folder or prefix.")
@@ -132,7 +134,7 @@ async def _transfer(session: Session, order: Order) -> Exit:
     profiles = {place.profile for place in (*order.sources, order.target) if isinstance(place, Remote)}
     async with session.clients(profiles, connections_max=order.jobs * 2) as clients:
         if isinstance(order.target, Stream):
-            return await _to_standard_output(clients, order)
+            return await _to_standard_output(session, clients, order)
         with metered(session.output) as meter:
             transfers = Transfers(clients, meter, order.jobs, order.headers, move=order.move)
             runner = Runner(session.output, meter, order.jobs)
@@ -140,11 +142,10 @@ async def _transfer(session: Session, order: Order) -> Exit:
         return runner.finish("object")
 
 
-async def _to_standard_output(clients: dict[str, S3Client], order: Order) -> Exit:
-    from cli.meter import SilentMeter
-
+async def _to_standard_output(session: Session, clients: dict[str, S3Client], order: Order) -> Exit:
     source = order.sources[0]
     assert isinstance(source, Remote)
+    session.subject = str(source)
     await Transfers(clients, SilentMeter(), order.jobs, {}).downloader(source).stream(source, write_standard_output)
     return Exit.OK
 
@@ -182,7 +183,9 @@ async def _jobs_of(session: Session, runner: Runner, transfers: Transfers, order
         async for item in remote_items(transfers.client(source), folder, order.passes):
             found = True
             try:
-                yield _one_remote(transfers, Remote(folder.bucket, folder.key + item.name, folder.profile), item, _inside(order, name), item.name)
+                yield _one_remote(
+                    transfers, Remote(folder.bucket, folder.key + item.name, folder.profile), item, _inside(order, name), item.name
+                )
             except (FrazilError, OSError) as error:
                 runner.fail(f"{folder}{item.name}", error)
         if not found:
@@ -235,5 +238,3 @@ def _inside(order: Order, name: str) -> Address:
         return order.target.below(name).folder()
     assert isinstance(order.target, Local)
     return Local(os.path.join(order.target.path, name))
-
-

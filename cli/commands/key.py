@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -33,7 +33,16 @@ def key() -> None:
 @click.option("--email", default="", metavar="ADDRESS", help="Kept with the key.")
 @with_session
 def create(
-    session: Session, name: str, account: str, admin: bool, access_key: str, secret_key: str, secret_file: str, user_id: str, display_name: str, email: str
+    session: Session,
+    name: str,
+    account: str,
+    admin: bool,
+    access_key: str,
+    secret_key: str,
+    secret_file: str,
+    user_id: str,
+    display_name: str,
+    email: str,
 ) -> Exit:
     """Make an access key called NAME and print it with its secret, which is shown this once."""
     if secret_key and secret_file:
@@ -83,7 +92,7 @@ def _fields(pair: KeyPair) -> dict[str, object]:
 
 
 def _created(pair: KeyPair) -> datetime:
-    return datetime.fromtimestamp(pair.created_us / 1e6, timezone.utc)
+    return datetime.fromtimestamp(pair.created_us / 1e6, UTC)
 
 
 @key.command("list", short_help="List access keys.")

@@ -38,6 +38,7 @@ def ls(session: Session, place: Remote | None, recursive: bool, human: bool, inc
 
     Without PLACE the buckets. Folders (common prefixes) end in a slash. Names are relative to the last slash of PLACE.
     """
+    session.subject = str(place or "")
     return session.run(lambda: _ls(session, place, recursive, human, Filter.parse(include, exclude)))
 
 
@@ -63,7 +64,7 @@ async def _ls(session: Session, place: Remote | None, recursive: bool, human: bo
                 _emit_entry(output, place.bucket, found, found.key[cut:] or found.key, human=human)
     output.record("summary", objects=total.objects, prefixes=total.prefixes, bytes=total.size)
     if place.key and not total.objects and not total.prefixes and not place.key.endswith("/"):
-        raise ObjectNotFound(f"nothing begins with {place}")
+        raise ObjectNotFound("nothing begins with it")
     return Exit.OK
 
 
@@ -102,6 +103,7 @@ class _Sum:
 @with_session
 def tree(session: Session, place: Remote, depth: int, folders: bool) -> Exit:
     """Show what is in a bucket or below a prefix as a tree."""
+    session.subject = str(place)
     return session.run(lambda: _tree(session, place.folder(), depth, folders))
 
 
@@ -125,7 +127,9 @@ async def _tree(session: Session, place: Remote, depth: int, folders: bool) -> E
                     await show(client, child, lead + ("    " if last else "│   "), level + 1)
             else:
                 total.add(child)
-                output.record("object", branch + visible(child.key[len(prefix) :]), bucket=place.bucket, key=child.key, size=child.size, depth=level)
+                output.record(
+                    "object", branch + visible(child.key[len(prefix) :]), bucket=place.bucket, key=child.key, size=child.size, depth=level
+                )
 
     async with session.client(place.profile) as client:
         output.record("root", str(place))
@@ -162,6 +166,7 @@ async def _du(session: Session, places: tuple[Remote, ...], depth: int, exact: b
     grand = _Sum()
     async with session.clients({place.profile for place in places} or {""}) as clients:
         for place in places or [Remote(bucket.name) for bucket in await clients[""].list_buckets()]:
+            session.subject = str(place)
             usage = await _usage(clients[place.profile], place, depth, passes)
             for folder, total in usage.below.items():
                 show(folder, total)

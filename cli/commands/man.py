@@ -33,7 +33,10 @@ _ENVIRONMENT = (
     ("XDG_CONFIG_HOME, XDG_STATE_HOME", "where configuration and state are, instead of ~/.config and ~/.local/state"),
 )
 _FILES = (
-    ("~/.config/frazil/config.toml", "profiles: [profile.NAME] with endpoint, access_key, secret_file and region; default = NAME picks one"),
+    (
+        "~/.config/frazil/config.toml",
+        "profiles: [profile.NAME] with endpoint, access_key, secret_file and region; default = NAME picks one",
+    ),
     ("~/.local/state/frazil/last-store", "the store that this user started last"),
     ("~/.local/state/frazil/uploads/", "uploads in parts that were interrupted"),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import click
 
@@ -20,7 +20,13 @@ EXPIRES_DEFAULT_S = 3600
 @click.command("presign", short_help="Print a URL that grants access for a while.")
 @click.argument("place", type=REMOTE)
 @click.option("--expires", type=DURATION, default=EXPIRES_DEFAULT_S, help="How long: 90s, 15m, 12h, 7d (at most) [default: 1h].")
-@click.option("--method", type=click.Choice(["GET", "PUT", "HEAD", "DELETE"], case_sensitive=False), default="GET", show_default=True, help="For what.")
+@click.option(
+    "--method",
+    type=click.Choice(["GET", "PUT", "HEAD", "DELETE"], case_sensitive=False),
+    default="GET",
+    show_default=True,
+    help="For what.",
+)
 @click.option("--download-as", metavar="NAME", default="", help="The file name that a browser saves it under.")
 @with_session
 def presign(session: Session, place: Remote, expires: int, method: str, download_as: str) -> Exit:
@@ -31,6 +37,7 @@ def presign(session: Session, place: Remote, expires: int, method: str, download
         raise click.UsageError("--expires is between 1s and 7d")
     if '"' in download_as or not download_as.isprintable():
         raise click.UsageError("--download-as has a quote or a control character")
+    session.subject = str(place)
     return session.run(lambda: _presign(session, place, expires, method.upper(), download_as))
 
 
@@ -38,5 +45,7 @@ async def _presign(session: Session, place: Remote, expires: int, method: str, d
     query = [("response-content-disposition", f'attachment; filename="{download_as}"')] if download_as else []
     async with session.client(place.profile) as client:
         url = client.presign(method, place.bucket, place.key, expires, query)
-    session.output.record("url", url, url=url, method=method, expires=time_json(datetime.fromtimestamp(int(time.time()) + expires, timezone.utc)))
+    session.output.record(
+        "url", url, url=url, method=method, expires=time_json(datetime.fromtimestamp(int(time.time()) + expires, UTC))
+    )
     return Exit.OK

@@ -57,7 +57,9 @@ def rm(
     return session.run(lambda: _rm(session, places, passes, jobs, recursive=recursive, uploads=uploads, force=force))
 
 
-async def _rm(session: Session, places: tuple[Remote, ...], passes: Filter, jobs: int, *, recursive: bool, uploads: bool, force: bool) -> Exit:
+async def _rm(
+    session: Session, places: tuple[Remote, ...], passes: Filter, jobs: int, *, recursive: bool, uploads: bool, force: bool
+) -> Exit:
     runner = Runner(session.output, SilentMeter(), jobs)
     async with session.clients({place.profile for place in places}, connections_max=jobs) as clients:
         for place in places:

@@ -31,6 +31,7 @@ async def _cat(session: Session, places: tuple[Remote, ...]) -> Exit:
     async with session.clients({place.profile for place in places}) as clients:
         limiter = trio.Semaphore(JOBS_DEFAULT)
         for place in places:
+            session.subject = str(place)
             await Downloader(clients[place.profile], limiter, SilentMeter()).stream(place, write_standard_output)
     return Exit.OK
 

@@ -95,7 +95,9 @@ async def _delete(session: Session, runner: Runner, transfers: Transfers, plan: 
         session.output.warn(f"{count_text(len(doomed), 'file')} not deleted from {plan.target}, because something failed before")
         return
     if len(doomed) > plan.delete_max:
-        message = f"{count_text(len(doomed), 'file')} would be deleted from {plan.target}, more than --max-delete {plan.delete_max}; none was"
+        message = (
+            f"{count_text(len(doomed), 'file')} would be deleted from {plan.target}, more than --max-delete {plan.delete_max}; none was"
+        )
         raise Hinted(message, "see which with --dry-run, then raise it", code=Exit.CONFLICT)
 
     async def deletions() -> AsyncGenerator[Job, None]:
@@ -108,7 +110,9 @@ async def _delete(session: Session, runner: Runner, transfers: Transfers, plan: 
     await runner.run(deletions())
 
 
-async def _items(session: Session, transfers: Transfers, place: Local | Remote, passes: Filter, *, target: bool) -> AsyncGenerator[Item, None]:
+async def _items(
+    session: Session, transfers: Transfers, place: Local | Remote, passes: Filter, *, target: bool
+) -> AsyncGenerator[Item, None]:
     items: AsyncIterator[Item]
     if isinstance(place, Remote):
         items = remote_items(transfers.client(place), place, passes)

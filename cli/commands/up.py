@@ -27,14 +27,25 @@ WORKERS_MAX = 64
 def _serving_options(function: Any) -> Any:
     options = (
         click.argument("directories", type=click.Path(file_okay=False, path_type=Path), nargs=-1, required=True),
-        click.option("--listen", type=HOST_PORT, default=LISTEN_DEFAULT, show_default=True, metavar="HOST:PORT", help="Where S3 is served."),
+        click.option(
+            "--listen", type=HOST_PORT, default=LISTEN_DEFAULT, show_default=True, metavar="HOST:PORT", help="Where S3 is served."
+        ),
         click.option("--volumes", type=click.IntRange(1, VOLUMES_MAX), default=1, show_default=True, help="Volumes in each new DIR."),
-        click.option("--policy", default="", metavar="NAME", help="Storage policy (SINGLE, TWOCOPIES, EC63 ...), instead of the one that fits the volumes."),
-        click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), default=None, help="Certificate chain (PEM): serve HTTPS."),
+        click.option(
+            "--policy",
+            default="",
+            metavar="NAME",
+            help="Storage policy (SINGLE, TWOCOPIES, EC63 ...), instead of the one that fits the volumes.",
+        ),
+        click.option(
+            "--tls-cert", type=click.Path(exists=True, dir_okay=False), default=None, help="Certificate chain (PEM): serve HTTPS."
+        ),
         click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), default=None, help="The certificate's key (PEM)."),
         click.option("--region", default="us-east-1", show_default=True, help="The region that clients sign for."),
         click.option("--domain", "domains", multiple=True, metavar="NAME", help="Serve BUCKET.NAME as a bucket (may be given often)."),
-        click.option("--ready-fd", type=click.IntRange(3), default=None, metavar="FD", help="Write the URL to this descriptor once it serves."),
+        click.option(
+            "--ready-fd", type=click.IntRange(3), default=None, metavar="FD", help="Write the URL to this descriptor once it serves."
+        ),
     )
     for option in reversed(options):
         function = option(function)
@@ -43,7 +54,9 @@ def _serving_options(function: Any) -> Any:
 
 @click.command("up", short_help="Run a store on the given directories.")
 @_serving_options
-@click.option("--workers", type=click.IntRange(1, WORKERS_MAX), default=1, show_default=True, help="Processes that serve S3, for more cores.")
+@click.option(
+    "--workers", type=click.IntRange(1, WORKERS_MAX), default=1, show_default=True, help="Processes that serve S3, for more cores."
+)
 @click.option("--metrics", type=HOST_PORT, default=None, metavar="HOST:PORT", help="Serve metrics for Prometheus here.")
 @with_session
 def up(session: Session, **options: Any) -> Exit:
@@ -116,7 +129,9 @@ def _announce(output: Output, options: Any, serving: Any) -> None:
 def _first_steps(url: str, region: str, access_key: str, secret: str) -> list[str]:
     command = "frazil" if shutil.which("frazil") else os.path.abspath(sys.argv[0])
     if not secret:
-        return [f"The admin key {access_key} was made. Its secret is kept out of the journal; make a key to use with: {command} key create NAME"]
+        return [
+            f"The admin key {access_key} was made. Its secret is kept out of the journal; make a key to use with: {command} key create NAME"
+        ]
     return [
         "",
         "This is the first start: the admin key was made. It is shown this once.",
