@@ -14,12 +14,13 @@ import pytest
 from tests.support.disk import reap
 from tests.support.forge import BUCKET
 from tests.support.store import StoreProcess
+from tests.support.survey import empty
 
-LOG_LINES = 60
+LOG_LINES = 20
 
 
 class StoreMaker:
-    """Makes stores that have the test's key and, unless told otherwise, run."""
+    """Makes stores that, unless told otherwise, run."""
 
     def __init__(self, scratch: Path, stack: contextlib.ExitStack) -> None:
         self._scratch = scratch
@@ -31,7 +32,6 @@ class StoreMaker:
         home.mkdir()
         store = StoreProcess(directories or [self._scratch / f"store{len(self.made)}"], home, volumes=volumes, **more)
         self.made.append(self._stack.enter_context(store))
-        store.create()
         if start:
             store.start()
         return store
@@ -59,7 +59,7 @@ def shared_store() -> Iterator[StoreProcess]:
     root = Path(tempfile.mkdtemp(prefix="frazil-test-"))
     try:
         with StoreProcess([root / "store"], root, volumes=3) as store:
-            store.create().start()
+            store.start()
             yield store
         store.assert_log_clean()
     finally:
@@ -71,6 +71,7 @@ def unharmed(shared_store: StoreProcess) -> Iterator[None]:
     """The bucket with one good object that hostile requests are aimed at; afterwards the store serves it and holds nothing else."""
     with shared_store.client() as client:
         client.make_bucket(BUCKET)
+        empty(client, BUCKET)
         assert client.put(BUCKET, "good", b"good").status == 200
     yield
     assert shared_store.running

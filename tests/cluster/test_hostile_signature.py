@@ -45,7 +45,7 @@ MUTATIONS: dict[str, Change] = {
     "another algorithm": edit(AUTHORIZATION, lambda text: text.replace("AWS4-HMAC-SHA256", "AWS4-HMAC-SHA1")),
     "lower-case algorithm": edit(AUTHORIZATION, lambda text: text.replace("AWS4-HMAC-SHA256", "aws4-hmac-sha256")),
     "ECDSA": edit(AUTHORIZATION, lambda text: text.replace("AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256")),
-    "unknown key": edit(AUTHORIZATION, lambda text: text.replace("Credential=F", "Credential=G")),
+    "unknown key": edit(AUTHORIZATION, lambda text: text.replace("Credential=", "Credential=X")),
     "empty key": edit(AUTHORIZATION, lambda text: "AWS4-HMAC-SHA256 Credential=/" + text.partition("/")[2]),
     "another region": edit(AUTHORIZATION, lambda text: text.replace(REGION, "us-west-1")),
     "another service": edit(AUTHORIZATION, lambda text: text.replace("/s3/", "/sts/")),

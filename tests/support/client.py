@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import html
@@ -11,7 +12,7 @@ import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote_plus, urlsplit
 from xml.sax.saxutils import escape
 
 REGION = "us-east-1"
@@ -232,13 +233,18 @@ class Client:
 
     def delete_many(self, bucket: str, keys: Iterable[str]) -> Answer:
         document = "<Delete>" + "".join(f"<Object><Key>{escape(key)}</Key></Object>" for key in keys) + "</Delete>"
-        return self.call("POST", bucket, query=[("delete", "")], body=document.encode())
+        return self.delete_document(bucket, document.encode())
+
+    def delete_document(self, bucket: str, document: bytes) -> Answer:
+        """DeleteObjects with any body, and the Content-MD5 that S3 demands."""
+        digest = base64.b64encode(hashlib.md5(document, usedforsecurity=False).digest()).decode()
+        return self.call("POST", bucket, query=[("delete", "")], headers=[("content-md5", digest)], body=document)
 
     def pages(self, bucket: str, *, prefix: str = "", page: int = 1000) -> Iterator[Answer]:
-        """Pages of ListObjectsV2."""
+        """Pages of ListObjectsV2, keys URL-encoded: XML has no way to write some of them."""
         token = ""
         while True:
-            query = [("list-type", "2"), ("max-keys", str(page)), ("prefix", prefix)] + ([("continuation-token", token)] if token else [])
+            query = [("list-type", "2"), ("encoding-type", "url"), ("max-keys", str(page)), ("prefix", prefix)] + ([("continuation-token", token)] if token else [])
             answer = self.call("GET", bucket, query=query)
             assert answer.status == 200, answer.body
             yield answer
@@ -247,7 +253,7 @@ class Client:
                 return
 
     def keys(self, bucket: str, *, prefix: str = "") -> list[str]:
-        return [key for page in self.pages(bucket, prefix=prefix) for key in page.texts("Key")]
+        return [unquote_plus(key) for page in self.pages(bucket, prefix=prefix) for key in page.texts("Key")]
 
     def create_upload(self, bucket: str, key: str) -> Answer:
         return self.call("POST", bucket, key, query=[("uploads", "")])

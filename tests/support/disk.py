@@ -70,16 +70,27 @@ def reap() -> None:
 class LoopDisk:
     """A file system on a loop device over an image file; a context manager. The mount is at `root`.
 
-    ext4 has 4 KiB blocks and 256-byte inodes, so that attributes have the room they have on real disks. `inodes` limits their number.
+    ext4 has 4 KiB blocks and 256-byte inodes, so that attributes have the room they have on real disks; `block_bytes` of 1024 gives
+    them as little as there can be. `inodes` limits their number.
     """
 
-    def __init__(self, root: Path, *, size_bytes: int = 512 * MIB, kind: str = "ext4", inodes: int = 0, image: Path | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        size_bytes: int = 512 * MIB,
+        kind: str = "ext4",
+        inodes: int = 0,
+        block_bytes: int = 4096,
+        image: Path | None = None,
+    ) -> None:
         self.root = root
         self.kind = kind
         self.image = image or root.with_name(root.name + ".img")
         self._own_image = image is None
         self._size_bytes = size_bytes
         self._inodes = inodes
+        self._block_bytes = block_bytes
         self._device = ""
         self.mounted = False
 
@@ -112,7 +123,7 @@ class LoopDisk:
             "-q",
             "-F",
             "-b",
-            "4096",
+            str(self._block_bytes),
             "-I",
             "256",
             "-m",

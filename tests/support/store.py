@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import select
@@ -21,7 +22,6 @@ COMMAND = Path(sys.executable).parent / "frazil"
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 20.0
 COMMAND_TIMEOUT_S = 60.0
-CREDENTIALS = Credentials("FRAZILTESTACCESSKEY1", "frazil/test+secret/0123456789abcdefghijk")
 _BAD_LINE = re.compile(r"Traceback \(most recent call last\)|\b(?:WARNING|ERROR|CRITICAL|warning|error|critical|Exception)\b")
 _LEVEL = re.compile(r"[\"\[ ](?:level=|level\":\s*\")?(?:WARNING|ERROR|CRITICAL|warning|error|critical)\b")
 
@@ -66,7 +66,7 @@ class StoreProcess:
         self.port = free_port()
         self.url = f"{scheme}://127.0.0.1:{self.port}"
         self.context = context
-        self.credentials = CREDENTIALS
+        self.credentials = Credentials("", "")
         self.allowed: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
         self.log_path = scratch / "store.log"
@@ -97,20 +97,13 @@ class StoreProcess:
             raise StoreError(f"frazil {' '.join(arguments)} ended with {done.returncode}: {done.stderr[-2000:]}{done.stdout[-500:]}")
         return done
 
-    def create(self) -> StoreProcess:
-        """Makes the test's key before the first start."""
-        self.directories[0].mkdir(parents=True, exist_ok=True)
-        self.command(
-            "key", "create", "test", "--access-key", self.credentials.access_key, "--secret-key", self.credentials.secret_key, "--json"
-        )
-        return self
-
     def start(self, timeout_s: float = START_TIMEOUT_S) -> float:
-        """Starts the process; returns the seconds until it served. Raises StoreError when it doesn't."""
+        """Starts the process; returns the seconds until it served. The first start tells the admin key, which `client` then uses.
+        Raises: StoreError when it does not come up."""
         assert not self.running
         began = time.monotonic()
         ready, told = os.pipe()
-        arguments = [*self.wrapper, str(COMMAND), "up", *map(str, self.directories), "--listen", f"127.0.0.1:{self.port}"]
+        arguments = [*self.wrapper, str(COMMAND), "--json", "up", *map(str, self.directories), "--listen", f"127.0.0.1:{self.port}"]
         arguments += ["--volumes", str(self.volumes), "--ready-fd", str(told), *self.options]
         try:
             with self.log_path.open("ab") as log, self.output_path.open("ab") as output:
@@ -133,7 +126,16 @@ class StoreProcess:
             os.close(ready)
             if told >= 0:
                 os.close(told)
-        return time.monotonic() - began
+        seconds = time.monotonic() - began
+        if not self.credentials.access_key:
+            self._read_key()
+        return seconds
+
+    def _read_key(self) -> None:
+        for line in self.output_path.read_text().splitlines():
+            record = json.loads(line)
+            if "secret_key" in record:
+                self.credentials = Credentials(record["access_key"], record["secret_key"])
 
     @property
     def running(self) -> bool:

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
 from .client import Client
@@ -44,7 +45,7 @@ def read_all(client: Client, bucket: str, keys: Iterable[str], log: ClientLog, d
 def _contents(document: str) -> Iterable[tuple[str, int, str]]:
     root = ElementTree.fromstring(document)
     for item in root.iter("{*}Contents"):
-        yield item.findtext("{*}Key", ""), int(item.findtext("{*}Size", "-1")), item.findtext("{*}ETag", "")
+        yield unquote_plus(item.findtext("{*}Key", "")), int(item.findtext("{*}Size", "-1")), item.findtext("{*}ETag", "")
 
 
 def _read(client: Client, bucket: str, key: str, detail: str, end: float) -> tuple[Event, int, str]:
@@ -70,7 +71,10 @@ def empty(client: Client, bucket: str) -> None:
         for key, upload in uploads:
             assert client.abort_upload(bucket, key, upload).status == 204
     for page in list(client.pages(bucket)):
-        keys = page.texts("Key")
+        keys = [unquote_plus(key) for key in page.texts("Key")]
+        for key in (key for key in keys if not key.isprintable()):
+            assert client.delete(bucket, key).status == 204
+        keys = [key for key in keys if key.isprintable()]
         if keys:
             answer = client.delete_many(bucket, keys)
             assert answer.status == 200, answer
