@@ -45,7 +45,5 @@ async def _presign(session: Session, place: Remote, expires: int, method: str, d
     query = [("response-content-disposition", f'attachment; filename="{download_as}"')] if download_as else []
     async with session.client(place.profile) as client:
         url = client.presign(method, place.bucket, place.key, expires, query)
-    session.output.record(
-        "url", url, url=url, method=method, expires=time_json(datetime.fromtimestamp(int(time.time()) + expires, UTC))
-    )
+    session.output.record("url", url, url=url, method=method, expires=time_json(datetime.fromtimestamp(int(time.time()) + expires, UTC)))
     return Exit.OK

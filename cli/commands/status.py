@@ -1,0 +1,105 @@
+"""status: the store, its volumes, its buckets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import click
+
+from cli.door import check_store, local_store, running
+from cli.exit import Exit
+from cli.output import Output, bytes_text, count_text, visible
+from cli.place import Profile
+from cli.session import Session, with_session
+from meta.protocol import BucketEntry
+from node.errors import BucketNotFound
+from rawx.protocol import VolumeStat
+from store.store import Store, StoreStatus
+
+FREE_SHARE_LEAST = 0.05
+BUCKETS_PAGE = 1_000
+
+
+@click.command("status", short_help="Show the store, its volumes and what they hold.")
+@with_session
+def status(session: Session) -> Exit:
+    """Show whether the store runs and where, the state and space of its volumes, and what its buckets hold.
+
+    Exit code 11 when a volume is sick, read-only or nearly full; 5 when the store does not run.
+    """
+    return session.run(lambda: _status(session))
+
+
+async def _status(session: Session) -> Exit:
+    place = session.place()
+    if isinstance(place, Profile):
+        return await _remote_status(session, place)
+    path = check_store(place)
+    state = running(path)
+    output = session.output
+    head = f"store    {path}\nstate    {'serves ' + state.url + f' (process {state.pid})' if state else output.style('does not run', 'yellow')}"
+    output.record("store", head, store=str(path), running=state is not None, url=state.url if state else "", pid=state.pid if state else 0)
+    async with local_store(place) as store:
+        found = await store.status()
+        _show_policies(output, found)
+        warnings = sum(_show_volume(output, volume) for volume in sorted(found.volumes, key=lambda volume: volume.volume))
+        objects, size = await _show_buckets(output, store)
+    code = Exit.WARNINGS if warnings else Exit.OK if state else Exit.TEMPORARY
+    output.record("summary", None, volumes=len(found.volumes), warnings=warnings, objects=objects, bytes=size, exit=int(code))
+    return code
+
+
+def _show_policies(output: Output, found: StoreStatus) -> None:
+    output.record(
+        "policy",
+        f"policy   {found.policy_small} for small objects, {found.policy_large} for large",
+        small=found.policy_small,
+        large=found.policy_large,
+    )
+
+
+def _show_volume(output: Output, volume: VolumeStat) -> bool:
+    """Whether there is something to warn of."""
+    used = volume.bytes_total - volume.bytes_free
+    trouble = volume.sick or ("read-only" if volume.read_only else "")
+    if not trouble and volume.bytes_free < FREE_SHARE_LEAST * volume.bytes_total:
+        trouble = "nearly full"
+    word = output.style(visible(trouble), "red") if trouble else output.style("healthy", "green")
+    line = f"volume   {volume.volume}  {bytes_text(used):>10} of {bytes_text(volume.bytes_total):>10} used  {word}"
+    fields = {"bytes_total": volume.bytes_total, "bytes_free": volume.bytes_free, "inodes_free": volume.inodes_free}
+    output.record("volume", line, volume=volume.volume, **fields, read_only=volume.read_only, trouble=trouble)
+    return bool(trouble)
+
+
+async def _show_buckets(output: Output, store: Store) -> tuple[int, int]:
+    """(versions, bytes) of all buckets together."""
+    objects = size = 0
+    async for entry in _entries(store):
+        try:
+            counters = await store.meta.container(entry.bucket).counters()
+        except BucketNotFound:
+            continue  # removed while we came to it
+        versions = sum(count for count, _ in counters.classes.values())
+        held = sum(total for _, total in counters.classes.values())
+        objects, size = objects + versions, size + held
+        line = f"bucket   {entry.bucket:<40} {count_text(versions, 'version'):>16} {bytes_text(held):>12}"
+        fields = {"account": entry.account, "versions": versions, "bytes": held, "markers": counters.markers, "uploads": counters.uploads}
+        output.record("bucket", line, bucket=entry.bucket, **fields, upload_bytes=counters.upload_bytes)
+    return objects, size
+
+
+async def _entries(store: Store) -> AsyncGenerator[BucketEntry, None]:
+    after = ""
+    while page := await store.meta.accounts.buckets("", after=after, limit=BUCKETS_PAGE):
+        for entry in page:
+            yield entry
+        after = page[-1].bucket
+
+
+async def _remote_status(session: Session, profile: Profile) -> Exit:
+    """What S3 tells: that it answers to this key, and which buckets it shows."""
+    async with session.client(profile.name) as client:
+        buckets = await client.list_buckets()
+    line = f"endpoint {profile.endpoint} answers; {count_text(len(buckets), 'bucket')}"
+    session.output.record("endpoint", line, url=profile.endpoint, buckets=len(buckets))
+    return Exit.OK
