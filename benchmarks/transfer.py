@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from itertools import cycle
 
@@ -83,7 +83,9 @@ class Connection:
         length = "" if body is None else f"Content-Length: {body.nbytes}\r\n"
         self.socket.sendall(f"{method} {target} HTTP/1.1\r\nHost: {self.host}\r\n{length}\r\n".encode())
         if body is not None:
-            self.socket.sendall(body)
+            # A server may refuse before it has read everything, and hang up; what it said is more useful than the broken pipe.
+            with suppress(ConnectionError):
+                self.socket.sendall(body)
         data = b""
         while (answer := parse_head(data)) is None:
             piece = self.socket.recv(HEAD_BYTES_MAX)
