@@ -62,6 +62,8 @@ async def _settings(call: Call, bucket: str) -> BucketSettings:
     try:
         return await call.store.meta.container(bucket).settings()
     except BucketNotFound as error:
+        if call.identity.anonymous:  # who shows no key learns nothing, not even which names are free
+            raise S3Error("AccessDenied") from error
         raise S3Error("NoSuchBucket", BucketName=bucket) from error
 
 

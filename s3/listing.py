@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import quote
 
 from meta.protocol import Listed
+from s3.checksum import FULL_OBJECT
 from s3.moment import iso_date
 from s3.version import encode_version
 from s3.xml import escape, needs_escape
@@ -50,7 +51,7 @@ def contents(rows: list[Listed], encoding: str, owners: Mapping[str, str] | None
     for row in rows:
         algorithm = row.checksum_algorithm
         checksum = (
-            f"<ChecksumAlgorithm>{algorithm.upper()}</ChecksumAlgorithm><ChecksumType>{row.checksum_type}</ChecksumType>"
+            f"<ChecksumAlgorithm>{algorithm.upper()}</ChecksumAlgorithm><ChecksumType>{row.checksum_type or FULL_OBJECT}</ChecksumType>"
             if algorithm
             else ""
         )
@@ -75,7 +76,7 @@ def versions(rows: list[Listed], encoding: str, owners: Mapping[str, str]) -> st
             pieces.append(f"<DeleteMarker>{head}{owner}</DeleteMarker>")
             continue
         checksum = (
-            f"<ChecksumAlgorithm>{row.checksum_algorithm.upper()}</ChecksumAlgorithm><ChecksumType>{row.checksum_type}</ChecksumType>"
+            f"<ChecksumAlgorithm>{row.checksum_algorithm.upper()}</ChecksumAlgorithm><ChecksumType>{row.checksum_type or FULL_OBJECT}</ChecksumType>"
             if row.checksum_algorithm
             else ""
         )

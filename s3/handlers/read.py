@@ -102,7 +102,7 @@ async def get_object(call: Call) -> None:
         await call.reply.whole(selection.status, selection.headers)
         return
     if row.size <= SMALL_BYTES_MAX:
-        data = await call.store.read_whole(row)
+        data = await call.store.read_whole(row, bucket=call.bucket)
         await call.reply.whole(selection.status, selection.headers, data if stop - start == row.size else memoryview(data)[start:stop])
         return
     reply = call.reply
@@ -112,7 +112,7 @@ async def get_object(call: Call) -> None:
             await reply.start(selection.status, selection.headers, length=stop - start)
         await reply.send(piece)
 
-    await call.store.read(row, start, stop, send)
+    await call.store.read(row, start, stop, send, bucket=call.bucket)
 
 
 async def head_object(call: Call) -> None:

@@ -1,4 +1,4 @@
-"""A served gateway over real metadata, in a thread that runs trio; boto3 talks to it from the test's thread."""
+"""A served gateway over a real store, in a thread that runs trio; boto3 talks to it from the test's thread."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ import pytest
 import trio
 from botocore.config import Config
 
-from meta.local import open_meta
 from meta.protocol import KeyPair
-from node.auth import NamespaceKey
-from node.clock import SystemClock
 from node.http.server import listen, serve
 from s3.gateway import Gateway
-from tests.component.s3.memory import MemoryStore
+from store.embedded import StoreOptions, open_store
 
 OWNER = KeyPair(access_key="AKIAOWNER00000000000", account="one", name="owner", user_id="a" * 64, display_name="Owner", secret="o" * 40)
 STRANGER = KeyPair(access_key="AKIASTRANGER00000000", account="two", name="stranger", user_id="b" * 64, secret="s" * 40)
@@ -45,16 +42,18 @@ class Served:
         self._token = trio.lowlevel.current_trio_token()
         token = self._token
         self._stop = lambda: token.run_sync_soon(drain.set)
-        async with open_meta(path, key=NamespaceKey(b"k" * 32), clock=SystemClock()) as meta:
+        async with open_store(StoreOptions((path,))) as store, trio.open_nursery() as nursery:
+            await nursery.start(lambda task_status: store.run_workers(task_status=task_status))
             for pair in (OWNER, STRANGER):
-                await meta.accounts.create_key(pair)
-            self.store = MemoryStore(meta)
-            gateway = Gateway(self.store)
+                await store.meta.accounts.create_key(pair)
+            self.store = store
+            gateway = Gateway(store)
             sockets = listen("127.0.0.1", 0)
             self.port = sockets[0].getsockname()[1]
             self.endpoint = f"http://127.0.0.1:{self.port}"
             self._ready.set()
             await serve(gateway.handle, sockets, drain=drain, on_parse_error=gateway.on_parse_error, drain_timeout_s=2.0)
+            nursery.cancel_scope.cancel()
 
     @contextmanager
     def running(self, path: Path) -> Iterator[Served]:
@@ -81,7 +80,7 @@ class Served:
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with Served().running(tmp_path_factory.mktemp("meta")) as running:
+    with Served().running(tmp_path_factory.mktemp("store")) as running:
         yield running
 
 
