@@ -328,6 +328,7 @@ class Put:
         if not size:
             return
         if self._length is not None and self.sent + size > self._length:
+            self.abort()
             raise InvalidArgument(f"the body has more than the announced {self._length} bytes")
         held, self._held = self._held, b""
         self.sent += size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 import ssl
 from collections import deque
@@ -14,6 +15,7 @@ import trio
 from node.errors import InvalidArgument, PeerUnreachable
 from node.http.transport import Transport
 
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%a-z]+\]")
 CONNECT_RETRY_S = 0.01
 """A Unix socket with a full backlog refuses at once instead of queueing."""
 
@@ -32,8 +34,8 @@ class Address:
         """ "127.0.0.1:6200", "[::1]:6200", "name:6200" or "unix:/path". Raises: InvalidArgument."""
         if text.startswith("unix:/"):
             return cls(text, "", 0, text.removeprefix("unix:"))
-        host, colon, port = text.rpartition(":")
-        if not colon or not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
+        host, _, port = text.rpartition(":")
+        if not _HOST.fullmatch(host) or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
             raise InvalidArgument(f"{text!r} is no address: HOST:PORT or unix:/PATH")
         return cls(text, host.strip("[]"), int(port), "")
 
@@ -89,9 +91,13 @@ class Pool:
     async def _connect(self) -> Transport:
         with trio.move_on_after(self._connect_timeout_s):
             error: OSError | None = None
-            for family, address in await self._resolve():
+            try:
+                places = await self._resolve()
+            except OSError as failure:  # socket.gaierror is one
+                raise PeerUnreachable(f"{self.address.text} is not known: {failure.strerror}") from failure
+            for family, place in places:
                 try:
-                    return await self._open(family, address)
+                    return await self._open(family, place)
                 except OSError as failure:
                     error = failure
             raise PeerUnreachable(f"{self.address.text} does not answer: {(error and error.strerror) or 'no address'}") from error

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 import trio
-from serving import GET, QUICK, Served, echo, path, read_to_end, read_until, serving
 
 from node.errors import BucketNotFound, FrazilError
 from node.http.message import MalformedMessage, Request
 from node.http.reply import Reply
 from node.http.server import listen_unix, serve
+from tests.component.node.serving import GET, QUICK, echo, path, read_to_end, read_until, serving
 
 LAST = b"Connection: close\r\n"
 
@@ -228,9 +228,7 @@ async def test_deliberate_errors_become_json_and_bugs_are_logged(caplog: pytest.
 
 @pytest.mark.parametrize("length", [10, None])
 @pytest.mark.parametrize("error", [FrazilError("disk gone"), ValueError("bug"), None])
-async def test_a_reply_that_breaks_off_is_no_clean_end(
-    length: int | None, error: Exception | None, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_broken_reply_has_no_clean_end(length: int | None, error: Exception | None, caplog: pytest.LogCaptureFixture) -> None:
     async def handler(request: Request, reply: Reply) -> None:
         await reply.start(200, [], length=length)
         await reply.send(b"abc")
@@ -298,12 +296,9 @@ async def test_body_cut_short_by_the_client() -> None:
             seen.append(error.code)
             raise
 
+    chunked = b"Transfer-Encoding: chunked\r\n\r\n3\r\n"
     async with serving(handler) as served:
-        for head in (
-            b"Content-Length: 10\r\n\r\nabc",
-            b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
-            b"Transfer-Encoding: chunked\r\n\r\n3\r\na",
-        ):
+        for head in (b"Content-Length: 10\r\n\r\nabc", chunked + b"abc\r\n", chunked + b"a"):
             async with await served.connect() as stream:
                 await stream.send_all(b"PUT / HTTP/1.1\r\nHost: a\r\n" + head)
                 await stream.send_eof()

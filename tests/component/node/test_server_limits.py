@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import trio
-from serving import GET, QUICK, echo, path, read_to_end, read_until, serving
 
 from node.errors import FrazilError
 from node.http.message import Request
 from node.http.reply import Reply
 from node.http.server import _Server
+from tests.component.node.serving import GET, QUICK, echo, path, read_to_end, read_until, serving
 
 
 async def test_slow_header_is_refused() -> None:
