@@ -76,7 +76,8 @@ def versions(rows: list[Listed], encoding: str, owners: Mapping[str, str]) -> st
             pieces.append(f"<DeleteMarker>{head}{owner}</DeleteMarker>")
             continue
         checksum = (
-            f"<ChecksumAlgorithm>{row.checksum_algorithm.upper()}</ChecksumAlgorithm><ChecksumType>{row.checksum_type or FULL_OBJECT}</ChecksumType>"
+            f"<ChecksumAlgorithm>{row.checksum_algorithm.upper()}</ChecksumAlgorithm>"
+            f"<ChecksumType>{row.checksum_type or FULL_OBJECT}</ChecksumType>"
             if row.checksum_algorithm
             else ""
         )

@@ -30,14 +30,17 @@ class Expected:
 
     __slots__ = ("algorithm", "content_md5", "content_sha256", "trailer", "value")
 
-    def __init__(self, call: Call) -> None:
-        """Raises: S3Error for values that can't be right whatever the body is."""
+    def __init__(self, call: Call, *, of_body: bool = True) -> None:
+        """of_body: x-amz-checksum-* headers speak of the body (at the completion of an upload they speak of the object).
+
+        Raises: S3Error for values that can't be right whatever the body is.
+        """
         self.content_md5 = _content_md5(call.header(b"content-md5"))
         claim = call.signed.claim
         self.content_sha256 = (
             bytes.fromhex(claim.content.decode("ascii")) if claim is not None and claim.payload is Payload.SHA256 else None
         )
-        self.algorithm, self.value = _checksum_header(call)
+        self.algorithm, self.value = _checksum_header(call) if of_body else ("", None)
         self.trailer = ""
         announced = call.header(b"x-amz-trailer")
         if announced is not None:
@@ -198,13 +201,13 @@ class BodySource:
         return {self._keep: checksum.encode(digests[self._keep])} if self._keep else {}
 
 
-def source_of(call: Call, *, keep: str = checksum.DEFAULT_ALGORITHM) -> BodySource:
+def source_of(call: Call, *, keep: str = checksum.DEFAULT_ALGORITHM, of_body: bool = True) -> BodySource:
     """The body of a PUT. Everything that can be refused by the headers alone is refused here, before the body is asked for.
 
     Raises: S3Error MissingContentLength, EntityTooLarge, InvalidDigest, InvalidRequest.
     """
     request = call.request
-    expected = Expected(call)
+    expected = Expected(call, of_body=of_body)
     claim = call.signed.claim
     payload = claim.payload if claim is not None else Payload.UNSIGNED
     content = call.header(b"x-amz-content-sha256")
@@ -235,8 +238,8 @@ def _decoded_length(call: Call) -> int:
     return int(header)
 
 
-async def read_document(call: Call, root: str, *, checksum_required: bool = False, empty: bool = False) -> Element:
-    """The XML body of a request, verified as the headers say. `empty`: no body gives {}.
+async def read_document(call: Call, root: str, *, checksum_required: bool = False, empty: bool = False, of_body: bool = True) -> Element:
+    """The XML body of a request, verified as the headers say. `empty`: no body gives {}. of_body: see Expected.
 
     Raises: S3Error MissingRequestBodyError, MalformedXML, MaxMessageLengthExceeded, InvalidRequest, BadDigest.
     """
@@ -244,7 +247,7 @@ async def read_document(call: Call, root: str, *, checksum_required: bool = Fals
         if empty:
             return {}
         raise S3Error("MissingRequestBodyError")
-    source = source_of(call, keep="")
+    source = source_of(call, keep="", of_body=of_body)
     if checksum_required and not source._expected.has_checksum:
         raise S3Error("InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
     if source.length is not None and source.length > DOCUMENT_BYTES_MAX:

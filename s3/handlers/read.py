@@ -167,7 +167,7 @@ def _object_parts(call: Call, row: ObjectRow) -> str:
     truncated = after + limit < len(sizes)
     following = f"<NextPartNumberMarker>{after + len(shown)}</NextPartNumberMarker>"
     return (
-        f"<TotalPartsCount>{len(sizes)}</TotalPartsCount><PartNumberMarker>{after}</PartNumberMarker>{following}"
+        f"<PartsCount>{len(sizes)}</PartsCount><PartNumberMarker>{after}</PartNumberMarker>{following}"
         f"<MaxParts>{limit}</MaxParts><IsTruncated>{str(truncated).lower()}</IsTruncated>{parts}"
     )
 

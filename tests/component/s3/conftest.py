@@ -89,6 +89,7 @@ def client_for(served: Served, pair: KeyPair | None = OWNER, **config: Any) -> A
         from botocore import UNSIGNED
 
         config["signature_version"] = UNSIGNED
+    config.setdefault("signature_version", "s3v4")  # boto3 would presign with version 2
     settings = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=20, **config)
     return boto3.client(
         "s3",
