@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from node.errors import VolumeSick
 from rawx.chunk import Buffer, ChunkRecord
-from rawx.protocol import ChunkStat, ListPage, Reader, Upload, VolumeStat
+from rawx.protocol import ChunkIds, ChunkStat, ListPage, Reader, Upload, VolumeStat
 
 
 class AbsentVolume:
@@ -43,13 +43,13 @@ class AbsentVolume:
     async def copy(self, source: str, target: str, record: ChunkRecord) -> None:
         raise self._sick()
 
-    async def delete(self, chunks: Sequence[str]) -> list[str]:
+    async def delete(self, chunks: Sequence[str]) -> ChunkIds:
         raise self._sick()
 
     async def list(self, after: str, limit: int) -> ListPage:
         raise self._sick()
 
-    async def recent(self) -> Sequence[str]:
+    async def recent(self) -> ChunkIds:
         raise self._sick()
 
     async def settle(self, chunks: Sequence[str]) -> None:

@@ -69,7 +69,7 @@ class Layout(msgspec.Struct, frozen=True, gc=False):
         offset = 0
         for metachunk in self.metachunks:
             end = offset + metachunk.size
-            if end > start and offset < stop:
+            if max(start, offset) < min(stop, end):
                 yield Slice(metachunk, max(start - offset, 0), min(stop, end) - offset)
             offset = end
 

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from node.errors import ConfigError, NotEnoughServices
+from rawx.chunk import UNIT_BYTES_MAX
+from store.policy import POLICIES, SMALL_BYTES_MAX, PolicySet
+
+ALL = sorted(POLICIES.values(), key=lambda policy: policy.name)
+
+
+@pytest.mark.parametrize(
+    ("volumes", "small", "large"),
+    [
+        (1, "SINGLE", "SINGLE"),
+        (2, "TWOCOPIES", "TWOCOPIES"),
+        (3, "THREECOPIES", "EC21"),
+        (5, "THREECOPIES", "EC21"),
+        (6, "THREECOPIES", "EC42"),
+        (8, "THREECOPIES", "EC42"),
+        (9, "THREECOPIES", "EC63"),
+        (40, "THREECOPIES", "EC63"),
+    ],
+)
+def test_default_follows_from_the_number_of_volumes(volumes: int, small: str, large: str) -> None:
+    chosen = PolicySet.for_volumes(volumes)
+    assert (chosen.small.name, chosen.large.name) == (small, large)
+
+
+def test_size_decides_between_small_and_large() -> None:
+    chosen = PolicySet.for_volumes(9)
+    assert chosen.choose(SMALL_BYTES_MAX, 9).name == "THREECOPIES"
+    assert chosen.choose(SMALL_BYTES_MAX + 1, 9).name == "EC63"
+    assert chosen.choose(None, 9).name == "EC63"
+
+
+@pytest.mark.parametrize(("usable", "name"), [(9, "EC63"), (7, "EC63"), (6, "EC42"), (5, "EC42"), (4, "THREECOPIES"), (2, "THREECOPIES")])
+def test_few_usable_volumes_step_down_to_a_policy_that_still_bears_a_loss(usable: int, name: str) -> None:
+    assert PolicySet.for_volumes(9).choose(1 << 20, usable).name == name
+
+
+def test_one_usable_volume_takes_nothing_that_was_promised_two_copies() -> None:
+    for volumes in (2, 3, 6, 9):
+        with pytest.raises(NotEnoughServices):
+            PolicySet.for_volumes(volumes).choose(4096, 1)
+
+
+def test_a_quorum_always_bears_a_loss() -> None:
+    for policy in ALL:
+        assert policy.name == "SINGLE" or policy.quorum > policy.needed
+        assert policy.quorum <= policy.chunks
+
+
+@pytest.mark.parametrize(("name", "volumes"), [("EC63", 8), ("nonsense", 9), ("THREECOPIES", 2)])
+def test_impossible_policies_are_refused_with_a_reason(name: str, volumes: int) -> None:
+    with pytest.raises(ConfigError, match=name):
+        PolicySet.named(name, volumes)
+
+
+def test_a_named_code_keeps_small_objects_as_copies() -> None:
+    assert PolicySet.named("ec21", 9).small.name == "THREECOPIES"
+
+
+@pytest.mark.parametrize("policy", ALL, ids=lambda policy: policy.name)
+def test_geometry_fits_together(policy: object) -> None:
+    assert policy in ALL
+    for each in ALL:
+        assert each.slab_bytes % each.stripe_bytes == 0
+        assert each.metachunk_bytes % each.slab_bytes == 0
+        assert each.metachunk_bytes >= 64 << 20
+        assert each.unit_bytes <= UNIT_BYTES_MAX
+        assert each.fragment_bytes(each.slab_bytes) <= UNIT_BYTES_MAX
+        digests = 8 * -(-each.chunk_bytes(each.metachunk_bytes) // each.unit_bytes)
+        assert digests <= 2048  # what ext4's attributes take beside the record
+
+
+@given(st.sampled_from(ALL), st.integers(0, 70 << 20))
+def test_chunks_hold_their_metachunk(policy: object, size: int) -> None:
+    assert policy in ALL
+    each = next(candidate for candidate in ALL if candidate == policy)
+    room = each.chunk_bytes(size) * (each.data if each.coded else 1)
+    assert size <= room <= size + 64 * each.data
