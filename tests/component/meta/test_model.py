@@ -32,9 +32,10 @@ from meta.transaction import CONTAINER
 from meta.writer import Request, Writer
 from node.errors import AlreadyExists, InvalidArgument, ObjectNotFound, PreconditionFailed
 
-PIECES = ("a", "b", "/", "//", "é", "\U0010ffff")
-keys = st.lists(st.sampled_from(PIECES), min_size=1, max_size=4).map("".join)
-prefixes = st.lists(st.sampled_from(PIECES), max_size=3).map("".join)
+KEYS = ("a", "a/a", "a/b", "a/b/a", "a//b", "a\U0010ffff", "b", "b/", "é", "\U0010ffff")
+PREFIXES = ("", "a", "a/", "a/b/", "a//", "b", "b/", "c/", "\U0010ffff")
+keys = st.sampled_from(KEYS)
+prefixes = st.sampled_from(PREFIXES)
 sizes = st.integers(0, 5)
 
 
