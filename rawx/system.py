@@ -29,7 +29,7 @@ NOT_SUPPORTED = errno.EOPNOTSUPP
 _openat2 = _libc_holding_gil.syscall
 _openat2.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t]
 _openat2.restype = ctypes.c_long
-_HOW = struct.pack("QQQ", os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME, 0, _RESOLVE_CACHED)
+_HOW = struct.pack("QQQ", os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME | os.O_NONBLOCK, 0, _RESOLVE_CACHED)
 
 _libc.sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
 _libc.syncfs.argtypes = [ctypes.c_int]

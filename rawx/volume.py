@@ -42,13 +42,14 @@ checksum binds them."""
 class Volume:
     """One open volume. Several processes of a host may have the same one open."""
 
-    def __init__(self, path: Path, root: int, identity: Identity) -> None:
+    def __init__(self, path: Path, root: int, identity: Identity, *, wait_s: float = WAIT_S) -> None:
         """Takes the open root over. Raises: OSError."""
         self.path = path
         self.volume_id = identity.id
         self.identity = identity
         self.health = Health()
         self.root = root
+        self._wait_s = wait_s
         self.folders = Folders(root)
         self.journal = Journal(root)
         housekeeping.make_quarantine(root)
@@ -68,10 +69,10 @@ class Volume:
             self.root = self.folders.root = -1
 
     async def bounded(self, doing: str, function: Callable[..., T], *args: Any) -> T:
-        """Runs function in a thread. Raises: DeadlineExceeded after WAIT_S, and the volume is sick then; Busy; what function raises."""
-        with trio.move_on_after(WAIT_S):
+        """Runs function in a thread. Raises: DeadlineExceeded after wait_s, and the volume is sick then; Busy; what function raises."""
+        with trio.move_on_after(self._wait_s):
             return await run_blocking(function, *args, abandon=True)
-        raise self.health.hung(doing, WAIT_S)
+        raise self.health.hung(doing, self._wait_s)
 
     async def _writing(self, function: Callable[..., Any], *args: Any) -> Any:
         return await self.bounded("writing", function, *args)
@@ -83,14 +84,14 @@ class Volume:
         """One change, together with all that wait. A cancelled caller leaves; its change may still happen, before its next one."""
         over = False
         try:
-            with trio.move_on_after(WAIT_S):
+            with trio.move_on_after(self._wait_s):
                 result = await self._lane.submit(request, abandon=True)
                 over = True
                 assert isinstance(result, list)  # errors are raised by the lane
                 return result
         finally:
             request.abandoned = not over
-        raise self.health.hung("writing", WAIT_S)
+        raise self.health.hung("writing", self._wait_s)
 
     async def put(self, chunk: str, data: Buffer, record: ChunkRecord, units: bytes) -> None:
         self.health.admit_write()
@@ -307,7 +308,7 @@ class _UnitsCache:
                 self._bytes -= len(gone[1].units) + self._ENTRY_BYTES
 
 
-def open_volume(path: str | Path, *, namespace: str, volume_id: str | None = None, create: bool = False) -> Volume:
+def open_volume(path: str | Path, *, namespace: str, volume_id: str | None = None, create: bool = False, wait_s: float = WAIT_S) -> Volume:
     """Opens the volume at `path`, checked to be the namespace's and (if given) this one. `create` makes folder and identity where
     there are none.
 
@@ -319,7 +320,7 @@ def open_volume(path: str | Path, *, namespace: str, volume_id: str | None = Non
             _make_durable_folder(path)
         root = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            return Volume(path, root, claim(root, str(path), namespace, volume_id, create=create))
+            return Volume(path, root, claim(root, str(path), namespace, volume_id, create=create), wait_s=wait_s)
         except BaseException:
             os.close(root)
             raise

@@ -34,9 +34,7 @@ async def act(volume: Volume, action: str, chunk: str) -> None:
     if action in ("put", "put-sidecar"):
         await volume.put(chunk, DATA, record, units)
     elif action == "put-many":
-        async with trio.open_nursery() as nursery:
-            for index in range(16):
-                nursery.start_soon(volume.put, f"{index:x}{chunk[1:]}", DATA, record, units)
+        await put_many(volume, [f"{index:x}{chunk[1:]}" for index in range(16)])
     elif action == "upload":
         upload = await volume.create(chunk, 0)
         for at in range(0, len(DATA), UNIT):
@@ -52,6 +50,25 @@ async def act(volume: Volume, action: str, chunk: str) -> None:
         await volume.copy(chunk, chunk[::-1], msgspec.structs.replace(record, seq=1))
     elif action == "quarantine":
         await volume.quarantine(chunk, "test")
+
+
+async def put_many(volume: Volume, chunks: list[str]) -> None:
+    """Puts all at once; prints those that were acknowledged, raises the last error of the others."""
+    failures: list[FrazilError] = []
+
+    async def put_one(chunk: str) -> None:
+        try:
+            await volume.put(chunk, DATA, *make_record(DATA))
+        except FrazilError as error:
+            failures.append(error)
+        else:
+            print(chunk, flush=True)
+
+    async with trio.open_nursery() as nursery:
+        for chunk in chunks:
+            nursery.start_soon(put_one, chunk)
+    if failures:
+        raise failures[-1]
 
 
 def main() -> None:

@@ -1,0 +1,233 @@
+"""A volume of this host: identity, journal, sweep, health."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+import trio
+
+from node.errors import ChunkCorrupt, ChunkNotFound, DeadlineExceeded, VolumeForeign, VolumeNotFound, VolumeSick
+from rawx.chunk import new_chunk_id
+from rawx.fanout import write_all
+from rawx.probe import Probe
+from rawx.reader import PIECE_BYTES
+from rawx.volume import Volume, open_volume
+from tests.component.rawx.conftest import NAMESPACE, UNIT, file_of, put, sample
+
+
+def test_a_volume_keeps_its_identity(tmp_path: Path) -> None:
+    volume = open_volume(tmp_path / "a" / "v", namespace=NAMESPACE, create=True)
+    volume.close()
+    again = open_volume(tmp_path / "a" / "v", namespace=NAMESPACE, volume_id=volume.volume_id)
+    assert again.volume_id == volume.volume_id
+    again.close()
+    assert b'"namespace":"test"' in os.getxattr(tmp_path / "a" / "v", "user.frazil.volume")
+
+
+def test_another_ones_volume_is_refused(tmp_path: Path) -> None:
+    open_volume(tmp_path, namespace=NAMESPACE, volume_id="one", create=True).close()
+    for namespace, volume_id in (("other", None), (NAMESPACE, "two")):
+        for create in (False, True):
+            with pytest.raises(VolumeForeign):
+                open_volume(tmp_path, namespace=namespace, volume_id=volume_id, create=create)
+    os.setxattr(tmp_path, "user.frazil.volume", b"{}")
+    with pytest.raises(VolumeForeign):
+        open_volume(tmp_path, namespace=NAMESPACE)
+
+
+def test_a_folder_without_identity_is_no_volume(tmp_path: Path) -> None:
+    with pytest.raises(VolumeNotFound):
+        open_volume(tmp_path / "missing", namespace=NAMESPACE)
+    with pytest.raises(VolumeNotFound):
+        open_volume(tmp_path, namespace=NAMESPACE)
+    (tmp_path / "letter").write_text("not mine")
+    with pytest.raises(VolumeForeign):
+        open_volume(tmp_path, namespace=NAMESPACE, create=True)
+
+
+async def test_a_chunk_is_a_plain_file_with_a_readable_record(volume: Volume) -> None:
+    made = await put(volume, sample(3 * UNIT))
+    path = file_of(volume, made.chunk)
+    assert path.read_bytes() == made.data
+    assert b'"bucket":"bucket","key":"a/key"' in os.getxattr(path, "user.frazil.chunk")
+    assert os.getxattr(path, "user.frazil.units") == b"\x01" + UNIT.to_bytes(4, "little") + made.units
+
+
+async def test_the_journal_outlives_a_dead_process_and_hides_living_ones(volume: Volume) -> None:
+    other = open_volume(volume.path, namespace=NAMESPACE)
+    theirs, mine = await put(other, sample(1)), await put(volume, sample(1))
+    assert await volume.recent() == [mine.chunk]
+    other.close()
+    [name] = [path for path in (volume.path / "journal").iterdir() if theirs.chunk.encode() in path.read_bytes()]
+    with name.open("ab") as file:
+        file.write(b"+" + b"a" * 20)  # torn by a crash: no newline
+    assert await volume.recent() == [theirs.chunk, mine.chunk]
+    await volume.settle([theirs.chunk])
+    assert not name.exists()
+    assert await volume.recent() == [mine.chunk]
+
+
+async def test_a_journal_is_bounded(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rawx.journal._JOURNAL_BYTES_MAX", 1000)
+    monkeypatch.setattr("rawx.journal.JOURNAL_CHUNKS_MAX", 10)
+    chunks = [(await put(volume, sample(0))).chunk for _ in range(100)]
+    assert 10 <= len(await volume.recent()) <= 30
+    assert (await volume.recent())[-1] == chunks[-1]
+    assert sum(path.stat().st_size for path in (volume.path / "journal").iterdir()) <= 1100
+    assert len(list((volume.path / "journal").iterdir())) == 1
+
+
+async def test_the_sweep_removes_leftovers_and_nothing_else(volume: Volume) -> None:
+    plain, beside = await put(volume, sample(10)), await put(volume, sample(10, attributes={"long": "x" * 5000}))
+    folder = file_of(volume, plain.chunk).parent
+    (folder / f".{new_chunk_id()}.12345678").write_bytes(b"half an upload")
+    (folder / f".{new_chunk_id()}.12345678.record").write_bytes(b"{}")
+    (folder / f"{new_chunk_id()}.record").write_bytes(b"{}")
+    assert await volume.sweep() == 0, "what is younger than the volume's opening may be an upload under way"
+    volume.close()
+    await trio.sleep(0.02)  # more than the file system's clock is coarse
+    again = open_volume(volume.path, namespace=NAMESPACE)
+    assert await again.sweep() == 3
+    assert await again.sweep() == 0
+    for made in (plain, beside):
+        assert (await again.head(made.chunk, deep=True)).record == made.record
+    again.close()
+
+
+async def test_a_sidecar_goes_with_its_chunk(volume: Volume) -> None:
+    made = await put(volume, sample(10, attributes={"long": "x" * 5000}))
+    sidecar = file_of(volume, made.chunk).with_name(made.chunk + ".record")
+    assert sidecar.exists()
+    assert b"sidecar" in os.getxattr(file_of(volume, made.chunk), "user.frazil.chunk")
+    await volume.quarantine(made.chunk, "r" * 5000)
+    assert not sidecar.exists()
+    assert len([path for path in (volume.path / "quarantine").iterdir() if path.name.endswith(".record")]) == 1
+
+
+async def test_a_removed_folder_is_made_again(volume: Volume) -> None:
+    made = await put(volume, sample(10))
+    shutil.rmtree(file_of(volume, made.chunk).parent)
+    with pytest.raises(ChunkNotFound):
+        await volume.get(made.chunk, 10, made.checksum)
+    await put(volume, made)
+
+
+async def test_cold_bytes_are_read_by_a_thread(volume: Volume) -> None:
+    made = await put(volume, sample(4 * UNIT, unit_bytes=2 * PIECE_BYTES))
+    small = await put(volume, sample(100))
+    for chunk in (made.chunk, small.chunk):
+        with file_of(volume, chunk).open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    assert await volume.get(small.chunk, 100, small.checksum) == small.data
+    reader = await volume.open(made.chunk, made.checksum)
+    got = memoryview(bytearray(4 * UNIT))
+    assert not reader.read_now(0, got)
+    await reader.read(0, got)
+    assert got == made.data
+    assert reader.read_now(0, got)
+    await reader.aclose()
+
+
+async def test_an_opened_chunk_is_opened_again_without_its_attributes(volume: Volume) -> None:
+    made = await put(volume, sample(3 * UNIT))
+    (await volume.open(made.chunk, made.checksum)).close()
+    os.removexattr(file_of(volume, made.chunk), "user.frazil.units")
+    (await volume.open(made.chunk, made.checksum)).close()
+    os.setxattr(file_of(volume, made.chunk), "user.frazil.units", b"\x01" + UNIT.to_bytes(4, "little") + made.units)
+    with pytest.raises(ChunkCorrupt):
+        await volume.open(made.chunk, b"x" * 16)
+
+
+async def test_no_descriptor_is_left_open(volume: Volume) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        made = await put(volume, sample(UNIT))
+        await volume.head(made.chunk, deep=True)
+        upload = await volume.create(new_chunk_id(), UNIT)
+        await upload.write(made.data)
+        await upload.abort()
+        with pytest.raises(ChunkCorrupt):
+            await volume.open(made.chunk, b"x" * 16)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_a_hung_disk_makes_the_volume_sick_until_a_probe_succeeds(tmp_path: Path) -> None:
+    volume = open_volume(tmp_path / "v", namespace=NAMESPACE, create=True, wait_s=0.05)
+    held = await put(volume, sample(1))
+    with file_of(volume, held.chunk).open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # the committer's thread hangs at this chunk, as it would on a dead disk
+        with pytest.raises(DeadlineExceeded):
+            await volume.update(held.chunk, sample(1, seq=1).record)
+        with pytest.raises(VolumeSick):
+            await put(volume, sample(1))
+        with pytest.raises(VolumeSick):
+            await volume.get(held.chunk, 1, held.checksum)
+        assert "no answer" in (await volume.stat()).sick
+        volume.health.sick = ""
+        late = sample(1)
+        with pytest.raises(DeadlineExceeded):
+            await put(volume, late)
+    await Probe(volume).run()
+    assert (await volume.stat()).sick == ""
+    await put(volume, sample(1))
+    with pytest.raises(ChunkNotFound):
+        await volume.head(late.chunk, deep=False)
+    volume.close()
+
+
+async def test_a_hung_write_costs_its_volume_not_the_stripe(tmp_path: Path) -> None:
+    volumes = [open_volume(tmp_path / str(index), namespace=NAMESPACE, create=True) for index in range(3)]
+    release = threading.Event()
+    samples = [sample(10) for _ in volumes]
+    uploads = [await volume.create(made.chunk, 10) for volume, made in zip(volumes, samples, strict=True)]
+    real = uploads[1].write_blocking
+    uploads[1].write_blocking = lambda data: (release.wait(), real(data))[1]  # type: ignore[method-assign]
+    outcomes = await write_all([(upload, made.data) for upload, made in zip(uploads, samples, strict=True)], stall_s=0.05)
+    assert [type(outcome) for outcome in outcomes] == [type(None), DeadlineExceeded, type(None)]
+    release.set()
+    for index, (upload, made) in enumerate(zip(uploads, samples, strict=True)):
+        if index == 1:
+            with pytest.raises(DeadlineExceeded):
+                await upload.commit(made.record, made.units)
+            await upload.abort()
+            assert volumes[1].health.sick
+        else:
+            await upload.commit(made.record, made.units)
+    for volume in volumes:
+        volume.close()
+
+
+async def test_a_replaced_folder_is_noticed(tmp_path: Path) -> None:
+    volume = open_volume(tmp_path / "v", namespace=NAMESPACE, create=True)
+    probe = Probe(volume)
+    await probe.run()
+    assert volume.health.sick == ""
+    (tmp_path / "v").rename(tmp_path / "away")
+    await probe.run()
+    assert "gone" in volume.health.sick
+    (tmp_path / "v").mkdir()
+    await probe.run()
+    assert "replaced" in volume.health.sick
+    (tmp_path / "v").rmdir()
+    (tmp_path / "away").rename(tmp_path / "v")
+    os.setxattr(tmp_path / "v", "user.frazil.volume", b'{"id":"x","namespace":"y"}')
+    await probe.run()
+    assert "identity" in volume.health.sick
+    with pytest.raises(VolumeSick):
+        await volume.list("", 1)
+    volume.close()
+
+
+async def test_many_volumes_objects_share_one_folder(volume: Volume) -> None:
+    other = open_volume(volume.path, namespace=NAMESPACE)
+    async with trio.open_nursery() as nursery:
+        for index in range(20):
+            nursery.start_soon(put, (volume, other)[index % 2], sample(100))
+    assert (await volume.list("", 100)).chunks == (await other.list("", 100)).chunks
+    assert len((await volume.list("", 100)).chunks) == 20
+    other.close()
