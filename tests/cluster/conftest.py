@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.disk import reap
 from tests.support.forge import BUCKET
+from tests.support.oracle import ClientLog
 from tests.support.store import StoreProcess
 from tests.support.survey import empty
 
@@ -51,6 +52,14 @@ def make_store(scratch: Path) -> Iterator[StoreMaker]:
         yield maker
     for store in maker.made:
         store.assert_log_clean()
+
+
+@pytest.fixture
+def log(scratch: Path) -> Iterator[ClientLog]:
+    """What the clients of this test saw; in the scratch folder, outside of every fault."""
+    log = ClientLog(scratch / "client.log")
+    yield log
+    log.close()
 
 
 @pytest.fixture(scope="module")

@@ -69,12 +69,10 @@ class Journal:
 
 
 @contextmanager
-def opened(store: StoreProcess, scratch: Path) -> Iterator[tuple[Client, ClientLog, Journal]]:
-    log = ClientLog(scratch / "client.log")
+def opened(store: StoreProcess, log: ClientLog) -> Iterator[tuple[Client, Journal]]:
     with store.client() as client:
         client.make_bucket(BUCKET)
-        yield client, log, Journal(client, log)
-    log.close()
+        yield client, Journal(client, log)
 
 
 def assert_sound(store: StoreProcess, log: ClientLog) -> None:
@@ -93,12 +91,12 @@ def assert_refused(answer: Answer) -> None:
     assert answer.text("Message"), answer
 
 
-def test_a_store_that_fills_its_disk(make_store: StoreMaker, scratch: Path) -> None:
+def test_a_store_that_fills_its_disk(make_store: StoreMaker, log: ClientLog, scratch: Path) -> None:
     """It refuses what does not fit, keeps all it has, deletes still work and make room."""
     with LoopDisk(scratch / "disk", size_bytes=256 * MIB) as disk:
         store = make_store([disk.root / "store"])
         store.allowed.append("full|space|Full|ENOSPC")
-        with opened(store, scratch) as (client, log, journal):
+        with opened(store, log) as (client, journal):
             refused = None
             for number in range(600):
                 answer = journal.put(f"k{number}", (3_000_000, 100_000, 2_000)[number % 3])
@@ -117,12 +115,12 @@ def test_a_store_that_fills_its_disk(make_store: StoreMaker, scratch: Path) -> N
 
 
 @pytest.mark.parametrize("what", ["space", "inodes"])
-def test_a_disk_that_others_fill(make_store: StoreMaker, scratch: Path, what: str) -> None:
+def test_a_disk_that_others_fill(make_store: StoreMaker, log: ClientLog, scratch: Path, what: str) -> None:
     """Nothing is left at all, not even for metadata: writes are refused, reads go on, and it recovers when there is room again."""
     with LoopDisk(scratch / "disk", size_bytes=256 * MIB, inodes=8_192 if what == "inodes" else 0) as disk:
         store = make_store([disk.root / "store"])
         store.allowed.append("full|space|Full|ENOSPC|disk")
-        with opened(store, scratch) as (client, log, journal):
+        with opened(store, log) as (client, journal):
             for number in range(30):
                 assert journal.put(f"k{number}", (300_000, 2_000)[number % 2]).status == 200
             (disk.fill if what == "space" else disk.fill_inodes)()
@@ -141,23 +139,16 @@ def test_a_disk_that_others_fill(make_store: StoreMaker, scratch: Path, what: st
             print(f"recovered in {took:.1f} s")
             assert_sound(store, log)
         store.restart()
-        assert_sound(store, log_again(scratch, log))
+        assert_sound(store, log)
         store.stop()
 
 
-def log_again(scratch: Path, log: ClientLog) -> ClientLog:
-    """A new log that continues the history of a closed one."""
-    again = ClientLog(scratch / "client2.log")
-    again.events = list(log.events)
-    return again
-
-
-def test_one_full_disk_of_several(make_store: StoreMaker, scratch: Path) -> None:
+def test_one_full_disk_of_several(make_store: StoreMaker, log: ClientLog, scratch: Path) -> None:
     """Copies go to the disks with room; the full one is used again when it has room."""
     with LoopDisk(scratch / "disk", size_bytes=128 * MIB) as disk:
         store = make_store([scratch / "a", scratch / "b", scratch / "c", disk.root / "store"])
         store.allowed.append("full|space|Full|volume")
-        with opened(store, scratch) as (_, log, journal):
+        with opened(store, log) as (_, journal):
             assert journal.put("before", 10_000).status == 200
             disk.fill()
             for number in range(20):
@@ -177,11 +168,11 @@ def chunk_paths_under(root: Path) -> Iterator[Path]:
     yield from (root / "store" / "volumes").glob("*/[0-9a-f][0-9a-f][0-9a-f]/*")
 
 
-def test_one_read_only_disk_of_several(make_store: StoreMaker, scratch: Path) -> None:
+def test_one_read_only_disk_of_several(make_store: StoreMaker, log: ClientLog, scratch: Path) -> None:
     with LoopDisk(scratch / "disk", size_bytes=256 * MIB) as disk:
         store = make_store([scratch / "a", scratch / "b", scratch / "c", disk.root / "store"])
         store.allowed.append("read-only|Read-only|ReadOnly|volume")
-        with opened(store, scratch) as (_, log, journal):
+        with opened(store, log) as (_, journal):
             for number in range(10):
                 assert journal.put(f"k{number}", (400_000, 2_000)[number % 2]).status == 200
             disk.read_only(True)
@@ -198,14 +189,14 @@ def test_one_read_only_disk_of_several(make_store: StoreMaker, scratch: Path) ->
         store.stop()
 
 
-def test_a_whole_store_turns_read_only(make_store: StoreMaker, scratch: Path, seed: str) -> None:
+def test_a_whole_store_turns_read_only(make_store: StoreMaker, log: ClientLog, scratch: Path, seed: str) -> None:
     """ext4 stops all writes at an error: none is acknowledged any more, reads go on, and a repair brings everything back."""
     with LoopDisk(scratch / "disk", size_bytes=512 * MIB) as disk:
         disk.unmount()
         disk.mount("errors=remount-ro")
         store = make_store([disk.root / "store"])
         store.allowed.append("")
-        with opened(store, scratch) as (client, log, journal):
+        with opened(store, log) as (client, journal):
             with Load(store.client, BUCKET, log, seed, mix=Mix(threads=4)) as load:
                 load.wait_for(100, timeout_s=10)
                 disk.trigger_error()
@@ -215,7 +206,6 @@ def test_a_whole_store_turns_read_only(make_store: StoreMaker, scratch: Path, se
             assert_refused(answer)
             assert client.get(BUCKET, "nothing").status in (404, 500, 503)
         store.kill()
-        log = log_again(scratch, log)
         log.crash()
         disk.unmount()
         disk.repair_errors()
@@ -225,13 +215,13 @@ def test_a_whole_store_turns_read_only(make_store: StoreMaker, scratch: Path, se
         store.stop()
 
 
-def test_unreadable_blocks_of_one_disk(make_store: StoreMaker, scratch: Path) -> None:
+def test_unreadable_blocks_of_one_disk(make_store: StoreMaker, log: ClientLog, scratch: Path) -> None:
     """EIO on every read of what one disk holds of the objects: rebuilt on the fly from the others."""
     need_fuse()
     with FaultyImage(scratch, 256 * MIB) as faulty, LoopDisk(scratch / "disk", image=faulty.path) as disk:
         store = make_store([scratch / "a", scratch / "b", disk.root / "store"])
         store.allowed.append("volume|chunk|Input/output|EIO")
-        with opened(store, scratch) as (client, log, journal):
+        with opened(store, log) as (client, journal):
             for number in range(12):
                 assert journal.put(f"k{number}", (600_000, 100_000, 2_000)[number % 3]).status == 200
             chunks = list(chunk_paths_under(disk.root))
@@ -256,13 +246,13 @@ def forget(root: Path) -> None:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def test_a_disk_that_cannot_sync(make_store: StoreMaker, scratch: Path) -> None:
+def test_a_disk_that_cannot_sync(make_store: StoreMaker, log: ClientLog, scratch: Path) -> None:
     """Writes and syncs of one disk of four fail: writes go on without it, nothing that was acknowledged needs it."""
     need_fuse()
     with FaultyImage(scratch, 256 * MIB) as faulty, LoopDisk(scratch / "disk", image=faulty.path) as disk:
         store = make_store([scratch / "a", scratch / "b", scratch / "c", disk.root / "store"])
         store.allowed.append("")
-        with opened(store, scratch) as (_, log, journal):
+        with opened(store, log) as (_, journal):
             for number in range(6):
                 assert journal.put(f"k{number}", (600_000, 2_000)[number % 2]).status == 200
             faulty.set(write="EIO", sync="EIO")
@@ -275,11 +265,13 @@ def test_a_disk_that_cannot_sync(make_store: StoreMaker, scratch: Path) -> None:
 
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
 @pytest.mark.parametrize("size", [2_000, 1_500_000])
-def test_a_failed_sync_is_never_acknowledged(make_store: StoreMaker, scratch: Path, seed: str, error: str, size: int) -> None:
+def test_a_failed_sync_is_never_acknowledged(
+    make_store: StoreMaker, log: ClientLog, scratch: Path, seed: str, error: str, size: int
+) -> None:
     """One volume, and its syncs fail: refused while they do, not acknowledged by a second try, and the store recovers by itself."""
     store = make_store()
     store.allowed.append("")
-    with opened(store, scratch) as (_, log, journal):
+    with opened(store, log) as (_, journal):
         assert journal.put("key", size).status == 200
         calls = ("fsync", "fdatasync", "syncfs", "sync_file_range")
         with Strace(store.pid, scratch / "trace", calls=calls, inject=f"fsync,fdatasync,syncfs,sync_file_range:error={error}") as trace:
@@ -294,20 +286,19 @@ def test_a_failed_sync_is_never_acknowledged(make_store: StoreMaker, scratch: Pa
         print(f"recovered in {took:.1f} s")
         assert_sound(store, log)
     store.kill()
-    log = log_again(scratch, log)
     log.crash()
     store.start()
     assert_sound(store, log)
 
 
-def test_slow_disk_of_several_holds_no_reader(make_store: StoreMaker, scratch: Path, seed: str) -> None:
+def test_slow_disk_of_several_holds_no_reader(make_store: StoreMaker, log: ClientLog, scratch: Path, seed: str) -> None:
     """One disk of three answers each block after 50 ms: small reads of cached or other copies stay quick."""
     need_fuse()
     with FaultyImage(scratch, 256 * MIB) as faulty, LoopDisk(scratch / "disk", image=faulty.path) as disk:
         store = make_store([scratch / "a", scratch / "b", disk.root / "store"])
         store.allowed.append("slow|volume")
         rng = random.Random(seed)
-        with opened(store, scratch) as (client, log, journal):
+        with opened(store, log) as (client, journal):
             for number in range(20):
                 assert journal.put(f"k{number}", 2_000).status == 200
             forget(disk.root)

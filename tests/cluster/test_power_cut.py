@@ -26,12 +26,11 @@ pytestmark = pytest.mark.root
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("kind", "volumes", "share"), [("ext4", 1, 2), ("ext4", 3, 4), ("xfs", 1, 4)])
 def test_no_acknowledged_write_is_lost(
-    make_store: StoreMaker, scratch: Path, seed: str, rounds: int, kind: str, volumes: int, share: int
+    make_store: StoreMaker, log: ClientLog, scratch: Path, seed: str, rounds: int, kind: str, volumes: int, share: int
 ) -> None:
     need_root()
     need_programs("xfs_io", f"mkfs.{kind}")
     rng = random.Random(seed)
-    log = ClientLog(scratch / "client.log")
     found: list[str] = []
     with LoopDisk(scratch / "disk", size_bytes=2048 * MIB, kind=kind) as disk:
         store = make_store([disk.root / "store"], volumes=volumes)

@@ -169,11 +169,10 @@ def test_a_stop_is_quick_and_clean_when_idle(make_store: StoreMaker, number: sig
         assert time.monotonic() - began < 3, "an idle keep-alive connection holds the stop"
 
 
-def test_workers_show_one_store(make_store: StoreMaker, scratch: Path, seed: str) -> None:
+def test_workers_show_one_store(make_store: StoreMaker, log: ClientLog, seed: str) -> None:
     """Any process may answer any request: what one has acknowledged, the others show at once."""
     store = make_store(volumes=3, options=["--workers", "2"])
     assert len(store.processes()) >= 2
-    log = ClientLog(scratch / "client.log")
     with store.client() as client:
         client.make_bucket(BUCKET)
     with Load(store.client, BUCKET, log, seed) as load:
@@ -187,10 +186,9 @@ def test_workers_show_one_store(make_store: StoreMaker, scratch: Path, seed: str
     assert verdict.unknown == 0
 
 
-def test_a_killed_worker_comes_back(make_store: StoreMaker, scratch: Path, seed: str) -> None:
+def test_a_killed_worker_comes_back(make_store: StoreMaker, log: ClientLog, seed: str) -> None:
     store = make_store(options=["--workers", "2"])
     store.allowed.append("worker|gateway")
-    log = ClientLog(scratch / "client.log")
     with store.client() as client:
         client.make_bucket(BUCKET)
     count = len(store.processes())

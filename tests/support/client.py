@@ -244,7 +244,9 @@ class Client:
         """Pages of ListObjectsV2, keys URL-encoded: XML has no way to write some of them."""
         token = ""
         while True:
-            query = [("list-type", "2"), ("encoding-type", "url"), ("max-keys", str(page)), ("prefix", prefix)] + ([("continuation-token", token)] if token else [])
+            query = [("list-type", "2"), ("encoding-type", "url"), ("max-keys", str(page)), ("prefix", prefix)] + (
+                [("continuation-token", token)] if token else []
+            )
             answer = self.call("GET", bucket, query=query)
             assert answer.status == 200, answer.body
             yield answer

@@ -44,7 +44,7 @@ def read_all(client: Client, bucket: str, keys: Iterable[str], log: ClientLog, d
 
 def _contents(document: str) -> Iterable[tuple[str, int, str]]:
     root = ElementTree.fromstring(document)
-    for item in root.iter("{*}Contents"):
+    for item in root.findall("{*}Contents"):
         yield unquote_plus(item.findtext("{*}Key", "")), int(item.findtext("{*}Size", "-1")), item.findtext("{*}ETag", "")
 
 
