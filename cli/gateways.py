@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import trio
@@ -43,26 +43,31 @@ class GatewayProcess:
 
         Raises: Unavailable when the very first start fails: something is wrong that trying again won't change.
         """
+        await self._run_once(drain, first=True, serves=task_status.started)
         backoff_s = BACKOFF_FIRST_S
         while not drain.is_set():
-            began = trio.current_time()
-            try:
-                await self._start()
-                if self._starts == 1:
-                    task_status.started()
-                await self._until_end(drain)
-            except Unavailable as error:
-                if self._starts == 1:
-                    raise
-                _log.warning("gateway %d: %s", self._number, error)
-            finally:
-                await self._end()
-            if drain.is_set():
-                return
-            backoff_s = BACKOFF_FIRST_S if trio.current_time() - began > STEADY_S else min(BACKOFF_MAX_S, backoff_s * 2)
             _log.warning("gateway %d ended; starting it again in %.1f s", self._number, backoff_s)
             with trio.move_on_after(backoff_s):
                 await drain.wait()
+            began = trio.current_time()
+            await self._run_once(drain, first=False)
+            backoff_s = BACKOFF_FIRST_S if trio.current_time() - began > STEADY_S else min(BACKOFF_MAX_S, backoff_s * 2)
+
+    async def _run_once(self, drain: trio.Event, *, first: bool, serves: Callable[[], None] = lambda: None) -> None:
+        """From a start to the end of the process or of us."""
+        try:
+            if not drain.is_set():
+                await self._start()
+            serves()
+            await self._until_end(drain)
+        except Unavailable as error:
+            if drain.is_set():
+                return
+            if first:
+                raise
+            _log.warning("gateway %d: %s", self._number, error)
+        finally:
+            await self._end()
 
     async def _start(self) -> None:
         """Raises: Unavailable when it doesn't serve in time."""
@@ -72,7 +77,8 @@ class GatewayProcess:
             launcher = str(Path(frazil.__file__).parent / "__main__.py")
             arguments = [sys.executable, launcher, *self._command, "--parent", str(os.getpid()), "--ready-fd", str(writer)]
             # From this, the main thread: the kernel ends the child when the thread that started it ends.
-            self._process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, pass_fds=(writer,))
+            # In a group of its own: Ctrl-C goes to the main process, which drains them all.
+            self._process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, pass_fds=(writer,), process_group=0)  # noqa: ASYNC220 (2 ms)
         finally:
             os.close(writer)
         os.set_blocking(reader, False)
@@ -97,7 +103,8 @@ class GatewayProcess:
             nursery.cancel_scope.cancel()
 
     async def _ended(self) -> None:
-        assert self._process is not None
+        if self._process is None:
+            return
         descriptor = os.pidfd_open(self._process.pid)
         try:
             await trio.lowlevel.wait_readable(descriptor)
@@ -106,10 +113,9 @@ class GatewayProcess:
 
     async def _end(self) -> None:
         """SIGTERM, a while, SIGKILL; reaps it. When cancelled (a second signal) at once."""
-        process, self._process = self._process, None
+        process = self._process
         if process is None:
             return
-        self._process = process
         try:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
