@@ -1,0 +1,233 @@
+"""The small pure parts: targets, names, ranges, versions, tokens, checksums, texts, permissions."""
+
+from __future__ import annotations
+
+import binascii
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meta.protocol import BucketSettings
+from s3 import checksum
+from s3.attributes import check_tags, decode_text, encode_text
+from s3.authorize import Decision, allow, may_know_absence
+from s3.byterange import parse_copy_range, parse_range
+from s3.condition import parse_etags
+from s3.errors import CODES, S3Error, error_document
+from s3.identity import ANONYMOUS, Identity
+from s3.moment import http_date, iso_date
+from s3.router import ROUTES
+from s3.target import bucket_of_host, decode_key, is_bucket_name, parse_query, split_path
+from s3.token import decode_token, encode_token
+from s3.version import encode_version, parse_version
+
+
+@pytest.mark.parametrize(
+    ("host", "bucket"),
+    [
+        (b"localhost", ""),
+        (b"localhost:80", ""),
+        (b"a.localhost:80", "a"),
+        (b"A.B.LocalHost.", "a.b"),
+        (b".localhost", ""),
+        (b"alocalhost", ""),
+        (b"127.0.0.1:1", ""),
+        (b"[::1]:80", ""),
+        (b"a.s3.example.com", "a"),
+        (b"s3.example.com", ""),
+        (b"", ""),
+        (b"\xff.localhost", "\xff"),
+    ],
+)
+def test_hosts_name_buckets(host: bytes, bucket: str) -> None:
+    assert bucket_of_host(host, ("localhost", "s3.example.com")) == bucket
+
+
+@pytest.mark.parametrize(
+    ("path", "host", "expected"),
+    [
+        (b"/", b"x", ("", "")),
+        (b"/b", b"x", ("b", "")),
+        (b"/b/", b"x", ("b", "")),
+        (b"/b//", b"x", ("b", "/")),
+        (b"/b/../c", b"x", ("b", "../c")),
+        (b"/b/k", b"c.localhost", ("c", "b/k")),
+        (b"/", b"c.localhost", ("c", "")),
+    ],
+)
+def test_paths_are_split_and_not_tidied(path: bytes, host: bytes, expected: tuple[str, str]) -> None:
+    assert split_path(path, host, ("localhost",)) == expected
+
+
+@pytest.mark.parametrize("key", [b"\xff", b"\xed\xa0\x80", b"\xc0\xae", b"a\0b", b"x" * 1025])
+def test_impossible_keys_are_refused(key: bytes) -> None:
+    with pytest.raises(S3Error):
+        decode_key(key)
+
+
+@pytest.mark.parametrize("query", [b"a=%", b"%zz", b"a=%f", b"&".join([b"a=1"] * 65)])
+def test_malformed_queries_are_refused(query: bytes) -> None:
+    with pytest.raises(S3Error):
+        parse_query(query)
+
+
+def test_queries_are_decoded_once() -> None:
+    assert parse_query(b"a=%252B&b&c=+%2B&&=x") == [(b"a", b"%2B"), (b"b", b""), (b"c", b" +"), (b"", b"x")]
+
+
+@pytest.mark.parametrize("name", ["abc", "a-b.c-d", "0" * 63, "a.b", "1.2.3"])
+def test_bucket_names(name: str) -> None:
+    assert is_bucket_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "ab", "A-b", "a_b", "a" * 64, "-abc", "abc-", ".abc", "abc.", "a..b", "a.-b", "a-.b", "1.2.3.4", "xn--abc", "abc-s3alias",
+     "../..", "a/b", "abc\n", "ä"],
+)  # fmt: skip
+def test_no_bucket_names(name: str) -> None:
+    assert not is_bucket_name(name)
+
+
+@given(st.binary(max_size=40), st.integers(0, 1_000))
+def test_a_range_is_within_the_object_or_refused(header: bytes, size: int) -> None:
+    for prefix in (b"", b"bytes="):
+        try:
+            found = parse_range(prefix + header, size)
+        except S3Error as error:
+            assert error.status == 416
+            continue
+        if found is not None:
+            assert 0 <= found[0] < found[1] <= size
+
+
+@pytest.mark.parametrize("text", ["", "bytes=1-", "bytes=-1", "bytes=5-4", "bytes=0-10", "0-1"])
+def test_copy_ranges_must_lie_within_the_source(text: str) -> None:
+    with pytest.raises(S3Error):
+        parse_copy_range(text, 10)
+
+
+@given(st.integers(1, 2**63 - 1))
+def test_versions_round_trip(version: int) -> None:
+    assert parse_version(encode_version(version, null=False)) == version
+    assert parse_version(encode_version(version, null=True)) == 0
+
+
+@pytest.mark.parametrize("text", ["", "0" * 16, "f" * 16, "1", "NULL", "0x00000000000001", "../../../../etc/x", "١" * 16])
+def test_what_is_no_version_is_refused(text: str) -> None:
+    with pytest.raises(S3Error):
+        parse_version(text)
+
+
+@given(st.text(st.characters(codec="utf-8")), st.text(), st.text())
+def test_tokens_belong_to_their_listing(after: str, binding: str, other: str) -> None:
+    token = encode_token(after, binding)
+    assert decode_token(token, binding) == after
+    if other != binding:
+        with pytest.raises(S3Error):
+            decode_token(token, other)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_no_token(text: str) -> None:
+    with pytest.raises(S3Error):
+        decode_token(text, "listing")
+
+
+@pytest.mark.parametrize("algorithm", ["crc32", "crc32c", "crc64nvme"])
+@given(data=st.lists(st.binary(max_size=50), max_size=6))
+def test_checksums_of_parts_combine_to_that_of_the_whole(algorithm: str, data: list[bytes]) -> None:
+    parts = [(checksum.digest_of(algorithm, piece), len(piece)) for piece in data]
+    assert checksum.combine_full(algorithm, parts) == checksum.digest_of(algorithm, b"".join(data))
+
+
+def test_checksums_are_the_known_ones() -> None:
+    assert checksum.digest_of("crc32", b"123456789") == binascii.unhexlify("cbf43926")
+    assert checksum.digest_of("crc32c", b"123456789") == binascii.unhexlify("e3069283")
+    assert checksum.digest_of("crc64nvme", b"123456789") == binascii.unhexlify("ae8b14860a799888")
+
+
+@pytest.mark.parametrize("text", ["", "AAAA", "AAAAAAA=", "AAAAAA==\n", "!!!!!!=="])
+def test_malformed_checksums_are_refused(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        checksum.parse_value("crc32", text)
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=60).filter(lambda text: "=?" not in text))
+def test_texts_survive_headers_and_can_not_break_out(text: str) -> None:
+    encoded = encode_text(text)
+    assert not set(b"\r\n\0") & set(encoded)
+    assert decode_text(encoded) == text
+
+
+@pytest.mark.parametrize("value", [b"=?x?B?YQ==?=", b"=?UTF-8?B?!!!?=", b"=?", b"=?UTF-8?Q?=zz?=", b"=?UTF-8?B?YQ?=", b"\xff\xfe"])
+def test_malformed_words_of_mail_are_just_text(value: bytes) -> None:
+    assert isinstance(decode_text(value), str)
+
+
+def test_etags_are_read_with_and_without_quotes() -> None:
+    assert parse_etags(b'"a", W/"b" ,c,*') == ("a", "b", "c", "*")
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [[("", "v")], [("k" * 129, "v")], [("k", "v" * 257)], [("aws:x", "v")], [("k", "1"), ("k", "2")], [(str(i), "") for i in range(11)]],
+)
+def test_impossible_tags_are_refused(tags: list[tuple[str, str]]) -> None:
+    with pytest.raises(S3Error):
+        check_tags(tags)
+
+
+def test_dates_are_whole_seconds() -> None:
+    assert http_date(784_111_777_999_999) == b"Sun, 06 Nov 1994 08:49:37 GMT"
+    assert iso_date(784_111_777_999_999) == "1994-11-06T08:49:37.000Z"
+
+
+def test_errors_hold_no_markup_of_the_caller() -> None:
+    error = S3Error("AccessDenied", "<b>", Region="&", Key="\x01")
+    document = error_document(error, resource="/<x>", request_id="1", host_id="h")
+    assert b"<b>" not in document
+    assert b"<x>" not in document
+    assert all(200 <= status < 600 for status, _ in CODES.values())
+
+
+OWNER = Identity("u", "one")
+ADMIN = Identity("a", "admin", admin=True)
+STRANGER = Identity("s", "two")
+PRIVATE = BucketSettings("b", "one", "u", 1)
+PUBLIC = BucketSettings("b", "one", "u", 1, acl="public-read")
+READS = {"s3:GetObject", "s3:GetObjectVersion"}
+LISTS = {"s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads"}
+ALL = sorted({route.permission for route in ROUTES} | READS)
+
+
+@pytest.mark.parametrize("permission", ALL)
+def test_who_may_what(permission: str) -> None:
+    """Written independently of the function: the owner and the administrator all, others only what is public."""
+    for settings in (PRIVATE, PUBLIC):
+        for acl in (None, "", "private", "public-read"):
+            assert allow(OWNER, permission, settings, acl) is Decision.ALLOW
+            assert allow(ADMIN, permission, settings, acl) is Decision.ALLOW
+            for other in (STRANGER, ANONYMOUS):
+                decision = allow(other, permission, settings, acl)
+                if permission in LISTS and settings is PUBLIC:
+                    assert decision is Decision.ALLOW
+                elif permission in READS:
+                    expected = {None: Decision.UNDECIDED, "public-read": Decision.ALLOW}.get(acl, Decision.DENY)
+                    assert decision is expected
+                else:
+                    assert decision is Decision.DENY
+    assert allow(ANONYMOUS, permission, None) is Decision.DENY
+    assert (allow(STRANGER, permission, None) is Decision.ALLOW) == (permission in {"s3:ListAllMyBuckets", "s3:CreateBucket"})
+
+
+def test_absence_is_told_to_who_may_list() -> None:
+    assert may_know_absence(OWNER, PRIVATE)
+    assert may_know_absence(ANONYMOUS, PUBLIC)
+    assert not may_know_absence(STRANGER, PRIVATE)
+
+
+def test_an_identity_without_account_owns_nothing() -> None:
+    """A bucket whose account is empty (damaged settings) must not belong to everyone who has none."""
+    assert allow(ANONYMOUS, "s3:PutObject", BucketSettings("b", "", "", 1)) is Decision.DENY
