@@ -79,6 +79,8 @@ class Health:
     def write_failed(self, error: OSError, doing: str) -> FrazilError:
         """The error to raise for a failed write or sync; a volume that fails so serves no more until a probe succeeds."""
         meaning = translate(error, doing)
+        if isinstance(meaning, ChunkNotFound):  # folders are made when they are missing, so it is the root that is gone
+            meaning = VolumeSick(str(meaning))
         self.errors[meaning.code] += 1
         if isinstance(meaning, VolumeSick):
             self.sick = str(meaning)

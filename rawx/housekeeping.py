@@ -91,7 +91,10 @@ def quarantine_blocking(root: int, health: Health, chunk: str, reason: str) -> N
     target = f"{QUARANTINE_FOLDER}/{chunk}.{now_us}"
     note = msgspec.json.encode(Quarantined(reason[:REASON_CHARACTERS_MAX], now_us))
     try:
-        os.rename(path, target, src_dir_fd=root, dst_dir_fd=root)
+        try:
+            os.rename(path, target, src_dir_fd=root, dst_dir_fd=root)
+        except FileNotFoundError as error:
+            raise health.read_failed(error, f"quarantining chunk {chunk}") from error
         try:
             os.rename(path + SIDECAR_SUFFIX, target + SIDECAR_SUFFIX, src_dir_fd=root, dst_dir_fd=root)
         except FileNotFoundError:

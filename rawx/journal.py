@@ -79,11 +79,15 @@ class Journal:
         return list(_parse(b"".join(part[: part.rfind(b"\n") + 1] for part in content)))[:RECENT_MAX]
 
     def close(self) -> None:
-        """Ends it; the file stays for the next one to ask, unless nothing in it is unsettled. Raises: OSError."""
-        if not _parse(self._read(self._own)):
-            os.unlink(self._own, dir_fd=self._folder)
-        os.close(self._descriptor)
-        os.close(self._folder)
+        """Ends it; the file stays for the next one to ask, unless nothing in it is unsettled. Also when the disk is gone."""
+        try:
+            if not _parse(self._read(self._own)):
+                os.unlink(self._own, dir_fd=self._folder)
+        except OSError:  # the file stays, if there still is one
+            pass
+        finally:
+            os.close(self._descriptor)
+            os.close(self._folder)
 
     def _append(self, lines: bytes) -> None:
         with self._lock:

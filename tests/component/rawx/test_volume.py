@@ -117,6 +117,19 @@ async def test_a_removed_folder_is_made_again(volume: Volume) -> None:
     await put(volume, made)
 
 
+async def test_a_removed_volume_refuses_and_closes(tmp_path: Path) -> None:
+    volume = open_volume(tmp_path / "v", namespace=NAMESPACE, create=True)
+    made = await put(volume, sample(10))
+    shutil.rmtree(tmp_path / "v")
+    with pytest.raises(ChunkNotFound):
+        await volume.get(made.chunk, 10, made.checksum)
+    with pytest.raises(VolumeSick):
+        await put(volume, made)
+    with pytest.raises(VolumeSick):
+        await volume.get(made.chunk, 10, made.checksum)
+    volume.close()
+
+
 async def test_cold_bytes_are_read_by_a_thread(volume: Volume) -> None:
     made = await put(volume, sample(4 * UNIT, unit_bytes=2 * PIECE_BYTES))
     small = await put(volume, sample(100))
