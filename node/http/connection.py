@@ -63,6 +63,7 @@ class Connection:
         "_linger",
         "_parser",
         "_progress",
+        "_reply",
         "_sampled",
         "_service",
         "_stalled_s",
@@ -75,9 +76,8 @@ class Connection:
     def __init__(self, service: Service, sock: socket.socket, address: Any) -> None:
         self._service = service
         self._address = address
-        if service.tls is not None:
-            sock = service.tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         self._transport = Transport(sock)
+        self._reply: Reply | None = None
         self._parser = RequestParser(service.limits)
         self._linger = False
         self.phase = HEAD if service.tls is None else HANDSHAKE
@@ -101,6 +101,14 @@ class Connection:
         """Ends the connection if it is between two requests."""
         if self.phase is IDLE:
             self._transport.expire(PeerUnreachable("an idle connection was closed"))
+
+    def drain(self) -> None:
+        """Ends the connection if no request is in flight; otherwise its reply says that it is the last."""
+        if self.phase is HEAD and not self._transport.received:
+            self.phase = IDLE
+        if self._reply is not None:
+            self._reply.close = True
+        self.end_idle()
 
     def check(self, now: float) -> None:
         """Ends the wait that takes too long, if there is one."""
@@ -145,7 +153,8 @@ class Connection:
         """Serves requests until the peer or we end the connection; raises only Cancelled and bugs of this module."""
         transport = self._transport
         try:
-            if transport.tls:
+            if self._service.tls is not None:
+                transport = self._transport = _secure(transport, self._service.tls)
                 await transport.handshake()
                 self._begin(HEAD)
             await self._serve()
@@ -155,7 +164,7 @@ class Connection:
             _log.debug("%r ended by its peer or a time-out", self)
         finally:
             self._parser.close()
-            transport.close()
+            self._transport.close()
 
     def _begin(self, phase: str) -> None:
         self.phase = phase
@@ -181,6 +190,7 @@ class Connection:
             request.body = body
             reply = Reply(request, self._transport, body, close=service.draining or not request.keep_alive)
             self.phase = HANDLER
+            self._reply = reply
             if not body.ended:
                 self._body_from = self._transport.received
                 self._progress = -1
@@ -189,10 +199,9 @@ class Connection:
                 return
             if not body.ended:
                 await self._drain(body)
+            self._reply = None
             if reply.close or not body.ended or self._transport.failure is not None:
                 self._linger = not body.ended
-                return
-            if service.draining:
                 return
 
     async def _next_request(self) -> Request | None:
@@ -228,18 +237,12 @@ class Connection:
                 if not reply.finished:
                     await reply.finish()
                 return True
-            except FrazilError as error:
-                if not reply.started:
-                    await self._reply_error(request, reply, error)
-                    return True
-                if not self._transport.dead and not isinstance(error, PeerUnreachable):
-                    _log.warning("%s: %r broke off: %s: %s", service.name, request, error.code, error)
             except Exception as error:  # noqa: BLE001 - the edge: a bug in one request must not end the others
-                if not reply.started:
-                    _log.exception("%s: %r failed", service.name, request, exc_info=error)
-                    await reply.whole(500, [JSON], encode_error(FrazilError("internal error; the log has the details")))
+                if not reply.started and not self._transport.dead:
+                    await self._reply_error(request, reply, _innermost(error))
                     return True
-                _log.exception("%s: %r broke off", service.name, request, exc_info=error)
+                if not self._transport.dead:
+                    self._log_error(request, _innermost(error), "broke off")
             self._transport.reset()
             return False
         except BaseException:
@@ -250,12 +253,18 @@ class Connection:
             if service.observe is not None:
                 service.observe(request, reply, trio.current_time() - began)
 
-    async def _reply_error(self, request: Request, reply: Reply, error: FrazilError) -> None:
-        if self._transport.dead:
-            raise error
-        if error.status >= 500 and not error.transient:
-            _log.warning("%s: %r failed: %s: %s", self._service.name, request, error.code, error)
+    async def _reply_error(self, request: Request, reply: Reply, error: Exception) -> None:
+        if not isinstance(error, FrazilError) or (error.status >= 500 and not error.transient):
+            self._log_error(request, error, "failed")
+        if not isinstance(error, FrazilError):
+            error = FrazilError("internal error; the log has the details")
         await reply.whole(error.status, [JSON], encode_error(error))
+
+    def _log_error(self, request: Request, error: Exception, what: str) -> None:
+        if isinstance(error, FrazilError):
+            _log.warning("%s: %r %s: %s: %s", self._service.name, request, what, error.code, error)
+        else:
+            _log.error("%s: %r %s", self._service.name, request, what, exc_info=error)
 
     async def _drain(self, body: Body) -> None:
         try:
@@ -290,3 +299,18 @@ class Connection:
             if not count:
                 return
             dropped += count
+
+
+def _secure(transport: Transport, tls: ssl.SSLContext) -> Transport:
+    """The same connection under TLS, before its handshake. Raises: PeerUnreachable."""
+    try:
+        return Transport(tls.wrap_socket(transport.sock, server_side=True, do_handshake_on_connect=False))
+    except OSError as error:  # the peer is gone already
+        raise PeerUnreachable(f"the connection was lost: {error.strerror or error}") from error
+
+
+def _innermost(error: Exception) -> Exception:
+    """What a nursery wrapped in a group of one."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

@@ -67,7 +67,7 @@ def header_lines(headers: HeaderList) -> bytes:
             _check_name(name)
     block = b"\r\n".join(map(b": ".join, headers))
     ends = len(headers) - 1 if headers else 0
-    if block.count(b"\n") != ends or block.count(b"\r") != ends or b"\0" in block:
+    if len(block) - len(block.translate(None, b"\r\n\0")) != 2 * ends:  # one pass; counting each takes three
         raise ValueError("a header value holds CR, LF or NUL")
     return block + b"\r\n" if headers else b""
 
@@ -75,7 +75,7 @@ def header_lines(headers: HeaderList) -> bytes:
 class Reply:
     """Answers `request` once, by `whole` or by `start` ... `send` ... `finish`. Raises (all that send): PeerUnreachable.
 
-    started   nothing can be taken back any more
+    started   bytes have left, nothing can be taken back; before, another `whole` or `start` replaces what was begun
     status    of the answer, 0 before
     sent      body bytes handed to the kernel
     close     the connection ends after this reply; a handler may set it before it replies
@@ -117,7 +117,6 @@ class Reply:
         if self.started:
             raise RuntimeError("the reply was started already")
         lines = header_lines(headers)
-        self.started = True
         self.status = status
         body = self._body
         if not body.ended and not body.drainable:
@@ -137,7 +136,7 @@ class Reply:
         else:
             framing = b"Content-Length: %d\r\n" % len(body)
         head = self._head(status, headers, framing)
-        self.finished = True
+        self.started = self.finished = True
         if self._silent or not body:
             await self._transport.send(head)
             return
@@ -160,10 +159,10 @@ class Reply:
             framing = b"Content-Length: %d\r\n" % length
         elif self._request.http_version == "1.1":
             framing = b"Transfer-Encoding: chunked\r\n"
-            self._chunked = not self._silent
         else:
             framing = b""
             self.close = True
+        self._chunked = length is None and self._request.http_version == "1.1" and not self._silent
         self._held = self._head(status, headers, framing)
         self._left = 0 if self._silent else length
 
@@ -172,8 +171,9 @@ class Reply:
         size = len(data)
         if self._silent or not size:
             return
-        held, self._held = self._held, b""
         self._took(size)
+        held, self._held = self._held, b""
+        self.started = True
         if self._chunked:
             await self._transport.send_parts([b"%b%x\r\n" % (held, size), data, b"\r\n"])
         elif not held:
@@ -194,10 +194,11 @@ class Reply:
         """`count` bytes of the open file from `offset`, by sendfile. A file that is too short leaves the body short."""
         if self._silent or not count:
             return
+        self._took(count)
         held, self._held = self._held, b""
+        self.started = True
         if self._chunked:
             held = b"%b%x\r\n" % (held, count)
-        self._took(count)
         missing = await self._transport.send_file(held, fd, offset, count)
         if missing:
             self.sent -= missing
@@ -209,11 +210,11 @@ class Reply:
         """Ends the body; the server calls it when the handler did not. Raises: RuntimeError when the body is shorter than its length."""
         if self.finished:
             return
-        if not self.started:
+        if not self.status:
             raise RuntimeError("the handler returned without a reply")
         if self._left:
             raise RuntimeError(f"the reply is {self._left} bytes shorter than its length")
-        self.finished = True
+        self.started = self.finished = True
         tail = self._held + (b"0\r\n\r\n" if self._chunked else b"")
         self._held = b""
         if tail:

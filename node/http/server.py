@@ -41,7 +41,12 @@ def listen(host: str, port: int, *, reuse_port: bool = False, backlog: int = BAC
         for family, kind, protocol, _, address in socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE):
             if sockets and not port:
                 address = (address[0], sockets[0].getsockname()[1], *address[2:])
-            sock = socket.socket(family, kind, protocol)
+            try:
+                sock = socket.socket(family, kind, protocol)
+            except OSError as error:
+                if error.errno != errno.EAFNOSUPPORT:
+                    raise
+                continue  # a kernel without IPv6
             sockets.append(sock)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if reuse_port:
@@ -130,9 +135,12 @@ class _Server:
     async def sweep(self) -> None:
         """Looks at all connections every sweep_s: that is the whole cost of time-outs."""
         service = self.service
+        before = trio.current_time()
         while True:
             await trio.sleep(service.limits.sweep_s)
-            service.now = trio.current_time()
+            now = trio.current_time()
+            service.now += min(now - before, 2 * service.limits.sweep_s)  # when the loop itself was held up, the clients are not to blame
+            before = now
             for connection in self.connections:
                 connection.check(service.now)
 
@@ -177,6 +185,8 @@ class _Server:
     async def _run(self, connection: Connection) -> None:
         try:
             await connection.run()
+        except Exception as error:  # noqa: BLE001 - the edge: a bug in one connection must not end the others
+            _log.error("%s: %r failed", self.service.name, connection, exc_info=error)
         finally:
             self.connections.discard(connection)
             self._changed.set()
@@ -196,7 +206,7 @@ class _Server:
         for listener in listeners:
             trio.lowlevel.notify_closing(listener.fileno())
         for connection in self.connections:
-            connection.end_idle()
+            connection.drain()
 
     async def wait_empty(self) -> None:
         while self.connections:

@@ -348,3 +348,29 @@ async def test_nodelay_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
         await stream.send_all(GET)
         assert b"Content-Length" not in await read_until(stream, b"\r\n\r\n")
     assert seen == [1]
+
+
+async def test_an_error_before_the_first_byte_replaces_the_begun_reply() -> None:
+    async def handler(request: Request, reply: Reply) -> None:
+        await reply.start(200, [(b"ETag", b"x")], length=None)
+        assert not reply.started
+        async with trio.open_nursery():
+            raise BucketNotFound("in a nursery")
+
+    async with serving(handler) as served:
+        data = await served.exchange(b"GET / HTTP/1.1\r\nHost: a\r\n" + LAST + b"\r\n")
+    assert data.startswith(b"HTTP/1.1 404 Not Found\r\n")
+    assert data.endswith(b'{"code":"BucketNotFound","message":"in a nursery"}')
+    assert b"ETag" not in data
+    assert b"chunked" not in data
+
+
+async def test_a_bug_in_an_observer_does_not_end_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    def observe(request: Request, reply: Reply, seconds: float) -> None:
+        raise ZeroDivisionError
+
+    async with serving(path, observe=observe) as served:
+        for _ in range(2):
+            assert (await served.exchange(GET)).startswith(b"HTTP/1.1 200 OK")
+    assert len(caplog.records) == 2
+    caplog.clear()

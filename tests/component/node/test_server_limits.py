@@ -164,6 +164,7 @@ async def test_drain_finishes_what_is_in_flight_and_ends_what_is_idle() -> None:
         assert not served.ended.is_set()
         go.set()
         data = await read_to_end(busy)
+        assert b"Connection: close" in data
         assert data.endswith(b"done")
         await body.aclose()
         await served.ended.wait()
