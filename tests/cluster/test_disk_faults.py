@@ -266,7 +266,7 @@ def test_a_disk_that_cannot_sync(make_store: StoreMaker, log: ClientLog, scratch
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
 @pytest.mark.parametrize("size", [2_000, 1_500_000])
 def test_a_failed_sync_is_never_acknowledged(
-    make_store: StoreMaker, log: ClientLog, scratch: Path, seed: str, error: str, size: int
+    make_store: StoreMaker, log: ClientLog, scratch: Path, error: str, size: int
 ) -> None:
     """One volume, and its syncs fail: refused while they do, not acknowledged by a second try, and the store recovers by itself."""
     store = make_store()

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 ATTACH_S = 10.0
+DETACH_S = 3.0
 CHANGING = (
     "openat", "open", "creat", "mkdir", "mkdirat", "write", "writev", "pwrite64", "pwritev", "pwritev2", "ftruncate", "fallocate",
     "fsync", "fdatasync", "syncfs", "sync_file_range", "setxattr", "fsetxattr", "link", "linkat", "rename", "renameat", "renameat2",
@@ -56,7 +57,12 @@ class Strace:
         assert self._process is not None
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
-        self._process.wait(timeout=ATTACH_S)
+        try:
+            self._process.wait(timeout=DETACH_S)
+        except subprocess.TimeoutExpired:
+            # Told to detach while the process dies, strace 6.1 waits for ever for its first thread.
+            self._process.kill()
+            self._process.wait()
         assert self._process.stderr is not None
         self._process.stderr.close()
 

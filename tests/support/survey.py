@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -87,12 +88,19 @@ def chunk_files(directories: Iterable[Path]) -> list[Path]:
     return [path for directory in directories for path in sorted((directory / "volumes").glob(f"*/{CHUNK_FOLDER}/*")) if path.is_file()]
 
 
-def wait_until_gone(directories: list[Path], timeout_s: float, keep: Iterable[Path] = ()) -> list[Path]:
-    """Waits for the volumes to hold no chunk but `keep`; returns what is left over when the time ends."""
+def wait_until_gone(directories: list[Path], timeout_s: float, keep: Iterable[Path] = ()) -> list[str]:
+    """Waits for the volumes to hold no chunk but `keep`; returns what is left over when the time ends: paths with their records."""
     end = time.monotonic() + timeout_s
     kept = set(keep)
     while left := [path for path in chunk_files(directories) if path not in kept]:
         if time.monotonic() > end:
             break
         time.sleep(0.1)
-    return left
+    return [f"{path}: {_record_of(path)}" for path in left]
+
+
+def _record_of(path: Path) -> str:
+    try:
+        return os.getxattr(path, "user.frazil.chunk").decode()
+    except OSError as error:
+        return str(error)
