@@ -157,7 +157,8 @@ class ContentWriter:
         if count <= DIGEST_INLINE_BYTES_MAX:
             digests.update(data)
         else:
-            await run_blocking(digests.update, data)
+            async with self._fleet.slabs:
+                await run_blocking(digests.update, data)
         tail = self._finish(source, digests, count)
         writer = await self._next_writer(room)
         await writer.put_whole(room.slabs[0], count, self._common(0, last=tail))
@@ -190,9 +191,10 @@ class ContentWriter:
         return self._layout()
 
     async def _take_in(self, nursery: trio.Nursery, digests: Digests, slab: memoryview, count: int) -> None:
-        hashing = Errand(nursery, run_blocking, digests.update, slab[:count])
-        await self._writers[-1].write(slab, count)
-        await hashing.result()
+        async with self._fleet.slabs:
+            hashing = Errand(nursery, run_blocking, digests.update, slab[:count])
+            await self._writers[-1].write(slab, count)
+            await hashing.result()
 
     async def _next_writer(self, room: Room) -> MetachunkWriter:
         writer = await MetachunkWriter.place(self._fleet, self.policy, room.parity)

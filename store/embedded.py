@@ -76,6 +76,7 @@ async def open_store(options: StoreOptions, *, role: Role = "main", internal_add
     if not options.directories or not 1 <= options.volumes_per_directory <= VOLUMES_PER_DIRECTORY_MAX:
         raise ConfigError(f"a store needs directories, and 1 to {VOLUMES_PER_DIRECTORY_MAX} volumes in each")
     first = options.directories[0].absolute()
+    failure: Exception | None = None
     async with AsyncExitStack() as stack:
         try:
             if role == "main":
@@ -94,7 +95,12 @@ async def open_store(options: StoreOptions, *, role: Role = "main", internal_add
         nursery.start_soon(context.writes.keep_trimmed)
         nursery.start_soon(context.reads.keep_trimmed)
         stack.push_async_callback(_finish, context)
-        yield Store(context, left)
+        try:
+            yield Store(context, left)
+        except Exception as error:  # noqa: BLE001 - raised again below, so that no nursery on the way wraps it in a group
+            failure = error
+    if failure is not None:
+        raise failure
 
 
 async def _open_context(

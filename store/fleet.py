@@ -28,6 +28,10 @@ STAT_PERIOD_S = 2.0
 STAT_AGE_S_MAX = 30.0
 """A write that finds nothing newer asks itself."""
 STAT_TIMEOUT_S = 2.0
+SLABS_AT_ONCE = 8
+COMMITS_AT_ONCE = 24
+"""Slabs being hashed and written (two threads each), and chunks of large metachunks being committed, in the whole process: together they
+leave threads of node.threads for everything else. More at once would not be faster; they wait here instead of being refused there."""
 AVOID_S = 10.0
 """How long a volume that failed a write gets no new chunks, unless its health is checked anew."""
 
@@ -63,6 +67,8 @@ class Fleet:
         self.volumes = dict(volumes)
         self.findings: deque[ChunkFinding] = deque(maxlen=FINDINGS_MAX)
         self.counts: Counter[str] = Counter()
+        self.slabs = trio.Semaphore(SLABS_AT_ONCE)
+        self.commits = trio.Semaphore(COMMITS_AT_ONCE)
         self._random = random
         self._now = now
         self._stats: dict[str, VolumeStat] = {}

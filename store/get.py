@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import trio
 
 from node.buffers import BufferPool
-from node.errors import ContentLost, DeadlineExceeded, FrazilError
+from node.errors import Busy, ContentLost, DeadlineExceeded, FrazilError
 from node.log import get_logger
 from rawx.chunk import Buffer
 from rawx.protocol import Reader
@@ -29,6 +30,10 @@ HEDGE_S = 1.0
 PATIENCE_S = 30.0
 """The bound when there is no other way."""
 
+BUSY_TRIES = 200
+BUSY_PAUSE_S = 0.02
+
+T = TypeVar("T")
 Sink = Callable[[Buffer], Awaitable[None]]
 log = get_logger("store")
 
@@ -75,8 +80,8 @@ class MetachunkReader:
         unit_bytes, size = self._policy.unit_bytes, self._metachunk.size
         for at in range(start // unit_bytes * unit_bytes, stop, unit_bytes):
             unit = buffer[: min(unit_bytes, size - at)]
-            for position in self._usable():
-                if await self._fetch(position, at, unit):
+            while positions := self._usable():
+                if await self._fetch(positions[0], at, unit):
                     break
             else:
                 raise self.content_lost()
@@ -112,7 +117,11 @@ class MetachunkReader:
             if not asked:
                 break
             results = await gather([lambda position=position: self._fetch(position, offset, slots[position]) for position in asked])  # type: ignore[misc]
-            got |= {position for position, result in zip(asked, results, strict=True) if result is True}
+            for position, result in zip(asked, results, strict=True):
+                if isinstance(result, FrazilError):  # Busy: nothing is lost, there is just too much to do
+                    raise result
+                if result:
+                    got.add(position)
         lost = [position for position in wanted if position not in got]
         if lost:
             units = {position: slots[position] for position in got}
@@ -132,19 +141,25 @@ class MetachunkReader:
         if chunk is None:
             self._lost[position] = DeadlineExceeded("it was never written")
             return False
-        spare = len(self._chunks) - len(self._lost) > self._policy.needed
         try:
-            reader = self._readers.get(position)
-            with trio.move_on_after(HEDGE_S if spare else PATIENCE_S):
-                if reader is None:
-                    volume = self._fleet.volume(self._volumes[chunk.volume])
-                    reader = self._readers[position] = await volume.open(chunk.name, chunk.checksum)
-                await reader.read(offset, into)
-                return True
-            raise DeadlineExceeded(f"volume {self._volumes[chunk.volume]} did not answer in time")
+            await unhurried(self._read_from, chunk, offset, into)
+        except Busy:
+            raise
         except FrazilError as error:
             self.lose(chunk, error)
             return False
+        return True
+
+    async def _read_from(self, chunk: Chunk, offset: int, into: memoryview) -> None:
+        spare = len(self._chunks) - len(self._lost) > self._policy.needed
+        with trio.move_on_after(HEDGE_S if spare else PATIENCE_S):
+            reader = self._readers.get(chunk.position)
+            if reader is None:
+                volume = self._fleet.volume(self._volumes[chunk.volume])
+                reader = self._readers[chunk.position] = await volume.open(chunk.name, chunk.checksum)
+            await reader.read(offset, into)
+            return
+        raise DeadlineExceeded(f"volume {self._volumes[chunk.volume]} did not answer in time")
 
     def lose(self, chunk: Chunk, error: FrazilError) -> None:
         """The chunk is not asked again for this read, and reported for repair."""
@@ -161,6 +176,16 @@ class MetachunkReader:
         causes = "; ".join(f"{position}: {error}" for position, error in sorted(self._lost.items()))
         there = len(self._chunks) - len(self._lost)
         return ContentLost(f"metachunk {self._index} needs {self._policy.needed} chunks, {there} are readable ({causes})")
+
+
+async def unhurried(call: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+    """A call that is made again while all threads are busy: that says nothing about the chunk. Raises: Busy after BUSY_TRIES."""
+    for _ in range(BUSY_TRIES):
+        try:
+            return await call(*arguments)
+        except Busy:
+            await trio.sleep(BUSY_PAUSE_S)
+    return await call(*arguments)
 
 
 def _clip(unit: memoryview, at: int, start: int, stop: int) -> memoryview:
@@ -199,12 +224,19 @@ async def read_small(fleet: Fleet, subject: Subject, layout: Layout) -> bytes:
     reader: MetachunkReader | None = None
     turn = chunks[0].id[0] % len(chunks)
     for chunk in chunks[turn:] + chunks[:turn]:
+        limit_s = HEDGE_S if chunk is not chunks[turn - 1] else PATIENCE_S
         try:
-            with trio.move_on_after(HEDGE_S if chunk is not chunks[turn - 1] else PATIENCE_S):
-                return await fleet.volume(layout.volumes[chunk.volume]).get(chunk.name, metachunk.size, chunk.checksum)
-            raise DeadlineExceeded(f"volume {layout.volumes[chunk.volume]} did not answer in time")
+            return await unhurried(_get, fleet, layout.volumes[chunk.volume], chunk, metachunk.size, limit_s)
+        except Busy:
+            raise
         except FrazilError as error:
             reader = reader or MetachunkReader(fleet, subject, 0, layout, metachunk)
             reader.lose(chunk, error)
     assert reader is not None
     raise reader.content_lost()
+
+
+async def _get(fleet: Fleet, volume: str, chunk: Chunk, size: int, limit_s: float) -> bytes:
+    with trio.move_on_after(limit_s):
+        return await fleet.volume(volume).get(chunk.name, size, chunk.checksum)
+    raise DeadlineExceeded(f"volume {volume} did not answer in time")

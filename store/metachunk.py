@@ -215,7 +215,8 @@ class MetachunkWriter:
         final = self._record(piece, record)
         piece.committed = True
         try:
-            await self._fleet.volume(piece.volume).copy(source, piece.id, final)
+            async with self._fleet.commits:
+                await self._fleet.volume(piece.volume).copy(source, piece.id, final)
         except FrazilError as error:
             self._fail(piece, error)
 
@@ -224,7 +225,8 @@ class MetachunkWriter:
         final = self._record(piece, record)
         piece.committed = True
         try:
-            await piece.upload.commit(final, bytes(piece.units))
+            async with self._fleet.commits:
+                await piece.upload.commit(final, bytes(piece.units))
         except FrazilError as error:
             self._fail(piece, error)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -181,3 +181,24 @@ class StuckSource(BytesSource):
             self.stuck.set()
             await trio.sleep_forever()
         return count
+
+
+PATIENCE_S = 10.0
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Waits for background work; in real time, because threads do it."""
+    with trio.fail_after(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110 - there is no event to wait for outside the process under test
+            await trio.sleep(0.01)
+
+
+async def until_none(list_of: Callable[[], Awaitable[Sequence[object]]]) -> None:
+    with trio.fail_after(PATIENCE_S):
+        while await list_of():  # noqa: ASYNC110 - as above
+            await trio.sleep(0.01)
+
+
+async def records(store: Store, row: ObjectRow) -> list[ChunkRecord]:
+    """The records in all chunks of a version."""
+    return [(await store.volumes[volume].head(chunk, deep=True)).record for volume, chunk in Layout.parse(row.layout).places()]

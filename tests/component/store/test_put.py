@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from meta.protocol import Attributes, Condition
-from node.errors import BodyIncomplete, BucketNotFound, ChecksumMismatch, NotEnoughServices, PreconditionFailed, Unavailable
+from node.errors import BodyIncomplete, BucketNotFound, ChecksumMismatch, NotEnoughServices, ObjectNotFound, PreconditionFailed, Unavailable
 from rawx.chunk import ChunkRecord
 from store import policy as policies
 from store.layout import Layout
@@ -159,14 +159,14 @@ async def test_a_put_cancelled_at_any_moment_is_whole_or_leaves_nothing(tmp_path
                 await put(store, key, bytes(200_000))
             try:
                 row = await store.get_row(BUCKET, key)
-            except Exception:
+            except ObjectNotFound:
                 continue
             assert await store.read_whole(row) == bytes(200_000)
         named = set()
         for step in range(60):
             try:
                 named |= {name for _, name in Layout.parse((await store.get_row(BUCKET, f"k{step}")).layout).places()}
-            except Exception:
+            except ObjectNotFound:
                 continue
         assert {file.name for file in chunk_files(tmp_path)} == named
 

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from meta.protocol import BucketSettings, DeleteRequest
+from node.errors import ObjectNotFound
+from store import workers
+from store.store import Store
+from tests.component.store.support import BUCKET, break_volumes, chunk_files, opened, put, read, records, until, until_none
+
+
+async def test_a_deleted_object_takes_its_chunks_with_it(tmp_path: Path) -> None:
+    async with opened(tmp_path, 9, workers=True) as store:
+        await put(store, "small", b"data")
+        await put(store, "large", bytes(2_000_000))
+        assert len(chunk_files(tmp_path)) == 12
+        await store.delete_object(BUCKET, DeleteRequest("small"))
+        with pytest.raises(ObjectNotFound):
+            await store.get_row(BUCKET, "small")
+        await until(lambda: len(chunk_files(tmp_path)) == 9)
+        await store.delete_objects(BUCKET, [DeleteRequest("large"), DeleteRequest("never")])
+        await until(lambda: chunk_files(tmp_path) == [])
+        await until_none(store.meta.dirty_containers)
+
+
+async def test_an_overwritten_object_takes_its_chunks_with_it(tmp_path: Path) -> None:
+    async with opened(tmp_path, 1, workers=True) as store:
+        for number in range(5):
+            await put(store, "k", bytes([number]))
+        await until(lambda: len(chunk_files(tmp_path)) == 1)
+        assert await store.read_whole(await store.get_row(BUCKET, "k")) == b"\x04"
+
+
+async def test_what_could_not_be_deleted_is_deleted_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "SCAN_PERIOD_S", 0.1)
+    async with opened(tmp_path, 3, workers=True) as store:
+        await put(store, "k", b"data")
+        (shim,) = break_volumes(store, 1, ["delete"])
+        await store.delete_object(BUCKET, DeleteRequest("k"))
+        await until(lambda: len(chunk_files(tmp_path)) == 1 and shim.calls > 2)
+        shim.broken.clear()
+        await until(lambda: chunk_files(tmp_path) == [])
+
+
+async def test_deletions_survive_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(tmp_path, 3) as store:
+        await put(store, "k", b"data")
+        break_volumes(store, 3, ["delete"])
+        await store.delete_object(BUCKET, DeleteRequest("k"))
+    assert len(chunk_files(tmp_path)) == 3
+    async with opened(tmp_path, 3, workers=True):
+        await until(lambda: chunk_files(tmp_path) == [])
+
+
+async def versioned(store: Store) -> None:
+    await store.meta.create_bucket(BucketSettings("versions", "account", "owner", 1, versioning="Enabled"))
+
+
+async def test_a_rename_reaches_the_records(tmp_path: Path) -> None:
+    async with opened(tmp_path, 3, workers=True) as store:
+        row = await put(store, "old", bytes(500_000))
+        await store.rename(BUCKET, "old", "new")
+        renamed = await store.get_row(BUCKET, "new")
+        assert await read(store, renamed) == bytes(500_000)
+        await until_none(lambda: store.meta.container(BUCKET).records_to_sync(10))
+        for record in await records(store, renamed):
+            assert record.key == "new"
+            assert record.object is not None
+            assert record.object.version == renamed.version
+            assert record.content == row.content
+
+
+async def test_renaming_a_prefix_moves_no_chunk(tmp_path: Path) -> None:
+    async with opened(tmp_path, 3, workers=True) as store:
+        for number in range(20):
+            await put(store, f"a/{number}", b"%d" % number)
+        before = chunk_files(tmp_path)
+        assert await store.rename_prefix(BUCKET, "a/", "b/c/") == 20
+        assert chunk_files(tmp_path) == before
+        for number in range(20):
+            assert await store.read_whole(await store.get_row(BUCKET, f"b/c/{number}")) == b"%d" % number
+
+
+async def test_a_delete_marker_gets_a_chunk_with_its_record(tmp_path: Path) -> None:
+    async with opened(tmp_path, 3, workers=True) as store:
+        await versioned(store)
+        result = await store.delete_object("versions", DeleteRequest("k"))
+        assert result.made_marker
+        await until_none(lambda: store.meta.container("versions").records_to_sync(10))
+        row = await store.get_row("versions", "k")
+        found = await records(store, row)
+        assert len(found) == 3
+        for record in found:
+            assert record.object is not None
+            assert (record.object.marker, record.object.version, record.size) == (True, row.version, 0)
+        await store.delete_object("versions", DeleteRequest("k", row.version))
+        await until(lambda: chunk_files(tmp_path) == [])
