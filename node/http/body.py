@@ -119,6 +119,12 @@ class Body:
         if self._decoder is None and not self._until_end:
             if self._left > max_bytes:
                 raise BodyTooLarge(f"the body has {self._left} bytes, {max_bytes} are allowed")
+            rest = self._transport.rest
+            if len(rest) >= self._left:  # a small body came with its head
+                data, self._transport.rest = rest[: self._left], rest[self._left :]
+                self._left = 0
+                self.ended = True
+                return data
             exact = bytearray(self._left)
             await self.fill(memoryview(exact))
             return bytes(exact)

@@ -201,7 +201,7 @@ class Connection:
                 await self._drain(body)
             self._reply = None
             if reply.close or not body.ended or self._transport.failure is not None:
-                self._linger = not body.ended
+                self._linger = not body.ended or service.draining or bool(self._transport.rest)
                 return
 
     async def _next_request(self) -> Request | None:

@@ -374,3 +374,15 @@ async def test_a_bug_in_an_observer_does_not_end_the_server(caplog: pytest.LogCa
             assert (await served.exchange(GET)).startswith(b"HTTP/1.1 200 OK")
     assert len(caplog.records) == 2
     caplog.clear()
+
+
+async def test_a_reply_survives_what_was_pipelined_behind_it() -> None:
+    async def handler(request: Request, reply: Reply) -> None:
+        reply.close = True
+        await reply.whole(200, [], b"x" * 100_000)
+
+    async with serving(handler, limits=QUICK) as served:
+        for _ in range(5):
+            data = await served.exchange(GET * 500)
+            assert data.count(b"HTTP/1.1 200") == 1
+            assert data.endswith(b"x" * 100_000)
