@@ -56,7 +56,8 @@ def open_writer(path: Path, *, create: bool) -> apsw.Connection:
             if mode != "wal":
                 raise ConfigError(f"the file system of {path} does not support SQLite's WAL (it answered {mode!r})")
             _configure(connection)
-            connection.execute("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA foreign_keys=ON")
+            for pragma in ("synchronous=FULL", "wal_autocheckpoint=0", "foreign_keys=ON"):
+                connection.execute(f"PRAGMA {pragma}").fetchall()
         except BaseException:
             connection.close()
             raise
@@ -97,7 +98,8 @@ def open_checkpointer(path: Path) -> apsw.Connection:
 
 def _configure(connection: apsw.Connection) -> None:
     # No mmap: an I/O error under a mapping is a SIGBUS that kills the process, under pread it is an exception.
-    connection.execute(f"PRAGMA mmap_size=0; PRAGMA cache_size=-{CACHE_KIB}; PRAGMA temp_store=MEMORY")
+    for pragma in ("mmap_size=0", f"cache_size=-{CACHE_KIB}", "temp_store=MEMORY"):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
     connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
     connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
 
