@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import threading
 from collections.abc import Iterable
 
@@ -21,6 +22,9 @@ RECENT_MAX = 100_000
 """Told at once; whoever settles those is told the next."""
 _JOURNAL_BYTES_MAX = 8 << 20
 """A file of this size is rewritten with what is unsettled."""
+
+
+_LINE = re.compile(rb"^([+-])([0-9a-f]{32,64})\n", re.MULTILINE)
 
 
 class Journal:
@@ -67,10 +71,12 @@ class Journal:
         """Takes chunks off, whichever process noted them. Raises: OSError."""
         settled = set(chunks)
         for name in self._left_by_dead():
-            remaining = [chunk for chunk in _parse(self._read(name)) if chunk not in settled]
-            if not remaining:
-                os.unlink(name, dir_fd=self._folder)
-        self._append("".join([f"-{chunk}\n" for chunk in settled]).encode())
+            noted = _parse(self._read(name)).keys()
+            if noted <= settled:
+                self._unlink(name)
+            elif settled & noted:
+                self._append_to_dead(name, settled & noted)
+        self._append(_settling(settled))
 
     def recent(self) -> list[str]:
         """Chunks noted and not settled, by this process and by dead ones; what living others note is still on its way. Raises: OSError."""
@@ -88,6 +94,19 @@ class Journal:
         finally:
             os.close(self._descriptor)
             os.close(self._folder)
+
+    def _unlink(self, name: str) -> None:
+        try:
+            os.unlink(name, dir_fd=self._folder)
+        except FileNotFoundError:  # another process settled the same
+            pass
+
+    def _append_to_dead(self, name: str, settled: set[str]) -> None:
+        descriptor = os.open(name, os.O_WRONLY | os.O_APPEND, dir_fd=self._folder)
+        try:
+            write_all_bytes(descriptor, b"!\n" + _settling(settled))  # a torn last line becomes a line of no meaning
+        finally:
+            os.close(descriptor)
 
     def _append(self, lines: bytes) -> None:
         with self._lock:
@@ -120,7 +139,7 @@ class Journal:
                 continue
             else:
                 if name.startswith("."):  # died while beginning: empty, or a copy of what its old file says
-                    os.unlink(name, dir_fd=self._folder)
+                    self._unlink(name)
                 else:
                     found.append(name)
             finally:
@@ -136,12 +155,16 @@ class Journal:
             return file.read(2 * _JOURNAL_BYTES_MAX)
 
 
+def _settling(chunks: Iterable[str]) -> bytes:
+    return "".join([f"-{chunk}\n" for chunk in chunks]).encode()
+
+
 def _parse(content: bytes) -> dict[str, None]:
-    """Unsettled chunks in order of arrival."""
+    """Unsettled chunks in order of arrival; lines of no meaning are torn ones."""
     unsettled: dict[str, None] = {}
-    for line in content[: content.rfind(b"\n") + 1].decode("ascii", "replace").split("\n"):
-        if line.startswith("+"):
-            unsettled[line[1:]] = None
-        elif line.startswith("-"):
-            unsettled.pop(line[1:], None)
+    for sign, chunk in _LINE.findall(content):
+        if sign == b"+":
+            unsettled[chunk.decode()] = None
+        else:
+            unsettled.pop(chunk.decode(), None)
     return unsettled

@@ -60,14 +60,16 @@ async def test_a_chunk_is_a_plain_file_with_a_readable_record(volume: Volume) ->
 
 async def test_the_journal_outlives_a_dead_process_and_hides_living_ones(volume: Volume) -> None:
     other = open_volume(volume.path, namespace=NAMESPACE)
-    theirs, mine = await put(other, sample(1)), await put(volume, sample(1))
+    theirs, second, mine = await put(other, sample(1)), await put(other, sample(1)), await put(volume, sample(1))
     assert await volume.recent() == [mine.chunk]
     other.close()
     [name] = [path for path in (volume.path / "journal").iterdir() if theirs.chunk.encode() in path.read_bytes()]
     with name.open("ab") as file:
         file.write(b"+" + b"a" * 20)  # torn by a crash: no newline
-    assert await volume.recent() == [theirs.chunk, mine.chunk]
+    assert await volume.recent() == [theirs.chunk, second.chunk, mine.chunk]
     await volume.settle([theirs.chunk])
+    assert await volume.recent() == [second.chunk, mine.chunk]
+    await volume.settle([second.chunk])
     assert not name.exists()
     assert await volume.recent() == [mine.chunk]
 

@@ -113,11 +113,12 @@ def test_a_record_comes_back_and_a_strange_one_is_told() -> None:
             ChunkRecord.parse(data)
 
 
-@given(st.lists(st.sampled_from(["a", "b", "c"])), st.integers(0, 20))
+@given(st.lists(st.sampled_from(["a" * 32, "b" * 32, "c" * 32])), st.integers(0, 100))
 def test_a_torn_journal_says_what_was_whole(chunks: list[str], cut: int) -> None:
-    content = "".join(f"+{chunk}\n" for chunk in chunks).encode()[: 3 * len(chunks) - min(cut, 3 * len(chunks))]
-    assert list(_parse(content)) == list(dict.fromkeys(chunks[: len(content) // 3]))
-    assert not _parse(b"+a\n-a\n")
+    content = "".join(f"+{chunk}\n" for chunk in chunks).encode()[: 34 * len(chunks) - min(cut, 34 * len(chunks))]
+    whole = list(dict.fromkeys(chunks[: len(content) // 34]))
+    assert list(_parse(content)) == whole
+    assert list(_parse(content + b"!\n" + f"-{'a' * 32}\n".encode())) == [chunk for chunk in whole if chunk[0] != "a"]
 
 
 def test_the_cache_of_checksums_is_bounded() -> None:
