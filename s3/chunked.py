@@ -14,7 +14,7 @@ from enum import Enum
 
 from node.errors import BodyIncomplete
 from s3.errors import S3Error
-from s3.sigv4 import EMPTY_SHA256, Payload, Seed
+from s3.sigv4 import EMPTY_SHA256, Payload, Seed, SigningKey
 
 LINE_BYTES_MAX = 512
 """A size line: the size, the signature, and whatever extension a proxy adds. Trailer lines too."""
@@ -25,7 +25,7 @@ CHUNK_BYTES_SMALL = 8 << 10
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,12})(?:;chunk-signature=([0-9a-f]{64}))?")
 _TRAILER = re.compile(rb"([A-Za-z0-9-]{1,64})[ \t]*:[ \t]*([\x21-\x7e]{0,256})[ \t]*")
 _SIGNATURE_TRAILER = b"x-amz-trailer-signature"
-_NO_SEED = Seed(b"", b"", b"", b"")
+_NO_SEED = Seed(SigningKey(b""), b"", b"", b"")
 
 
 class _State(Enum):
@@ -178,4 +178,4 @@ class ChunkedDecoder:
         self._previous = self._signature
 
     def _matches(self, parts: tuple[bytes, ...], given: bytes) -> bool:
-        return hmac.compare_digest(hmac.digest(self._seed.signing_key, b"\n".join(parts), "sha256").hex().encode("ascii"), given)
+        return hmac.compare_digest(self._seed.key.sign(b"\n".join(parts)).hex().encode("ascii"), given)

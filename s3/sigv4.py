@@ -27,14 +27,11 @@ SKEW_S_MAX = 15 * 60
 EXPIRES_S_MAX = 7 * 24 * 3600
 SIGNED_HEADERS_MAX = 100
 SIGNING_KEYS_CACHED = 1_024
+CREDENTIALS_CACHED = 1_024
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest().encode()
 _DUMMY_SECRET = "no key has this secret"
 _TIMESTAMP = re.compile(rb"\d{8}T\d{6}Z")
 _SIGNATURE = re.compile(rb"[0-9a-f]{64}")
-_AUTHORIZATION = re.compile(
-    rb"AWS4-HMAC-SHA256[ ]+Credential=([^,\s]+)/([^,\s/]+)/([^,\s/]+)/([^,\s/]+)/aws4_request[ ]*,"
-    rb"[ ]*SignedHeaders=([^,\s]+)[ ]*,[ ]*Signature=([0-9a-f]{64})[ ]*"
-)
 _QUERY_NAMES = frozenset(
     {b"X-Amz-Algorithm", b"X-Amz-Credential", b"X-Amz-Date", b"X-Amz-Expires", b"X-Amz-SignedHeaders", b"X-Amz-Signature"}
 )
@@ -53,6 +50,17 @@ class Payload(Enum):
 _PAYLOADS = {payload.value: payload for payload in Payload if payload is not Payload.SHA256}
 
 
+class Credential(msgspec.Struct, frozen=True):
+    """The parts of a request's credential and, in the header form, its list of signed headers: the same for a client all day."""
+
+    access_key: str
+    date: bytes
+    region: bytes
+    service: bytes
+    scope: bytes
+    signed_headers: bytes = b""
+
+
 class Claim(msgspec.Struct, frozen=True):
     """What a request says about its signature, before any of it is believed.
 
@@ -60,10 +68,7 @@ class Claim(msgspec.Struct, frozen=True):
     content     value of x-amz-content-sha256 as signed: a hex digest or one of Payload's words
     """
 
-    access_key: str
-    date: bytes
-    region: bytes
-    service: bytes
+    credential: Credential
     signed_headers: bytes
     signature: bytes
     timestamp: bytes
@@ -72,18 +77,41 @@ class Claim(msgspec.Struct, frozen=True):
     content: bytes
 
     @property
-    def scope(self) -> bytes:
-        return b"%b/%b/%b/aws4_request" % (self.date, self.region, self.service)
+    def access_key(self) -> str:
+        return self.credential.access_key
 
     @property
     def payload(self) -> Payload:
         return _PAYLOADS.get(self.content, Payload.SHA256)
 
 
+_NEW_SHA256 = hashlib.sha256()
+
+
+class SigningKey:
+    """HMAC-SHA256 under one key. The key's two pads are hashed once: then a signature takes 0.9 us, where hmac.digest takes 2.2
+    (6.5 against 1.7 with cold caches, for OpenSSL looks its algorithm up each time)."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        """key: at most 64 bytes."""
+        padded = key.ljust(64, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in padded))
+
+    def sign(self, message: bytes) -> bytes:
+        inner = self._inner.copy()
+        inner.update(message)
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return outer.digest()
+
+
 class Seed(msgspec.Struct, frozen=True):
     """What the chunks of a signed stream are verified with."""
 
-    signing_key: bytes
+    key: SigningKey
     timestamp: bytes
     scope: bytes
     signature: bytes
@@ -135,19 +163,35 @@ def _version_not_supported() -> S3Error:
 
 
 def _from_header(authorization: bytes, values: dict[bytes, bytes]) -> Claim:
-    match = _AUTHORIZATION.fullmatch(authorization)
-    if match is None:
+    head, mark, signature = authorization.rpartition(b"Signature=")
+    credential = _header_credential(head)
+    if not mark or credential is None or not _SIGNATURE.fullmatch(signature):
         raise _malformed_header(authorization)
-    access_key, date, region, service, signed_headers, signature = match.groups()
     content = values.get(b"x-amz-content-sha256")
     if content is None:
         raise S3Error("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
-    _check_content(content)
+    if content != EMPTY_SHA256:
+        _check_content(content)
     stamp = values.get(b"x-amz-date") or values.get(b"date")
     if stamp is None:
         raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
     timestamp, time_s = _timestamp(stamp)
-    return Claim(access_key.decode("latin-1"), date, region, service, signed_headers, signature, timestamp, time_s, None, content)
+    return Claim(credential, credential.signed_headers, signature, timestamp, time_s, None, content)
+
+
+_HEAD = re.compile(rb"AWS4-HMAC-SHA256[ ]+Credential=([^,\s]+)[ ]*,[ ]*SignedHeaders=([^,\s]+)[ ]*,[ ]*")
+
+
+@lru_cache(maxsize=CREDENTIALS_CACHED)
+def _header_credential(head: bytes) -> Credential | None:
+    """The part of an Authorization header before the signature; None when it is malformed. Clients send the same all day."""
+    match = _HEAD.fullmatch(head)
+    if match is None:
+        return None
+    try:
+        return msgspec.structs.replace(_credential(match[1], "AuthorizationHeaderMalformed"), signed_headers=match[2])
+    except S3Error:
+        return None
 
 
 _PARTS = re.compile(rb"AWS4-HMAC-SHA256[ ]+Credential=([^,\s]+)[ ]*,[ ]*SignedHeaders=([^,\s]+)[ ]*,[ ]*Signature=([^,\s]+)[ ]*")
@@ -196,11 +240,11 @@ def _from_query(parameters: Parameters, content: bytes | None) -> Claim:
         raise S3Error("AuthorizationQueryParametersError", "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
     if not _SIGNATURE.fullmatch(found[b"X-Amz-Signature"]):
         raise S3Error("SignatureDoesNotMatch")
-    parts = _credential(found[b"X-Amz-Credential"], "AuthorizationQueryParametersError")
+    credential = _credential(found[b"X-Amz-Credential"], "AuthorizationQueryParametersError")
     timestamp, time_s = _timestamp(found[b"X-Amz-Date"])
     content = content or found.get(b"X-Amz-Content-Sha256") or Payload.UNSIGNED.value
     _check_content(content)
-    return Claim(*parts, found[b"X-Amz-SignedHeaders"], found[b"X-Amz-Signature"], timestamp, time_s, int(expires), content)
+    return Claim(credential, found[b"X-Amz-SignedHeaders"], found[b"X-Amz-Signature"], timestamp, time_s, int(expires), content)
 
 
 def _check_content(content: bytes) -> None:
@@ -217,12 +261,13 @@ def _check_content(content: bytes) -> None:
     )
 
 
-def _credential(credential: bytes, code: str) -> tuple[str, bytes, bytes, bytes]:
-    """Access key, date, region and service. An access key may itself hold slashes."""
-    parts = credential.rsplit(b"/", 4)
-    if len(parts) != 5 or parts[4] != b"aws4_request" or not parts[0].isascii():
+def _credential(text: bytes, code: str) -> Credential:
+    """Raises: S3Error of that code. An access key may itself hold slashes."""
+    parts = text.rsplit(b"/", 4)
+    if len(parts) != 5 or parts[4] != b"aws4_request" or not parts[0] or not text.isascii():
         raise S3Error(code, 'the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".')
-    return parts[0].decode("ascii"), parts[1], parts[2], parts[3]
+    access_key, date, region, service, _ = parts
+    return Credential(access_key.decode("ascii"), date, region, service, text[len(access_key) + 1 :])
 
 
 @lru_cache(maxsize=1_024)
@@ -239,9 +284,11 @@ def _timestamp(stamp: bytes) -> tuple[bytes, int]:
 
 
 @lru_cache(maxsize=SIGNING_KEYS_CACHED)
-def signing_key(secret: str, date: bytes, region: bytes, service: bytes) -> bytes:
+def signing_key(secret: str, date: bytes, region: bytes, service: bytes) -> SigningKey:
     key = hmac.digest(b"AWS4" + secret.encode(), date, "sha256")
-    return hmac.digest(hmac.digest(hmac.digest(key, region, "sha256"), service, "sha256"), b"aws4_request", "sha256")
+    for step in (region, service, b"aws4_request"):
+        key = hmac.digest(key, step, "sha256")
+    return SigningKey(key)
 
 
 def canonical_query(parameters: Parameters) -> bytes:
@@ -320,23 +367,16 @@ def verify(
 
     Raises: S3Error with the code for what is wrong: scope, region, skew, expiry, unsigned headers, unknown key, signature.
     """
-    malformed = "AuthorizationHeaderMalformed" if claim.expires_s is None else "AuthorizationQueryParametersError"
-    if claim.region != region:
-        wrong, right = claim.region.decode("latin-1"), region.decode("ascii")
-        raise S3Error(malformed, f"The authorization header is malformed; the region '{wrong}' is wrong; expecting '{right}'", Region=right)
-    if claim.service != b"s3":
-        raise S3Error(
-            malformed,
-            f'Error parsing the Credential; incorrect service "{claim.service.decode("latin-1")}". This endpoint belongs to "s3".',
-        )
-    if claim.date != claim.timestamp[:8]:
-        raise S3Error(malformed, "Invalid credential date: it differs from the date of the request.")
+    credential = claim.credential
+    if credential.region != region or credential.service != b"s3" or credential.date != claim.timestamp[:8]:
+        raise _wrong_scope(claim, region)
     _check_time(claim, now_s)
     canonical = canonical_request(method, raw_path, parameters, headers, claim.signed_headers, claim.content)
-    scope = claim.scope
-    to_sign = b"%b\n%b\n%b\n%b" % (ALGORITHM, claim.timestamp, scope, hashlib.sha256(canonical).hexdigest().encode("ascii"))
-    key = signing_key(_DUMMY_SECRET if secret is None else secret, claim.date, claim.region, claim.service)
-    matches = hmac.compare_digest(hmac.digest(key, to_sign, "sha256"), bytes.fromhex(claim.signature.decode("ascii")))
+    digest = _NEW_SHA256.copy()
+    digest.update(canonical)
+    to_sign = b"AWS4-HMAC-SHA256\n%b\n%b\n%b" % (claim.timestamp, credential.scope, digest.hexdigest().encode("ascii"))
+    key = signing_key(_DUMMY_SECRET if secret is None else secret, credential.date, credential.region, credential.service)
+    matches = hmac.compare_digest(key.sign(to_sign), bytes.fromhex(claim.signature.decode("ascii")))
     if secret is None:
         raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=claim.access_key)
     if not matches:
@@ -347,7 +387,19 @@ def verify(
             SignatureProvided=claim.signature.decode("latin-1"),
             CanonicalRequest=canonical.decode("latin-1"),
         )
-    return Seed(key, claim.timestamp, scope, claim.signature)
+    return Seed(key, claim.timestamp, credential.scope, claim.signature)
+
+
+def _wrong_scope(claim: Claim, region: bytes) -> S3Error:
+    code = "AuthorizationHeaderMalformed" if claim.expires_s is None else "AuthorizationQueryParametersError"
+    credential = claim.credential
+    if credential.region != region:
+        wrong, right = credential.region.decode("latin-1"), region.decode("ascii")
+        return S3Error(code, f"The authorization header is malformed; the region '{wrong}' is wrong; expecting '{right}'", Region=right)
+    if credential.service != b"s3":
+        service = credential.service.decode("latin-1")
+        return S3Error(code, f'Error parsing the Credential; incorrect service "{service}". This endpoint belongs to "s3".')
+    return S3Error(code, "Invalid credential date: it differs from the date of the request.")
 
 
 def _check_time(claim: Claim, now_s: float) -> None:

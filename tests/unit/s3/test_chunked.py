@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 from node.errors import BodyIncomplete
 from s3.chunked import CHUNKS_SMALL_MAX, ChunkedDecoder
 from s3.errors import S3Error
-from s3.sigv4 import EMPTY_SHA256, Payload, Seed
+from s3.sigv4 import EMPTY_SHA256, Payload, Seed, SigningKey
 
-SEED = Seed(b"k" * 32, b"20260304T050607Z", b"20260304/us-east-1/s3/aws4_request", b"a" * 64)
+KEY = b"k" * 32
+SEED = Seed(SigningKey(KEY), b"20260304T050607Z", b"20260304/us-east-1/s3/aws4_request", b"a" * 64)
 CHECKSUM = b"x-amz-checksum-crc32"
 
 
 def signature(kind: bytes, previous: bytes, *rest: bytes) -> bytes:
-    return hmac.digest(SEED.signing_key, b"\n".join((kind, SEED.timestamp, SEED.scope, previous, *rest)), "sha256").hex().encode()
+    return hmac.digest(KEY, b"\n".join((kind, SEED.timestamp, SEED.scope, previous, *rest)), "sha256").hex().encode()
 
 
 def encode(payload: Payload, chunks: list[bytes], trailers: list[tuple[bytes, bytes]] = []) -> bytes:  # noqa: B006

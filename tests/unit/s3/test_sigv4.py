@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hmac
 import re
 from urllib.parse import quote
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3.errors import S3Error
+from s3.sigv4 import SigningKey
 from s3.target import decode_path, parse_query
 from tests.unit.s3.signing import ACCESS_KEY, HOST, NOW, NOW_S, SECRET, Received, sign, verify
 
@@ -186,6 +188,11 @@ def test_the_date_header_may_stand_for_x_amz_date() -> None:
 
 def test_a_request_without_a_signature_is_anonymous() -> None:
     assert verify(Received("GET", b"/b/k?prefix=a", ((b"host", HOST.encode()),))) is None
+
+
+@given(st.binary(max_size=64), st.binary(max_size=300))
+def test_a_signing_key_is_an_hmac(key: bytes, message: bytes) -> None:
+    assert SigningKey(key).sign(message) == hmac.digest(key, message, "sha256")
 
 
 def test_signing_keys_are_those_of_the_day() -> None:

@@ -15,7 +15,7 @@ from s3 import checksum
 from s3.call import Call, GatewayOptions, Services
 from s3.errors import S3Error
 from s3.identity import ANONYMOUS, Signed
-from s3.sigv4 import Claim, Payload
+from s3.sigv4 import Claim, Credential, Payload
 from s3.source import OBJECT_BYTES_MAX, BodySource, read_document, source_of
 from tests.unit.s3.test_chunked import SEED, encode
 
@@ -47,7 +47,7 @@ def call_with(
     request = Request("PUT", b"/b/k", Headers(items), content_length=len(body) if length == -1 else length)
     request.body = FakeBody(body, pieces or [])  # type: ignore[assignment]
     call = Call(request, SimpleNamespace(), Services(None, None, GatewayOptions()))  # type: ignore[arg-type]
-    claim = Claim("AK", b"20260304", b"us-east-1", b"s3", b"host", b"a" * 64, SEED.timestamp, 0, None, payload)
+    claim = Claim(Credential("AK", b"20260304", b"us-east-1", b"s3", SEED.scope), b"host", b"a" * 64, SEED.timestamp, 0, None, payload)
     call.signed = Signed(ANONYMOUS, claim, SEED)
     return call
 
