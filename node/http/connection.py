@@ -61,6 +61,7 @@ class Connection:
         "_address",
         "_body_from",
         "_linger",
+        "_no_body",
         "_parser",
         "_progress",
         "_reply",
@@ -77,6 +78,7 @@ class Connection:
         self._service = service
         self._address = address
         self._transport = Transport(sock)
+        self._no_body = Body(self._transport, service.limits, length=None)  # it has no state, so one does for all requests without
         self._reply: Reply | None = None
         self._parser = RequestParser(service.limits)
         self._linger = False
@@ -180,21 +182,11 @@ class Connection:
                 return
             if request is None:
                 return
-            body = Body(
-                self._transport,
-                service.limits,
-                length=request.content_length,
-                chunked=request.chunked,
-                expect_continue=request.expect_continue,
-            )
+            body = self._body_of(request)
             request.body = body
             reply = Reply(request, self._transport, body, close=service.draining or not request.keep_alive)
             self.phase = HANDLER
             self._reply = reply
-            if not body.ended:
-                self._body_from = self._transport.received
-                self._progress = -1
-                self._stalled_s = self._waited_s = 0.0
             if not await self._answer(request, reply):
                 return
             if not body.ended:
@@ -203,6 +195,20 @@ class Connection:
             if reply.close or not body.ended or self._transport.failure is not None:
                 self._linger = not body.ended or service.draining or bool(self._transport.rest)
                 return
+
+    def _body_of(self, request: Request) -> Body:
+        if not request.has_body:
+            return self._no_body
+        self._body_from = self._transport.received
+        self._progress = -1
+        self._stalled_s = self._waited_s = 0.0
+        return Body(
+            self._transport,
+            self._service.limits,
+            length=request.content_length,
+            chunked=request.chunked,
+            expect_continue=request.expect_continue,
+        )
 
     async def _next_request(self) -> Request | None:
         """None at the end of the connection."""
@@ -275,8 +281,7 @@ class Connection:
     async def _refuse(self, error: MalformedMessage) -> None:
         """Answers bytes that are no request, then ends the connection: where the next request begins is unknown."""
         request = Request("GET", b"/", keep_alive=False)
-        body = Body(self._transport, self._service.limits, length=None)
-        reply = Reply(request, self._transport, body, close=True)
+        reply = Reply(request, self._transport, self._no_body, close=True)
         words = self._service.on_parse_error
         status, headers, text = (error.status, [TEXT], f"{error}\n".encode()) if words is None else words(error, new_request_id())
         self.phase = HANDLER
