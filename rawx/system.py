@@ -17,6 +17,7 @@ _RESOLVE_CACHED = 0x20
 _SYNC_FILE_RANGE_WAIT_BEFORE = 1
 _SYNC_FILE_RANGE_WRITE = 2
 _SYNC_FILE_RANGE_WAIT_AFTER = 4
+_FALLOC_KEEP_SIZE = 1
 _FICLONE = 0x40049409
 
 EXT4 = 0xEF53
@@ -32,6 +33,7 @@ _openat2.restype = ctypes.c_long
 _HOW = struct.pack("QQQ", os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME | os.O_NONBLOCK, 0, _RESOLVE_CACHED)
 
 _libc.sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+_libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 _libc.syncfs.argtypes = [ctypes.c_int]
 _libc.fstatfs.argtypes = [ctypes.c_int, ctypes.c_char_p]
 
@@ -67,6 +69,11 @@ def syncfs(descriptor: int) -> None:
     if _libc.syncfs(descriptor) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def reserve(descriptor: int, offset: int, count: int) -> None:
+    """Takes blocks for bytes to come, beyond the file's end. Where it can't be done, or the disk is full: no error, the writes tell."""
+    _libc.fallocate(descriptor, _FALLOC_KEEP_SIZE, offset, count)
 
 
 def start_write_back(descriptor: int, offset: int, count: int) -> None:

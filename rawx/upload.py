@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -17,6 +18,10 @@ from rawx.health import Health
 WRITE_BACK_BYTES = 8 << 20
 """After so many new bytes their write-back begins, so that the sync at the end, and the small chunks that share it, wait for little."""
 
+RESERVE_BYTES = 8 << 20
+"""Blocks are taken so many bytes ahead while the size hint says that more will come: 12 ms of processor for 64 MiB, else 17 (ext4)."""
+RESERVE_AFTER_BYTES = 1 << 20
+"""Not for a small first write: it may be all there is."""
 WRITTEN_IN_LANE_BYTES = 1 << 20
 """Up to this size the committer's sync may write the bytes out; more is written out before, so that no small chunk waits for it."""
 
@@ -27,7 +32,7 @@ Submit = Callable[[Request], Awaitable[list[str]]]
 class LocalUpload:
     """Upload into a local volume (protocol: rawx.protocol.Upload). One caller at a time; the first write makes the file, in its thread."""
 
-    def __init__(self, chunk: str, *, folders: Folders, health: Health, run: BlockingCall, submit: Submit) -> None:
+    def __init__(self, chunk: str, size_hint: int, *, folders: Folders, health: Health, run: BlockingCall, submit: Submit) -> None:
         self._chunk = chunk
         self._folders = folders
         self._health = health
@@ -36,6 +41,8 @@ class LocalUpload:
         self._file: NewFile | None = None
         self._written = 0
         self._handed_over = 0
+        self._reserved = 0
+        self._size_hint = size_hint
         self._failure: FrazilError | None = None
         self._over = False
         self._writing = False
@@ -50,6 +57,10 @@ class LocalUpload:
         try:
             if self._file is None:
                 self._file = self._folders.new_file(self._chunk)
+            if self._reserved < self._size_hint and self._written + len(data) >= max(self._reserved, RESERVE_AFTER_BYTES):
+                count = min(RESERVE_BYTES, self._size_hint - self._reserved)
+                system.reserve(self._file.descriptor, self._reserved, count)
+                self._reserved += count
             attributes.write_all_bytes(self._file.descriptor, data)
             self._written += len(data)
             if self._written - self._handed_over >= WRITE_BACK_BYTES:
@@ -81,7 +92,7 @@ class LocalUpload:
         if record.size != self._written:
             raise InvalidArgument(f"the record says {record.size} bytes, {self._written} were written")
         attributes.check_units(record, self._written, units)
-        if self._written > WRITTEN_IN_LANE_BYTES:
+        if self._written > WRITTEN_IN_LANE_BYTES or self._reserved > self._written:
             await self._run(self._finish_write_back)
         file, self._file = self._file, None  # the committer's from here on, whatever happens
         self._over = True
@@ -109,6 +120,8 @@ class LocalUpload:
     def _finish_write_back(self) -> None:
         assert self._file is not None
         try:
+            if self._reserved > self._written:
+                os.ftruncate(self._file.descriptor, self._written)  # same size; gives back the blocks behind it
             system.finish_write_back(self._file.descriptor)
         except OSError as error:
             self._failure = self._health.write_failed(error, f"writing chunk {self._chunk}")

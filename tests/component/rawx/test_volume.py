@@ -111,6 +111,16 @@ async def test_a_sidecar_goes_with_its_chunk(volume: Volume) -> None:
     assert len([path for path in (volume.path / "quarantine").iterdir() if path.name.endswith(".record")]) == 1
 
 
+async def test_reserved_blocks_are_given_back(volume: Volume) -> None:
+    made = sample(33 * UNIT)
+    upload = await volume.create(made.chunk, 64 << 20)
+    await upload.write(made.data[: 20 * UNIT])
+    await upload.write(made.data[20 * UNIT :])
+    await upload.commit(made.record, made.units)
+    assert (await volume.head(made.chunk, deep=True)).units == made.units
+    assert file_of(volume, made.chunk).stat().st_blocks * 512 <= 34 * UNIT
+
+
 async def test_a_removed_folder_is_made_again(volume: Volume) -> None:
     made = await put(volume, sample(10))
     shutil.rmtree(file_of(volume, made.chunk).parent)
