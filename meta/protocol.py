@@ -294,7 +294,7 @@ class Container(Protocol):
 
         The chunks' records were written before and say row.version and row.null. So a wished version is kept when it is larger than every
         version of that key (concurrent puts of other keys may commit in any order); when version or null come out otherwise, the row
-        joins the records to sync.
+        joins the records to sync. A negative wish is never kept: the records name no version yet (completed uploads).
 
         Raises: PreconditionFailed, ObjectNotFound, Locked, QuotaExceeded.
         """

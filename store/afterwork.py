@@ -47,6 +47,7 @@ class Afterwork:
     def __init__(self) -> None:
         self.dropped: deque[tuple[str, Dropped]] = deque(maxlen=DROPPED_MAX)
         self.settled: deque[Place] = deque(maxlen=SETTLED_MAX)
+        self.markers: deque[tuple[str, str, int]] = deque(maxlen=DROPPED_MAX)
         self.to_delete: set[str] = set()
         self.to_sync: set[str] = set()
         self.in_flight: set[str] = set()
@@ -58,7 +59,7 @@ class Afterwork:
 
     @property
     def pending(self) -> int:
-        return len(self.dropped) + len(self.to_sync) + len(self.to_delete)
+        return len(self.dropped) + len(self.markers) + len(self.to_sync) + len(self.to_delete)
 
     def drop(self, bucket: str, dropped: Iterable[Dropped]) -> None:
         """Chunks that no metadata names any more."""
@@ -69,6 +70,11 @@ class Afterwork:
     def settle(self, places: Iterable[Place]) -> None:
         """Chunks whose metadata is committed, or that are gone."""
         self.settled.extend(places)
+
+    def add_marker(self, bucket: str, key: str, version: int) -> None:
+        """A delete marker that needs a chunk for its record."""
+        self.markers.append((bucket, key, version))
+        self.syncs.ring()
 
     def look_for_deletions(self, bucket: str) -> None:
         """The container's list of deletions has grown."""

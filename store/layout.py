@@ -132,7 +132,7 @@ class _Wire(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 _HEX, _TEXT = b"\x00", b"\x01"
-_NAMES = ("SINGLE", "TWOCOPIES", "THREECOPIES", "EC21", "EC42", "EC63", "EC123")
+_NAMES = ("SINGLE", "TWOCOPIES", "THREECOPIES", "EC21", "EC42", "EC63", "EC123", "FOURCOPIES")
 """A policy's index here is its code in the format: only ever append."""
 _CODES = {name: code for code, name in enumerate(_NAMES)}
 _KNOWN = {(_CODES[policy.name], policy.unit_bytes): policy for policy in POLICIES.values()}

@@ -20,6 +20,9 @@ from store.source import Source
 PART_BYTES_MIN = 5 << 20
 """Every part but the last. Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
 
+NO_RECORD = -1
+"""A wish for a version that is never kept: the chunks' records name none yet, so the row joins the records to sync."""
+
 WantedPart = tuple[int, str, dict[str, str]]
 """(number, ETag, checksums) as the client lists it."""
 Check = Callable[[UploadRow, Sequence[PartRow]], tuple[dict[str, str], str]]
@@ -81,6 +84,7 @@ async def complete_upload(
     checksums, kind = check(page.upload, rows) if check is not None else ({}, "")
     row = ObjectRow(
         key=key,
+        version=NO_RECORD,
         size=sum(each.size for each in rows),
         etag=whole_etag(rows),
         storage_class=page.upload.storage_class,

@@ -80,19 +80,20 @@ class Policy:
 
 
 # Copies: 64 MiB in units of 256 KiB make 2 KiB of checksums, which an extended attribute on ext4 takes.
-# Quorum of copies: all of two, two of three; "written" never means "on one disk" where the policy promises two (OpenIO 5.1.8).
+# Quorum of copies: all of two, two of three, three of four; "written" never means "on one disk" where the policy promises two (OpenIO 5.1.8).
 # Quorum of codes: one fragment more than a read needs.
 SINGLE = Policy("SINGLE", 1, 0, 256 << 10, 1)
 TWOCOPIES = Policy("TWOCOPIES", 2, 0, 256 << 10, 2)
 THREECOPIES = Policy("THREECOPIES", 3, 0, 256 << 10, 2)
+FOURCOPIES = Policy("FOURCOPIES", 4, 0, 256 << 10, 3)
 EC21 = Policy("EC21", 2, 1, 256 << 10, 3)
 EC42 = Policy("EC42", 4, 2, 128 << 10, 5)
 EC63 = Policy("EC63", 6, 3, 128 << 10, 7)
 EC123 = Policy("EC123", 12, 3, 64 << 10, 13)
 
-POLICIES = {policy.name: policy for policy in (SINGLE, TWOCOPIES, THREECOPIES, EC21, EC42, EC63, EC123)}
+POLICIES = {policy.name: policy for policy in (SINGLE, TWOCOPIES, THREECOPIES, FOURCOPIES, EC21, EC42, EC63, EC123)}
 
-_STEPS = {EC123: EC63, EC63: EC42, EC42: THREECOPIES, EC21: TWOCOPIES}
+_STEPS = {EC123: EC63, EC63: EC42, EC42: THREECOPIES, FOURCOPIES: THREECOPIES, EC21: TWOCOPIES}
 """What is written instead while too few volumes are usable for a quorum. Nothing steps down to where one loss would lose data."""
 
 
@@ -105,10 +106,10 @@ class PolicySet:
 
     @classmethod
     def for_volumes(cls, count: int) -> PolicySet:
-        """What people expect of so many disks. Raises: ConfigError without any."""
+        """What people expect of so many disks; small objects bear the loss of as many as large ones. Raises: ConfigError without any."""
         if count < 1:
             raise ConfigError("a store needs at least one volume")
-        small = SINGLE if count == 1 else TWOCOPIES if count == 2 else THREECOPIES
+        small = SINGLE if count == 1 else TWOCOPIES if count == 2 else THREECOPIES if count <= 8 else FOURCOPIES
         large = small if count <= 2 else EC21 if count <= 5 else EC42 if count <= 8 else EC63
         return cls(small, large)
 

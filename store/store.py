@@ -236,8 +236,8 @@ class Store:
 
     def _deleted(self, bucket: str, result: DeleteResult) -> None:
         self._context.afterwork.drop(bucket, result.dropped)
-        if result.made_marker:  # its record is to be written
-            self._context.afterwork.look_for_stale_records(bucket)
+        if result.made_marker:
+            self._context.afterwork.add_marker(bucket, result.key, result.version)
 
 
 def _subject(row: ObjectRow, bucket: str) -> Subject:

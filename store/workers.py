@@ -122,6 +122,10 @@ class RecordSync:
 
     async def work(self) -> State:
         afterwork = self._context.afterwork
+        if afterwork.markers:
+            batch = [afterwork.markers.popleft() for _ in range(min(len(afterwork.markers), SYNC_ROWS))]
+            await gather([partial(self._write_marker, *marker) for marker in batch])
+            return State.BUSY
         buckets, afterwork.to_sync = afterwork.to_sync, set()
         if trio.current_time() - self._scanned_at >= SCAN_PERIOD_S:
             self._scanned_at = trio.current_time()
@@ -138,6 +142,10 @@ class RecordSync:
 
     async def wait(self) -> None:
         await self._context.afterwork.syncs.wait(SCAN_PERIOD_S)
+
+    async def _write_marker(self, bucket: str, key: str, version: int) -> None:
+        """Raises: ObjectNotFound, VersionNotFound when it is gone meanwhile; Unavailable, and then the container's list knows it."""
+        await sync_record(self._context, bucket, await self._context.container(bucket).get(key, version))
 
     async def _sync(self, bucket: str, each: RecordToSync) -> None:
         if each.row is not None:
