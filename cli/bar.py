@@ -54,7 +54,9 @@ def bar(output: Output) -> Iterator[Meter]:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True, refresh_per_second=8) as progress:
+    with Progress(
+        *columns, console=console, transient=True, refresh_per_second=8, redirect_stdout=False, redirect_stderr=False
+    ) as progress:
         output.above_progress = cast("IO[str]", _Above(console))
         try:
             yield _Bar(progress)

@@ -1,4 +1,7 @@
-"""What `doctor` looks at: this host, and the directories of a store. Each check is a function that yields findings and never raises for what it finds."""
+"""What `doctor` looks at: this host, and the directories of a store.
+
+Each check is a function that yields findings and never raises for what it finds.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +94,7 @@ def _erasure_code() -> Iterator[Finding]:
                     "test this host's memory; don't store anything",
                 )
                 return
-    except Exception as error:  # the library raises its own classes from C; any of them means that the code does not work
+    except Exception as error:  # noqa: BLE001 - the library raises its own classes from C; any of them means that the code does not work
         yield Finding("erasure-code", "failure", "6+3", f"does not work: {error}", "install Frazil again, with its dependencies")
         return
     yield Finding("erasure-code", "ok", "6+3", "decodes from all 84 choices of six fragments (ISA-L)")
@@ -196,9 +199,9 @@ def file_system_of(path: Path, mounts: str | None = None) -> tuple[str, frozense
         if len(fields) < 6 or len(tail) < 3:
             continue
         point = fields[4].encode().decode("unicode_escape")
-        if resolved == point or resolved.startswith(point.rstrip("/") + "/"):
-            if len(point) >= best:
-                best, found = len(point), (tail[0], frozenset((*fields[5].split(","), *tail[2].split(","))))
+        inside = resolved == point or resolved.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= best:  # a later mount at the same point hides the earlier
+            best, found = len(point), (tail[0], frozenset((*fields[5].split(","), *tail[2].split(","))))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -9,6 +10,12 @@ from datetime import UTC, datetime
 from cli.walk import Item
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Verdict(enum.Enum):
+    SAME = "same"
+    CHANGED = "changed"
+    LOOK = "look"
 
 
 async def merge(sources: AsyncIterator[Item], targets: AsyncIterator[Item]) -> AsyncIterator[tuple[Item | None, Item | None]]:
@@ -34,10 +41,12 @@ def order(name: str) -> bytes:
     return os.fsencode(name)
 
 
-def newer(source: Item, target: Item) -> bool:
-    """Whether the source changed after the target was written, to the millisecond that S3 keeps."""
-    return _milliseconds(source.modified) > _milliseconds(target.modified)
+def by_time(source: Item, target: Item) -> Verdict:
+    """Whether a source of the same size changed after the target was written, by times of whole seconds, for S3 keeps no more.
 
-
-def _milliseconds(moment: datetime) -> int:
-    return int((moment - _EPOCH).total_seconds() * 1000)
+    Within one second both are possible: then only the bytes tell.
+    """
+    changed, written = (int((item.modified - _EPOCH).total_seconds()) for item in (source, target))
+    if changed == written:
+        return Verdict.LOOK
+    return Verdict.CHANGED if changed > written else Verdict.SAME

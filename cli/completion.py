@@ -19,7 +19,7 @@ def complete_place(ctx: click.Context, incomplete: str, *, local: bool) -> list[
     start = "s3://" if incomplete.startswith("s3:") or local else ""
     try:
         names = _names(ctx, typed)
-    except Exception:  # a completion that fails must stay silent: the shell would show the message in the middle of the line
+    except Exception:  # noqa: BLE001 - must stay silent: the shell would show the message in the middle of the line
         return []
     return [CompletionItem(start + name) for name in names[:OFFERS_MAX]]
 

@@ -1,7 +1,7 @@
 """The way into a store on this host: whoever may read its secret.key acts as its administrator.
 
-No further secret lies on the disk for it. A command that speaks S3 reads an admin key from the accounts' base (a WAL reader beside the running
-process) and opens it with the namespace's key.
+No further secret lies on the disk for it. A command that speaks S3 reads an admin key from the accounts' base (a WAL reader beside
+the running process) and opens it with the namespace's key.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ async def local_store(place: StoreDirectory, *, write: bool = False) -> AsyncIte
 async def _settled(path: Path) -> State | None:
     """As `running`, but waits while a process holds the store and doesn't serve yet (it starts, or is another command)."""
     with trio.move_on_after(START_WAIT_S):
-        while running(path) is None and _holder_lives(path):
+        while running(path) is None and _holder_lives(path):  # noqa: ASYNC110 - another process's doing
             await trio.sleep(START_POLL_S)
     return running(path)
 

@@ -42,8 +42,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 _EPILOG = (
     "Places are written s3://BUCKET/KEY or PROFILE:BUCKET/KEY; `-` is standard input or output. "
-    "Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 denied, 5 try again, 6 some items failed, 7 damaged, 8 conflict, 10 needs restore, "
-    "11 warnings, 130 interrupted, 141 pipe closed."
+    "Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 denied, 5 try again, 6 some items failed, 7 damaged, 8 conflict, "
+    "10 needs restore, 11 warnings, 130 interrupted, 141 pipe closed."
 )
 
 
@@ -100,19 +100,17 @@ def main(arguments: list[str] | None = None) -> int:
     except click.ClickException as refused:
         refused.show()
         return Exit.USAGE
-    except BaseException as error:  # the outermost edge: every end becomes a line and a code
+    except BaseException as error:  # noqa: BLE001 - the outermost edge: every end becomes a line and a code
         return _failed(error)
     return code if isinstance(code, int) else Exit.OK
 
 
 def _failed(error: BaseException) -> int:
     cause = main_cause(error)
-    if isinstance(cause, BrokenPipeError):
-        # The reader went away (`| head`): nothing more can be said, and the interpreter must not try at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.PIPE
-    if isinstance(cause, (KeyboardInterrupt, click.Abort)):
+    if isinstance(cause, KeyboardInterrupt | click.Abort):
         return _interrupted()
+    if isinstance(cause, SystemExit):
+        return cause.code if isinstance(cause.code, int) else Exit.FAILED
     if os.environ.get("FRAZIL_DEBUG"):
         import traceback
 

@@ -122,7 +122,14 @@ class Output:
         return code
 
     def flush(self) -> None:
+        """Raises: BrokenPipeError when the reader went away."""
         sys.stdout.flush()
+
+    def abandon(self) -> None:
+        """The reader went away (`| head`): nothing more can be said, and the interpreter must not try at its end."""
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
     def _line(self, text: str) -> None:
         if self.above_progress is not None and sys.stdout.isatty():

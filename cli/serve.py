@@ -63,7 +63,10 @@ class Serving:
 
 
 def bind(address: tuple[str, int], *, shared: bool) -> list[socket.socket]:
-    """Listening sockets; `shared` lets gateway processes of this store bind the same. Raises: Hinted when the address is taken or not ours."""
+    """Listening sockets; `shared` lets gateway processes of this store bind the same.
+
+    Raises: Hinted when the address is taken or not ours.
+    """
     host, port = address
     shown = f"{host or '*'}:{port}"
     try:
@@ -142,7 +145,7 @@ async def _start_serving(
     directory = options.directories[0]
     sockets = bind(options.listen, shared=options.workers > 1)
     # At once, with no await between: whoever can connect also finds the state file.
-    cert = str(Path(options.tls_cert).absolute()) if tls else ""
+    cert = os.path.join(os.getcwd(), options.tls_cert) if tls else ""
     state = State(os.getpid(), url_of(sockets, secure=tls is not None), str(directory / SOCKET_FILE), options.region, cert)
     write_state(directory, state)
     await serving.start(_s3_server(options, store, sockets, tls, drain))

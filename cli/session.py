@@ -61,13 +61,18 @@ def with_session(function: Callable[..., Any]) -> Callable[..., Any]:
                 given[name] = value
         session = Session(Settings(**given), dry_run=bool(options.get("dry_run")))  # type: ignore[arg-type]
         try:
-            result = function(session, *args, **options)
+            try:
+                result = function(session, *args, **options)
+            except BaseException as error:
+                if os.environ.get("FRAZIL_DEBUG") or not _is_failure(error):
+                    raise
+                result = session.output.error(error, where=session.subject)
             session.output.flush()
         except BaseException as error:
-            if os.environ.get("FRAZIL_DEBUG") or not _is_failure(error):
+            if not isinstance(main_cause(error), BrokenPipeError):
                 raise
-            result = session.output.error(error, where=session.subject)
-            session.output.flush()
+            session.output.abandon()  # here and not at the root: click would make it exit code 1
+            result = Exit.PIPE
         return result
 
     return common_options(command)

@@ -36,7 +36,8 @@ def from_stat(name: str, found: os.stat_result) -> Item:
 def walk_folder(root: str, warn: Callable[[str], None]) -> Iterator[Item]:
     """Regular files below `root`, in the order that a listing of the same names has. Blocking.
 
-    Links to files are followed, links to folders are not (they may lead in circles); sockets, pipes and devices are passed over with a warning.
+    Links to files are followed, links to folders are not (they may lead in circles); sockets, pipes and devices are passed over
+    with a warning.
     Raises: OSError when `root` itself can't be read; what can't be read below it is warned of.
     """
     yield from _walk(root, "", warn, top=True)

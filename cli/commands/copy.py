@@ -7,6 +7,7 @@ import stat
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -63,9 +64,10 @@ class Order:
         return isinstance(self.target, Local) and (self.target.path.endswith("/") or os.path.isdir(self.target.path))
 
 
-_TRANSFER_HELP = """Places in a store are written s3://BUCKET/KEY; `-` is standard input or output. A target that ends in a slash (or is a bucket or a
-    folder) takes sources under their own names. With -r what is below a source goes below the target; when there are several sources, each keeps its
-    name there. Large files go in parts, several at a time; an upload that was interrupted goes on when the same command is given again."""
+_TRANSFER_HELP = """Places in a store are written s3://BUCKET/KEY; `-` is standard input or output. A target that ends in a
+    slash (or is a bucket or a folder) takes sources under their own names. With -r what is below a source goes below the target;
+    when there are several sources, each keeps its name there. Large files go in parts, several at a time; an upload that was
+    interrupted goes on when the same command is given again."""
 
 
 @click.command("cp", short_help="Copy files and objects.", help=f"Copy files and objects.\n\n{_TRANSFER_HELP}")
@@ -194,7 +196,7 @@ async def _jobs_of(session: Session, runner: Runner, transfers: Transfers, order
 
 async def _uploads(session: Session, transfers: Transfers, order: Order, source: Local, target: Remote) -> AsyncGenerator[Job, None]:
     status = os.stat(source.path)
-    name = os.path.basename(os.path.abspath(source.path))
+    name = Path(source.path).absolute().name
     if not stat.S_ISDIR(status.st_mode):
         place = target.below(name) if order.into_folder or order.recursive else target
         yield transfers.upload(source.path, status.st_size, place)

@@ -37,8 +37,9 @@ async def _status(session: Session) -> Exit:
     path = check_store(place)
     state = running(path)
     output = session.output
-    head = f"store    {path}\nstate    {'serves ' + state.url + f' (process {state.pid})' if state else output.style('does not run', 'yellow')}"
-    output.record("store", head, store=str(path), running=state is not None, url=state.url if state else "", pid=state.pid if state else 0)
+    words = f"serves {state.url} (process {state.pid})" if state else output.style("does not run", "yellow")
+    fields = {"running": state is not None, "url": state.url if state else "", "pid": state.pid if state else 0}
+    output.record("store", f"store    {path}\nstate    {words}", store=str(path), **fields)
     async with local_store(place) as store:
         found = await store.status()
         _show_policies(output, found)

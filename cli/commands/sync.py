@@ -11,7 +11,7 @@ import click
 
 from cli.address import Address, Local, Remote, Stream
 from cli.client import Answer
-from cli.compare import merge, newer
+from cli.compare import Verdict, by_time, merge
 from cli.exit import Exit, Hinted
 from cli.job import Job, Runner
 from cli.match import Filter
@@ -56,8 +56,8 @@ class Plan:
 def sync(session: Session, source: Address, target: Address, jobs: int, **options: object) -> Exit:
     """Make what is below TARGET like what is below SOURCE (folders or prefixes; at least one in a store).
 
-    A file is copied when the target lacks it, has another size, or is older than the source. Filters apply to both sides: what they hide is neither
-    copied nor deleted.
+    A file is copied when the target lacks it, has another size, or is older than the source; what was written within the same
+    second is compared by checksum. Filters apply to both sides: what they hide is neither copied nor deleted.
     """
     if isinstance(source, Stream) or isinstance(target, Stream) or (isinstance(source, Local) and isinstance(target, Local)):
         raise click.UsageError("sync takes two folders, at least one of them in a store (s3://BUCKET/PREFIX)")
@@ -116,7 +116,7 @@ async def _items(
     items: AsyncIterator[Item]
     if isinstance(place, Remote):
         items = remote_items(transfers.client(place), place, passes)
-    elif target and not os.path.isdir(place.path):
+    elif target and not os.path.isdir(place.path):  # noqa: ASYNC240 - once
         return  # made by the first download
     else:
         items = local_items(place.path, passes, session.output.warn)
@@ -133,24 +133,31 @@ async def _copies(session: Session, runner: Runner, transfers: Transfers, plan: 
                 assert target is not None
                 if plan.delete and len(doomed) < DELETIONS_MAX:
                     doomed.append(target.name)
-            elif _unchanged(plan, source, target):
+            elif (verdict := _compare(plan, source, target)) is Verdict.SAME:
                 runner.tally.skipped += 1
             else:
                 try:
-                    yield _copy(transfers, plan, source, target)
+                    yield _copy(transfers, plan, source, target, verdict)
                 except (FrazilError, OSError) as error:
                     runner.fail(source.name, error)
 
 
-def _unchanged(plan: Plan, source: Item, target: Item | None) -> bool:
-    """Without reading anything; with --checksum only what the sizes say."""
-    if target is None or source.size != target.size or plan.checksum:
-        return False
-    return plan.size_only or not newer(source, target)
+def _compare(plan: Plan, source: Item, target: Item | None) -> Verdict:
+    """What sizes and times say."""
+    if target is None or source.size != target.size:
+        return Verdict.CHANGED
+    if plan.checksum:
+        return Verdict.LOOK
+    if plan.size_only:
+        return Verdict.SAME
+    verdict = by_time(source, target)
+    if verdict is Verdict.LOOK and isinstance(plan.target, Local):
+        return Verdict.SAME  # a download gives the file the object's own time
+    return verdict
 
 
-def _copy(transfers: Transfers, plan: Plan, source: Item, target: Item | None) -> Job:
-    needed = _by_checksum(transfers, plan, source, target) if plan.checksum and target is not None and target.size == source.size else None
+def _copy(transfers: Transfers, plan: Plan, source: Item, target: Item | None, verdict: Verdict) -> Job:
+    needed = _by_checksum(transfers, plan, source, target) if verdict is Verdict.LOOK else None
     if isinstance(plan.source, Local):
         assert isinstance(plan.target, Remote)
         return transfers.upload(os.path.join(plan.source.path, source.name), source.size, plan.target.below(source.name), needed)
@@ -171,7 +178,8 @@ def _by_checksum(transfers: Transfers, plan: Plan, source: Item, target: Item | 
             sums = [head.whole_checksum for head in there]
             return sums[0] != sums[1] if all(sums) else source.etag != target.etag
         remote, local = (plan.target, plan.source) if isinstance(plan.target, Remote) else (plan.source, plan.target)
-        assert isinstance(remote, Remote) and isinstance(local, Local)
+        assert isinstance(remote, Remote)
+        assert isinstance(local, Local)
         head = await _head(transfers, remote, source.name)
         return not await run_blocking(same_bytes, os.path.join(local.path, source.name), head, abandon=True)
 

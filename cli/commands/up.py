@@ -62,8 +62,8 @@ def _serving_options(function: Any) -> Any:
 def up(session: Session, **options: Any) -> Exit:
     """Run a store on the given directories, made when they are new; a directory should be a disk of its own.
 
-    Serves in the foreground until SIGTERM or Ctrl-C, then ends what is in flight. The first start makes an admin key and prints it, once. With more
-    volumes objects are kept safer: 1 one copy, 2 two copies, 3 to 5 three copies and 2+1, 6 to 8 4+2, 9 and more 6+3.
+    Serves in the foreground until SIGTERM or Ctrl-C, then ends what is in flight. The first start makes an admin key and prints it,
+    once. With more volumes objects are kept safer: 1 one copy, 2 two copies, 3 to 5 three copies and 2+1, 6 to 8 4+2, 9 and more 6+3.
     """
     from cli import serve
     from node import log, runner
@@ -146,13 +146,17 @@ def _first_steps(url: str, region: str, access_key: str, secret: str) -> list[st
         f"  echo 'Hello, ice.' | {command} put - s3://first/hello",
         f"  {command} cat s3://first/hello",
         "  aws s3 ls s3://first",
-        f'  curl --aws-sigv4 aws:amz:{region}:s3 --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" {url}/first/hello',
+        f'  curl --aws-sigv4 aws:amz:{region}:s3 --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" \\',
+        f'    -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" {url}/first/hello',
         "",
     ]
 
 
 def _is_journal(descriptor: int) -> bool:
-    """Whether what is written to the descriptor ends up in systemd's journal, where a secret must not be. Source: systemd.exec(5), JOURNAL_STREAM."""
+    """Whether what is written to the descriptor ends up in systemd's journal, where a secret must not be.
+
+    Source: systemd.exec(5), JOURNAL_STREAM.
+    """
     device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
     status = os.fstat(descriptor)
     return (device, inode) == (str(status.st_dev), str(status.st_ino))

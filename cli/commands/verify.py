@@ -49,10 +49,10 @@ class _Result:
 )
 @with_session
 def verify(session: Session, places: tuple[Remote, ...], jobs: int) -> Exit:
-    """Read every chunk of all versions below each PLACE (an object, a prefix, a bucket; none: everything) and compare it with its checksums.
+    """Read every chunk of all versions below each PLACE (an object, a prefix, a bucket; none: everything) and check it.
 
-    Runs on the store's host, also while the store runs. Lists exactly the chunks that are missing or corrupt; exit code 7 when there are any, 5 when volumes
-    did not answer.
+    Runs on the store's host, also while the store runs. Lists exactly the chunks that are missing or corrupt; exit code 7 when
+    there are any, 5 when volumes did not answer.
     Objects stay readable as long as their policy can spare what is lost.
     """
     return session.run(lambda: _verify(session, places, jobs))
@@ -138,7 +138,7 @@ async def _verify_version(output: Output, store: Store, bucket: str, listed: Lis
 
 
 async def _findings(store: Store, bucket: str, listed: Listed) -> list[ChunkFinding]:
-    """What is wrong with a version that is still there, as it is, afterwards: chunks of one that was replaced meanwhile are rightly gone."""
+    """What is wrong with a version that is still there, as it is, afterwards: the chunks of a replaced one are rightly gone."""
     version = 0 if listed.null else listed.version
     row = await store.get_row(bucket, listed.key, version)
     while row.layout:
@@ -152,8 +152,8 @@ async def _findings(store: Store, bucket: str, listed: Listed) -> list[ChunkFind
 
 def _show(output: Output, name: str, finding: ChunkFinding) -> None:
     detail = f": {visible(finding.detail)}" if finding.detail else ""
-    place = f"metachunk {finding.metachunk} position {finding.position}"
-    line = f"{output.style(finding.problem, 'red')}  {visible(name)}  {place}  chunk {finding.chunk or '-'}  volume {finding.volume or '-'}{detail}"
+    place = f"metachunk {finding.metachunk} position {finding.position}  chunk {finding.chunk or '-'}  volume {finding.volume or '-'}"
+    line = f"{output.style(finding.problem, 'red')}  {visible(name)}  {place}{detail}"
     output.record(
         "finding",
         line,

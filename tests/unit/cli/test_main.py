@@ -17,7 +17,7 @@ from cli.main import COMMANDS, main, root
 from frazil import __version__
 
 HELP = Path(__file__).with_name("help.txt")
-"""What every command says of itself. After a wanted change: FRAZIL_UPDATE_HELP=1 pytest tests/unit/cli/test_main.py, and read the difference."""
+"""What every command says of itself. After a wanted change: FRAZIL_UPDATE_HELP=1 pytest tests/unit/cli/test_main.py, then read it."""
 
 
 def _commands(group: click.Group, context: click.Context) -> Iterator[tuple[str, click.Command, click.Context]]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.compare import merge, newer
+from cli.compare import Verdict, by_time, merge
 from cli.walk import Item, walk_folder
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -57,10 +57,10 @@ async def test_a_merge_pairs_what_has_one_name(left: set[str], right: set[str]) 
     assert found == expected
 
 
-def test_newer_is_told_to_the_millisecond() -> None:
-    def at(microseconds: int) -> Item:
-        return Item("x", 1, EPOCH + timedelta(microseconds=microseconds))
+def test_times_are_compared_to_the_second_and_the_same_second_tells_nothing() -> None:
+    def at(seconds: float) -> Item:
+        return Item("x", 1, EPOCH + timedelta(seconds=seconds))
 
-    assert newer(at(2_000), at(1_000))
-    assert not newer(at(1_999), at(1_000))
-    assert not newer(at(1_000), at(2_000))
+    assert by_time(at(2.0), at(1.9)) is Verdict.CHANGED
+    assert by_time(at(1.9), at(1.0)) is Verdict.LOOK
+    assert by_time(at(1.9), at(2.0)) is Verdict.SAME
