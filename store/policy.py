@@ -80,7 +80,8 @@ class Policy:
 
 
 # Copies: 64 MiB in units of 256 KiB make 2 KiB of checksums, which an extended attribute on ext4 takes.
-# Quorum of copies: all of two, two of three, three of four; "written" never means "on one disk" where the policy promises two (OpenIO 5.1.8).
+# Quorum of copies: all of two, two of three, three of four; "written" never means "on one disk" where the policy promises two
+# (OpenIO 5.1.8).
 # Quorum of codes: one fragment more than a read needs.
 SINGLE = Policy("SINGLE", 1, 0, 256 << 10, 1)
 TWOCOPIES = Policy("TWOCOPIES", 2, 0, 256 << 10, 2)

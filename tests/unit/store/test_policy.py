@@ -20,8 +20,8 @@ ALL = sorted(POLICIES.values(), key=lambda policy: policy.name)
         (5, "THREECOPIES", "EC21"),
         (6, "THREECOPIES", "EC42"),
         (8, "THREECOPIES", "EC42"),
-        (9, "THREECOPIES", "EC63"),
-        (40, "THREECOPIES", "EC63"),
+        (9, "FOURCOPIES", "EC63"),
+        (40, "FOURCOPIES", "EC63"),
     ],
 )
 def test_default_follows_from_the_number_of_volumes(volumes: int, small: str, large: str) -> None:
@@ -31,7 +31,7 @@ def test_default_follows_from_the_number_of_volumes(volumes: int, small: str, la
 
 def test_size_decides_between_small_and_large() -> None:
     chosen = PolicySet.for_volumes(9)
-    assert chosen.choose(SMALL_BYTES_MAX, 9).name == "THREECOPIES"
+    assert chosen.choose(SMALL_BYTES_MAX, 9).name == "FOURCOPIES"
     assert chosen.choose(SMALL_BYTES_MAX + 1, 9).name == "EC63"
     assert chosen.choose(None, 9).name == "EC63"
 
@@ -60,7 +60,7 @@ def test_impossible_policies_are_refused_with_a_reason(name: str, volumes: int) 
 
 
 def test_a_named_code_keeps_small_objects_as_copies() -> None:
-    assert PolicySet.named("ec21", 9).small.name == "THREECOPIES"
+    assert PolicySet.named("ec21", 9).small.name == "FOURCOPIES"
 
 
 @pytest.mark.parametrize("policy", ALL, ids=lambda policy: policy.name)
