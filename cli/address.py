@@ -1,7 +1,8 @@
-"""What a user may write for a place: `s3://bucket/key`, `profile:bucket/key`, a local path, `-`. Pure."""
+"""What a user may write for a place: `s3://bucket/key`, `profile:bucket/key`, a local path, `-`."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -46,6 +47,11 @@ class Local:
     """A path on this host."""
 
     path: str
+
+    @property
+    def name(self) -> str:
+        """The last step, also of `.` and of what ends in a slash."""
+        return os.path.basename(os.path.abspath(self.path))
 
     def __str__(self) -> str:
         return self.path

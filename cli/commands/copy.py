@@ -7,7 +7,6 @@ import stat
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any
 
 import click
@@ -196,7 +195,7 @@ async def _jobs_of(session: Session, runner: Runner, transfers: Transfers, order
 
 async def _uploads(session: Session, transfers: Transfers, order: Order, source: Local, target: Remote) -> AsyncGenerator[Job, None]:
     status = os.stat(source.path)
-    name = Path(source.path).absolute().name
+    name = source.name
     if not stat.S_ISDIR(status.st_mode):
         place = target.below(name) if order.into_folder or order.recursive else target
         yield transfers.upload(source.path, status.st_size, place)

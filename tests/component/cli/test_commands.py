@@ -13,7 +13,7 @@ import pytest
 from cli.exit import Exit
 from cli.upload import SINGLE_BYTES_MAX
 from tests.component.cli.conftest import Frazil
-from tests.support.store import COMMAND, StoreProcess
+from tests.support.store import COMMAND, StoreProcess, chunk_paths
 
 pytestmark = pytest.mark.slow
 LARGE_BYTES = SINGLE_BYTES_MAX + 5_000_001
@@ -287,14 +287,12 @@ def test_status_verify_and_doctor(frazil: Frazil, bucket: str, store: StoreProce
 def test_verify_names_the_chunk_that_is_gone(frazil: Frazil, bucket: str, store: StoreProcess) -> None:
     write("file", os.urandom(500_000))
     frazil("put", "file", f"{bucket}/k")
-    chunks = {path.name: path for path in (store.directories[0] / "volumes").rglob("*") if path.is_file() and len(path.name) == 32}
-    before = frazil("verify", bucket, "--json")
-    assert before.code == 0
-    newest = max(chunks.values(), key=lambda path: path.stat().st_mtime_ns)
-    newest.unlink()
+    assert frazil("verify", bucket, "--json").code == 0
+    chunk = next(path for path in chunk_paths(store) if f'"{bucket}"'.encode() in os.getxattr(path, "user.frazil.chunk"))
+    chunk.unlink()
     run = frazil("verify", bucket, "--json")
     assert run.code == Exit.DAMAGED
-    assert [(each["chunk"], each["problem"]) for each in run.of("finding")] == [(newest.name, "missing")]
+    assert [(each["chunk"], each["problem"]) for each in run.of("finding")] == [(chunk.name, "missing")]
     store.allowed.append("chunk")
     assert len(frazil("cat", f"{bucket}/k").out.encode("utf-8", "surrogateescape")) == 500_000
 
