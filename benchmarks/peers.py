@@ -6,7 +6,6 @@ Prints a table and writes benchmarks/out/peers.json.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import statistics
 import sys
@@ -111,7 +110,6 @@ class Match:
                 self._failures.setdefault((row.name, contender.name), str(error))
         finally:
             shutil.rmtree(directory, ignore_errors=True)
-            os.sync()
 
     def _measure(self, contender: Contender, row: Row, suite: Suite) -> None:
         try:
