@@ -423,8 +423,11 @@ class BucketRegistry(Protocol):
 class Meta(Protocol):
     """The door to all metadata of the namespace."""
 
-    accounts: Accounts
-    registry: BucketRegistry
+    @property
+    def accounts(self) -> Accounts: ...
+
+    @property
+    def registry(self) -> BucketRegistry: ...
 
     def container(self, bucket: str) -> Container:
         """A handle; cheap, makes no call."""

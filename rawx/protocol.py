@@ -111,7 +111,7 @@ class Rawx(Protocol):
 
     async def list(self, after: str, limit: int) -> ListPage: ...
 
-    async def recent(self) -> ChunkIds:
+    async def recent(self) -> Sequence[str]:
         """Chunks whose upload ended since the journal was last settled: after a crash, those whose metadata may be missing."""
 
     async def settle(self, chunks: Sequence[str]) -> None:
