@@ -5,6 +5,7 @@ Precedence on reads is AWS's and RFC 9110 13.2.2's: If-Match (else If-Unmodified
 
 from __future__ import annotations
 
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 from meta.protocol import NO_CONDITION, Condition
@@ -87,17 +88,29 @@ def write_condition(call: Call) -> Condition:
 
 def delete_condition(call: Call) -> Condition:
     """If-Match of a delete, and the two that AWS adds for it. Raises: InvalidArgument."""
-    size, mtime = call.header(b"x-amz-if-match-size"), call.header(b"x-amz-if-match-last-modified-time")
-    if_match = call.request.headers.get(b"if-match")
-    if size is None and mtime is None and if_match is None:
+    return entry_condition(call.text(b"if-match"), call.text(b"x-amz-if-match-size"), call.text(b"x-amz-if-match-last-modified-time"))
+
+
+def entry_condition(etag: str, size: str, modified: str) -> Condition:
+    """Conditions on the object to be deleted, "" for none. `modified` is an HTTP date or ISO 8601. Raises: InvalidArgument."""
+    if not etag and not size and not modified:
         return NO_CONDITION
-    if size is not None and not size.isdigit():
-        raise S3Error("InvalidArgument", ArgumentName="x-amz-if-match-size", ArgumentValue=size.decode("latin-1"))
-    seconds = _seconds(mtime)
-    if mtime is not None and seconds is None:
-        raise S3Error("InvalidArgument", ArgumentName="x-amz-if-match-last-modified-time", ArgumentValue=mtime.decode("latin-1"))
+    if size and not (size.isascii() and size.isdigit() and len(size) <= 18):
+        raise S3Error("InvalidArgument", ArgumentName="Size", ArgumentValue=size)
+    seconds = None
+    if modified:
+        seconds = _seconds(modified.encode("utf-8")) or _iso_seconds(modified)
+        if seconds is None:
+            raise S3Error("InvalidArgument", ArgumentName="LastModifiedTime", ArgumentValue=modified)
     return Condition(
-        if_match=() if if_match is None else parse_etags(if_match),
-        size=None if size is None else int(size),
+        if_match=parse_etags(etag.encode("utf-8")) if etag else (),
+        size=int(size) if size else None,
         mtime_us=None if seconds is None else seconds * 1_000_000,
     )
+
+
+def _iso_seconds(text: str) -> int | None:
+    try:
+        return int(datetime.fromisoformat(text).timestamp())
+    except ValueError:
+        return None

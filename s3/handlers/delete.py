@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from meta.protocol import DELETE_MANY_MAX, NO_CONDITION, Condition, DeleteRequest, DeleteResult
+from meta.protocol import DELETE_MANY_MAX, DeleteRequest, DeleteResult
 from node import errors as node_errors
 from s3.attributes import version_headers
 from s3.call import Call, Header
-from s3.condition import delete_condition, parse_etags
+from s3.condition import delete_condition, entry_condition
 from s3.errors import CODES, S3Error, to_s3
 from s3.source import read_document
 from s3.target import decode_key
@@ -35,8 +35,10 @@ async def delete_object(call: Call) -> None:
     headers: list[Header] = []
     if result.made_marker or result.was_marker:
         headers.append((b"x-amz-delete-marker", b"true"))
-    if result.made_marker or text is not None:
-        headers += version_headers(result.version, result.null or text == "null", call.settings) if result.version or text == "null" else []
+    if text is not None:
+        headers.append((b"x-amz-version-id", text.encode("ascii")))
+    elif result.made_marker:
+        headers += version_headers(result.version, result.null, call.settings)
     await call.answer(204, *headers)
 
 
@@ -57,6 +59,8 @@ async def delete_objects(call: Call) -> None:
         try:
             requests.append(_request(call, key, version, element))
             asked.append((key, version))
+        except XmlRefused as error:
+            raise S3Error("MalformedXML") from error
         except S3Error as error:
             answers.append(_failed(key, version, error.code, error.message))
     results = await call.store.delete_objects(call.bucket, requests) if requests else []
@@ -73,11 +77,11 @@ def _request(call: Call, key: str, version: str | None, element: Element) -> Del
     if not key:
         raise S3Error("InvalidArgument", "A key must have at least one character")
     decode_key(key.encode())
-    etag = text_of(element, "ETag", "")
+    condition = entry_condition(text_of(element, "ETag", ""), text_of(element, "Size", ""), text_of(element, "LastModifiedTime", ""))
     return DeleteRequest(
         key,
         version=None if version is None else parse_version(version),
-        condition=Condition(if_match=parse_etags(etag.encode("utf-8"))) if etag else NO_CONDITION,
+        condition=condition,
         owner=call.identity.user_id or call.settings.owner,
         bypass_governance=_bypass(call),
     )

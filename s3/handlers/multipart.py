@@ -162,8 +162,8 @@ def _wanted_checksum(call: Call) -> tuple[str, str]:
 
 def whole_checksum(upload: UploadRow, rows: Sequence[PartRow], wanted: tuple[str, str], kind_wanted: str) -> tuple[dict[str, str], str]:
     """The object's checksum and its type from its parts'. Raises: BadDigest, InvalidRequest."""
-    algorithm = upload.checksum_algorithm or checksum.DEFAULT_ALGORITHM
-    kind = upload.checksum_type or checksum.FULL_OBJECT
+    algorithm = upload.checksum_algorithm or _common_algorithm(rows)
+    kind = upload.checksum_type or (checksum.COMPOSITE if algorithm.startswith("sha") else checksum.FULL_OBJECT)
     if upload.checksum_algorithm and kind_wanted and kind_wanted.upper() != kind:
         raise S3Error("InvalidRequest", f"The upload was created with the {kind} checksum type; {kind_wanted} was given.")
     value = checksum.combine(algorithm, kind, [(row.checksums, row.size) for row in rows])
@@ -172,6 +172,12 @@ def whole_checksum(upload: UploadRow, rows: Sequence[PartRow], wanted: tuple[str
     if wanted[0] and wanted[0] != algorithm:
         raise S3Error("InvalidRequest", f"The upload was created with the {algorithm} checksum algorithm; {wanted[0]} was given.")
     return ({}, "") if value is None else ({algorithm: value}, kind)
+
+
+def _common_algorithm(rows: Sequence[PartRow]) -> str:
+    """Of an upload that began without one: what all its parts have."""
+    common = set(checksum.ALGORITHMS).intersection(*(row.checksums for row in rows))
+    return min(common, default=checksum.DEFAULT_ALGORITHM)
 
 
 async def abort_upload(call: Call) -> None:

@@ -22,7 +22,10 @@ HOUR = datetime.timedelta(hours=1)
 
 def status_of(call: Any, **arguments: Any) -> int:
     try:
-        return int(call(**arguments)["ResponseMetadata"]["HTTPStatusCode"])
+        answer = call(**arguments)
+        if "Body" in answer:
+            answer["Body"].read()  # else its connection stays open
+        return int(answer["ResponseMetadata"]["HTTPStatusCode"])
     except ClientError as error:
         return int(error.response["ResponseMetadata"]["HTTPStatusCode"])
 
@@ -121,6 +124,7 @@ def test_aws_chunked_is_never_kept(s3: Any, bucket: str) -> None:
 def test_response_headers_can_be_overridden_by_who_signs(served: Served, s3: Any, bucket: str) -> None:
     s3.put_object(Bucket=bucket, Key="k", Body=b"x", ACL="public-read")
     got = s3.get_object(Bucket=bucket, Key="k", ResponseContentType="text/x", ResponseContentDisposition="attachment")
+    got["Body"].read()
     assert (got["ContentType"], got["ContentDisposition"]) == ("text/x", "attachment")
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(f"{served.endpoint}/{bucket}/k?response-content-type=text/x", timeout=10)
@@ -206,6 +210,17 @@ def test_a_wrong_checksum_of_the_whole_is_refused(s3: Any, bucket: str) -> None:
         s3.complete_multipart_upload(**arguments, ChecksumCRC32="AAAAAA==")
     assert caught.value.response["Error"]["Code"] == "BadDigest"
     s3.complete_multipart_upload(**arguments, ChecksumCRC32=part["ChecksumCRC32"])
+
+
+def test_an_upload_that_names_no_algorithm_takes_that_of_its_parts(served: Served, bucket: str) -> None:
+    plain = client_for(served, request_checksum_calculation="when_required", response_checksum_validation="when_required")
+    for arguments, name in (({}, "ChecksumCRC64NVME"), ({"ChecksumAlgorithm": "CRC32C"}, "ChecksumCRC32C")):
+        upload = plain.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+        part = plain.upload_part(Bucket=bucket, Key="k", UploadId=upload, PartNumber=1, Body=b"x", **arguments)
+        document = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+        done = plain.complete_multipart_upload(Bucket=bucket, Key="k", UploadId=upload, MultipartUpload=document)
+        assert (done[name], done["ChecksumType"]) == (part[name], "FULL_OBJECT")
+    plain.close()
 
 
 def test_uploads_in_parts_are_listed_aborted_and_refused(s3: Any, bucket: str) -> None:
@@ -315,6 +330,7 @@ def test_versions_and_delete_markers(s3: Any, bucket: str) -> None:
     assert s3.delete_object(Bucket=bucket, Key="k", VersionId=second)["VersionId"] == second
     s3.copy_object(Bucket=bucket, Key="c", CopySource={"Bucket": bucket, "Key": "k", "VersionId": "null"})
     assert s3.get_object(Bucket=bucket, Key="c")["Body"].read() == b"null"
+    assert s3.delete_object(Bucket=bucket, Key="k", VersionId=second)["VersionId"] == second
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
     assert s3.put_object(Bucket=bucket, Key="k", Body=b"null again")["VersionId"] == "null"
     assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Suspended"
@@ -330,6 +346,15 @@ def test_deletes_by_the_thousand(s3: Any, bucket: str) -> None:
     quiet = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "c"}], "Quiet": True})
     assert "Deleted" not in quiet
     assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
+
+def test_deletes_with_conditions(s3: Any, bucket: str) -> None:
+    etag = s3.put_object(Bucket=bucket, Key="k", Body=b"12345")["ETag"]
+    assert status_of(s3.delete_object, Bucket=bucket, Key="k", IfMatch='"other"') == 412
+    objects = [{"Key": "k", "ETag": '"other"'}, {"Key": "k", "Size": 4}, {"Key": "k", "ETag": etag, "Size": 5}]
+    result = s3.delete_objects(Bucket=bucket, Delete={"Objects": objects})
+    assert [row["Code"] for row in result["Errors"]] == ["PreconditionFailed"] * 2
+    assert [row["Key"] for row in result["Deleted"]] == ["k"]
 
 
 def test_public_read_is_for_reading(served: Served, s3: Any, bucket: str) -> None:
