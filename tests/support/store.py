@@ -119,7 +119,10 @@ class StoreProcess:
             os.close(told)
             told = -1
             if not select.select([ready], [], [], timeout_s)[0] or not os.read(ready, 64):
-                code = self.process.poll()
+                try:
+                    code = self.process.wait(1.0)  # its descriptors close a moment before it can be waited for
+                except subprocess.TimeoutExpired:
+                    code = None
                 self.kill()
                 raise StoreError(f"the store did not come up within {timeout_s} s (exit code {code}):\n{self.log_tail()}")
         finally:
