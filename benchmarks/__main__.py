@@ -156,9 +156,10 @@ def main() -> int:
         except (LoadFailed, ServerFailed) as error:
             print(f"bench: {error}", file=sys.stderr)
             return 1
-        records = [*bench.records, *bench.references()]
-    report.write_json(options.json, records)
-    print(report.table(records))
+        finally:  # what was measured is shown even when the rest was interrupted
+            records = [*bench.records, *bench.references()]
+            report.write_json(options.json, records)
+            print(report.table(records), flush=True)
     return 1 if any(record.failed for record in records) else 0
 
 
