@@ -15,6 +15,9 @@ APPLICATION_ID = 0x46525A4C
 PAGE_BYTES = 8192
 """A clustered row may fill a quarter of a page before it overflows (2,030 bytes here): rows of ordinary objects stay whole; see README."""
 CACHE_KIB = 4096
+"""Page cache of one connection at the most."""
+HEAP_BYTES_MAX = 32 << 20
+"""All of SQLite's memory in this process: beyond it connections reuse their cached pages instead of taking more (a soft limit)."""
 BUSY_WRITER_MS = 5_000
 """Only a second opener (a base being closed, a maintenance command) ever holds the lock against the one writer."""
 BUSY_READER_MS = 1_000
@@ -36,6 +39,11 @@ DISK_ERRORS = (
     OSError,
 )
 """The world's fault: they end the whole transaction. All other complaints of SQLite are our bugs and concern one request."""
+
+
+def limit_memory() -> None:
+    """Once per process; many open bases then share HEAP_BYTES_MAX."""
+    apsw.soft_heap_limit(HEAP_BYTES_MAX)
 
 
 def open_writer(path: Path, *, create: bool) -> apsw.Connection:

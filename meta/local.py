@@ -20,6 +20,7 @@ from meta.accounts import ACCOUNTS, LocalAccounts
 from meta.base import Base
 from meta.bucket import has_work, removed_settings
 from meta.commit import Committer, LocalCommit
+from meta.connection import limit_memory
 from meta.container import LocalContainer
 from meta.directory import META0, META1, LocalDirectory, container_id
 from meta.kind import Kind
@@ -46,6 +47,7 @@ async def open_meta(
     Raises: VolumeFull, VolumeSick, VolumeReadOnly, BaseCorrupt; ConfigError when a newer Frazil wrote it; BaseNotFound when read-only
     and never made.
     """
+    limit_memory()
     meta = LocalMeta(path, key=key, clock=clock, read_only=read_only, bases_max=bases_max)
     try:
         await meta._prepare()

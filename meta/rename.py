@@ -96,7 +96,7 @@ def _move(transaction: ContainerTransaction, found: Stored, target: str, there: 
         suspended = transaction.settings.versioning == "Suspended"
         put_marker(transaction, found.key, null=suspended and found.is_null == 1, owner=found.owner, newest=-found.age, older=True)
     row = msgspec.structs.replace(found.row(), key=target, version=0)
-    result = store(transaction, row, there, parts=found.parts, moved=True, keep_mtime=True)
+    result = store(transaction, row, there, parts=found.parts, moved=True, stale=True, keep_mtime=True)
     transaction.db.executemany(
         "INSERT OR REPLACE INTO moved VALUES (?, ?, ?)", ((content, target, -result.version) for content in found.contents)
     )

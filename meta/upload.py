@@ -172,7 +172,7 @@ def complete(transaction: ContainerTransaction, request: Complete) -> PutResult:
     if request.condition != NO_CONDITION:
         check_current(request.condition, newest)
     size = db.execute("SELECT coalesce(sum(size), 0) FROM parts WHERE upload = ?", (upload,)).get
-    result = store(transaction, row, newest, parts=",".join(content for _, content in request.parts), freed=size)
+    result = store(transaction, row, newest, parts=",".join(content for _, content in request.parts), stale=True, freed=size)
     unused = _clear(transaction, row.key, upload, used={content for _, content in request.parts})
     result = PutResult(result.version, result.null, result.mtime_us, result.dropped + unused)
     db.execute("DELETE FROM completed WHERE at_us < ?", (transaction.now_us - COMPLETED_KEPT_US,))

@@ -63,12 +63,14 @@ def store(
     *,
     parts: str = "",
     moved: bool = False,
+    stale: bool = False,
     keep_mtime: bool = False,
     freed: int = 0,
 ) -> PutResult:
     """Makes `row` the newest version of its key, in place of what the bucket's versioning says it replaces.
 
-    newest: the key's newest row now; freed: bytes that this request releases elsewhere (the parts of an upload).
+    newest: the key's newest row now; freed: bytes that this request releases elsewhere (the parts of an upload);
+    stale: its chunks' records say something else in any case.
     """
     versioning = transaction.settings.versioning
     null = versioning != "Enabled"
@@ -90,7 +92,7 @@ def store(
         seq, row.attributes,
     )  # fmt: skip
     insert(transaction, stored, parts=parts, moved=moved, older=older)
-    if row.layout and (moved or (row.version and (version != row.version or null != row.null))):
+    if row.layout and (stale or (row.version and (version != row.version or null != row.null))):
         transaction.stale(row.key, -version)
     return PutResult(version, null, mtime_us, dropped)
 
@@ -138,10 +140,11 @@ def _mark(transaction: ContainerTransaction, request: DeleteRequest, versioning:
 
 
 def put_marker(transaction: ContainerTransaction, key: str, *, null: bool, owner: str, newest: int, older: bool) -> int:
-    """newest: the key's newest version so far; returns the marker's."""
+    """newest: the key's newest version so far; returns the marker's. Its record is still to be written, so it joins the stale ones."""
     version = transaction.version(0, newest)
     seq = transaction.changed("delete", key, -version)
     insert(transaction, ObjectRow(key, version, null, marker=True, mtime_us=version, owner=owner, seq=seq), older=older)
+    transaction.stale(key, -version)
     return version
 
 

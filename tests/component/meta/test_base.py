@@ -10,12 +10,12 @@ import apsw
 import pytest
 import trio
 
-from meta import bucket, pending, version, writer
+from meta import bucket, listing, pending, version, writer
 from meta.base import Base
 from meta.commit import Entry, Header, LocalCommit
-from meta.connection import open_writer
+from meta.connection import open_reader, open_writer
 from meta.local import open_meta
-from meta.protocol import NO_CONDITION, BucketSettings, Condition, ListRequest, ObjectRow
+from meta.protocol import NO_CONDITION, BucketSettings, Condition, DeleteRequest, ListRequest, ObjectRow
 from meta.transaction import CONTAINER, ContainerTransaction
 from meta.writer import Request, Writer
 from node.clock import FakeClock
@@ -318,3 +318,25 @@ async def test_a_full_disk_refuses_writes_and_nothing_else(scratch: Path, clock:
             check = apsw.Connection(str(path))
             assert check.execute("PRAGMA integrity_check").get == "ok"
             check.close()
+
+
+def test_a_page_over_a_desert_comes_back_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "ROWS_SEEN_MAX", 50)
+    made = make(tmp_path / "base.db")
+    made.work([Request(bucket.change_settings, ("Enabled", None, None))])
+    assert no_errors(made.work([Request(version.delete, (DeleteRequest(f"{number:04d}"),)) for number in range(200)]))
+    assert no_errors(made.work(puts("0100", "9999")))
+    reader = open_reader(tmp_path / "base.db")
+    found, pages, after = [], 0, ""
+    while True:
+        page = listing.list_page(reader, ListRequest(after=after))
+        pages += 1
+        found += [row.key for row in page.rows]
+        if not page.truncated:
+            break
+        assert page.next_after > after
+        after = page.next_after
+    assert found == ["0100", "9999"]
+    assert 4 <= pages <= 6
+    reader.close()
+    made.close()

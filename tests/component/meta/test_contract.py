@@ -301,6 +301,11 @@ async def test_versions_pile_up_and_deletes_leave_markers(container: Container) 
     assert marker.made_marker
     assert (await container.get("a")).marker
     assert await keys(container) == ([], [])
+    (stale,) = await container.records_to_sync(10)
+    assert stale.row == await container.get("a")
+    await container.records_synced([stale.id])
+    await container.change(Change("a", marker.version, layout=b"record of the marker"))
+    assert await container.records_to_sync(10) == [], "a layout alone makes no record stale"
     listed = (await container.list(ListRequest(versions=True))).rows
     assert [(row.version, row.marker, row.latest, row.null) for row in listed] == [
         (marker.version, True, True, False),
@@ -309,7 +314,8 @@ async def test_versions_pile_up_and_deletes_leave_markers(container: Container) 
     ]
     assert (await container.get("a", 0)).content == "null"
     gone = await container.delete(DeleteRequest("a", version=marker.version))
-    assert (gone.was_marker, gone.made_marker, gone.dropped) == (True, False, ())
+    assert (gone.was_marker, gone.made_marker) == (True, False)
+    assert [dropped.layout for dropped in gone.dropped] == [b"record of the marker"]
     assert (await container.get("a")).content == "one"
     await container.delete(DeleteRequest("a", version=one.version))
     assert (await container.get("a")).content == "null"
@@ -492,6 +498,7 @@ async def test_parts_become_an_object_without_moving(container: Container, clock
     result = await container.complete_upload(request)
     assert [dropped.layout for dropped in result.dropped] == [b"at p3"]
     assert (await container.get("a")).content == "mp"
+    assert [stale.row for stale in await container.records_to_sync(10)] == [await container.get("a")]
     for content in ("mp", "p1", "p2b"):
         assert await container.knows("a", content)
     with pytest.raises(UploadNotFound):
