@@ -5,13 +5,15 @@ All of it is also on disk (the containers' lists, the volumes' journals), so wha
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import trio
 
 from meta.protocol import Dropped
 from store.delete import Place
+from store.layout import Layout
 
 DROPPED_MAX = 20_000
 """Contents whose chunks wait in memory for their deletion."""
@@ -42,6 +44,7 @@ class Afterwork:
     """Queues between requests and workers. Only the event loop's thread touches it.
 
     in_flight   contents that this process is writing: no sweep may take them for leftovers
+    read        first chunks of the contents that this process is reading: their deletion waits for a later scan of the container's list
     """
 
     def __init__(self) -> None:
@@ -51,6 +54,7 @@ class Afterwork:
         self.to_delete: set[str] = set()
         self.to_sync: set[str] = set()
         self.in_flight: set[str] = set()
+        self.read: Counter[Place] = Counter()
         self.deletions = Bell()
         self.syncs = Bell()
 
@@ -60,6 +64,18 @@ class Afterwork:
     @property
     def pending(self) -> int:
         return len(self.dropped) + len(self.markers) + len(self.to_sync) + len(self.to_delete)
+
+    @contextmanager
+    def reading(self, layout: Layout) -> Iterator[None]:
+        """While this lasts, the content keeps its chunks though it be replaced or deleted: whoever began to read it gets all of it."""
+        first = next(layout.places(), ("", ""))
+        self.read[first] += 1
+        try:
+            yield
+        finally:
+            self.read[first] -= 1
+            if not self.read[first]:
+                del self.read[first]
 
     def drop(self, bucket: str, dropped: Iterable[Dropped]) -> None:
         """Chunks that no metadata names any more."""

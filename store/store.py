@@ -96,8 +96,9 @@ class Store:
 
         Nothing is handed on before its unit is verified. Raises: ContentLost, Busy; what the sink raises.
         """
-        context = self._context
-        await read_content(context.fleet, context.reads, _subject(row, bucket), Layout.parse(row.layout), start, stop, sink)
+        context, layout = self._context, Layout.parse(row.layout)
+        with context.afterwork.reading(layout):
+            await read_content(context.fleet, context.reads, _subject(row, bucket), layout, start, stop, sink)
 
     async def read_whole(self, row: ObjectRow, *, bucket: str = "") -> bytes:
         """All bytes of a small object. Raises: ContentLost, Busy."""
@@ -112,7 +113,8 @@ class Store:
         async def keep(piece: object) -> None:
             pieces.append(bytes(piece))  # type: ignore[call-overload]
 
-        await read_content(context.fleet, context.reads, _subject(row, bucket), layout, 0, row.size, keep)
+        with context.afterwork.reading(layout):
+            await read_content(context.fleet, context.reads, _subject(row, bucket), layout, 0, row.size, keep)
         return b"".join(pieces)
 
     async def delete_object(self, bucket: str, request: DeleteRequest) -> DeleteResult:
@@ -186,7 +188,8 @@ class Store:
     async def copy_part(self, source: ObjectRow, start: int, stop: int, bucket: str, key: str, upload: UploadRow, part: int) -> PartRow:
         """A part out of the bytes [start, stop) of an object. Raises: as put_part; ContentLost."""
         digests = frozenset({upload.checksum_algorithm or PART_CHECKSUM})
-        return await put_part(self._context, bucket, key, upload, part, ContentSource(self._context, source, start, stop, digests))
+        with self._context.afterwork.reading(Layout.parse(source.layout)):
+            return await put_part(self._context, bucket, key, upload, part, ContentSource(self._context, source, start, stop, digests))
 
     async def complete_upload(
         self,

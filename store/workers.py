@@ -88,8 +88,10 @@ class Deleter:
         await self._context.afterwork.deletions.wait(SCAN_PERIOD_S)
 
     async def _delete(self, batch: list[tuple[str, Dropped]]) -> bool:
-        """Whether all of it is gone."""
+        """Whether all of it is gone; what is being read stays until a later scan of the lists."""
+        read = self._context.afterwork.read
         places = {(bucket, each.id): list(_places(each.layout)) for bucket, each in batch}
+        places = {deletion: own for deletion, own in places.items() if not own or own[0] not in read}
         failed = await delete_places(self._context.fleet, [place for own in places.values() for place in own])
         done: dict[str, list[int]] = {}
         for (bucket, number), own in places.items():
@@ -97,7 +99,7 @@ class Deleter:
                 done.setdefault(bucket, []).append(number)
         for bucket, ids in done.items():
             await self._context.container(bucket).deletions_done(ids)
-        return not failed
+        return not failed and len(places) == len(batch)
 
 
 def _places(layout: bytes) -> Iterable[Place]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from meta.protocol import ObjectRow
-from node.errors import ObjectNotFound
+from node.errors import ContentLost, ObjectNotFound
 from rawx.chunk import Buffer
 from s3 import checksum
 from s3.attributes import checksum_headers, object_headers, version_headers
@@ -96,6 +96,19 @@ def _part(row: ObjectRow, text: str) -> tuple[int, int]:
 
 async def get_object(call: Call) -> None:
     row = await current_row(call)
+    while True:
+        try:
+            return await _send(call, row)
+        except ContentLost:
+            if call.reply.started or call.row is not None:  # a stranger was let in to that very row
+                raise
+            newer = await current_row(call)
+            if newer.content == row.content:
+                raise
+            row = newer  # replaced between its row and its bytes
+
+
+async def _send(call: Call, row: ObjectRow) -> None:
     selection = select(call, row)
     start, stop = selection.start, selection.stop
     if selection.status == 304 or stop == start:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
+import trio
 
 from meta.protocol import BucketSettings, DeleteRequest
 from node.errors import ObjectNotFound
@@ -52,6 +54,25 @@ async def test_deletions_survive_a_stop(tmp_path: Path, monkeypatch: pytest.Monk
         await store.delete_object(BUCKET, DeleteRequest("k"))
     assert len(chunk_files(tmp_path)) == 3
     async with opened(tmp_path, 3, workers=True):
+        await until(lambda: chunk_files(tmp_path) == [])
+
+
+async def test_who_reads_a_deleted_object_gets_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "SCAN_PERIOD_S", 0.05)
+    async with opened(tmp_path, 1, workers=True) as store:
+        data = random.Random(7).randbytes((64 << 20) + 500_000)  # two metachunks: the second is not open when the first is sent
+        row = await put(store, "k", data)
+        got = bytearray()
+
+        async def sink(piece: bytes | bytearray | memoryview) -> None:
+            if not got:
+                await store.delete_object(BUCKET, DeleteRequest("k"))
+                await trio.sleep(0.2)
+                assert len(chunk_files(tmp_path)) == 2
+            got.extend(piece)
+
+        await store.read(row, 0, row.size, sink)
+        assert got == data
         await until(lambda: chunk_files(tmp_path) == [])
 
 
