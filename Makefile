@@ -12,7 +12,7 @@ APT_RUN := python3-venv python3-pip
 install: system $(VENV)/.installed
 
 # Fuse headers, client programs, a compiler: what the tests need beyond the store.
-install-test: system-test $(VENV)/.installed-test
+install-test: install system-test $(VENV)/.installed-test
 
 system:
 	@packaging/apt-install $(APT_RUN)
@@ -26,11 +26,13 @@ $(BIN)/python:
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	$(BIN)/pip install --quiet --editable .
+	@packaging/install-extras $(BIN)/frazil $(VENV)
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	$(BIN)/pip install --quiet --editable '.[test]'
-	@touch $@ $(VENV)/.installed
+	@packaging/install-extras $(BIN)/frazil $(VENV)
+	@touch $@
 
 up: install
 	@$(BIN)/frazil up $(STORE)
