@@ -16,6 +16,7 @@ import msgspec
 import trio
 
 from node.buffers import BufferPool
+from node.errors import NotEnoughServices
 from node.threads import run_blocking
 from rawx.chunk import ChunkRecord, ObjectRecord, UploadRecord
 from store.delete import delete_places
@@ -75,7 +76,16 @@ class ContentWriter:
         return f"<ContentWriter {self._record.content} metachunks={len(self._writers)}>"
 
     async def write(self, source: Source) -> Layout:
-        """The layout of what is now durable. Raises: what the source raises, NotEnoughServices, Busy; then `undo` is still to be called."""
+        """The layout of what is now durable.
+
+        Raises: what the source raises, NotEnoughServices, VolumeFull, Busy; then `undo` is still to be called.
+        """
+        try:
+            return await self._write(source)
+        except NotEnoughServices as error:
+            raise self._fleet.shortage(error) from error
+
+    async def _write(self, source: Source) -> Layout:
         usable = await self._fleet.usable()
         length = source.length
         self.policy = policy = self._policies.choose(length, usable)

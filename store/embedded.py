@@ -92,6 +92,8 @@ async def open_store(options: StoreOptions, *, role: Role = "main", internal_add
         context, left = await _open_context(stack, nursery, first, settings, key, fleet, role, internal_address)
         nursery.start_soon(fleet.watch)
         nursery.start_soon(keep_open, fleet, slots)
+        for slot in slots:
+            nursery.start_soon(slot.keep_probed)
         nursery.start_soon(context.writes.keep_trimmed)
         nursery.start_soon(context.reads.keep_trimmed)
         stack.push_async_callback(_finish, context)

@@ -13,8 +13,10 @@ from node.errors import (
     ChunkNotFound,
     DeadlineExceeded,
     FrazilError,
+    NotEnoughServices,
     Unavailable,
     VolumeForeign,
+    VolumeFull,
     VolumeNotFound,
 )
 from rawx.protocol import Rawx, VolumeStat
@@ -32,6 +34,7 @@ SLABS_AT_ONCE = 8
 COMMITS_AT_ONCE = 24
 """Slabs being hashed and written (two threads each), and chunks of large metachunks being committed, in the whole process: together they
 leave threads of node.threads for everything else. More at once would not be faster; they wait here instead of being refused there."""
+FULL = "full"
 AVOID_S = 10.0
 """How long a volume that failed a write gets no new chunks, unless its health is checked anew."""
 
@@ -74,7 +77,7 @@ class Fleet:
         self._stats: dict[str, VolumeStat] = {}
         self._asked_at = -STAT_AGE_S_MAX * 2
         self._asking = trio.Lock()
-        self._avoided: dict[str, float] = {}
+        self._avoided: dict[str, tuple[float, FrazilError]] = {}
 
     def __repr__(self) -> str:
         return f"<Fleet volumes={len(self.volumes)} avoided={len(self._avoided)} findings={len(self.findings)}>"
@@ -114,7 +117,11 @@ class Fleet:
         now = self._now()
         if now - self._asked_at >= STAT_AGE_S_MAX:
             await self.refresh()
-        return [Candidate(name, 0.0 if self._avoided.get(name, 0.0) > now else self._weight(name)) for name in self.volumes]
+        return [Candidate(name, 0.0 if self._avoids(name, now) else self._weight(name)) for name in self.volumes]
+
+    def _avoids(self, name: str, now: float) -> FrazilError | None:
+        until, error = self._avoided.get(name, (0.0, None))
+        return error if until > now else None
 
     def _weight(self, name: str) -> float:
         stat = self._stats.get(name)
@@ -131,6 +138,25 @@ class Fleet:
         there = sum(1 for each in candidates if each.weight > 0 and each.volume not in without)
         return draw(candidates, max(least, min(wanted, there)), self._random, without=without)
 
+    def shortage(self, error: NotEnoughServices) -> FrazilError:
+        """The same refusal with the reason why volumes take no chunks; VolumeFull when it is space that some lack."""
+        now = self._now()
+        reasons = Counter(reason for name in self.volumes if (reason := self._unusable(name, now)))
+        words = f"{error} ({', '.join(f'{count} {reason}' for reason, count in sorted(reasons.items()))})" if reasons else str(error)
+        return VolumeFull(words) if FULL in reasons else NotEnoughServices(words)
+
+    def _unusable(self, name: str, now: float) -> str:
+        failed, stat = self._avoids(name, now), self._stats.get(name)
+        if isinstance(failed, VolumeFull):
+            return FULL
+        if stat is None or stat.sick:
+            return f"sick: {stat.sick if stat else 'not asked yet'}"
+        if stat.read_only:
+            return "read-only"
+        if self._weight(name) == 0.0:
+            return FULL
+        return f"just failed: {failed}" if failed else ""
+
     async def stats(self) -> list[VolumeStat]:
         await self.refresh()
         return list(self._stats.values())
@@ -139,7 +165,7 @@ class Fleet:
         """Keeps new chunks away from a volume for a while."""
         self.counts[f"write_{error.code}"] += 1
         if isinstance(error, Unavailable):
-            self._avoided[volume_id] = self._now() + AVOID_S
+            self._avoided[volume_id] = (self._now() + AVOID_S, error)
 
     def found(self, finding: ChunkFinding) -> None:
         """Remembers damage for repair, and counts it."""

@@ -10,6 +10,7 @@ import trio
 from node.errors import FrazilError
 from node.log import get_logger
 from node.threads import run_blocking
+from rawx.probe import PROBE_INTERVAL_S, Probe
 from rawx.protocol import Rawx
 from rawx.volume import Volume, open_volume
 from store.absent import AbsentVolume
@@ -29,6 +30,7 @@ class Slot:
         self.volume: Rawx = AbsentVolume(volume_id, "not opened yet")
         self._namespace = namespace
         self._real: Volume | None = None
+        self._probe: Probe | None = None
         self._retired: list[Volume] = []  # calls may still be under way on them
 
     def __repr__(self) -> str:
@@ -47,7 +49,7 @@ class Slot:
         """Blocking. A folder that is there but empty takes the identity again, and what the volume held is to be rebuilt into it."""
         if self._real is not None:
             self._retired.append(self._real)
-            self._real = None
+            self._real = self._probe = None
         try:
             self.volume = self._real = open_volume(self.path, namespace=self._namespace, volume_id=self.id, create=self.path.is_dir())
         except FrazilError as error:
@@ -55,6 +57,15 @@ class Slot:
             if not isinstance(self.volume, AbsentVolume) or self.volume.reason != reason:
                 log.warning("a volume is away; the store goes on without it", extra={"volume": self.id, "reason": reason})
             self.volume = AbsentVolume(self.id, reason)
+        else:
+            self._probe = Probe(self._real)
+
+    async def keep_probed(self) -> None:
+        """Tries the disk for ever: one that fell sick, full or read-only is used again after the first probe that succeeds."""
+        while True:
+            await trio.sleep(PROBE_INTERVAL_S)
+            if self._probe is not None:
+                await self._probe.run()
 
     def changed(self) -> bool:
         """Whether what is at the path is not what is open: the folder was removed or put back, a disk mounted or unmounted. Blocking."""
