@@ -6,7 +6,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -47,14 +47,15 @@ def within(seconds: float, attempt: Callable[[], Answer]) -> float:
 class Journal:
     """Puts whose outcome is logged; what was refused must be a clear error."""
 
-    def __init__(self, client: Client, log: ClientLog) -> None:
+    def __init__(self, client: Client, log: ClientLog, name: str = "p") -> None:
         self._client = client
+        self._name = name
         self._log = log
         self._serial = 0
 
     def put(self, key: str, size: int) -> Answer:
         self._serial += 1
-        token = f"p{self._serial}"
+        token = f"{self._name}{self._serial}"
         body = make_body(token, size)
         start = time.monotonic_ns()
         answer = self._client.put(BUCKET, key, body)
@@ -95,7 +96,7 @@ def test_a_store_that_fills_its_disk(make_store: StoreMaker, log: ClientLog, scr
     """It refuses what does not fit, keeps all it has, deletes still work and make room."""
     with LoopDisk(scratch / "disk", size_bytes=256 * MIB) as disk:
         store = make_store([disk.root / "store"])
-        store.allowed.append("full|space|Full|ENOSPC")
+        store.allowed.append("full|space|Full|ENOSPC|NotEnough")
         with opened(store, log) as (client, journal):
             refused = None
             for number in range(600):
@@ -119,7 +120,7 @@ def test_a_disk_that_others_fill(make_store: StoreMaker, log: ClientLog, scratch
     """Nothing is left at all, not even for metadata: writes are refused, reads go on, and it recovers when there is room again."""
     with LoopDisk(scratch / "disk", size_bytes=256 * MIB, inodes=8_192 if what == "inodes" else 0) as disk:
         store = make_store([disk.root / "store"])
-        store.allowed.append("full|space|Full|ENOSPC|disk")
+        store.allowed.append("full|space|Full|ENOSPC|disk|NotEnough")
         with opened(store, log) as (client, journal):
             for number in range(30):
                 assert journal.put(f"k{number}", (300_000, 2_000)[number % 2]).status == 200
@@ -143,25 +144,41 @@ def test_a_disk_that_others_fill(make_store: StoreMaker, log: ClientLog, scratch
         store.stop()
 
 
+@contextmanager
+def four_disks(scratch: Path, options: str = "defaults") -> Iterator[list[LoopDisk]]:
+    """Of equal size, so that placement draws them equally."""
+    with ExitStack() as stack:
+        disks = [stack.enter_context(LoopDisk(scratch / f"disk{number}", size_bytes=192 * MIB)) for number in range(4)]
+        for disk in disks:
+            disk.unmount()
+            disk.mount(options)
+        yield disks
+
+
 def test_one_full_disk_of_several(make_store: StoreMaker, log: ClientLog, scratch: Path) -> None:
     """Copies go to the disks with room; the full one is used again when it has room."""
-    with LoopDisk(scratch / "disk", size_bytes=128 * MIB) as disk:
-        store = make_store([scratch / "a", scratch / "b", scratch / "c", disk.root / "store"])
+    with four_disks(scratch) as disks:
+        store = make_store([disk.root / "store" for disk in disks])
         store.allowed.append("full|space|Full|volume")
         with opened(store, log) as (_, journal):
             assert journal.put("before", 10_000).status == 200
-            disk.fill()
+            disks[3].fill()
             for number in range(20):
                 assert journal.put(f"k{number}", (400_000, 2_000)[number % 2]).status == 200
-            disk.release()
-            end = time.monotonic() + RECOVER_S
-            count = len(list(chunk_paths_under(disk.root)))
-            while len(list(chunk_paths_under(disk.root))) == count:
-                assert time.monotonic() < end, "the disk is not used again"
-                assert journal.put("after", 2_000).status == 200
-                time.sleep(0.1)
+            disks[3].release()
+            wait_until_used(disks[3], journal)
             assert_sound(store, log)
         store.stop()
+
+
+def wait_until_used(disk: LoopDisk, journal: Journal) -> None:
+    """Until a new chunk lies on the disk; every write meanwhile succeeds."""
+    end = time.monotonic() + RECOVER_S
+    before = set(chunk_paths_under(disk.root))
+    while set(chunk_paths_under(disk.root)) <= before:
+        assert time.monotonic() < end, "the disk is not used again"
+        assert journal.put("after", 2_000).status == 200
+        time.sleep(0.1)
 
 
 def chunk_paths_under(root: Path) -> Iterator[Path]:
@@ -169,23 +186,25 @@ def chunk_paths_under(root: Path) -> Iterator[Path]:
 
 
 def test_one_read_only_disk_of_several(make_store: StoreMaker, log: ClientLog, scratch: Path) -> None:
-    with LoopDisk(scratch / "disk", size_bytes=256 * MIB) as disk:
-        store = make_store([scratch / "a", scratch / "b", scratch / "c", disk.root / "store"])
-        store.allowed.append("read-only|Read-only|ReadOnly|volume")
+    """ext4 stops all writes of one disk at an error: the others take them, and after its repair it is used again."""
+    with four_disks(scratch, "errors=remount-ro") as disks:
+        store = make_store([disk.root / "store" for disk in disks])
+        store.allowed.append("read-only|Read-only|ReadOnly|volume|chunk")
         with opened(store, log) as (_, journal):
             for number in range(10):
                 assert journal.put(f"k{number}", (400_000, 2_000)[number % 2]).status == 200
-            disk.read_only(True)
+            disks[3].trigger_error()
             for number in range(20):
                 assert journal.put(f"k{number}", (400_000, 2_000)[number % 2]).status == 200
-            disk.read_only(False)
-            end = time.monotonic() + 2 * RECOVER_S
-            count = len(list(chunk_paths_under(disk.root)))
-            while len(list(chunk_paths_under(disk.root))) <= count:
-                assert time.monotonic() < end, "the disk is not used again"
-                assert journal.put(f"after{time.monotonic()}", 2_000).status == 200
-                time.sleep(0.1)
             assert_sound(store, log)
+        store.stop()
+        disks[3].unmount()
+        disks[3].repair_errors()
+        disks[3].mount()
+        store.start()
+        with store.client() as client:
+            wait_until_used(disks[3], Journal(client, log, name="q"))
+        assert_sound(store, log)
         store.stop()
 
 
@@ -265,9 +284,7 @@ def test_a_disk_that_cannot_sync(make_store: StoreMaker, log: ClientLog, scratch
 
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
 @pytest.mark.parametrize("size", [2_000, 1_500_000])
-def test_a_failed_sync_is_never_acknowledged(
-    make_store: StoreMaker, log: ClientLog, scratch: Path, error: str, size: int
-) -> None:
+def test_a_failed_sync_is_never_acknowledged(make_store: StoreMaker, log: ClientLog, scratch: Path, error: str, size: int) -> None:
     """One volume, and its syncs fail: refused while they do, not acknowledged by a second try, and the store recovers by itself."""
     store = make_store()
     store.allowed.append("")
