@@ -46,6 +46,7 @@ def test_no_acknowledged_write_is_lost(
                 with Load(store.client, BUCKET, log, f"{seed}-{number}", name=f"r{number}") as load:
                     load.wait_for(rng.randrange(20, 400), timeout_s=15)
                     time.sleep(rng.random() * 0.05)
+                    log.cut()
                     disk.cut()
                     time.sleep(rng.random() * 0.02)
                     store.kill()

@@ -6,6 +6,9 @@ and whether some linearization exists is decided pair by pair of its operations:
     start < end         an acknowledged write took effect between the two
     unknown             no answer, or a 5xx: it took effect between its start and the end of that life of the store, or never
     failed              a 4xx: it must never be seen
+    after a cut         what ended after a power cut began tells nothing: a machine without power answers nobody. It matters, for while
+                        Linux shuts a file system down, an fdatasync may return 0 though its journal is thrown away (with a plain loop
+                        of fdatasync: in 3 of 60 cuts of ext4 and 4 of 60 of XFS)
 
 A read that returns write W is wrong when W began after the read ended; stale when some other write V took effect certainly after W and
 certainly before the read. V is certain when it was acknowledged, or when another read saw it. A stale read is a resurrection when V was a
@@ -20,7 +23,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -40,6 +43,7 @@ class Kind(StrEnum):
     DELETE = "delete"
     READ = "read"
     CRASH = "crash"
+    CUT = "cut"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,11 @@ class ClientLog:
         now = time.monotonic_ns()
         self.add(Event(Kind.CRASH, "", "", now, now))
 
+    def cut(self) -> None:
+        """The power begins to fail just now: until the `crash` that follows, answers are no promise."""
+        now = time.monotonic_ns()
+        self.add(Event(Kind.CUT, "", "", now, now))
+
     def keys(self) -> list[str]:
         with self._lock:
             return sorted({event.key for event in self.events if event.key})
@@ -139,16 +148,23 @@ def judge(events: Iterable[Event]) -> Verdict:
     """The verdict on a history. Order of `events` does not matter."""
     verdict = Verdict()
     by_key: dict[str, list[Event]] = defaultdict(list)
-    crashes: list[int] = []
-    for event in events:
-        if event.kind is Kind.CRASH:
-            crashes.append(event.start_ns)
-        else:
-            by_key[event.key].append(event)
-    crashes.sort()
+    history = sorted(events, key=lambda event: event.start_ns)
+    crashes = [event.start_ns for event in history if event.kind is Kind.CRASH]
+    dark = [(cut.start_ns, _after(crashes, cut.start_ns)) for cut in history if cut.kind is Kind.CUT]
+    for event in history:
+        if event.kind in (Kind.CRASH, Kind.CUT):
+            continue
+        if event.outcome is Outcome.ACKED and any(event.start_ns < crash and event.end_ns > cut for cut, crash in dark):
+            event = replace(event, outcome=Outcome.UNKNOWN)
+        by_key[event.key].append(event)
     for key in sorted(by_key):
         _judge_key(key, by_key[key], crashes, verdict)
     return verdict
+
+
+def _after(crashes: list[int], moment_ns: int) -> int:
+    """The first crash at that time or later."""
+    return next((crash for crash in crashes if crash >= moment_ns), NEVER_NS)
 
 
 def _judge_key(key: str, events: list[Event], crashes: list[int], verdict: Verdict) -> None:
@@ -191,8 +207,7 @@ def _settle(event: Event, crashes: list[int], seen_ns: int) -> _Write:
     """A write with the latest time at which it can have taken effect, and whether it surely did."""
     if event.outcome is Outcome.ACKED:
         return _Write(event, min(event.end_ns, seen_ns), True)
-    end = next((crash for crash in crashes if crash >= event.start_ns), NEVER_NS)
-    return _Write(event, min(end, seen_ns), seen_ns < NEVER_NS)
+    return _Write(event, min(_after(crashes, event.start_ns), seen_ns), seen_ns < NEVER_NS)
 
 
 def _judge_value(where: str, read: Event, write: _Write, writes: list[_Write], verdict: Verdict) -> None:

@@ -26,6 +26,10 @@ def read(token: str, start: int, end: int, fault: str = "") -> Event:
     return Event(Kind.READ, "k", token, start, end, fault=fault)
 
 
+def cut(at: int) -> Event:
+    return Event(Kind.CUT, "", "", at, at)
+
+
 def crash(at: int) -> Event:
     return Event(Kind.CRASH, "", "", at, at)
 
@@ -43,6 +47,8 @@ SOUND = {
     "written while deleted": [put("a", 1, 4), delete(2, 3), read("a", 5, 6)],
     "deleted": [put("a", 1, 2), delete(3, 4), read("", 5, 6)],
     "written again": [put("a", 1, 2), delete(3, 4), put("b", 5, 6), read("b", 7, 8)],
+    "acknowledged without power": [put("a", 1, 2), put("b", 3, 6), cut(5), crash(7), read("a", 8, 9)],
+    "read without power": [put("a", 1, 2), put("b", 3, 4, UNKNOWN), cut(5), read("b", 5, 6), crash(7), read("a", 8, 9)],
     "unknown that took effect late": [put("a", 1, 2, UNKNOWN), put("b", 3, 4), read("a", 5, 6)],
 }
 FAULTY = {
@@ -53,6 +59,8 @@ FAULTY = {
         [put("a", 1, 2, UNKNOWN), crash(3), put("b", 4, 5), read("a", 6, 7)],
         [put("a", 1, 2, UNKNOWN), read("a", 3, 4), read("", 5, 6)],
         [put("a", 1, 2), put("b", 3, 4, UNKNOWN), read("b", 5, 6), read("a", 7, 8)],
+        [put("a", 1, 2), put("b", 3, 4), cut(5), crash(7), read("a", 8, 9)],
+        [cut(1), crash(2), put("a", 3, 4), put("b", 5, 6), read("a", 8, 9)],
     ],
     "resurrected": [[put("a", 1, 2), delete(3, 4), read("a", 5, 6)], [put("a", 1, 2, UNKNOWN), crash(2), delete(3, 4), read("a", 5, 6)]],
     "wrong": [
