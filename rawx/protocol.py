@@ -88,6 +88,9 @@ class Rawx(Protocol):
         Raises: ChunkNotFound, ChunkCorrupt.
         """
 
+    def get_now(self, chunk: str, size: int, checksum: bytes) -> bytes | None:
+        """What `get` returns, if it can be had without waiting; None when it can't, and `get` is to be asked. Raises: as get."""
+
     async def open(self, chunk: str, checksum: bytes) -> Reader:
         """Raises: ChunkNotFound, RecordCorrupt, ChunkCorrupt when the stored unit checksums are not those that `checksum` binds."""
 

@@ -104,26 +104,34 @@ class Volume:
         check_chunk_id(chunk)
         return LocalUpload(chunk, size_hint, folders=self.folders, health=self.health, run=self._writing, submit=self._submit)
 
-    async def get(self, chunk: str, size: int, checksum: bytes) -> bytes:
+    def get_now(self, chunk: str, size: int, checksum: bytes) -> bytes | None:
         if self.health.sick:
             self.health.admit_read()
-        path = path_of(check_chunk_id(chunk))
-        if size <= UNIT_BYTES_MAX:
+        if size > UNIT_BYTES_MAX:
+            return None
+        try:
+            descriptor = system.open_cached(self.root, path_of(check_chunk_id(chunk)))
+            if descriptor is None:
+                return None
             try:
-                descriptor = system.open_cached(self.root, path)
-                if descriptor is not None:
-                    try:
-                        view = self._scratch[: size + 1]
-                        if os.preadv(descriptor, [view], 0, os.RWF_NOWAIT) == size:
-                            return self._verified(chunk, view[:size], checksum)
-                    finally:
-                        os.close(descriptor)
-            except BlockingIOError:
-                pass  # the disk is needed: in a thread
-            except OSError as error:
-                if error.errno != system.NOT_SUPPORTED:
-                    raise self.health.read_failed(error, f"reading chunk {chunk}") from error
-        return await self.bounded("reading", self._get_blocking, chunk, path, size, checksum)
+                view = self._scratch[: size + 1]
+                if os.preadv(descriptor, [view], 0, os.RWF_NOWAIT) != size:
+                    return None  # cached in part, or damaged: `get` tells which
+                return self._verified(chunk, view[:size], checksum)
+            finally:
+                os.close(descriptor)
+        except BlockingIOError:  # the disk is needed
+            return None
+        except OSError as error:
+            if error.errno == system.NOT_SUPPORTED:
+                return None
+            raise self.health.read_failed(error, f"reading chunk {chunk}") from error
+
+    async def get(self, chunk: str, size: int, checksum: bytes) -> bytes:
+        data = self.get_now(chunk, size, checksum)
+        if data is not None:
+            return data
+        return await self.bounded("reading", self._get_blocking, chunk, path_of(chunk), size, checksum)
 
     def _verified(self, chunk: str, data: Buffer, checksum: bytes) -> bytes:
         digest = xxhash.xxh3_64_digest(data) if len(data) else b""

@@ -12,7 +12,7 @@ from node.errors import KeyPairNotFound
 from node.http.message import Request
 from s3 import sigv4
 from s3.errors import S3Error
-from s3.target import Parameters
+from s3.target import Parameters, canonical_query
 
 KEYS_CACHED_MAX = 10_000
 KEY_AGE_S_MAX = 5.0
@@ -113,7 +113,7 @@ async def authenticate(request: Request, parameters: Parameters, keyring: Keyrin
         known.secret,
         method=request.method,
         raw_path=request.raw_path,
-        parameters=parameters,
+        query=canonical_query(request.raw_query, parameters),
         headers=items,
         region=region,
         now_s=now_s,

@@ -31,6 +31,9 @@ class AbsentVolume:
     async def get(self, chunk: str, size: int, checksum: bytes) -> bytes:
         raise self._sick()
 
+    def get_now(self, chunk: str, size: int, checksum: bytes) -> bytes | None:
+        raise self._sick()
+
     async def open(self, chunk: str, checksum: bytes) -> Reader:
         raise self._sick()
 

@@ -18,7 +18,7 @@ from node.buffers import BufferPool
 from node.errors import Busy, ContentLost, DeadlineExceeded, FrazilError
 from node.log import get_logger
 from rawx.chunk import Buffer
-from rawx.protocol import Reader
+from rawx.protocol import Rawx, Reader
 from store.codec import codec
 from store.fleet import ChunkFinding, Fleet, problem_of
 from store.layout import Chunk, Layout, Metachunk, Slice
@@ -224,9 +224,13 @@ async def read_small(fleet: Fleet, subject: Subject, layout: Layout) -> bytes:
     reader: MetachunkReader | None = None
     turn = chunks[0].id[0] % len(chunks)
     for chunk in chunks[turn:] + chunks[:turn]:
-        limit_s = HEDGE_S if chunk is not chunks[turn - 1] else PATIENCE_S
         try:
-            return await unhurried(_get, fleet, layout.volumes[chunk.volume], chunk, metachunk.size, limit_s)
+            volume = fleet.volume(layout.volumes[chunk.volume])
+            data = volume.get_now(chunk.name, metachunk.size, chunk.checksum)
+            if data is not None:
+                return data
+            limit_s = HEDGE_S if chunk is not chunks[turn - 1] else PATIENCE_S
+            return await unhurried(_get, volume, chunk, metachunk.size, limit_s)
         except Busy:
             raise
         except FrazilError as error:
@@ -236,7 +240,7 @@ async def read_small(fleet: Fleet, subject: Subject, layout: Layout) -> bytes:
     raise reader.content_lost()
 
 
-async def _get(fleet: Fleet, volume: str, chunk: Chunk, size: int, limit_s: float) -> bytes:
+async def _get(volume: Rawx, chunk: Chunk, size: int, limit_s: float) -> bytes:
     with trio.move_on_after(limit_s):
-        return await fleet.volume(volume).get(chunk.name, size, chunk.checksum)
-    raise DeadlineExceeded(f"volume {volume} did not answer in time")
+        return await volume.get(chunk.name, size, chunk.checksum)
+    raise DeadlineExceeded(f"volume {volume.volume_id} did not answer in time")

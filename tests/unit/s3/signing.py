@@ -13,7 +13,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from s3 import sigv4
-from s3.target import parse_query
+from s3.target import canonical_query, parse_query
 
 ACCESS_KEY, SECRET, REGION = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "us-east-1"
 NOW = datetime.datetime(2026, 3, 4, 5, 6, 7, tzinfo=datetime.UTC)
@@ -77,7 +77,7 @@ def verify(received: Received, *, secret: str | None = SECRET, now_s: float = NO
         secret if claim.access_key == ACCESS_KEY else None,
         method=received.method,
         raw_path=raw_path,
-        parameters=parameters,
+        query=canonical_query(raw_query, parameters),
         headers=received.headers,
         region=region.encode(),
         now_s=now_s,
