@@ -29,7 +29,10 @@ R = TypeVar("R")
 
 
 class Base(Generic[T]):
-    """Used from one event loop. `pending` writes keep it from being closed; reads never span an await."""
+    """Used from one event loop. `pending` writes keep it from being closed; reads never span an await.
+
+    memo   what its owner remembers of it between two changes; only where no other process writes the file
+    """
 
     def __init__(
         self, path: Path, kind: Kind[T], *, committer: Committer, now_us: Callable[[], int], log_grown: Callable[[Base[T]], None]
@@ -37,6 +40,7 @@ class Base(Generic[T]):
         """log_grown(base) is called when the write-ahead log wants a checkpoint: `checkpoint` is then to be awaited by some task."""
         self.path = path
         self.pending = 0
+        self.memo: Any = None
         self._kind = kind
         self._writer = Writer(path, kind, committer, now_us)
         self._lane: Lane[Request[T], Any] = Lane(self._writer.work, batch_max=BATCH_MAX)

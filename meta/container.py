@@ -51,6 +51,9 @@ class Bases(Protocol):
     def reopened(self, bucket: str) -> Base[ContainerTransaction]:
         """The same, but certainly of the file that has the name now: another process may have replaced it."""
 
+    def sole(self, bucket: str) -> Base[ContainerTransaction] | None:
+        """The bucket's base if it is open and no other process writes it."""
+
     async def writable(self, bucket: str, *, create: bool = False) -> Base[ContainerTransaction]:
         """The same, after it is on record that the bucket may have work to do; makes the file only with `create`."""
 
@@ -81,21 +84,37 @@ class LocalContainer:
         base = await self._bases.writable(self._name)
         return await base.write(function, *args, **kwargs)
 
+    async def _write_settings(self, function: Callable[Concatenate[ContainerTransaction, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """What is remembered of the settings is forgotten before the change is answered."""
+        base = await self._bases.writable(self._name)
+        try:
+            return await base.write(function, *args, **kwargs)
+        finally:
+            base.memo = None
+
     async def create(self, settings: BucketSettings) -> None:
         """`Meta.create_bucket` does more than this: it also registers the name."""
         base = await self._bases.writable(self._name, create=True)
-        await base.write(bucket.create, settings)
+        try:
+            await base.write(bucket.create, settings)
+        finally:
+            base.memo = None
 
     async def settings(self) -> BucketSettings:
-        return self._read(read_settings)
+        base = self._bases.sole(self._name)
+        if base is None:
+            return self._read(read_settings)
+        settings: BucketSettings = base.memo or self._read(read_settings)
+        base.memo = settings
+        return settings
 
     async def change_settings(
         self, *, versioning: str | None = None, acl: str | None = None, documents: dict[str, str | None] | None = None
     ) -> BucketSettings:
-        return await self._write(bucket.change_settings, versioning, acl, documents)
+        return await self._write_settings(bucket.change_settings, versioning, acl, documents)
 
     async def destroy(self) -> None:
-        await self._write(bucket.destroy)
+        await self._write_settings(bucket.destroy)
 
     async def get(self, key: str, version: int | None = None) -> ObjectRow:
         return self._read(versions.get, key, version)

@@ -156,6 +156,9 @@ class LocalMeta:
             self._close_later(base)
         return self.opened(bucket)
 
+    def sole(self, bucket: str) -> Base[ContainerTransaction] | None:
+        return None if self._read_only else self._containers.get(bucket)
+
     async def writable(self, bucket: str, *, create: bool = False) -> Base[ContainerTransaction]:
         if self._read_only:
             raise VolumeReadOnly("this process only reads the metadata")
