@@ -30,6 +30,7 @@ SIGNING_KEYS_CACHED = 1_024
 CREDENTIALS_CACHED = 1_024
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest().encode()
 _DUMMY_SECRET = "no key has this secret"
+_EXPIRES = re.compile(rb"[0-9]{1,9}")
 _TIMESTAMP = re.compile(rb"\d{8}T\d{6}Z")
 _SIGNATURE = re.compile(rb"[0-9a-f]{64}")
 _QUERY_NAMES = frozenset(
@@ -232,7 +233,7 @@ def _from_query(parameters: Parameters, content: bytes | None) -> Claim:
     if algorithm != ALGORITHM:
         raise S3Error("AuthorizationQueryParametersError", 'X-Amz-Algorithm only supports "AWS4-HMAC-SHA256"')
     expires = found[b"X-Amz-Expires"]
-    if not re.fullmatch(rb"[0-9]{1,9}", expires):
+    if not _EXPIRES.fullmatch(expires):
         raise S3Error("AuthorizationQueryParametersError", "X-Amz-Expires should be a number")
     if not 1 <= int(expires) <= EXPIRES_S_MAX:
         raise S3Error("AuthorizationQueryParametersError", f"X-Amz-Expires must be between 1 and {EXPIRES_S_MAX} seconds")
@@ -261,6 +262,7 @@ def _check_content(content: bytes) -> None:
     )
 
 
+@lru_cache(maxsize=CREDENTIALS_CACHED)
 def _credential(text: bytes, code: str) -> Credential:
     """Raises: S3Error of that code. An access key may itself hold slashes."""
     parts = text.rsplit(b"/", 4)

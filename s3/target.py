@@ -10,6 +10,8 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from s3.errors import S3Error
 
 KEY_BYTES_MAX = 1_024
+UNESCAPED_BYTES_MAX = 128
+"""Longer parts of a query are not remembered."""
 PARAMETERS_MAX = 64
 """More query parameters than any S3 operation has."""
 _PLAIN_PATH = re.compile(rb"/[A-Za-z0-9\-._~/]*")
@@ -76,9 +78,15 @@ def parse_query(raw: bytes) -> Parameters:
 
 
 def _decode(piece: bytes) -> bytes:
-    if b"+" in piece:
-        piece = piece.replace(b"+", b" ")
-    return unquote_to_bytes(piece) if b"%" in piece else piece
+    if b"%" not in piece and b"+" not in piece:
+        return piece
+    return _unescape(piece) if len(piece) <= UNESCAPED_BYTES_MAX else _unescape.__wrapped__(piece)
+
+
+@lru_cache(maxsize=4_096)
+def _unescape(piece: bytes) -> bytes:
+    """Remembered, because every presigned URL of a key has the same escaped credential."""
+    return unquote_to_bytes(piece.replace(b"+", b" "))
 
 
 def query_of(parameters: Parameters) -> dict[str, str]:
