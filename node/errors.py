@@ -1,35 +1,35 @@
 """Every error that Frazil raises on purpose; each is a situation, and knows whether trying again can help.
 
-    FrazilError
-    ├── BadRequest                  the caller's fault; nothing was changed
-    │   ├── InvalidArgument         a value is out of its range or its form is wrong
-    │   ├── BodyTooLarge            more bytes than the limit of that body
-    │   ├── BodyIncomplete          the peer stopped before the length it announced
-    │   ├── BodyTooSlow             the peer sends below the least rate
-    │   └── ChecksumMismatch        the bytes that came are not the bytes that were announced
-    ├── Denied                      the caller may not
-    │   └── CallNotAuthenticated    an internal call without a valid proof of the namespace's key
-    ├── NotFound
-    │   ├── AccountNotFound, KeyPairNotFound, BucketNotFound, ObjectNotFound, VersionNotFound, UploadNotFound
-    │   ├── ChunkNotFound, BaseNotFound, VolumeNotFound
-    ├── Conflict                    the state of things forbids it
-    │   ├── AlreadyExists, BucketTaken, BucketOwned, BucketNotEmpty
-    │   ├── PreconditionFailed      a condition of the request does not hold
-    │   ├── NotModified             If-None-Match / If-Modified-Since on a read
-    │   ├── Superseded              something newer is there (a part, an upload, a record)
-    │   ├── Locked                  retention or legal hold
-    │   └── QuotaExceeded
-    ├── Damaged                     stored bytes are not what was stored
-    │   ├── ChunkCorrupt, RecordCorrupt, BaseCorrupt
-    │   ├── ContentLost             more chunks of a metachunk are missing or corrupt than its policy tolerates
-    │   └── VolumeForeign           a volume with another's identity
-    ├── Unavailable                 the world is in the way now; transient unless said otherwise
-    │   ├── Busy, DeadlineExceeded, PeerUnreachable, ShuttingDown
-    │   ├── NotEnoughServices       fewer usable volumes than the policy needs
-    │   ├── VolumeSick, VolumeFull, VolumeReadOnly
-    │   └── NotLeader, Fenced, Behind
-    ├── ConfigError                 a configuration or option that can't be used
-    └── NotImplementedYet
+FrazilError
+├── BadRequest                  the caller's fault; nothing was changed
+│   ├── InvalidArgument         a value is out of its range or its form is wrong
+│   ├── BodyTooLarge            more bytes than the limit of that body
+│   ├── BodyIncomplete          the peer stopped before the length it announced
+│   ├── BodyTooSlow             the peer sends below the least rate
+│   └── ChecksumMismatch        the bytes that came are not the bytes that were announced
+├── Denied                      the caller may not
+│   └── CallNotAuthenticated    an internal call without a valid proof of the namespace's key
+├── NotFound
+│   ├── AccountNotFound, KeyPairNotFound, BucketNotFound, ObjectNotFound, VersionNotFound, UploadNotFound
+│   ├── ChunkNotFound, BaseNotFound, VolumeNotFound
+├── Conflict                    the state of things forbids it
+│   ├── AlreadyExists, BucketTaken, BucketOwned, BucketNotEmpty
+│   ├── PreconditionFailed      a condition of the request does not hold
+│   ├── NotModified             If-None-Match / If-Modified-Since on a read
+│   ├── Superseded              something newer is there (a part, an upload, a record)
+│   ├── Locked                  retention or legal hold
+│   └── QuotaExceeded
+├── Damaged                     stored bytes are not what was stored
+│   ├── ChunkCorrupt, RecordCorrupt, BaseCorrupt
+│   ├── ContentLost             more chunks of a metachunk are missing or corrupt than its policy tolerates
+│   └── VolumeForeign           a volume with another's identity
+├── Unavailable                 the world is in the way now; transient unless said otherwise
+│   ├── Busy, DeadlineExceeded, PeerUnreachable, ShuttingDown
+│   ├── NotEnoughServices       fewer usable volumes than the policy needs
+│   ├── VolumeSick, VolumeFull, VolumeReadOnly
+│   └── NotLeader, Fenced, Behind
+├── ConfigError                 a configuration or option that can't be used
+└── NotImplementedYet
 """
 
 from __future__ import annotations

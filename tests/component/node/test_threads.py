@@ -50,8 +50,7 @@ async def test_lane_gathers_what_waits_into_one_batch() -> None:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one, 0)
-        while not first_runs.is_set():
-            await trio.sleep(0)
+        await run_blocking(first_runs.wait, 5)
         for number in range(1, 12):
             nursery.start_soon(one, number)
         await trio.testing.wait_all_tasks_blocked()
