@@ -45,7 +45,9 @@ def test_exit_code(error: BaseException, code: Exit) -> None:
 
 def test_every_deliberate_error_has_a_code_and_one_line_of_words() -> None:
     def leaves(kind: type[errors.FrazilError]) -> list[type[errors.FrazilError]]:
-        return [kind, *(leaf for child in kind.__subclasses__() for leaf in leaves(child))]
+        """Of the tree itself: the gateway's own S3Error never reaches the command."""
+        below = [leaf for child in kind.__subclasses__() for leaf in leaves(child)]
+        return [kind, *below] if kind.__module__ in (errors.__name__, Hinted.__module__) else below
 
     for kind in leaves(errors.FrazilError):
         error = kind("two\nlines") if kind is not Hinted else Hinted("two lines")
