@@ -160,7 +160,13 @@ class ContentWriter:
             if share < _bytes(policy, 2, slab):
                 slabs, slab = 1, slab if share >= _bytes(policy, 1, slab) else policy.stripe_bytes
         async with self._buffers.take(_bytes(policy, slabs, slab)) as view:
-            yield Room(tuple(view[index * slab : (index + 1) * slab] for index in range(slabs)), view[slabs * slab :])
+            room = Room(tuple(view[index * slab : (index + 1) * slab] for index in range(slabs)), view[slabs * slab :])
+            try:
+                yield room
+            finally:
+                # Even an empty view keeps its map: the writers hold one, in a cycle that the collector may find minutes later.
+                for part in (*room.slabs, room.parity):
+                    part.release()
 
     async def _write_whole(self, source: Source, digests: Digests, room: Room, count: int) -> Layout:
         data = room.slabs[0][:count]
