@@ -21,7 +21,7 @@ from tests.support.survey import chunk_files, empty, read_all, wait_until_gone
 RESTART_S_MAX = 5.0
 SWEEP_S = 30.0
 BUCKET = "bucket"
-STEPS_SAMPLED = 10
+STEPS_SAMPLED = 6
 """System calls per kind of write in a short run; all of them from 50 rounds on."""
 ALL_STEPS_ROUNDS = 50
 
