@@ -7,6 +7,7 @@ A hop to a thread and back costs about 150 us here (240 us through trio.to_threa
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,31 +21,80 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 THREADS_MAX = 64
-"""Threads kept for short jobs; a job that hangs on a dead disk keeps one until the kernel lets go."""
+"""Threads for short jobs; a job that hangs on a dead disk keeps one until the kernel lets go. A lane's thread comes on top."""
+THREAD_WAIT_S = 10.0
+"""How long a job waits for a thread before its caller is told to come again."""
 IDLE_THREAD_S = 30.0
 LANE_QUEUE_MAX = 10_000
 """Requests that may wait in one lane before new ones are refused with Busy."""
 
 
 class _Pool:
-    """Plain threads that take jobs from one queue; grown when none is idle, shrunk after IDLE_THREAD_S."""
+    """Plain threads that take jobs from one queue; grown when none is idle, shrunk after IDLE_THREAD_S.
+
+    Every job in the queue has a thread that was promised to it, so none waits behind a disk that hangs. Who finds all THREADS_MAX taken
+    waits in its event loop, in order of asking, before its job is in the queue: so a job whose caller gave up is never begun.
+    """
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
         self._free = 0
+        self._waiting: deque[_Wait] = deque()
 
-    def submit(self, job: Callable[[], None]) -> None:
+    def __repr__(self) -> str:
+        return f"<_Pool threads={self._threads} free={self._free} waiting={len(self._waiting)}>"
+
+    async def submit(self, job: Callable[[], None]) -> None:
+        """Raises: Busy when no thread came free within THREAD_WAIT_S."""
+        if not self._take(THREADS_MAX):
+            await self._wait_for_thread()
+        self._jobs.put(job)
+
+    def submit_at_once(self, job: Callable[[], None]) -> None:
+        """For jobs of which there are few: beyond THREADS_MAX, if it must be."""
+        self._take(sys.maxsize)
+        self._jobs.put(job)
+
+    def _take(self, threads_max: int) -> bool:
+        """Promises a thread to the caller, which then must put a job."""
         with self._lock:
             if self._free > 0:
                 self._free -= 1
-            else:
-                if self._threads >= THREADS_MAX:
-                    raise Busy(f"{THREADS_MAX} threads are all held by blocked disk or database calls")
-                self._threads += 1
-                threading.Thread(target=self._run, name="frazil-blocking", daemon=True).start()
-        self._jobs.put(job)
+                return True
+            if self._threads >= threads_max:
+                return False
+            self._start()
+            return True
+
+    def _start(self) -> None:
+        self._threads += 1
+        threading.Thread(target=self._run, name="frazil-blocking", daemon=True).start()
+
+    async def _wait_for_thread(self) -> None:
+        wait = _Wait()
+        with self._lock:
+            self._waiting.append(wait)
+            if self._free > 0:  # one came free since we looked
+                self._give_back()
+        promised = False
+        try:
+            with trio.move_on_after(THREAD_WAIT_S):
+                await wait.wait(abandon=True)
+                promised = True
+        finally:
+            if not promised:
+                self._leave(wait)
+        if not promised:
+            raise Busy(f"all {THREADS_MAX} threads were held by disk or database calls for {THREAD_WAIT_S:g} s")
+
+    def _leave(self, wait: _Wait) -> None:
+        with self._lock:
+            if wait in self._waiting:
+                self._waiting.remove(wait)
+                return
+        self._jobs.put(_nothing)  # the promise came as we left: its thread goes on to the next
 
     def _run(self) -> None:
         while True:
@@ -60,6 +110,19 @@ class _Pool:
             job()
             with self._lock:
                 self._free += 1
+                if self._waiting:
+                    self._give_back()
+
+    def _give_back(self) -> None:
+        """Promises a free thread to whoever waits longest. Called with the lock held."""
+        while self._waiting:
+            if self._waiting.popleft().finish_soon(None, None):
+                self._free -= 1
+                return
+
+
+def _nothing() -> None:
+    return
 
 
 _pool = _Pool()
@@ -84,12 +147,13 @@ class _Wait:
             task, self._task = self._task, None
             trio.lowlevel.reschedule(task)
 
-    def finish_soon(self, result: Any, error: BaseException | None) -> None:
-        """Called in the worker's thread."""
+    def finish_soon(self, result: Any, error: BaseException | None) -> bool:
+        """Called in the worker's thread. False when the loop has ended: nobody waits any more."""
         try:
             self._token.run_sync_soon(self.finish, result, error)
-        except trio.RunFinishedError:  # the loop ended while the job ran: nobody waits any more
-            return
+        except trio.RunFinishedError:
+            return False
+        return True
 
     async def wait(self, *, abandon: bool) -> Any:
         if not self._done:
@@ -111,7 +175,7 @@ async def run_blocking(function: Callable[..., T], *args: Any, abandon: bool = F
     """Runs function(*args) in a thread. With `abandon` a cancelled caller leaves at once and the thread finishes alone;
     without it the caller waits, so that buffers it lent stay valid.
 
-    Raises: Busy when all threads hang; whatever the function raises.
+    Raises: Busy when all threads are held for THREAD_WAIT_S; whatever the function raises.
     """
     await trio.lowlevel.checkpoint_if_cancelled()
     wait = _Wait()
@@ -124,7 +188,7 @@ async def run_blocking(function: Callable[..., T], *args: Any, abandon: bool = F
         else:
             wait.finish_soon(result, None)
 
-    _pool.submit(job)
+    await _pool.submit(job)
     return await wait.wait(abandon=abandon)  # type: ignore[no-any-return]
 
 
@@ -132,7 +196,7 @@ class Lane(Generic[T, R]):
     """Requests that gather while a batch is being worked on and go together in the next: group commit.
 
     `work` runs in a thread with one to `batch_max` requests, in order of arrival, and returns one result or exception for each.
-    One batch is in flight at a time, so `work` needs no lock against itself.
+    One batch is in flight at a time, so `work` needs no lock against itself, and a lane never holds more than one thread.
     """
 
     def __init__(self, work: Callable[[list[T]], Sequence[R | BaseException]], *, batch_max: int) -> None:
@@ -158,13 +222,7 @@ class Lane(Generic[T, R]):
             start = not self._busy
             self._busy = True
         if start:
-            try:
-                _pool.submit(self._run)
-            except Busy:
-                with self._lock:
-                    self._busy = False
-                    self._waiting.remove((request, wait))
-                raise
+            _pool.submit_at_once(self._run)
         return await wait.wait(abandon=abandon)  # type: ignore[no-any-return]
 
     def _run(self) -> None:
@@ -227,7 +285,7 @@ async def gang(jobs: Sequence[Callable[[], T]], *, stall_s: float) -> list[T | B
             work()
             wait.finish_soon(None, None)
 
-        _pool.submit(job)
+        await _pool.submit(job)
         while True:
             seen = cursor.at
             with trio.move_on_after(stall_s):

@@ -8,8 +8,9 @@ import pytest
 import trio
 import trio.testing
 
-from node.errors import DeadlineExceeded
-from node.threads import Lane, gang, run_blocking
+from node import threads
+from node.errors import Busy, DeadlineExceeded
+from node.threads import THREADS_MAX, Lane, gang, run_blocking
 
 
 async def test_run_blocking_returns_result_and_raises_error() -> None:
@@ -96,3 +97,38 @@ async def test_gang_goes_on_without_a_job_that_hangs() -> None:
         release.set()
     assert isinstance(results[1], DeadlineExceeded)
     assert [results[0], results[2], results[3]] == [1, 3, 4]
+
+
+async def test_jobs_beyond_the_threads_wait_their_turn() -> None:
+    together, go, ran = THREADS_MAX + 20, threading.Event(), []
+
+    def work(number: int) -> None:
+        go.wait(5)
+        ran.append(number)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(together):
+            nursery.start_soon(run_blocking, work, number)
+        await trio.testing.wait_all_tasks_blocked()
+        go.set()
+    assert sorted(ran) == list(range(together))
+
+
+async def test_busy_is_raised_when_no_thread_comes_free_and_the_job_is_never_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "THREAD_WAIT_S", 0.02)
+    lane: Lane[int, int] = Lane(lambda batch: batch, batch_max=1)
+    go = threading.Event()
+    begun: list[int] = []
+    async with trio.open_nursery() as nursery:
+        for _ in range(THREADS_MAX):
+            nursery.start_soon(run_blocking, go.wait, 5)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(Busy):
+            await run_blocking(begun.append, 1)
+        with trio.move_on_after(0) as gone:
+            await run_blocking(begun.append, 2)
+        assert gone.cancelled_caught
+        assert await lane.submit(3) == 3  # has a thread of its own
+        go.set()
+    await run_blocking(begun.append, 4)
+    assert begun == [4]
