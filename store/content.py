@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 import trio
@@ -21,7 +22,7 @@ from node.threads import run_blocking
 from rawx.chunk import ChunkRecord, ObjectRecord, UploadRecord
 from store.delete import delete_places
 from store.digests import DIGEST_INLINE_BYTES_MAX, Digests
-from store.fleet import ChunkFinding, Fleet
+from store.fleet import SLABS_AT_ONCE, ChunkFinding, Fleet
 from store.layout import Draft, Layout
 from store.metachunk import CLEANUP_S, MetachunkWriter, Piece
 from store.parallel import Errand, crew
@@ -207,8 +208,15 @@ class ContentWriter:
         return self._layout()
 
     async def _take_in(self, nursery: trio.Nursery, digests: Digests, slab: memoryview, count: int) -> None:
-        async with self._fleet.slabs:
-            hashing = Errand(nursery, run_blocking, digests.update, slab[:count])
+        """Hashes and writes one slab: in two threads side by side when nobody else does, else one after the other with half the hops."""
+        slabs = self._fleet.slabs
+        alone = slabs.value == SLABS_AT_ONCE
+        update = partial(digests.update, slab[:count])
+        async with slabs:
+            if not alone:
+                await self._writers[-1].write(slab, count, before=update)
+                return
+            hashing = Errand(nursery, run_blocking, update)
             await self._writers[-1].write(slab, count)
             await hashing.result()
 

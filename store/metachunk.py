@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -91,10 +91,10 @@ class MetachunkWriter:
     def add_to(self, draft: Draft) -> None:
         draft.add(self.policy, self.size, [piece.place for piece in self.alive])
 
-    async def write(self, buffer: memoryview, count: int) -> None:
+    async def write(self, buffer: memoryview, count: int, *, before: Callable[[], None] | None = None) -> None:
         """Appends buffer[:count]. A code's short last stripe is padded with zeros in the buffer, behind `count`.
 
-        Raises: NotEnoughServices when too many volumes failed.
+        before: blocking work on the same bytes that shares the thread hop. Raises: NotEnoughServices when too many volumes failed.
         """
         parts = self._split(buffer, count)
         self.size += count
@@ -114,7 +114,7 @@ class MetachunkWriter:
                 mine = [memoryview(b"".join(mine))]  # calls to a remote volume run side by side and would lose their order
             jobs += [(piece.upload, part) for part in mine]
             owners += [piece] * len(mine)
-        for piece, outcome in zip(owners, await write_all(jobs), strict=True):
+        for piece, outcome in zip(owners, await write_all(jobs, before=before), strict=True):
             if outcome is not None and piece.error is None:
                 self._fail(piece, outcome)
         self._check_quorum()
