@@ -25,12 +25,12 @@ $(BIN)/python:
 	$(BIN)/pip install --quiet --upgrade pip
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/pip install --quiet --editable .
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable .
 	@packaging/install-extras $(BIN)/frazil $(VENV)
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
-	$(BIN)/pip install --quiet --editable '.[test]'
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable '.[test]'
 	@packaging/install-extras $(BIN)/frazil $(VENV)
 	@touch $@
 
