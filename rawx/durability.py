@@ -11,9 +11,12 @@ from rawx import system
 _LINK_SYNCED_WITH_INODE = frozenset({system.EXT4, system.XFS, system.BTRFS, system.TMPFS})
 _SYNCFS_FIRST_GUESS_S = 0.001
 _FSYNC_FIRST_GUESS_S = 0.0005
-_WEIGHT = 0.2
-"""Share of the newest measurement in the moving averages."""
-EXPLORE_EVERY = 32
+_WEIGHT_SLOWER = 0.2
+_WEIGHT_FASTER = 0.5
+"""Share of the newest measurement in the moving averages: what was slow once is forgiven sooner than what was fast is forgotten."""
+_SLOWER_TIMES_MAX = 4.0
+"""A measurement counts as this multiple of the average at the most: one stall of the disk must not decide the next hundred batches."""
+EXPLORE_EVERY = 16
 """Of this many batches one goes the way that seems slower, so that its estimate stays fresh."""
 
 
@@ -45,9 +48,14 @@ class SyncChoice:
 
     def measured(self, *, together: bool, count: int, seconds: float) -> None:
         if together:
-            self.syncfs_s += _WEIGHT * (seconds - self.syncfs_s)
+            self.syncfs_s = _averaged(self.syncfs_s, seconds)
         else:
-            self.fsync_s += _WEIGHT * (seconds / count - self.fsync_s)
+            self.fsync_s = _averaged(self.fsync_s, seconds / count)
+
+
+def _averaged(average: float, measured: float) -> float:
+    weight = _WEIGHT_SLOWER if measured > average else _WEIGHT_FASTER
+    return average + weight * (min(measured, _SLOWER_TIMES_MAX * average) - average)
 
 
 class Syncer:
