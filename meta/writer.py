@@ -46,6 +46,7 @@ class Writer(Generic[T]):
 
     def __init__(self, path: Path, kind: Kind[T], committer: Committer, now_us: Callable[[], int]) -> None:
         self._path = path
+        self._name = path.stem
         self._kind = kind
         self._committer = committer
         self._now_us = now_us
@@ -128,7 +129,7 @@ class Writer(Generic[T]):
             self.log_pages = 0  # the next transaction writes the log from its begin again
 
     def _transact(self, db: apsw.Connection, requests: list[Request[T]]) -> list[Any]:
-        epoch = self._committer.lead(self._path.stem)
+        epoch = self._committer.lead(self._name)
         db.execute("BEGIN IMMEDIATE")
         if db.execute("SELECT epoch, last FROM header").get != (self._header.epoch, self._header.index):
             self._load(db)  # another process wrote, as a command may while nobody serves
@@ -189,7 +190,7 @@ class Writer(Generic[T]):
             oldest = header.index - kept + 1
             kept_bytes -= db.execute("DELETE FROM changesets WHERE entry = ? RETURNING length(changeset)", (oldest,)).get
             kept -= 1
-        self._committer.agree(Entry(self._path.stem, self._header, header, changeset))
+        self._committer.agree(Entry(self._name, self._header, header, changeset))
         self._header, self._kept, self._kept_bytes = header, kept, kept_bytes
 
     def _recover(self, error: Exception) -> None:

@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from random import SystemRandom
+from random import Random
 from typing import Literal
 
 import trio
@@ -86,7 +86,7 @@ async def open_store(options: StoreOptions, *, role: Role = "main", internal_add
         except OSError as error:
             raise ConfigError(f"{error.filename or first} can't be used: {error.strerror}") from error
         slots = [stack.enter_context(Slot(slot.id, settings.path_of(slot, first), settings.namespace)) for slot in settings.volumes]
-        fleet = Fleet({slot.id: slot.volume for slot in slots}, random=SystemRandom())
+        fleet = Fleet({slot.id: slot.volume for slot in slots}, random=Random(os.urandom(32)))
         nursery = await stack.enter_async_context(crew())
         stack.callback(nursery.cancel_scope.cancel)
         context, left = await _open_context(stack, nursery, first, settings, key, fleet, role, internal_address)

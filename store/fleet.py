@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping
 from random import Random
@@ -78,6 +79,8 @@ class Fleet:
         self._asked_at = -STAT_AGE_S_MAX * 2
         self._asking = trio.Lock()
         self._avoided: dict[str, tuple[float, FrazilError]] = {}
+        self._candidates: list[Candidate] = []
+        self._candidates_until = -math.inf
 
     def __repr__(self) -> str:
         return f"<Fleet volumes={len(self.volumes)} avoided={len(self._avoided)} findings={len(self.findings)}>"
@@ -93,6 +96,7 @@ class Fleet:
         """Another volume object in the same place: its disk came or went."""
         self.volumes[volume_id] = volume
         self._asked_at = -STAT_AGE_S_MAX * 2
+        self._candidates_until = -math.inf
         self._avoided.pop(volume_id, None)
 
     async def watch(self) -> None:
@@ -111,13 +115,19 @@ class Fleet:
             for name, result in zip(names, results, strict=True):
                 self._stats[name] = VolumeStat(name, 0, 0, 0, sick=str(result)) if isinstance(result, FrazilError) else result
             self._asked_at = self._now()
+            self._candidates_until = -math.inf
 
     async def candidates(self) -> list[Candidate]:
         """Every volume with its weight, from statistics at most STAT_AGE_S_MAX old."""
         now = self._now()
+        if now < self._candidates_until:
+            return self._candidates
         if now - self._asked_at >= STAT_AGE_S_MAX:
             await self.refresh()
-        return [Candidate(name, 0.0 if self._avoids(name, now) else self._weight(name)) for name in self.volumes]
+        found = [Candidate(name, 0.0 if self._avoids(name, now) else self._weight(name)) for name in self.volumes]
+        self._candidates = found
+        self._candidates_until = min([self._asked_at + STAT_AGE_S_MAX, *(until for until, _ in self._avoided.values() if until > now)])
+        return found
 
     def _avoids(self, name: str, now: float) -> FrazilError | None:
         until, error = self._avoided.get(name, (0.0, None))
@@ -166,6 +176,7 @@ class Fleet:
         self.counts[f"write_{error.code}"] += 1
         if isinstance(error, Unavailable):
             self._avoided[volume_id] = (self._now() + AVOID_S, error)
+            self._candidates_until = -math.inf
 
     def found(self, finding: ChunkFinding) -> None:
         """Remembers damage for repair, and counts it."""
