@@ -20,7 +20,7 @@ class Body:
     Raises (all methods that read): BodyIncomplete, BodyTooSlow, MalformedMessage, PeerUnreachable.
     """
 
-    __slots__ = ("_continue", "_decoder", "_left", "_limits", "_transport", "_until_end", "ended")
+    __slots__ = ("_continue", "_decoder", "_left", "_limits", "_malformed", "_transport", "_until_end", "ended")
 
     def __init__(
         self,
@@ -38,6 +38,7 @@ class Body:
         self._decoder = ChunkDecoder(limits) if chunked else None
         self._until_end = until_end
         self._continue = expect_continue
+        self._malformed = False
         self.ended = not (chunked or until_end or self._left)
 
     def __repr__(self) -> str:
@@ -61,7 +62,7 @@ class Body:
     @property
     def drainable(self) -> bool:
         """What is left may be dropped by `drain` to keep the connection."""
-        return not self.unclaimed and (self.left or 0) <= self._limits.drain_bytes_max
+        return not self.unclaimed and not self._malformed and (self.left or 0) <= self._limits.drain_bytes_max
 
     async def read_into(self, buffer: memoryview) -> int:
         """At least one byte into `buffer`; 0 at the end."""
@@ -92,7 +93,11 @@ class Body:
             data = transport.rest or await transport.receive()
             if not data:
                 raise BodyIncomplete("the connection ended before the last chunk")
-            transport.rest = data[decoder.feed(data) :]
+            try:
+                transport.rest = data[decoder.feed(data) :]
+            except MalformedMessage:
+                self._malformed = True  # where this body ends is unknown, and so is where the next request begins
+                raise
             if decoder.done:
                 self.ended = True
                 return 0
@@ -142,7 +147,7 @@ class Body:
     async def drain(self) -> None:
         """Drops what is left, up to drain_bytes_max; `ended` tells whether that was all. A malformed rest counts as not ended."""
         dropped = 0
-        if self.unclaimed:
+        if self.unclaimed or self._malformed:
             return
         while not self.ended and dropped < self._limits.drain_bytes_max:
             try:

@@ -286,6 +286,26 @@ async def test_malformed_chunks_reach_the_handler_and_end_the_connection() -> No
     assert b'"code":"MalformedMessage"' in data
 
 
+async def test_nothing_after_a_malformed_chunk_is_taken_for_a_request() -> None:
+    refused = trio.Event()
+
+    async def handler(request: Request, reply: Reply) -> None:
+        try:
+            await request.body.read(100)
+        except FrazilError:
+            refused.set()
+            raise
+        await reply.whole(200, [])
+
+    async with serving(handler) as served, await served.connect() as stream:
+        await stream.send_all(b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+        await refused.wait()
+        await stream.send_all(b"0\r\n\r\n" + GET)  # comes apart from the bytes that were refused
+        data = await read_to_end(stream)
+    assert data.count(b"HTTP/1.1 ") == 1
+    assert b"Connection: close" in data
+
+
 async def test_body_cut_short_by_the_client() -> None:
     seen: list[str] = []
 
