@@ -6,8 +6,11 @@ from meta.protocol import Condition
 from node.errors import ObjectNotFound, PreconditionFailed
 
 
+SECOND_US = 1_000_000
+
+
 def check(condition: Condition, etag: str | None, size: int, mtime_us: int) -> None:
-    """etag None: there is no object (a delete marker is none).
+    """etag None: there is no object (a delete marker is none). Times are compared in whole seconds: headers and listings show no more.
 
     Raises: ObjectNotFound when the condition wants an object and there is none; PreconditionFailed.
     Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
@@ -22,5 +25,5 @@ def check(condition: Condition, etag: str | None, size: int, mtime_us: int) -> N
         raise PreconditionFailed("If-None-Match: there is such an object")
     if condition.size is not None and condition.size != size:
         raise PreconditionFailed("the object has another size")
-    if condition.mtime_us is not None and condition.mtime_us != mtime_us:
+    if condition.mtime_us is not None and condition.mtime_us // SECOND_US != mtime_us // SECOND_US:
         raise PreconditionFailed("the object was modified at another time")

@@ -20,7 +20,7 @@ class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
 
     if_match        the current ETag must be one of these ("*": there must be an object)
     if_none_match   the current ETag must be none of these ("*": there must be no object)
-    size, mtime_us  exact values (AWS's If-Match-Size and If-Match-Last-Modified-Time on deletes)
+    size, mtime_us  AWS's If-Match-Size and If-Match-Last-Modified-Time on deletes; of the time the whole seconds count
     """
 
     if_match: tuple[str, ...] = ()

@@ -235,6 +235,16 @@ async def test_conditions_of_a_put(
         await container.put(row("a", "one"))
 
 
+async def test_a_delete_by_time_of_modification_compares_whole_seconds(container: Container) -> None:
+    await container.put(row("a", "one"))
+    second = (await container.get("a")).mtime_us // 1_000_000 * 1_000_000
+    for wrong in (second - 1, second + 1_000_000):
+        with pytest.raises(PreconditionFailed):
+            await container.delete(DeleteRequest("a", condition=Condition(mtime_us=wrong)))
+    await container.delete(DeleteRequest("a", condition=Condition(mtime_us=second)))
+    assert (await keys(container))[0] == []
+
+
 async def test_many_deletes_are_done_or_refused_one_by_one(container: Container) -> None:
     await container.put(row("a", "one"))
     await container.put(row("b", "two"))
