@@ -68,7 +68,7 @@ class Removal(Request):
 
 
 class Committer:
-    """Works batches off; `work` runs in one thread at a time (node.threads.Lane)."""
+    """Works batches off; `work` runs in one thread at a time (node.threads.Lane), `remove` beside it in another."""
 
     def __init__(self, folders: Folders, journal: Journal, health: Health) -> None:
         self._folders = folders
@@ -95,6 +95,14 @@ class Committer:
                     self._folders.discard(request.file)
             for _, descriptor, _ in changed:
                 os.close(descriptor)
+        return results
+
+    def remove(self, batch: list[Request]) -> list[Result]:
+        """Removals alone: what they unlink is durable or forgotten, so they share nothing with the arrivals."""
+        results: list[Result] = []
+        for request in batch:
+            assert isinstance(request, Removal)
+            results.append(DeadlineExceeded("given up before it was begun") if request.abandoned else self._remove(request))
         return results
 
     def _prepare_all(self, arrivals: list[tuple[int, Arrival]], results: list[Result]) -> list[tuple[int, Arrival]]:

@@ -55,6 +55,8 @@ class Volume:
         housekeeping.make_quarantine(root)
         committer = Committer(self.folders, self.journal, self.health)
         self._lane: Lane[Request, Result] = Lane(committer.work, batch_max=BATCH_MAX)
+        self._removals: Lane[Request, Result] = Lane(committer.remove, batch_max=BATCH_MAX)
+        self._given_up: set[str] = set()
         self._scratch = memoryview(bytearray(UNIT_BYTES_MAX + 1))
         self._units = _UnitsCache()
 
@@ -80,18 +82,23 @@ class Volume:
     async def _reading(self, function: Callable[..., Any], *args: Any) -> Any:
         return await self.bounded("reading", function, *args)
 
-    async def _submit(self, request: Request) -> list[str]:
+    async def _submit(self, request: Request, lane: Lane[Request, Result] | None = None) -> list[str]:
         """One change, together with all that wait. A cancelled caller leaves; its change may still happen, before its next one."""
-        over = False
         try:
             with trio.move_on_after(self._wait_s):
-                result = await self._lane.submit(request, abandon=True)
-                over = True
+                result = await (lane or self._lane).submit(request, abandon=True)
                 assert isinstance(result, list)  # errors are raised by the lane
                 return result
-        finally:
-            request.abandoned = not over
+        except trio.Cancelled:
+            self._give_up(request)
+            raise
+        self._give_up(request)
         raise self.health.hung("writing", self._wait_s)
+
+    def _give_up(self, request: Request) -> None:
+        request.abandoned = True
+        if isinstance(request, Arrival):  # may be under way: see delete
+            self._given_up.add(request.chunk)
 
     async def put(self, chunk: str, data: Buffer, record: ChunkRecord, units: bytes) -> None:
         self.health.admit_write()
@@ -223,13 +230,22 @@ class Volume:
         await self._submit(Change(chunk, record))
 
     async def delete(self, chunks: Sequence[str]) -> list[str]:
-        """Also while the volume is full."""
+        """Also while the volume is full.
+
+        Deletions have a lane of their own, so that no put waits for them: a put that has returned can't come after them. A chunk whose
+        put was given up waits in the lane of the puts instead, behind that put; else it might appear after it was deleted.
+        """
         self.health.admit_delete()
         failed: list[str] = []
         for chunk in chunks:
             check_chunk_id(chunk)
+        given_up = self._given_up.intersection(chunks) if self._given_up else set()
+        if given_up:
+            failed += await self._submit(Removal(sorted(given_up)))
+            self._given_up -= given_up
+            chunks = [chunk for chunk in chunks if chunk not in given_up]
         for at in range(0, len(chunks), DELETE_BATCH_MAX):
-            failed += await self._submit(Removal(chunks[at : at + DELETE_BATCH_MAX]))
+            failed += await self._submit(Removal(chunks[at : at + DELETE_BATCH_MAX]), self._removals)
         return failed
 
     async def copy(self, source: str, target: str, record: ChunkRecord) -> None:

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from node.errors import ChunkCorrupt, ChunkNotFound, DeadlineExceeded, VolumeForeign, VolumeNotFound, VolumeSick
+from node.threads import run_blocking
 from rawx.chunk import new_chunk_id
 from rawx.fanout import write_all
+from rawx.folders import NewFile
 from rawx.probe import Probe
 from rawx.reader import PIECE_BYTES
 from rawx.volume import Volume, open_volume
@@ -203,6 +206,37 @@ async def test_a_hung_disk_makes_the_volume_sick_until_a_probe_succeeds(tmp_path
     with pytest.raises(ChunkNotFound):
         await volume.head(late.chunk, deep=False)
     volume.close()
+
+
+async def test_a_put_that_was_given_up_is_deleted_after_it_and_holds_no_other_delete(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, late = await put(volume, sample(1)), sample(1)
+    linking, go, link = threading.Event(), threading.Event(), volume.folders.link
+
+    def slow_link(file: NewFile, chunk: str) -> None:
+        linking.set()
+        go.wait(5)
+        link(file, chunk)
+
+    monkeypatch.setattr(volume.folders, "link", slow_link)
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope() as scope:
+            nursery.start_soon(_cancel_when, linking, scope)
+            await put(volume, late)
+        assert scope.cancelled_caught
+        assert await volume.delete([there.chunk]) == []
+        nursery.start_soon(volume.delete, [late.chunk])
+        await trio.testing.wait_all_tasks_blocked()
+        assert not file_of(volume, late.chunk).exists()
+        go.set()
+    assert not file_of(volume, late.chunk).exists()
+    assert not volume._given_up
+
+
+async def _cancel_when(event: threading.Event, scope: trio.CancelScope) -> None:
+    await run_blocking(event.wait, 5)
+    scope.cancel()
 
 
 async def test_a_hung_write_costs_its_volume_not_the_stripe(tmp_path: Path) -> None:
