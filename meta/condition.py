@@ -5,7 +5,6 @@ from __future__ import annotations
 from meta.protocol import Condition
 from node.errors import ObjectNotFound, PreconditionFailed
 
-
 SECOND_US = 1_000_000
 
 
