@@ -14,6 +14,8 @@ DOCUMENT_BYTES_MAX = 2 << 20
 DEPTH_MAX = 16
 ELEMENTS_MAX = 70_000
 """10,000 parts with number, ETag and up to five checksums each."""
+TAG_BYTES_MAX = 64 << 10
+"""Largest tag, about; the parser makes 18 bytes of memory of each byte of attributes."""
 
 Element = dict[str, Any]
 """An element's children by name, always in a list, in document order: a str for a leaf, else an Element. Attributes are under "@name"."""
@@ -42,13 +44,16 @@ def _reference(match: re.Match[str]) -> str:
 
 
 class _Reader:
-    def __init__(self) -> None:
+    def __init__(self, parser: expat.XMLParserType) -> None:
         self.root: tuple[str, Element | str] | None = None
         self.elements = 0
+        self.seen = 0  # where the latest tag or text began
+        self._parser = parser
         self._stack: list[tuple[str, Element, list[str]]] = []
 
     def start(self, name: str, attributes: list[str]) -> None:
         self.elements += 1
+        self.seen = self._parser.CurrentByteIndex
         if self.elements > ELEMENTS_MAX:
             raise XmlRefused(f"more than {ELEMENTS_MAX} elements")
         if len(self._stack) >= DEPTH_MAX:
@@ -68,6 +73,7 @@ class _Reader:
             self.root = (name, value)
 
     def text(self, data: str) -> None:
+        self.seen = self._parser.CurrentByteIndex
         if self._stack:
             self._stack[-1][2].append(data)
 
@@ -87,8 +93,8 @@ def parse(data: bytes, root: str) -> Element:
     """
     if len(data) > DOCUMENT_BYTES_MAX:
         raise XmlRefused(f"more than {DOCUMENT_BYTES_MAX} bytes")
-    reader = _Reader()
     parser = expat.ParserCreate()
+    reader = _Reader(parser)
     parser.ordered_attributes = True
     parser.buffer_text = True
     parser.StartDoctypeDeclHandler = reader.refuse_doctype
@@ -97,7 +103,11 @@ def parse(data: bytes, root: str) -> Element:
     parser.EndElementHandler = reader.end
     parser.CharacterDataHandler = reader.text
     try:
-        parser.Parse(data, True)
+        for at in range(0, len(data), TAG_BYTES_MAX):
+            parser.Parse(data[at : at + TAG_BYTES_MAX], False)
+            if at - reader.seen > TAG_BYTES_MAX:
+                raise XmlRefused(f"a tag of more than {TAG_BYTES_MAX} bytes")
+        parser.Parse(b"", True)
     except (expat.ExpatError, LookupError, ValueError) as error:  # LookupError: an encoding that doesn't exist
         raise XmlRefused(str(error)) from error
     if reader.root is None or reader.root[0] != root:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import subprocess
@@ -47,11 +48,17 @@ class Strace:
         """strace reports the first thread; the others follow at once, and each must be traced before the test goes on."""
         end = time.monotonic() + ATTACH_S
         while time.monotonic() < end:
-            statuses = [path.read_text() for path in Path(f"/proc/{self._pid}/task").glob("*/status")]
-            if all(not re.search(r"TracerPid:\t0\n", text) for text in statuses):
+            if all(not re.search(r"TracerPid:\t0\n", text) for text in self._statuses()):
                 return
             time.sleep(0.005)
         raise AssertionError("strace does not attach to all threads")
+
+    def _statuses(self) -> list[str]:
+        found = []
+        for path in Path(f"/proc/{self._pid}/task").glob("*/status"):
+            with contextlib.suppress(OSError):  # a thread that ended just now
+                found.append(path.read_text())
+        return found
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         assert self._process is not None
