@@ -5,6 +5,7 @@ from __future__ import annotations
 from meta.protocol import DELETE_MANY_MAX, DeleteRequest, DeleteResult
 from node import errors as node_errors
 from s3.attributes import version_headers
+from s3.authorize import Decision, allow
 from s3.call import Call, Header
 from s3.condition import delete_condition, entry_condition
 from s3.errors import CODES, S3Error, to_s3
@@ -77,6 +78,9 @@ def _request(call: Call, key: str, version: str | None, element: Element) -> Del
     if not key:
         raise S3Error("InvalidArgument", "A key must have at least one character")
     decode_key(key.encode())
+    permission = "s3:DeleteObject" if version is None else "s3:DeleteObjectVersion"
+    if allow(call.identity, permission, call.settings) is not Decision.ALLOW:
+        raise S3Error("AccessDenied")
     condition = entry_condition(text_of(element, "ETag", ""), text_of(element, "Size", ""), text_of(element, "LastModifiedTime", ""))
     return DeleteRequest(
         key,
