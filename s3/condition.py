@@ -5,7 +5,7 @@ Precedence on reads is AWS's and RFC 9110 13.2.2's: If-Match (else If-Unmodified
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from meta.protocol import NO_CONDITION, Condition
@@ -26,7 +26,7 @@ def _seconds(header: bytes | None) -> int | None:
     if header is None:
         return None
     try:
-        return int(parsedate_to_datetime(header.decode("latin-1")).timestamp())
+        return _timestamp(parsedate_to_datetime(header.decode("latin-1")))
     except (ValueError, TypeError, OverflowError):
         return None
 
@@ -59,6 +59,19 @@ def check_read(call: Call, etag: str, mtime_us: int) -> bool:
     if failed:
         raise S3Error("PreconditionFailed", Condition=failed)
     return not _unchanged(etag, mtime_s, none_match, modified)
+
+
+def range_applies(call: Call, etag: str, mtime_us: int) -> bool:
+    """Whether If-Range, when there is one, still means this object; a client that goes on with another's bytes would mix the two.
+
+    Source: RFC 9110 13.1.5.
+    """
+    wanted = call.request.headers.get(b"if-range")
+    if wanted is None:
+        return True
+    if wanted.startswith((b'"', b"W/")):
+        return wanted == b'"%b"' % etag.encode("ascii")
+    return _seconds(wanted) == mtime_us // 1_000_000
 
 
 def check_copy_source(call: Call, etag: str, mtime_us: int) -> None:
@@ -111,6 +124,11 @@ def entry_condition(etag: str, size: str, modified: str) -> Condition:
 
 def _iso_seconds(text: str) -> int | None:
     try:
-        return int(datetime.fromisoformat(text).timestamp())
+        return _timestamp(datetime.fromisoformat(text))
     except ValueError:
         return None
+
+
+def _timestamp(moment: datetime) -> int:
+    """A time without zone is UTC's, wherever this process runs."""
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

@@ -11,8 +11,8 @@ from s3 import checksum
 from s3.attributes import checksum_headers, object_headers, version_headers
 from s3.byterange import parse_range
 from s3.call import Call, Header
-from s3.condition import check_read
-from s3.errors import S3Error
+from s3.condition import check_read, range_applies
+from s3.errors import S3Error, invalid_argument
 from s3.moment import http_date
 from s3.version import encode_version, parse_version
 from s3.xml import DECLARATION, NAMESPACE, escape
@@ -64,7 +64,7 @@ def select(call: Call, row: ObjectRow) -> Selection:
         if row.attributes.parts:
             headers.append((b"x-amz-mp-parts-count", b"%d" % len(row.attributes.parts)))
     elif range_header is not None:
-        found = parse_range(range_header, row.size)
+        found = parse_range(range_header, row.size) if range_applies(call, row.etag, row.mtime_us) else None
         if found is None:
             range_header = None
         else:
@@ -167,9 +167,7 @@ async def get_object_attributes(call: Call) -> None:
 
 def _object_parts(call: Call, row: ObjectRow) -> str:
     sizes, sums = row.attributes.parts, row.attributes.part_checksums
-    after = int(call.text(b"x-amz-part-number-marker") or "0") if call.text(b"x-amz-part-number-marker").isdigit() else 0
-    most = call.text(b"x-amz-max-parts")
-    limit = min(int(most), PARTS_SHOWN_MAX) if most.isdigit() else PARTS_SHOWN_MAX
+    after, limit = _count(call, b"x-amz-part-number-marker", 0), min(_count(call, b"x-amz-max-parts", PARTS_SHOWN_MAX), PARTS_SHOWN_MAX)
     shown = range(after, min(after + limit, len(sizes)))
     algorithm = next(iter(row.attributes.checksums), "")
     parts = "".join(
@@ -183,6 +181,14 @@ def _object_parts(call: Call, row: ObjectRow) -> str:
         f"<PartsCount>{len(sizes)}</PartsCount><PartNumberMarker>{after}</PartNumberMarker>{following}"
         f"<MaxParts>{limit}</MaxParts><IsTruncated>{str(truncated).lower()}</IsTruncated>{parts}"
     )
+
+
+def _count(call: Call, header: bytes, default: int) -> int:
+    """Raises: InvalidArgument."""
+    text = call.text(header)
+    if text and not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise invalid_argument("The value is not a count.", header.decode("ascii"), text)
+    return int(text) if text else default
 
 
 def checksum_elements(checksums: dict[str, str]) -> str:
