@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import email.errors
 import email.header
+import re
 from collections.abc import Iterable
 from urllib.parse import parse_qsl
 
@@ -31,6 +32,7 @@ _SAME_AS_PRIVATE = frozenset({"bucket-owner-read", "bucket-owner-full-control"})
 _OTHER_ACLS = frozenset({"public-read-write", "authenticated-read", "aws-exec-read", "log-delivery-write"})
 
 _META = b"x-amz-meta-"
+_META_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]*")
 _KEPT = {
     name: name.decode("ascii")
     for name in (b"cache-control", b"content-disposition", b"content-language", b"expires", b"x-amz-website-redirect-location")
@@ -43,6 +45,8 @@ _NOT_YET = (
     b"x-amz-copy-source-server-side-",
 )
 """Headers that ask for a protection or an effect: storing the object without it would be a silent lie."""
+_NOT_HOISTED = (*(name.decode("ascii") for name in _NOT_YET), "x-amz-copy-source")
+"""The same as parameters of a presigned URL. A copy is named by its header only; without it the URL would store an empty object."""
 OVERRIDES = {
     "response-content-type": b"Content-Type",
     "response-content-language": b"Content-Language",
@@ -66,6 +70,14 @@ def refuse_not_yet(call: Call) -> None:
     for name, _ in call.items:
         if name.startswith(_NOT_YET):
             raise not_implemented(f"The header {name.decode('latin-1')}")
+    refuse_hoisted(call)
+
+
+def refuse_hoisted(call: Call) -> None:
+    """Raises: NotImplemented for a header without effect that a presigned URL carries as a parameter."""
+    for parameter in call.query:
+        if parameter.lower().startswith(_NOT_HOISTED):
+            raise not_implemented(f"The query parameter {parameter}")
 
 
 def attributes_of(call: Call) -> Attributes:
@@ -87,8 +99,11 @@ def attributes_of(call: Call) -> Attributes:
             _add_metadata(metadata, name[len(_META) :].decode("latin-1"), decode_text(value))
         elif name.startswith(_NOT_YET):
             raise not_implemented(f"The header {name.decode('latin-1')}")
+    refuse_hoisted(call)
     for parameter, text in call.query.items():
         if parameter.startswith("x-amz-meta-"):  # a presigned URL may carry them in its query
+            if not _META_NAME.fullmatch(parameter):  # no header could ever show it
+                raise invalid_argument("The name of metadata must be a header's name.", "x-amz-meta", parameter)
             _add_metadata(metadata, parameter[len(_META) :], text)
     if metadata and sum(len(name) + len(value.encode()) for name, value in metadata.items()) > METADATA_BYTES_MAX:
         raise S3Error("MetadataTooLarge", MaxSizeAllowed=str(METADATA_BYTES_MAX))
@@ -108,9 +123,11 @@ def decode_text(value: bytes) -> str:
     if "=?" not in text:
         return text
     try:
-        return str(email.header.make_header(email.header.decode_header(text)))
-    except (LookupError, ValueError, binascii.Error):  # not such a word after all
+        decoded = str(email.header.make_header(email.header.decode_header(text)))
+        decoded.encode()  # some charsets give lone surrogates
+    except (LookupError, ValueError, email.errors.MessageError):  # not such a word after all
         return text
+    return decoded
 
 
 def encode_text(text: str) -> bytes:

@@ -49,7 +49,7 @@ class Expected:
                 raise S3Error("InvalidRequest", "The value specified in the x-amz-trailer header is not supported")
             self.trailer = announced.strip().lower().decode("ascii")
             self.algorithm = algorithm
-        named = call.header(b"x-amz-sdk-checksum-algorithm")
+        named = call.request.headers.get(b"x-amz-sdk-checksum-algorithm")  # as a parameter it is what an SDK would do by itself
         if named is not None:
             wanted = checksum.parse_algorithm(named.decode("latin-1"))
             if not self.algorithm:
@@ -79,6 +79,8 @@ class Expected:
             if list(trailers) != [self.trailer]:
                 raise S3Error("MalformedTrailerError")
             value = _checksum_value(self.algorithm, trailers[self.trailer])
+        elif trailers:  # what was not announced was not computed, so it can't be verified
+            raise S3Error("MalformedTrailerError")
         if value is not None and not hmac.compare_digest(value, digests[self.algorithm]):
             raise S3Error("BadDigest", f"The {self.algorithm.upper()} you specified did not match the calculated checksum.")
 
@@ -116,23 +118,23 @@ def _checksum_header(call: Call) -> tuple[str, bytes | None]:
 class BodySource:
     """A store.Source over a request's body.
 
-    `keep` names the checksum that the stored object shall have when the client sent none.
+    algorithm  of the checksum that is kept: what the client sent, else `keep`, "" for none
     """
 
-    __slots__ = ("_body", "_decoder", "_expected", "_keep", "_taken", "digests", "length")
+    __slots__ = ("_body", "_decoder", "_expected", "_taken", "algorithm", "digests", "length")
 
     def __init__(self, body: Body, expected: Expected, *, length: int | None, decoder: ChunkedDecoder | None, keep: str) -> None:
         self._body = body
         self._decoder = decoder
         self._expected = expected
-        self._keep = expected.algorithm or keep
+        self.algorithm = expected.algorithm or keep
         self._taken = 0
         self.length = length
         wanted = {"md5"}
         if expected.content_sha256 is not None:
             wanted.add("sha256")
-        if self._keep:
-            wanted.add(self._keep)
+        if self.algorithm:
+            wanted.add(self.algorithm)
         self.digests = frozenset(wanted)
 
     async def fill(self, buffer: memoryview) -> int:
@@ -198,7 +200,7 @@ class BodySource:
         if self._decoder is not None:
             self._decoder.end()
         self._expected.verify(digests, self._decoder.trailers if self._decoder is not None else {})
-        return {self._keep: checksum.encode(digests[self._keep])} if self._keep else {}
+        return {self.algorithm: checksum.encode(digests[self.algorithm])} if self.algorithm else {}
 
 
 def source_of(call: Call, *, keep: str = checksum.DEFAULT_ALGORITHM, of_body: bool = True) -> BodySource:

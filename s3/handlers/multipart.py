@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from meta.protocol import LIST_LIMIT_MAX, PARTS_MAX, ListRequest, PartRow, UploadPage, UploadRow
 from s3 import checksum
-from s3.attributes import attributes_of, checksum_headers, storage_class_of, version_headers
+from s3.attributes import attributes_of, checksum_headers, refuse_hoisted, storage_class_of, version_headers
 from s3.byterange import parse_copy_range
 from s3.call import Call
 from s3.condition import check_copy_source, write_condition
@@ -20,6 +20,8 @@ from s3.listing import common_prefixes, name_element, user_elements, writer_for
 from s3.moment import iso_date
 from s3.source import OBJECT_BYTES_MAX, read_document, source_of
 from s3.xml import DECLARATION, NAMESPACE, XmlRefused, elements_of, escape, text_of
+
+SIZE_DIGITS_MAX = 18
 
 
 def _upload_id(call: Call) -> str:
@@ -75,13 +77,14 @@ async def create_upload(call: Call) -> None:
 
 async def upload_part(call: Call) -> None:
     number = _part_number(call)
+    refuse_hoisted(call)
     upload = await call.container.get_upload(call.key, _upload_id(call))
     source = source_of(call, keep=upload.checksum_algorithm or checksum.DEFAULT_ALGORITHM)
-    if upload.checksum_algorithm and upload.checksum_algorithm not in source.digests:
-        given = next(iter(source.digests - {"md5", "sha256"}), "null")
+    if upload.checksum_algorithm and upload.checksum_algorithm != source.algorithm:
         raise S3Error(
             "InvalidRequest",
-            f"Checksum Type mismatch occurred, expected checksum Type: {upload.checksum_algorithm}, actual checksum Type: {given}",
+            f"Checksum Type mismatch occurred, expected checksum Type: {upload.checksum_algorithm}, "
+            f"actual checksum Type: {source.algorithm}",
         )
     part = await call.store.put_part(call.bucket, call.key, upload, number, source)
     await call.answer(200, (b"ETag", b'"%b"' % part.etag.encode("ascii")), *checksum_headers(part.checksums, "")[:-1])
@@ -110,7 +113,7 @@ async def complete_upload(call: Call) -> None:
     parts = _parts_of(await read_document(call, "CompleteMultipartUpload", of_body=False))
     wanted = _wanted_checksum(call)
     size = call.header(b"x-amz-mp-object-size")
-    if size is not None and not size.isdigit():
+    if size is not None and not (size.isdigit() and len(size) <= SIZE_DIGITS_MAX):
         raise invalid_argument("Value for x-amz-mp-object-size header is invalid.", "x-amz-mp-object-size", size.decode("latin-1"))
 
     def check(upload: UploadRow, rows: Sequence[PartRow]) -> tuple[dict[str, str], str]:
@@ -167,7 +170,7 @@ def whole_checksum(upload: UploadRow, rows: Sequence[PartRow], wanted: tuple[str
     if upload.checksum_algorithm and kind_wanted and kind_wanted.upper() != kind:
         raise S3Error("InvalidRequest", f"The upload was created with the {kind} checksum type; {kind_wanted} was given.")
     value = checksum.combine(algorithm, kind, [(row.checksums, row.size) for row in rows])
-    if wanted[0] == algorithm and value is not None and wanted[1] not in (value, value.partition("-")[0]):
+    if wanted[0] == algorithm and (value is None or wanted[1] not in (value, value.partition("-")[0])):
         raise S3Error("BadDigest", f"The {algorithm} you specified did not match the calculated checksum.")
     if wanted[0] and wanted[0] != algorithm:
         raise S3Error("InvalidRequest", f"The upload was created with the {algorithm} checksum algorithm; {wanted[0]} was given.")

@@ -13,9 +13,13 @@ import urllib.request
 from typing import Any
 
 import pytest
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from tests.component.s3.conftest import STRANGER, Served, client_for
+from s3.moment import http_date
+from tests.component.s3.conftest import OWNER, STRANGER, Served, client_for
 
 HOUR = datetime.timedelta(hours=1)
 
@@ -114,6 +118,66 @@ def test_metadata_that_is_not_ascii_comes_back_as_words_of_mail(served: Served, 
     s3.copy_object(Bucket=bucket, Key="k", CopySource=f"{bucket}/k", MetadataDirective="REPLACE", Metadata={"name": "=?UTF-8?B?w7xiZXI=?="})
     assert s3.head_object(Bucket=bucket, Key="k")["Metadata"]["name"] == "=?UTF-8?B?w7xiZXI=?="
     connection.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ({"x-amz-meta-colour": "blue"}, 200),
+        ({"x-amz-sdk-checksum-algorithm": "CRC32"}, 200),
+        ({"x-amz-meta-\u20ac": "x"}, 400),
+        ({"x-amz-meta-a\r\nb": "x"}, 400),
+        ({"x-amz-server-side-encryption": "AES256"}, 501),
+        ({"X-Amz-Object-Lock-Mode": "GOVERNANCE"}, 501),
+        ({"x-amz-copy-source": "a/b"}, 501),
+    ],
+)
+def test_parameters_that_stand_for_headers(served: Served, bucket: str, query: dict[str, str], status: int) -> None:
+    request = AWSRequest("PUT", f"{served.endpoint}/{bucket}/k?{urllib.parse.urlencode(query, quote_via=urllib.parse.quote)}")
+    S3SigV4QueryAuth(Credentials(OWNER.access_key, OWNER.secret), "s3", "us-east-1").add_auth(request)
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=10)
+    connection.request("PUT", request.url.removeprefix(served.endpoint), b"x")
+    assert connection.getresponse().status == status
+    connection.close()
+
+
+def test_a_range_of_another_object_is_not_sent(served: Served, s3: Any, bucket: str) -> None:
+    etag = s3.put_object(Bucket=bucket, Key="k", Body=b"hello", ACL="public-read")["ETag"]
+    modified = s3.head_object(Bucket=bucket, Key="k")["ResponseMetadata"]["HTTPHeaders"]["last-modified"]
+    for condition, status in ((etag, 206), (modified, 206), ('"other"', 200), (f"W/{etag}", 200), (http_date(0).decode(), 200)):
+        headers = {"Range": "bytes=1-2", "If-Range": condition}
+        request = urllib.request.Request(f"{served.endpoint}/{bucket}/k", headers=headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert (answer.status, answer.read()) == (status, b"el" if status == 206 else b"hello"), condition
+
+
+def test_a_delete_by_time_takes_the_time_that_was_shown(s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    modified = s3.head_object(Bucket=bucket, Key="k")["LastModified"]
+    assert status_of(s3.delete_object, Bucket=bucket, Key="k", IfMatchLastModifiedTime=modified - HOUR) == 412
+    assert status_of(s3.delete_object, Bucket=bucket, Key="k", IfMatchLastModifiedTime=modified) == 204
+
+
+def test_a_part_with_another_checksum_than_its_uploads_is_refused(s3: Any, bucket: str) -> None:
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k", ChecksumAlgorithm="SHA256")["UploadId"]
+    part = {"Bucket": bucket, "Key": "k", "UploadId": upload, "PartNumber": 1, "Body": b"x"}
+    assert status_of(s3.upload_part, **part, ChecksumCRC32="jNwXww==") == 400
+    assert status_of(s3.upload_part, **part, ChecksumAlgorithm="SHA256") == 200
+
+
+@pytest.mark.parametrize("text", ["9" * 5_000, "1x", "-1"])
+def test_counts_that_are_none_are_refused(s3: Any, bucket: str, text: str) -> None:
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    part = s3.upload_part(Bucket=bucket, Key="k", UploadId=upload, PartNumber=1, Body=b"x")
+    finish = {"Bucket": bucket, "Key": "k", "UploadId": upload, "MultipartUpload": {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}}
+    headers: dict[str, str] = {}
+    s3.meta.events.register("before-call", lambda params, **_: params["headers"].update(headers))
+    headers["x-amz-mp-object-size"] = text
+    assert status_of(s3.complete_multipart_upload, **finish) == 400
+    headers.clear()
+    assert status_of(s3.complete_multipart_upload, **finish) == 200
+    headers["x-amz-max-parts"] = text
+    assert status_of(s3.get_object_attributes, Bucket=bucket, Key="k", ObjectAttributes=["ObjectParts"]) == 400
 
 
 def test_aws_chunked_is_never_kept(s3: Any, bucket: str) -> None:

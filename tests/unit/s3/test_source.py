@@ -110,6 +110,14 @@ def test_bytes_after_the_end_are_refused(buffer_bytes: int, tail: bytes) -> None
         now(drain, source, buffer_bytes)
 
 
+def test_trailers_that_were_not_announced_are_refused() -> None:
+    body = b"5\r\nhello\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n"
+    source = source_of(call_with(body, chunked_headers(5, False), Payload.STREAMING_UNSIGNED_TRAILER.value))
+    with pytest.raises(S3Error) as caught:
+        now(drain, source, 100)
+    assert caught.value.code == "MalformedTrailerError"
+
+
 @pytest.mark.parametrize(
     ("headers", "payload", "code"),
     [

@@ -161,9 +161,18 @@ def test_texts_survive_headers_and_can_not_break_out(text: str) -> None:
     assert decode_text(encoded) == text
 
 
-@pytest.mark.parametrize("value", [b"=?x?B?YQ==?=", b"=?UTF-8?B?!!!?=", b"=?", b"=?UTF-8?Q?=zz?=", b"=?UTF-8?B?YQ?=", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "value",
+    [b"=?x?B?YQ==?=", b"=?UTF-8?B?!!!?=", b"=?", b"=?UTF-8?Q?=zz?=", b"=?UTF-8?B?YQ?=", b"\xff\xfe", b"=?utf-8?b?a?=",
+     b"=?utf-7?q?+2AA-?=", b"=?\xc3\xa9?q?a?=", b"=?unicode_escape?q?\\ud800?="],
+)  # fmt: skip
 def test_malformed_words_of_mail_are_just_text(value: bytes) -> None:
-    assert isinstance(decode_text(value), str)
+    decode_text(value).encode()
+
+
+@given(st.from_regex(rb"=\?[^?\r\n\0]{0,12}\?[bqBQ]\?[^\r\n\0]{0,20}\?=", fullmatch=True))
+def test_no_word_of_mail_fails(value: bytes) -> None:
+    decode_text(value).encode()
 
 
 def test_etags_are_read_with_and_without_quotes() -> None:
