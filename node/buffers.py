@@ -84,14 +84,18 @@ class BufferPool:
             raise Busy(f"{WAITERS_MAX} requests wait for memory already")
         entry = (taken, trio.Event())
         self._waiting.append(entry)
+        granted = False
         try:
             with trio.move_on_after(self._wait_s):
                 await entry[1].wait()
-        finally:
             granted = entry[1].is_set()
+        finally:
             if not granted:
-                self._waiting.remove(entry)
-                self._grant()  # the next may fit where this one did not
+                if entry[1].is_set():  # in the step in which the wait was cancelled
+                    self._unreserve(taken)
+                else:
+                    self._waiting.remove(entry)
+                    self._grant()  # the next may fit where this one did not
         if not granted:
             raise Busy(f"no {taken} bytes of memory for a body within {self._wait_s:g} s")
 

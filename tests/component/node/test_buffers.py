@@ -89,6 +89,23 @@ async def test_a_grant_that_meets_a_cancel_is_given_back(autojump_clock: trio.te
     assert pool.lent == 0
 
 
+async def test_a_cancel_that_meets_a_grant_takes_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    pool = BufferPool(MIB)
+
+    async def waiter(scope: trio.CancelScope) -> None:
+        with scope:
+            async with pool.take(MIB):
+                pytest.fail("cancelled first")
+
+    scope = trio.CancelScope()
+    async with trio.open_nursery() as nursery:
+        async with pool.take(MIB):
+            nursery.start_soon(waiter, scope)
+            await trio.testing.wait_all_tasks_blocked()
+            scope.cancel()  # and granted before the waiter could run again
+    assert pool.lent == 0
+
+
 async def test_what_can_never_be_served_is_refused() -> None:
     with pytest.raises(InvalidArgument):
         BufferPool(100)
