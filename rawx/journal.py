@@ -11,6 +11,7 @@ import fcntl
 import os
 import re
 import threading
+import time
 from collections.abc import Iterable
 
 from rawx.attributes import FILE_MODE, write_all_bytes
@@ -20,6 +21,8 @@ JOURNAL_CHUNKS_MAX = 65_536
 """Unsettled chunks kept per file; older ones are dropped: their metadata was committed or given up long ago, else the scrub finds them."""
 RECENT_MAX = 100_000
 """Told at once; whoever settles those is told the next."""
+TEMPORARY_KEPT_S = 600.0
+"""A name with a dot (a journal being begun, the file of a probe) is some living process's until it is this old."""
 _JOURNAL_BYTES_MAX = 8 << 20
 """A file of this size is rewritten with what is unsettled."""
 
@@ -138,8 +141,9 @@ class Journal:
             except BlockingIOError:
                 continue
             else:
-                if name.startswith("."):  # died while beginning: empty, or a copy of what its old file says
-                    self._unlink(name)
+                if name.startswith("."):  # empty, or a copy of what its old file says
+                    if time.time_ns() - os.fstat(descriptor).st_ctime_ns > TEMPORARY_KEPT_S * 1e9:
+                        self._unlink(name)
                 else:
                     found.append(name)
             finally:

@@ -290,3 +290,15 @@ async def test_many_volumes_objects_share_one_folder(volume: Volume) -> None:
     assert (await volume.list("", 100)).chunks == (await other.list("", 100)).chunks
     assert len((await volume.list("", 100)).chunks) == 20
     other.close()
+
+
+async def test_settling_journals_leaves_a_probe_under_way_alone(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fsync
+
+    def settle_meanwhile(descriptor: int) -> None:
+        volume.journal.settle([new_chunk_id()])
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", settle_meanwhile)
+    await Probe(volume).run()
+    assert volume.health.sick == ""
