@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import random
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -34,6 +35,8 @@ IO_TIMEOUT_S = 120.0
 """Longest silence of the store in the middle of an answer; completing an upload of 10,000 parts is silent for a while."""
 LIST_PAGE = 1_000
 DELETE_MANY_MAX = 1_000
+_NO_XML = re.compile(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML can't carry, and the carriage return, which readers of XML take for a line feed: another key."""
 _RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 _BROKEN = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.RemoteProtocolError)
 
@@ -256,6 +259,7 @@ class S3Client:
     async def get(self, bucket: str, key: str, *, start: int = 0, stop: int | None = None, etag: str = "") -> AsyncIterator[Download]:
         """The object's bytes [start, stop). Not retried once bytes flow: the caller knows where it stands.
 
+        An object without bytes has no range, so it comes as one.
         Raises: PreconditionFailed when `etag` is given and the object has another now; PeerUnreachable, BodyIncomplete while reading.
         """
         headers = {"x-amz-checksum-mode": "ENABLED"}
@@ -264,6 +268,10 @@ class S3Client:
         if etag:
             headers["if-match"] = f'"{etag}"'
         async with self.open("GET", f"/{bucket}/{key}", headers=headers) as (response, head):
+            if head.status == 416 and not start:
+                await self._read(response)
+                yield Download(200, {"content-length": "0"}, pieces=_nothing())
+                return
             if head.status >= 300:
                 raise answer.error_of(head.status, await self._read(response))
             yield Download(head.status, head.headers, pieces=self._pieces(response))
@@ -288,7 +296,11 @@ class S3Client:
         await self.call("DELETE", f"/{bucket}/{key}")
 
     async def delete_many(self, bucket: str, doomed: Sequence[Version]) -> list[tuple[str, errors.FrazilError]]:
-        """Up to DELETE_MANY_MAX keys or versions in one request; those that could not be deleted, with why."""
+        """Up to DELETE_MANY_MAX keys or versions in one request, and one for each that XML can't carry; those not deleted, with why."""
+        failed = [(one.key, error) for one in doomed if _NO_XML.search(one.key) and (error := await self._delete_error(bucket, one))]
+        doomed = [one for one in doomed if not _NO_XML.search(one.key)]
+        if not doomed:
+            return failed
         root = ElementTree.Element("Delete")
         ElementTree.SubElement(root, "Quiet").text = "true"
         for one in doomed:
@@ -298,7 +310,18 @@ class S3Client:
                 ElementTree.SubElement(item, "VersionId").text = one.version
         body = BytesBody(ElementTree.tostring(root, encoding="utf-8"))
         digest = {"content-md5": base64.b64encode(hashlib.md5(body.data, usedforsecurity=False).digest()).decode()}
-        return answer.parse_deleted((await self.call("POST", f"/{bucket}", [("delete", "")], {**digest, **_checksum(body)}, body)).body)
+        reply = await self.call("POST", f"/{bucket}", [("delete", "")], {**digest, **_checksum(body)}, body)
+        return failed + answer.parse_deleted(reply.body)
+
+    async def _delete_error(self, bucket: str, one: Version) -> errors.FrazilError | None:
+        """Deletes a key or version by itself; what went wrong. Raises: Unavailable."""
+        try:
+            await self.call("DELETE", f"/{bucket}/{one.key}", [("versionId", one.version)] if one.version else ())
+        except errors.Unavailable:
+            raise
+        except errors.FrazilError as error:
+            return error
+        return None
 
     async def create_upload(self, bucket: str, key: str, headers: Mapping[str, str] | None = None) -> str:
         sent = {**(headers or {}), "x-amz-checksum-algorithm": CHECKSUM_NAME, "x-amz-checksum-type": "FULL_OBJECT"}
@@ -358,6 +381,12 @@ def _tls_context(pinned_cert: str) -> ssl.SSLContext:
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.check_hostname = False
     return context
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    none: tuple[bytes, ...] = ()
+    for piece in none:
+        yield piece
 
 
 def backoff_s(attempt: int) -> float:

@@ -23,6 +23,8 @@ SINGLE_BYTES_MAX = 32 * MEBIBYTE
 STREAM_AHEAD = 4
 """Ranges of a stream that are fetched ahead of the one being written: bounds its memory at (STREAM_AHEAD + 1) * RANGE_BYTES."""
 FILE_MODE = 0o666
+NAME_BYTES_SHOWN = 100
+"""Of its name in that of its temporary file: with what mkstemp adds, both stay below the 255 bytes that file systems take."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -40,7 +42,8 @@ class Downloader:
         Raises: PreconditionFailed when the object changes meanwhile, ChecksumMismatch, OSError, FrazilError. Nothing is left behind then.
         """
         folder, name = os.path.split(path)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{name[:100]}.", suffix=".frazil", dir=folder or ".")
+        short = os.fsencode(name)[:NAME_BYTES_SHOWN].decode(errors="ignore")
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{short}.", suffix=".frazil", dir=folder or ".")
         try:
             checksum = await self._fill(source, descriptor, size, etag)
             if checksum and encode_checksum(file_checksum(descriptor, 0, size, path)) != checksum:

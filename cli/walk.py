@@ -33,17 +33,17 @@ def from_stat(name: str, found: os.stat_result) -> Item:
     return Item(name, found.st_size, datetime.fromtimestamp(found.st_mtime_ns / 1e9, UTC))
 
 
-def walk_folder(root: str, warn: Callable[[str], None]) -> Iterator[Item]:
+def walk_folder(root: str, warn: Callable[[str], None], fail: Callable[[str, OSError], None]) -> Iterator[Item]:
     """Regular files below `root`, in the order that a listing of the same names has. Blocking.
 
     Links to files are followed, links to folders are not (they may lead in circles); sockets, pipes and devices are passed over
-    with a warning.
-    Raises: OSError when `root` itself can't be read; what can't be read below it is warned of.
+    with a warning, and so is what is gone when it is looked at. `fail` is told what can't be read, by path.
+    Raises: OSError when `root` itself can't be read.
     """
-    yield from _walk(root, "", warn, top=True)
+    yield from _walk(root, "", warn, fail, top=True)
 
 
-def _walk(folder: str, prefix: str, warn: Callable[[str], None], *, top: bool) -> Iterator[Item]:
+def _walk(folder: str, prefix: str, warn: Callable[[str], None], fail: Callable[[str, OSError], None], *, top: bool) -> Iterator[Item]:
     try:
         with os.scandir(folder) as entries:
             # A folder sorts as "name/", for that is how its keys begin.
@@ -51,16 +51,19 @@ def _walk(folder: str, prefix: str, warn: Callable[[str], None], *, top: bool) -
     except OSError as error:
         if top:
             raise
-        warn(f"{folder}: {error.strerror}, passed over")
+        fail(folder, error)
         return
     for entry, is_folder in found:
         if is_folder:
-            yield from _walk(entry.path, f"{prefix}{entry.name}/", warn, top=False)
+            yield from _walk(entry.path, f"{prefix}{entry.name}/", warn, fail, top=False)
             continue
         try:
             status = entry.stat()
-        except OSError as error:
+        except FileNotFoundError as error:
             warn(f"{entry.path}: {error.strerror}, passed over")
+            continue
+        except OSError as error:
+            fail(entry.path, error)
             continue
         if stat.S_ISREG(status.st_mode):
             yield from_stat(prefix + entry.name, status)
@@ -73,9 +76,9 @@ def _sort_key(entry: os.DirEntry[str], is_folder: bool) -> bytes:
     return os.fsencode(entry.name + "/" if is_folder else entry.name)
 
 
-async def local_items(root: str, passes: Filter, warn: Callable[[str], None]) -> AsyncIterator[Item]:
+async def local_items(root: str, passes: Filter, warn: Callable[[str], None], fail: Callable[[str, OSError], None]) -> AsyncIterator[Item]:
     """As walk_folder, filtered, giving way to other tasks now and then."""
-    for count, item in enumerate(walk_folder(root, warn)):
+    for count, item in enumerate(walk_folder(root, warn, fail)):
         if passes.passes(item.name):
             yield item
         if count % BATCH == 0:

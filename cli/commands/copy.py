@@ -173,7 +173,7 @@ async def _jobs_of(session: Session, runner: Runner, transfers: Transfers, order
         yield Job("upload", "-", str(target), 0, upload)
     elif isinstance(source, Local):
         assert isinstance(target, Remote)
-        async for job in _uploads(session, transfers, order, source, target):
+        async for job in _uploads(session, runner, transfers, order, source, target):
             yield job
     elif not order.recursive:
         yield await _single(transfers, order, source)
@@ -188,12 +188,14 @@ async def _jobs_of(session: Session, runner: Runner, transfers: Transfers, order
                     transfers, Remote(folder.bucket, folder.key + item.name, folder.profile), item, _inside(order, name), item.name
                 )
             except (FrazilError, OSError) as error:
-                runner.fail(f"{folder}{item.name}", error)
+                runner.fail(str(folder.below(item.name)), error)
         if not found:
             raise ObjectNotFound("nothing is below it")
 
 
-async def _uploads(session: Session, transfers: Transfers, order: Order, source: Local, target: Remote) -> AsyncGenerator[Job, None]:
+async def _uploads(
+    session: Session, runner: Runner, transfers: Transfers, order: Order, source: Local, target: Remote
+) -> AsyncGenerator[Job, None]:
     status = os.stat(source.path)
     name = source.name
     if not stat.S_ISDIR(status.st_mode):
@@ -203,7 +205,7 @@ async def _uploads(session: Session, transfers: Transfers, order: Order, source:
     if not order.recursive:
         raise InvalidArgument("it is a folder; give -r to take all that is in it")
     folder = target.below(name).folder() if len(order.sources) > 1 else target.folder()
-    async for item in local_items(source.path, order.passes, session.output.warn):
+    async for item in local_items(source.path, order.passes, session.output.warn, runner.fail):
         yield transfers.upload(os.path.join(source.path, item.name), item.size, folder.below(item.name))
 
 
@@ -227,8 +229,9 @@ def _one_remote(transfers: Transfers, source: Remote, item: Item, target: Addres
     if isinstance(target, Remote):
         return transfers.copy(source, item.size, target.below(name))
     assert isinstance(target, Local)
+    path = path_below(target, name)
     check_no_link(target, name)
-    return transfers.download(source, item, path_below(target, name))
+    return transfers.download(source, item, path)
 
 
 def _inside(order: Order, name: str) -> Address:
@@ -238,4 +241,4 @@ def _inside(order: Order, name: str) -> Address:
     if isinstance(order.target, Remote):
         return order.target.below(name).folder()
     assert isinstance(order.target, Local)
-    return Local(os.path.join(order.target.path, name))
+    return Local(path_below(order.target, name))

@@ -111,22 +111,23 @@ async def _delete(session: Session, runner: Runner, transfers: Transfers, plan: 
 
 
 async def _items(
-    session: Session, transfers: Transfers, place: Local | Remote, passes: Filter, *, target: bool
+    session: Session, runner: Runner, transfers: Transfers, place: Local | Remote, passes: Filter, *, target: bool
 ) -> AsyncGenerator[Item, None]:
+    """What can't be read counts as failed, so that nothing is deleted on the other side for it."""
     items: AsyncIterator[Item]
     if isinstance(place, Remote):
         items = remote_items(transfers.client(place), place, passes)
     elif target and not os.path.isdir(place.path):  # noqa: ASYNC240 - once
         return  # made by the first download
     else:
-        items = local_items(place.path, passes, session.output.warn)
+        items = local_items(place.path, passes, session.output.warn, runner.fail)
     async for item in items:
         yield item
 
 
 async def _copies(session: Session, runner: Runner, transfers: Transfers, plan: Plan, doomed: list[str]) -> AsyncGenerator[Job, None]:
-    sources = _items(session, transfers, plan.source, plan.passes, target=False)
-    targets = _items(session, transfers, plan.target, plan.passes, target=True)
+    sources = _items(session, runner, transfers, plan.source, plan.passes, target=False)
+    targets = _items(session, runner, transfers, plan.target, plan.passes, target=True)
     async with aclosing(sources), aclosing(targets):
         async for source, target in merge(sources, targets):
             if source is None:
@@ -164,8 +165,9 @@ def _copy(transfers: Transfers, plan: Plan, source: Item, target: Item | None, v
     place = plan.source.below(source.name)
     if isinstance(plan.target, Remote):
         return transfers.copy(place, source.size, plan.target.below(source.name), needed)
+    path = path_below(plan.target, source.name)
     check_no_link(plan.target, source.name)
-    return transfers.download(place, source, path_below(plan.target, source.name), needed)
+    return transfers.download(place, source, path, needed)
 
 
 def _by_checksum(transfers: Transfers, plan: Plan, source: Item, target: Item | None) -> Callable[[], Awaitable[bool]]:

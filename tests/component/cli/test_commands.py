@@ -146,6 +146,39 @@ def test_sync_copies_what_differs_and_says_when_nothing_does(frazil: Frazil, buc
     assert not Path("down/extra").exists()
 
 
+def test_sync_deletes_nothing_when_the_source_was_not_read_whole(frazil: Frazil, bucket: str) -> None:
+    Path("source").mkdir()
+    Path("source/gone").write_text("x")
+    assert frazil("sync", "source", f"s3://{bucket}", "-q").code == 0
+    Path("source/gone").unlink()
+    Path("source/loop").symlink_to("loop")
+    assert frazil("sync", "source", f"s3://{bucket}", "--delete").code == 1
+    assert frazil("stat", f"s3://{bucket}/gone").code == 0
+
+
+def test_an_empty_object_is_written_out(frazil: Frazil, bucket: str) -> None:
+    Path("empty").touch()
+    assert frazil("put", "empty", f"s3://{bucket}/empty", "-q").code == 0
+    shown = frazil("cat", f"s3://{bucket}/empty")
+    assert (shown.code, shown.out) == (0, "")
+
+
+def test_keys_that_xml_can_not_carry_are_deleted_too(frazil: Frazil, bucket: str) -> None:
+    Path("file").write_text("x")
+    for key in ("d/a\rb", "d/a\x01b", "d/plain", "a\nb"):
+        assert frazil("put", "file", f"s3://{bucket}/{key}", "-q").code == 0
+    assert frazil("rm", "-r", "--yes", f"s3://{bucket}/d/").code == 0
+    assert [each["key"] for each in frazil("ls", "-r", f"s3://{bucket}", "--json").of("object")] == ["a\nb"]
+
+
+def test_the_longest_name_of_a_file_is_downloaded(frazil: Frazil, bucket: str) -> None:
+    name = "\u6f22" * 85
+    Path("file").write_text("x")
+    assert frazil("put", "file", f"s3://{bucket}/{name}", "-q").code == 0
+    assert frazil("cp", "-r", f"s3://{bucket}", "out", "-q").code == 0
+    assert Path("out", name).read_text() == "x"
+
+
 def test_sync_deletes_nothing_beyond_the_limit(frazil: Frazil, bucket: str) -> None:
     for name in "abc":
         write(f"tree/{name}", name)

@@ -18,11 +18,15 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NAMES = ["a", "a.b", "a/b", "a/b.c", "a-b/x", "a0", "b/c/d", "ä", "z"]
 
 
+def _no_failure(path: str, error: OSError) -> None:
+    pytest.fail(f"{path}: {error}")
+
+
 def test_a_folder_is_walked_in_the_order_of_keys(tmp_path: Path) -> None:
     for name in ["a.b", "a/b", "a/b.c", "a-b/x", "a0", "b/c/d", "ä", "z"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
-    found = [item.name for item in walk_folder(str(tmp_path), pytest.fail)]
+    found = [item.name for item in walk_folder(str(tmp_path), pytest.fail, _no_failure)]
     assert found == sorted(found, key=os.fsencode)
     assert len(found) == 8
 
@@ -35,13 +39,29 @@ def test_what_is_no_file_is_passed_over_with_a_word(tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to("nowhere")
     os.mkfifo(tmp_path / "pipe")
     warnings: list[str] = []
-    assert [item.name for item in walk_folder(str(tmp_path), warnings.append)] == ["file", "link"]
+    assert [item.name for item in walk_folder(str(tmp_path), warnings.append, _no_failure)] == ["file", "link"]
     assert len(warnings) == 3
+
+
+def test_what_can_not_be_read_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if path.endswith("closed"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    failed: list[str] = []
+    assert list(walk_folder(str(tmp_path), pytest.fail, lambda path, _: failed.append(os.path.basename(path)))) == []
+    assert failed == ["closed", "loop"]
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        list(walk_folder(str(tmp_path / "none"), pytest.fail))
+        list(walk_folder(str(tmp_path / "none"), pytest.fail, _no_failure))
 
 
 async def _stream(names: Iterable[str]) -> AsyncIterator[Item]:
