@@ -91,6 +91,8 @@ class Base(Generic[T]):
 
         Raises: as write, without consequence for what is stored.
         """
+        if self._closed:  # which checkpointed it
+            return
         self.pending += 1
         try:
             await run_blocking(self._writer.checkpoint)

@@ -163,8 +163,8 @@ class LocalContainer:
     async def abort_upload(self, key: str, upload: str) -> tuple[Dropped, ...]:
         return await self._write(uploads.abort, key, upload)
 
-    async def deletions(self, limit: int) -> Deletions:
-        return self._read(pending.deletions, limit)
+    async def deletions(self, limit: int, after: int = 0) -> Deletions:
+        return self._read(pending.deletions, limit, after)
 
     async def deletions_done(self, ids: Sequence[int]) -> None:
         await self._write(pending.deletions_done, ids)
@@ -172,8 +172,8 @@ class LocalContainer:
     async def add_deletion(self, layout: bytes) -> Dropped:
         return await self._write(pending.add_deletion, layout)
 
-    async def records_to_sync(self, limit: int) -> RecordsToSync:
-        return self._read(pending.records_to_sync, limit)
+    async def records_to_sync(self, limit: int, after: int = 0) -> RecordsToSync:
+        return self._read(pending.records_to_sync, limit, after)
 
     async def records_synced(self, ids: Sequence[int]) -> None:
         await self._write(pending.records_synced, ids)

@@ -113,9 +113,7 @@ class LocalMeta:
                 await self.container(bucket).destroy()
             except BucketNotFound:
                 account = (await self.registry.locate(bucket)).account  # a crash came between the steps, or there is no such bucket
-            await self.accounts.remove_bucket(account, bucket)
-            await self.directory.mark_removed(bucket)
-            await self.registry.release(bucket, account)
+            await self._forget_name(bucket, account)
             await self._retire(bucket)
 
     async def dirty_containers(self) -> list[str]:
@@ -123,19 +121,40 @@ class LocalMeta:
         dirty = []
         for bucket in sorted(self._touched):
             try:
-                base = self.opened(bucket)
-                work = base.read(has_work)
+                if await self._has_work(bucket):
+                    dirty.append(bucket)
             except BaseNotFound:
                 self._touched.discard(bucket)
-                continue
-            if work:
-                dirty.append(bucket)
-            elif not base.pending:
-                self._touched.discard(bucket)
-                if base.read(removed_settings) is not None:
-                    async with self._exclusive(bucket):
-                        await self._retire(bucket)
+            except FrazilError as error:  # this one's work waits; the others' goes on
+                _log.warning("what is to be done in a bucket is not known: %s", error)
         return dirty
+
+    async def _has_work(self, bucket: str) -> bool:
+        base = self.opened(bucket)
+        if base.read(has_work):
+            return True
+        if not base.pending:
+            self._touched.discard(bucket)  # before the first await: a write behind it touches the bucket again
+            if base.read(removed_settings) is not None:
+                await self._finish_removal(bucket)
+        return False
+
+    async def _finish_removal(self, bucket: str) -> None:
+        """What a crash in the middle of `remove_bucket` left undone, and the files."""
+        try:
+            async with self._exclusive(bucket):
+                settings = self.opened(bucket).read(removed_settings)
+                if settings is not None:  # not made again meanwhile
+                    await self._forget_name(bucket, settings.account)
+                    await self._retire(bucket)
+        except FrazilError:
+            self._touched.add(bucket)
+            raise
+
+    async def _forget_name(self, bucket: str, account: str) -> None:
+        await self.accounts.remove_bucket(account, bucket)
+        await self.directory.mark_removed(bucket)
+        await self.registry.release(bucket, account)
 
     # Bases (meta.container.Bases)
 

@@ -19,8 +19,8 @@ _KNOWS = (
 )
 
 
-def deletions(db: apsw.Connection, limit: int) -> list[Dropped]:
-    return [Dropped(*found) for found in db.execute("SELECT id, layout FROM deletions ORDER BY id LIMIT ?", (limit,))]
+def deletions(db: apsw.Connection, limit: int, after: int) -> list[Dropped]:
+    return [Dropped(*found) for found in db.execute("SELECT id, layout FROM deletions WHERE id > ? ORDER BY id LIMIT ?", (after, limit))]
 
 
 def deletions_done(transaction: ContainerTransaction, ids: Sequence[int]) -> None:
@@ -34,10 +34,10 @@ def add_deletion(transaction: ContainerTransaction, layout: bytes) -> Dropped:
     return Dropped(number, layout)
 
 
-def records_to_sync(db: apsw.Connection, limit: int) -> list[RecordToSync]:
+def records_to_sync(db: apsw.Connection, limit: int, after: int) -> list[RecordToSync]:
     db.execute("BEGIN")
     try:
-        found: list[Any] = db.execute("SELECT id, key, age FROM stale_records ORDER BY id LIMIT ?", (limit,)).fetchall()
+        found: list[Any] = db.execute("SELECT id, key, age FROM stale_records WHERE id > ? ORDER BY id LIMIT ?", (after, limit)).fetchall()
         return [RecordToSync(number, find_row(db, key, -age)) for number, key, age in found]
     finally:
         db.execute("COMMIT")

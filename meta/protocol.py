@@ -346,15 +346,16 @@ class Container(Protocol):
 
     async def abort_upload(self, key: str, upload: str) -> tuple[Dropped, ...]: ...
 
-    async def deletions(self, limit: int) -> Deletions:
-        """Contents whose chunks are still to be deleted, oldest first."""
+    async def deletions(self, limit: int, after: int = 0) -> Deletions:
+        """Contents whose chunks are still to be deleted, oldest first, those behind the id `after`."""
 
     async def deletions_done(self, ids: Sequence[int]) -> None: ...
 
     async def add_deletion(self, layout: bytes) -> Dropped:
         """Remembers chunks that some caller could not delete."""
 
-    async def records_to_sync(self, limit: int) -> RecordsToSync: ...
+    async def records_to_sync(self, limit: int, after: int = 0) -> RecordsToSync:
+        """Oldest first, those behind the id `after`."""
 
     async def records_synced(self, ids: Sequence[int]) -> None: ...
 

@@ -5,7 +5,7 @@ Where each is: the containers' lists and the volumes' journals, on disk; a worke
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from enum import Enum
 from functools import partial
 from typing import Protocol
@@ -79,16 +79,21 @@ class Deleter:
             self._scanned_at = trio.current_time()
             buckets |= set(await self._context.meta.dirty_containers())
         for bucket in sorted(buckets):
-            while found := await self._context.container(bucket).deletions(BATCH_CONTENTS):
-                if not await self._delete([(bucket, each) for each in found]):
-                    break  # a volume is away: the next scan tries again
+            await _unhindered(self.name, bucket, self._delete_all)
         return State.IDLE
+
+    async def _delete_all(self, bucket: str) -> None:
+        """All that the bucket's list holds; what a volume that is away keeps is tried again with the next scan."""
+        after = 0
+        while found := await self._context.container(bucket).deletions(BATCH_CONTENTS, after):
+            await self._delete([(bucket, each) for each in found])
+            after = found[-1].id
 
     async def wait(self) -> None:
         await self._context.afterwork.deletions.wait(SCAN_PERIOD_S)
 
-    async def _delete(self, batch: list[tuple[str, Dropped]]) -> bool:
-        """Whether all of it is gone; what is being read stays until a later scan of the lists."""
+    async def _delete(self, batch: list[tuple[str, Dropped]]) -> None:
+        """What is being read, or lies on a volume that is away, stays until a later scan of the lists."""
         read = self._context.afterwork.read
         places = {(bucket, each.id): list(_places(each.layout)) for bucket, each in batch}
         places = {deletion: own for deletion, own in places.items() if not own or own[0] not in read}
@@ -99,7 +104,14 @@ class Deleter:
                 done.setdefault(bucket, []).append(number)
         for bucket, ids in done.items():
             await self._context.container(bucket).deletions_done(ids)
-        return not failed and len(places) == len(batch)
+
+
+async def _unhindered(worker: str, bucket: str, call: Callable[[str], Awaitable[None]]) -> None:
+    """One bucket whose base is damaged or away does not stop the work for the others."""
+    try:
+        await call(bucket)
+    except FrazilError as error:
+        log.warning("a bucket's work could not be done now", extra={"worker": worker, "bucket": bucket, "error": str(error)})
 
 
 def _places(layout: bytes) -> Iterable[Place]:
@@ -133,14 +145,18 @@ class RecordSync:
             self._scanned_at = trio.current_time()
             buckets |= set(await self._context.meta.dirty_containers())
         for bucket in sorted(buckets):
-            container = self._context.container(bucket)
-            while found := await container.records_to_sync(SYNC_ROWS):
-                results = await gather([partial(self._sync, bucket, each) for each in found])
-                done = [each.id for each, result in zip(found, results, strict=True) if not isinstance(result, FrazilError)]
-                if not done:
-                    break  # a volume is away: the next scan tries again
-                await container.records_synced(done)
+            await _unhindered(self.name, bucket, self._sync_all)
         return State.IDLE
+
+    async def _sync_all(self, bucket: str) -> None:
+        """All that the bucket's list holds; what a volume that is away keeps is tried again with the next scan."""
+        container, after = self._context.container(bucket), 0
+        while found := await container.records_to_sync(SYNC_ROWS, after):
+            results = await gather([partial(self._sync, bucket, each) for each in found])
+            done = [each.id for each, result in zip(found, results, strict=True) if not isinstance(result, FrazilError)]
+            if done:
+                await container.records_synced(done)
+            after = found[-1].id
 
     async def wait(self) -> None:
         await self._context.afterwork.syncs.wait(SCAN_PERIOD_S)

@@ -274,6 +274,27 @@ async def test_a_removal_cut_short_is_finished_by_the_next(
         assert await meta.accounts.buckets("ann") == []
 
 
+@pytest.mark.parametrize("step", ["directory.mark_removed", "accounts.remove_bucket", "registry.release"])
+async def test_a_removal_cut_short_is_finished_after_the_next_start(
+    step: str, scratch: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_meta(scratch / "meta", key=KEY, clock=clock) as meta:
+        await meta.create_bucket(settings())
+
+        async def die(*_: object) -> None:
+            raise VolumeFull("killed here")
+
+        owner, name = step.split(".")
+        monkeypatch.setattr(getattr(meta, owner), name, die)
+        with pytest.raises(VolumeFull):
+            await meta.remove_bucket("pictures")
+    monkeypatch.undo()
+    async with open_meta(scratch / "meta", key=KEY, clock=clock) as meta:
+        assert await meta.dirty_containers() == []
+        assert await meta.accounts.buckets("ann") == []
+        await meta.create_bucket(settings(account="bob"))
+
+
 async def test_a_removed_buckets_files_are_deleted(scratch: Path, clock: FakeClock) -> None:
     async with open_meta(scratch / "meta", key=KEY, clock=clock) as meta:
         await meta.create_bucket(settings())

@@ -109,6 +109,10 @@ class Shim:
         await self._fail("open")
         return await self.inner.open(chunk, checksum)
 
+    async def head(self, chunk: str, *, deep: bool) -> Any:
+        await self._fail("head")
+        return await self.inner.head(chunk, deep=deep)
+
     async def delete(self, chunks: Sequence[str]) -> list[str]:
         await self._fail("delete")
         return await self.inner.delete(chunks)  # type: ignore[no-any-return]

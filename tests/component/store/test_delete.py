@@ -9,6 +9,7 @@ import trio
 from meta.protocol import BucketSettings, DeleteRequest
 from node.errors import ObjectNotFound
 from store import workers
+from store.layout import Layout
 from store.store import Store
 from tests.component.store.support import BUCKET, break_volumes, chunk_files, opened, put, read, records, until, until_none
 
@@ -45,6 +46,42 @@ async def test_what_could_not_be_deleted_is_deleted_later(tmp_path: Path, monkey
         await until(lambda: len(chunk_files(tmp_path)) == 1 and shim.calls > 2)
         shim.broken.clear()
         await until(lambda: chunk_files(tmp_path) == [])
+
+
+async def test_a_volume_that_is_away_holds_up_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "BATCH_CONTENTS", 2)
+    monkeypatch.setattr(workers, "SYNC_ROWS", 2)
+    async with opened(tmp_path, 2, policy="SINGLE") as store:
+        volumes = list(store.volumes)
+        rows = {f"k{number}": await put(store, f"k{number}", b"data") for number in range(24)}
+        away = {key for key, row in rows.items() if Layout.parse(row.layout).volumes == (volumes[0],)}
+        for key in sorted(away) + sorted(rows.keys() - away):  # those that can't be done come first
+            await store.rename(BUCKET, key, f"new-{key}")
+        break_volumes(store, 1, ["delete", "head"])
+        container = store.meta.container(BUCKET)
+        await workers.RecordSync(store._context).work()
+        assert len(await container.records_to_sync(100)) == len(away)
+        for key in sorted(away) + sorted(rows.keys() - away):
+            await store.delete_object(BUCKET, DeleteRequest(f"new-{key}"))
+        store._context.afterwork.dropped.clear()
+        await workers.Deleter(store._context).work()
+        assert len(await container.deletions(100)) == len(away) == len(chunk_files(tmp_path))
+
+
+async def test_a_damaged_base_holds_up_nothing_else(tmp_path: Path) -> None:
+    async with opened(tmp_path, 1) as store:
+        await store.meta.create_bucket(BucketSettings("a-damaged-one", "account", "owner", 1))
+        await put(store, "k", b"data")
+        await store.delete_object(BUCKET, DeleteRequest("k"))
+        store._context.afterwork.dropped.clear()
+        damaged = store.meta.opened("a-damaged-one")  # type: ignore[attr-defined]
+        damaged._close_reader()
+        damaged.path.write_bytes(b"x" * 10_000)
+        for suffix in ("-wal", "-shm"):
+            damaged.path.with_name(damaged.path.name + suffix).unlink(missing_ok=True)
+        assert await store.meta.dirty_containers() == [BUCKET]
+        await workers.Deleter(store._context).work()
+        assert chunk_files(tmp_path) == []
 
 
 async def test_deletions_survive_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
