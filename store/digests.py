@@ -59,14 +59,12 @@ class Digests:
 
     def update(self, data: memoryview) -> None:
         """Blocking: MD5 takes 1.6 ms per MiB."""
-        if len(data) <= HELD_BYTES_MAX:
-            for at in range(0, len(data), HELD_PIECE_BYTES):
-                piece = data[at : at + HELD_PIECE_BYTES]
-                for each in self._running.values():
-                    each.update(piece)
-            return
         for each in self._running.values():
-            each.update(data)
+            if len(data) <= HELD_BYTES_MAX and not isinstance(each, _Crc):
+                for at in range(0, len(data), HELD_PIECE_BYTES):
+                    each.update(data[at : at + HELD_PIECE_BYTES])
+            else:
+                each.update(data)
 
     def finish(self) -> dict[str, bytes]:
         """Raw digests, CRCs big-endian."""
