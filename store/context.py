@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import trio
@@ -13,8 +14,9 @@ from node.errors import BadRequest, Conflict, Denied, FrazilError, NotFound
 from node.log import get_logger
 from store.afterwork import Afterwork
 from store.content import ContentWriter
+from store.delete import Place
 from store.fleet import Fleet
-from store.layout import Layout
+from store.layout import Layout, layout_of_places
 from store.policy import PolicySet
 
 DOUBT_TIMEOUT_S = 10.0
@@ -66,17 +68,19 @@ class Context:
     async def undo(self, bucket: str, writer: ContentWriter) -> None:
         """Takes back what a failed write left. What can't be deleted now joins the container's deletions, else the sweep finds it."""
         left = await writer.undo()
-        self.afterwork.settle(writer.places())
-        if left.metachunks:
-            await self.remember_deletion(bucket, left)
+        if not left.metachunks or await self.remember_deletion(bucket, left):
+            self.afterwork.settle(writer.places())
 
-    async def remember_deletion(self, bucket: str, layout: Layout) -> None:
+    async def remember_deletion(self, bucket: str, layout: Layout) -> bool:
+        """Whether it is noted; else the volumes' journals must keep the chunks."""
         with trio.CancelScope(deadline=trio.current_time() + DOUBT_TIMEOUT_S, shield=True):
             try:
                 await self.container(bucket).add_deletion(layout.encode())
                 self.afterwork.look_for_deletions(bucket)
+                return True
             except FrazilError as error:
-                log.warning("chunks to delete could not be noted; the scrub will find them", extra={"bucket": bucket, "error": str(error)})
+                log.warning("chunks to delete could not be noted; the sweep will find them", extra={"bucket": bucket, "error": str(error)})
+        return False
 
     async def settle_doubt(self, bucket: str, key: str, writer: ContentWriter) -> None:
         """After a commit that ended without an answer: deletes the chunks if the metadata doesn't know the content.
@@ -87,8 +91,21 @@ class Context:
             return
         with trio.CancelScope(deadline=trio.current_time() + DOUBT_TIMEOUT_S, shield=True):
             try:
-                known = await self.container(bucket).knows(key, writer.content)
-            except FrazilError:  # the sweep asks again after the next start
+                if await self.unnamed(bucket, key, writer.content, writer.places()):
+                    await self.undo(bucket, writer)
+            except FrazilError:  # the sweep asks again
                 return
-            if not known:
-                await self.undo(bucket, writer)
+
+    async def unnamed(self, bucket: str, key: str, content: str, places: Sequence[Place]) -> bool:
+        """Whether these chunks may be deleted, for their content is and stays unknown to the metadata; they join the deletions then.
+
+        A transaction whose sync failed lies whole in SQLite's log: readers don't see it, but a recovery after a crash would. Only a
+        transaction that follows and is durable takes its place in the log: hence the deletion is noted before a chunk goes.
+        Raises: FrazilError, and nothing is certain.
+        """
+        container = self.container(bucket)
+        if await container.knows(key, content):
+            return False
+        await container.add_deletion(layout_of_places(places).encode())
+        self.afterwork.look_for_deletions(bucket)
+        return True

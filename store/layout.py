@@ -124,6 +124,13 @@ class Draft:
 EMPTY = Layout((), (), ())
 
 
+def layout_of_places(places: Iterable[tuple[str, str]]) -> Layout:
+    """Chunks of which only (volume id, chunk id) matters: for lists of deletions."""
+    draft = Draft()
+    draft.add(POLICIES["SINGLE"], 0, [(0, volume, bytes.fromhex(chunk), b"") for volume, chunk in places])
+    return draft.layout()
+
+
 class _Wire(msgspec.Struct, frozen=True, array_like=True, gc=False):
     version: int
     policies: list[tuple[int, int]]

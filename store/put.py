@@ -97,12 +97,11 @@ async def commit(context: Context, bucket: str, key: str, writer: ContentWriter,
 
 async def committed(context: Context, bucket: str, key: str, version: int, writer: ContentWriter) -> None:
     """The content is visible: what was flagged while writing it is remembered."""
-    context.afterwork.settle(writer.places())
     for finding in writer.unwritten(bucket, key, version):
         context.fleet.found(finding)
     doubtful = writer.doubtful()
-    if doubtful.metachunks:
-        await context.remember_deletion(bucket, doubtful)
+    if not doubtful.metachunks or await context.remember_deletion(bucket, doubtful):
+        context.afterwork.settle(writer.places())
 
 
 def _with_summary(row: ObjectRow, summary: Summary, policy: str, etag: str) -> ObjectRow:

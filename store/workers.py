@@ -241,25 +241,28 @@ class Sweeper:
             return
         if record.content in self._context.afterwork.in_flight:
             return
-        if not await self._known(record, chunk):
+        if await self._unnamed(record, place):
             await volume.delete([chunk])
             self.deleted += 1
         await volume.settle([chunk])
 
-    async def _known(self, record: ChunkRecord, chunk: str) -> bool:
-        """Whether metadata names the chunk. Without the bucket's base nothing is certain: then the chunk stays for the scrub."""
-        container = self._context.container(record.bucket)
+    async def _unnamed(self, record: ChunkRecord, place: Place) -> bool:
+        """Whether no metadata names the chunk. Without the bucket's base nothing is certain: then the chunk stays for the scrub."""
         try:
-            if await container.knows(record.key, record.content):
-                return True
-            if record.object is None or not record.object.marker:
+            if record.object is not None and record.object.marker and await self._is_marker(record, place):
                 return False
-            row = await container.get(record.key, record.object.version)
+            return await self._context.unnamed(record.bucket, record.key, record.content, [place])
         except BucketNotFound:
-            return True
+            return False
+
+    async def _is_marker(self, record: ChunkRecord, place: Place) -> bool:
+        """A marker's row names its chunk, but not its content."""
+        assert record.object is not None
+        try:
+            row = await self._context.container(record.bucket).get(record.key, record.object.version)
         except (ObjectNotFound, VersionNotFound):
             return False
-        return chunk in {name for _, name in Layout.parse(row.layout).places()}
+        return place in Layout.parse(row.layout).places()
 
 
 async def recent_places(context: Context) -> AsyncIterator[Place]:

@@ -11,7 +11,16 @@ import pytest
 import trio
 
 from meta.protocol import Attributes, Condition
-from node.errors import BodyIncomplete, BucketNotFound, ChecksumMismatch, NotEnoughServices, ObjectNotFound, PreconditionFailed, Unavailable
+from node.errors import (
+    BodyIncomplete,
+    BucketNotFound,
+    ChecksumMismatch,
+    NotEnoughServices,
+    ObjectNotFound,
+    PreconditionFailed,
+    Unavailable,
+    VolumeSick,
+)
 from rawx.chunk import ChunkRecord
 from store import policy as policies
 from store.layout import Layout
@@ -28,6 +37,8 @@ from tests.component.store.support import (
     opened,
     put,
     read,
+    until,
+    until_none,
 )
 
 NAMES = sorted(POLICIES)
@@ -209,3 +220,25 @@ async def test_a_small_copy_that_fails_goes_to_another_volume(tmp_path: Path) ->
         row = await put(store, "k", b"data")
         assert len(list(Layout.parse(row.layout).places())) == 3
         assert not store.findings
+
+
+@pytest.mark.parametrize("noted", [True, False])
+async def test_no_chunk_goes_before_a_failed_commit_is_surely_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noted: bool) -> None:
+    """A commit whose sync failed may come back after a crash, until a later one succeeds."""
+    async with opened(tmp_path) as store:
+        container = type(store.meta.container(BUCKET))
+
+        async def fail(*_: object) -> None:
+            raise VolumeSick("the log could not be synced")
+
+        monkeypatch.setattr(container, "put", fail)
+        if not noted:
+            monkeypatch.setattr(container, "add_deletion", fail)
+        with pytest.raises(VolumeSick):
+            await put(store, "k", b"data")
+        assert len(chunk_files(tmp_path)) == (0 if noted else 1)
+        assert len(await store.meta.container(BUCKET).deletions(10)) == noted
+        monkeypatch.undo()
+    async with opened(tmp_path, workers=True) as store:
+        await until(lambda: chunk_files(tmp_path) == [])
+        await until_none(store.meta.dirty_containers)
