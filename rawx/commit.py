@@ -187,7 +187,11 @@ class Committer:
     def _sync(self, linked: list[tuple[int, Arrival, NewFile]], changed: list[tuple[int, int, str]], results: list[Result]) -> None:
         files = [(file.descriptor, path_of(arrival.chunk)) for _, arrival, file in linked]
         files += [(descriptor, path) for _, descriptor, path in changed]
-        names_unsynced, self._folders.names_unsynced = self._folders.names_unsynced, False
+        if not files:
+            return
+        names_unsynced = self._folders.names_unsynced
+        if names_unsynced:  # an upload's thread may set it at any time; what it made before is synced below
+            self._folders.names_unsynced = False
         outcomes = self._syncer.sync(files, root_too=names_unsynced)
         if names_unsynced and any(outcomes):
             self._folders.names_unsynced = True

@@ -42,15 +42,12 @@ class Journal:
         self._folder = os.open(JOURNAL_FOLDER, os.O_RDONLY | os.O_DIRECTORY, dir_fd=root)
         self._lock = threading.Lock()
         self._own, self._descriptor = self._begin(b"")
+        self.began_ns = os.fstat(self._descriptor).st_ctime_ns
+        """When the volume was opened, on the file system's clock."""
         self._bytes = 0
 
     def __repr__(self) -> str:
         return f"<Journal {self._own} bytes={self._bytes}>"
-
-    @property
-    def began_ns(self) -> int:
-        """When this journal's file was made, on the file system's clock."""
-        return os.fstat(self._descriptor).st_ctime_ns
 
     def _begin(self, content: bytes) -> tuple[str, int]:
         """A new file, locked before it has a name: nobody can take it for a dead process's."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from node.errors import FrazilError, InvalidArgument
+from node.errors import DeadlineExceeded, FrazilError, InvalidArgument
 from rawx import attributes, system
 from rawx.chunk import Buffer, ChunkRecord
 from rawx.commit import Arrival, Request
@@ -115,10 +115,13 @@ class LocalUpload:
             raise self._failure
         if self._over:
             raise InvalidArgument("the upload is over")
+        if self._writing:  # the thread of a write that was given up: two would share the descriptor, and one would close it
+            raise DeadlineExceeded("an earlier write still waits for the disk")
         self._health.admit_write()
 
     def _finish_write_back(self) -> None:
         assert self._file is not None
+        self._writing = True
         try:
             if self._reserved > self._written:
                 os.ftruncate(self._file.descriptor, self._written)  # same size; gives back the blocks behind it
@@ -126,6 +129,10 @@ class LocalUpload:
         except OSError as error:
             self._failure = self._health.write_failed(error, f"writing chunk {self._chunk}")
             raise self._failure from error
+        finally:
+            self._writing = False
+            if self._over:  # aborted while this thread hung
+                self._discard()
 
     def _discard(self) -> None:
         file, self._file = self._file, None

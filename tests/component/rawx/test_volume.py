@@ -15,6 +15,7 @@ import trio.testing
 from node.errors import ChunkCorrupt, ChunkNotFound, DeadlineExceeded, VolumeForeign, VolumeNotFound, VolumeSick
 from node.threads import run_blocking
 from rawx.chunk import new_chunk_id
+from rawx.commit import Removal
 from rawx.fanout import write_all
 from rawx.folders import NewFile
 from rawx.probe import Probe
@@ -302,3 +303,24 @@ async def test_settling_journals_leaves_a_probe_under_way_alone(volume: Volume, 
     monkeypatch.setattr(os, "fsync", settle_meanwhile)
     await Probe(volume).run()
     assert volume.health.sick == ""
+
+
+async def test_what_younger_chunks_append_to_the_journal_makes_no_upload_older(volume: Volume) -> None:
+    made = sample(10, attributes={"long": "x" * 5000})
+    await trio.sleep(0.02)  # more than the file system's clock is coarse
+    half = file_of(volume, made.chunk).with_name(f"{made.chunk}.record")
+    half.parent.mkdir(exist_ok=True)
+    half.write_bytes(b"{}")  # a sidecar whose chunk is about to be linked
+    await trio.sleep(0.02)
+    await put(volume, sample(10))
+    assert await volume.sweep() == 0
+    assert half.exists()
+
+
+async def test_a_new_folder_is_synced_though_deletions_come_between(volume: Volume) -> None:
+    upload = await volume.create(new_chunk_id(), 0)
+    await upload.write(b"data")
+    assert volume.folders.names_unsynced
+    await volume._submit(Removal([new_chunk_id()]))
+    assert volume.folders.names_unsynced, "a batch without files syncs no folder"
+    await upload.abort()
