@@ -30,6 +30,8 @@ _AGE_END = 1 << 62
 """Behind every version of a key."""
 _AGE_BEGIN = -(1 << 62)
 _LAST_CHARACTER = 0x10FFFF
+_HIDDEN = "\0"
+"""Behind a key to go on after: it was a delete marker, and the common prefix that it lies in was not shown. No key holds one."""
 _SURROGATES = range(0xD800, 0xE000)
 
 
@@ -75,7 +77,7 @@ def begin(request: ListRequest) -> tuple[str, int] | None:
     after = request.after
     if after < request.prefix:
         return (request.prefix, _AGE_BEGIN)
-    if after.startswith(request.prefix):
+    if after.startswith(request.prefix) and not after.endswith(_HIDDEN):
         common = common_prefix(after, request.prefix, request.delimiter)
         if common is not None:
             behind = successor(common)
@@ -119,6 +121,7 @@ class _Walk:
         # In a listing of versions that goes on within a key, that key's newest version was shown before.
         self._key: str | None = request.after if request.versions and request.after_version is not None else None
         self._next: tuple[str, int | None] = (request.after, request.after_version)
+        self._hidden = ""  # the last delete marker within a common prefix; the prefix shows if a later key in it does
         self._seen = 0
 
     def page(self) -> ListPage:
@@ -138,6 +141,8 @@ class _Walk:
                     continue
                 if steps:
                     steps, patience = 0, STEPS_BEFORE_SEEK
+                if self._seen > ROWS_SEEN_MAX and self._hidden:
+                    self._next = (self._hidden + _HIDDEN, None)
                 if self._seen > ROWS_SEEN_MAX or not self._take(found):
                     cursor.close(True)
                     return ListPage(self._rows, self._prefixes, True, *self._next)
@@ -161,12 +166,17 @@ class _Walk:
         """Shows the row, or what it rolls up into, or nothing; False when it would be one too many."""
         key, age, null, marker, size, etag, mtime_us, storage_class, owner, algorithm, checksum_type = found
         versions = self._request.versions
+        common = common_prefix(key, self._request.prefix, self._request.delimiter)
         if marker and not versions:
-            self._key, self._next = key, (key, None)
+            self._key = key
+            if common is None:
+                self._next, self._hidden = (key, None), ""
+            else:
+                self._hidden = key
             return True
         if len(self._rows) + len(self._prefixes) >= self._limit:
             return False
-        common = common_prefix(key, self._request.prefix, self._request.delimiter)
+        self._hidden = ""
         if common is not None:
             self._prefixes.append(common)
             self._rolled, self._next = common, (common, None)

@@ -341,6 +341,28 @@ async def test_a_full_disk_refuses_writes_and_nothing_else(scratch: Path, clock:
             check.close()
 
 
+@pytest.mark.parametrize("rows_seen_max", [1, 3, 50, 20_000])
+def test_a_folder_that_begins_with_deleted_keys_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_seen_max: int) -> None:
+    monkeypatch.setattr(listing, "ROWS_SEEN_MAX", rows_seen_max)
+    made = make(tmp_path / "base.db")
+    made.work([Request(bucket.change_settings, ("Enabled", None, None))])
+    gone = [f"{folder}/{number:03d}" for folder in ("b", "c", "d") for number in range(60)]
+    assert no_errors(made.work([Request(version.delete, (DeleteRequest(key),)) for key in gone]))
+    assert no_errors(made.work(puts("a", "b/030", "b/x", "d/x", "d/y", "e")))
+    reader = open_reader(tmp_path / "base.db")
+    for limit in (1, 2, 10):
+        found, after = [], ""
+        for _ in range(500):
+            page = listing.list_page(reader, ListRequest(delimiter="/", after=after, limit=limit))
+            found += [row.key for row in page.rows] + page.prefixes
+            after = page.next_after
+            if not page.truncated:
+                break
+        assert sorted(found) == ["a", "b/", "d/", "e"]
+    reader.close()
+    made.close()
+
+
 def test_a_page_over_a_desert_comes_back_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "ROWS_SEEN_MAX", 50)
     made = make(tmp_path / "base.db")
