@@ -340,7 +340,7 @@ def open_volume(path: str | Path, *, namespace: str, volume_id: str | None = Non
     path = Path(path)
     try:
         if create:
-            _make_durable_folder(path)
+            make_durable_folder(path)
         root = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             return Volume(path, root, claim(root, str(path), namespace, volume_id, create=create), wait_s=wait_s)
@@ -353,10 +353,11 @@ def open_volume(path: str | Path, *, namespace: str, volume_id: str | None = Non
         raise translate(error, f"opening volume {path}") from error
 
 
-def _make_durable_folder(path: Path) -> None:
+def make_durable_folder(path: Path) -> None:
+    """Makes a folder and those above it, each synced into its parent. Raises: OSError."""
     if path.is_dir():
         return
-    _make_durable_folder(path.parent)
+    make_durable_folder(path.parent)
     path.mkdir(mode=0o750, exist_ok=True)
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:

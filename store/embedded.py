@@ -30,11 +30,12 @@ from meta.split import SplitMeta
 from node.auth import NamespaceKey
 from node.buffers import BufferPool
 from node.clock import SystemClock
-from node.errors import ConfigError, FrazilError
+from node.errors import ConfigError, FrazilError, VolumeForeign
 from node.http.client import Client
 from node.http.server import listen_unix, serve
 from node.log import get_logger
-from rawx.volume import open_volume
+from rawx.identity import read_identity
+from rawx.volume import make_durable_folder, open_volume
 from store.afterwork import Afterwork
 from store.context import Context
 from store.delete import Place
@@ -80,7 +81,8 @@ async def open_store(options: StoreOptions, *, role: Role = "main", internal_add
     async with AsyncExitStack() as stack:
         try:
             if role == "main":
-                (first / "run").mkdir(parents=True, exist_ok=True, mode=0o700)
+                make_durable_folder(first)
+                (first / "run").mkdir(exist_ok=True, mode=0o700)
                 stack.enter_context(exclusive(first / "run"))
             settings, key = prepare(first, options, create=role == "main")
         except OSError as error:
@@ -94,6 +96,8 @@ async def open_store(options: StoreOptions, *, role: Role = "main", internal_add
         nursery.start_soon(keep_open, fleet, slots)
         for slot in slots:
             nursery.start_soon(slot.keep_probed)
+            if role == "main":
+                nursery.start_soon(slot.sweep)
         nursery.start_soon(context.writes.keep_trimmed)
         nursery.start_soon(context.reads.keep_trimmed)
         stack.push_async_callback(_finish, context)
@@ -158,9 +162,16 @@ def prepare(first: Path, options: StoreOptions, *, create: bool) -> tuple[Settin
         taken = [str(each / "volumes") for each in options.directories if (each / "volumes").exists()]
         if taken:
             raise ConfigError(f"{', '.join(taken)} exist, but there is no store.json in {first}: give the directories in their first order")
-        settings = Settings(os.urandom(8).hex(), time.time_ns() // 1000, ())
+        settings = Settings(os.urandom(8).hex(), time.time_ns() // 1000, (), options.policy)
+        PolicySet.named(settings.policy, len(list(_wanted(options))))
+        save_settings(first, settings)  # the namespace is known before any volume carries it
     known = {str(settings.path_of(slot, first)) for slot in settings.volumes}
-    added = tuple(VolumeSlot(os.urandom(8).hex(), _relative(path, first)) for path in _wanted(options) if str(path) not in known)
+    ids = {slot.id for slot in settings.volumes}
+    added = tuple(
+        VolumeSlot(_begun(path, settings.namespace, ids) or os.urandom(8).hex(), _relative(path, first))
+        for path in _wanted(options)
+        if str(path) not in known
+    )
     changed = Settings(settings.namespace, settings.created_us, settings.volumes + added, options.policy or settings.policy)
     PolicySet.named(changed.policy, len(changed.volumes))
     key = (
@@ -171,11 +182,23 @@ def prepare(first: Path, options: StoreOptions, *, create: bool) -> tuple[Settin
     if changed != settings and create:
         for slot in added:
             path = changed.path_of(slot, first)
-            if path.exists() and any(path.iterdir()):
+            if path.exists() and any(path.iterdir()) and not _begun(path, settings.namespace, ids):
                 raise ConfigError(f"{path} is not empty: a new volume needs an empty folder")
         _make_volumes(changed, added, first)
         save_settings(first, changed)
     return changed, key
+
+
+def _begun(path: Path, namespace: str, known: set[str]) -> str | None:
+    """The id of a volume of ours that a crash kept out of the settings; there can be no chunk in it yet. Raises: ConfigError, OSError."""
+    if not path.is_dir():
+        return None
+    try:
+        identity = read_identity(str(path))
+    except VolumeForeign:
+        return None
+    ours = identity is not None and identity.namespace == namespace and identity.id not in known
+    return identity.id if identity is not None and ours else None
 
 
 def _wanted(options: StoreOptions) -> Iterable[Path]:

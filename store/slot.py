@@ -60,6 +60,15 @@ class Slot:
         else:
             self._probe = Probe(self._real)
 
+    async def sweep(self) -> None:
+        """Removes what a crash left in the volume beside whole chunks; for the process that owns the store, once at start."""
+        if self._real is None:
+            return
+        try:
+            await self._real.sweep()
+        except FrazilError as error:
+            log.warning("a volume could not be swept; the next start does it", extra={"volume": self.id, "error": str(error)})
+
     async def keep_probed(self) -> None:
         """Tries the disk for ever: one that fell sick, full or read-only is used again after the first probe that succeeds."""
         while True:

@@ -13,9 +13,9 @@ import trio
 from meta.protocol import Attributes
 from node.errors import ConfigError, ObjectNotFound, VolumeSick
 from rawx.chunk import ChunkRecord, chunk_checksum, new_chunk_id, unit_digests
-from store import slot
+from store import embedded, slot
 from store.embedded import StoreOptions, open_store
-from store.settings import load_settings
+from store.settings import Settings, load_settings, save_settings
 from store.source import BytesSource
 from tests.component.store.support import BUCKET, chunk_files, opened, put, read, until
 
@@ -86,6 +86,42 @@ async def test_volumes_without_their_settings_are_not_taken_for_new(tmp_path: Pa
     with pytest.raises(ConfigError, match=r"no store\.json"):
         async with open_store(StoreOptions((tmp_path,))):
             pass
+
+
+@pytest.mark.parametrize("volumes", [1, 3])
+async def test_a_start_killed_before_the_settings_name_the_volumes_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, volumes: int
+) -> None:
+    if volumes == 3:  # more volumes for a store that exists
+        async with opened(tmp_path):
+            pass
+    real = save_settings
+
+    def killed(first: Path, settings: Settings) -> None:
+        if settings.volumes:
+            raise KeyboardInterrupt
+        real(first, settings)
+
+    monkeypatch.setattr(embedded, "save_settings", killed)
+    with pytest.raises(KeyboardInterrupt):
+        embedded.prepare(tmp_path, StoreOptions((tmp_path,), volumes), create=True)
+    monkeypatch.undo()
+    async with opened(tmp_path, volumes) as store:
+        assert len(store.volumes) == volumes
+        row = await put(store, "k", b"data")
+    async with opened(tmp_path, volumes) as store:
+        assert await store.read_whole(row) == b"data"
+
+
+async def test_the_start_sweeps_what_a_crash_left(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await put(store, "k", b"data")
+    (chunk,) = chunk_files(tmp_path)
+    orphan = chunk.with_name("0" * 32 + ".record")
+    orphan.write_bytes(b"{}")
+    await trio.sleep(0.02)  # more than the file system's clock is coarse
+    async with opened(tmp_path):
+        await until(lambda: not orphan.exists())
 
 
 async def test_a_new_volume_needs_an_empty_folder(tmp_path: Path) -> None:
