@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -62,6 +63,20 @@ class Transfers:
 
         return Job("move" if self._move else "download", str(source), path, item.size, perform, needed)
 
+    def write_into(self, source: Remote, item: Item, path: str) -> Job:
+        """Into a pipe or device, which stays what it is; a file of its name would take its place."""
+
+        async def perform() -> None:
+            with open(path, "wb") as file:  # noqa: ASYNC230 - blocks for as long as its reader
+
+                def write(piece: bytes) -> None:
+                    file.write(piece)
+
+                await self.downloader(source).stream(source, write)
+            await self._remove_source(source)
+
+        return Job("move" if self._move else "download", str(source), path, item.size, perform)
+
     def copy(self, source: Remote, size: int, target: Remote, needed: Callable[[], Awaitable[bool]] | None = None) -> Job:
         async def perform() -> None:
             if source == target and not self._headers:
@@ -102,6 +117,15 @@ class Transfers:
 def path_below(root: Local, name: str) -> str:
     """Where the object with the relative key `name` goes. Raises: InvalidArgument when that is no path below `root`."""
     return os.path.join(root.path, local_name(name))
+
+
+def is_special(path: str) -> bool:
+    """Whether there is a pipe, device or socket of this name."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def check_no_link(root: Local, name: str) -> None:

@@ -20,7 +20,7 @@ from cli.match import Filter
 from cli.meter import SilentMeter, metered
 from cli.parameter import ADDRESS, REMOTE, dry_run_option, filter_options, header_options, jobs_option, object_headers
 from cli.session import Session, with_session
-from cli.transfer import Transfers, check_no_link, path_below
+from cli.transfer import Transfers, check_no_link, is_special, path_below
 from cli.walk import Item, local_items, remote_items
 from node.errors import FrazilError, InvalidArgument, ObjectNotFound
 
@@ -222,7 +222,9 @@ def _to_exact(transfers: Transfers, source: Remote, item: Item, target: Address)
     if isinstance(target, Remote):
         return transfers.copy(source, item.size, target)
     assert isinstance(target, Local)
-    return transfers.download(source, item, target.path)
+    if is_special(target.path):
+        return transfers.write_into(source, item, target.path)
+    return transfers.download(source, item, os.path.realpath(target.path) if os.path.islink(target.path) else target.path)
 
 
 def _one_remote(transfers: Transfers, source: Remote, item: Item, target: Address, name: str) -> Job:

@@ -163,6 +163,21 @@ def test_an_empty_object_is_written_out(frazil: Frazil, bucket: str) -> None:
     assert (shown.code, shown.out) == (0, "")
 
 
+def test_a_pipe_a_device_and_a_link_stay_what_they_are(frazil: Frazil, bucket: str) -> None:
+    Path("file").write_text("x")
+    assert frazil("put", "file", f"s3://{bucket}/file", "-q").code == 0
+    os.mkfifo("pipe")
+    reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
+    assert frazil("get", f"s3://{bucket}/file", "pipe", "-q").code == 0
+    assert os.read(reader, 10) == b"x"
+    os.close(reader)
+    Path("link").symlink_to("real")
+    assert frazil("get", f"s3://{bucket}/file", "link", "-q").code == 0
+    assert Path("pipe").is_fifo()
+    assert Path("link").is_symlink()
+    assert Path("real").read_text() == "x"
+
+
 def test_keys_that_xml_can_not_carry_are_deleted_too(frazil: Frazil, bucket: str) -> None:
     Path("file").write_text("x")
     for key in ("d/a\rb", "d/a\x01b", "d/plain", "a\nb"):
