@@ -66,7 +66,7 @@ class ObjectRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     size          bytes of the object;  etag: without quotes
     mtime_us      last modified, microseconds since 1970
     part, parts   which part of a multipart object this content is, and of how many (1, 1 when not multipart; numbered from 1)
-    attributes    headers, user metadata, tags, checksums, lock, ACL: as in the metadata row
+    attributes    headers, user metadata, tags, checksums, lock, ACL: as in the metadata row; of what it lists per part only this part's
     """
 
     version: int

@@ -33,6 +33,20 @@ def object_record(row: ObjectRow, *, part: int = 1, parts: int = 1) -> ObjectRec
     )
 
 
+def of_one_part(record: ObjectRecord) -> ObjectRecord:
+    """The record as the chunks of one part of several keep it: of what the row lists per part only this part's.
+
+    Otherwise the chunks of 10,000 parts would keep 10,000 entries each. A part's size is that of its metachunks.
+    """
+    if record.parts == 1:
+        return record
+    attributes = {name: value for name, value in record.attributes.items() if name != "parts"}
+    sums = attributes.pop("part_checksums", None)
+    if isinstance(sums, list | tuple) and len(sums) == record.parts:
+        attributes["part_checksums"] = [sums[record.part - 1]]
+    return msgspec.structs.replace(record, attributes=attributes)
+
+
 def attributes_of(record: ObjectRecord) -> Attributes:
     """The row's attributes as the record tells them; the way back."""
     return msgspec.convert({**record.attributes, "type": record.type}, Attributes)

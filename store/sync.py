@@ -16,7 +16,7 @@ from store.fleet import ChunkFinding, problem_of
 from store.layout import Chunk, Layout, Metachunk
 from store.parallel import gather
 from store.put import commit, committed, write
-from store.record import object_record
+from store.record import object_record, of_one_part
 from store.source import BytesSource
 
 
@@ -63,6 +63,7 @@ async def _update(context: Context, bucket: str, row: ObjectRow, index: int, vol
             return
         if old.object is not None:
             record = msgspec.structs.replace(record, part=old.object.part, parts=old.object.parts)
+        record = of_one_part(record)
         await volume.update(chunk.name, msgspec.structs.replace(old, key=row.key, seq=row.seq, object=record, upload=None))
     except VolumeNotFound:
         raise

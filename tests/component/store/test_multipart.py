@@ -48,6 +48,7 @@ async def test_parts_become_one_object_without_moving(tmp_path: Path, volumes: i
         ends = [record for record in await records(store, row) if record.metachunks]
         assert {(record.object.part, record.object.parts) for record in ends if record.object} == {(1, 3), (2, 3), (3, 3)}
         assert all(record.upload is None and record.object is not None and record.object.version == row.version for record in ends)
+        assert not any("parts" in record.object.attributes for record in ends if record.object), "the square of the parts"
 
 
 async def test_replaced_unlisted_and_aborted_parts_go(tmp_path: Path) -> None:
