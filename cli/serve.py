@@ -175,15 +175,18 @@ def _metrics_server(sockets: list[socket.socket], drain: trio.Event) -> Server:
 
 
 async def run_gateway(options: ServeOptions, drain: trio.Event, ready: Ready) -> None:
-    """A further process of a store that runs: S3 only; the main process writes the metadata and does the background work."""
+    """A further process of a store that runs: S3; the main process writes the metadata and does the background work."""
     tls = tls_context(options)
     sockets = listen(*options.listen, reuse_port=True)
     internal = str(options.directories[0] / SOCKET_FILE)
     async with open_store(options.store, role="gateway", internal_address=internal) as store:
-        async with trio.open_nursery() as serving:
-            await serving.start(_s3_server(options, store, sockets, tls, drain))
-            settle()
-            ready.ready()
+        async with trio.open_nursery() as background:
+            await background.start(_workers, store)
+            async with trio.open_nursery() as serving:
+                await serving.start(_s3_server(options, store, sockets, tls, drain))
+                settle()
+                ready.ready()
+            background.cancel_scope.cancel()
 
 
 def gateway_command(options: ServeOptions, port: int) -> list[str]:

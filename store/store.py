@@ -31,7 +31,7 @@ from store.policy import PolicySet
 from store.put import put_object
 from store.source import Source
 from store.verify import verify
-from store.workers import Deleter, RecordSync, Settler, Sweeper, drive
+from store.workers import Deleter, RecordSync, Settler, Sweeper, Worker, drive
 
 PART_CHECKSUM = "crc64nvme"
 """Of copied parts whose upload names no algorithm."""
@@ -230,10 +230,13 @@ class Store:
         )
 
     async def run_workers(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """The background of this process, until cancelled."""
+        """The background of this process, until cancelled. A gateway tidies up after itself; the containers' lists are the main's."""
         context = self._context
+        workers: list[Worker] = [Settler(context), Sweeper(context, self._left)]
+        if not context.remote_meta:
+            workers += [Deleter(context), RecordSync(context)]
         async with trio.open_nursery() as nursery:
-            for worker in (Deleter(context), RecordSync(context), Settler(context), Sweeper(context, self._left)):
+            for worker in workers:
                 nursery.start_soon(drive, worker)
             task_status.started()
 

@@ -13,11 +13,12 @@ import trio
 from meta.protocol import Attributes
 from node.errors import ConfigError, ObjectNotFound, VolumeSick
 from rawx.chunk import ChunkRecord, chunk_checksum, new_chunk_id, unit_digests
-from store import embedded, slot
+from store import embedded, slot, workers
 from store.embedded import StoreOptions, open_store
 from store.settings import Settings, load_settings, save_settings
 from store.source import BytesSource
-from tests.component.store.support import BUCKET, chunk_files, opened, put, read, until
+from store.store import Store
+from tests.component.store.support import BUCKET, chunk_files, opened, put, read, until, until_none
 
 
 async def test_a_store_is_found_again(tmp_path: Path) -> None:
@@ -235,6 +236,21 @@ async def test_a_gateway_shares_the_store(tmp_path: Path) -> None:
                 row = await gateway.put_object(BUCKET, f"k{size}", BytesSource(data), attributes=Attributes(), owner="owner")
                 assert await read(store, await store.get_row(BUCKET, f"k{size}")) == data
                 assert await read(gateway, row) == data
+
+
+async def test_a_gateway_settles_its_own_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "SETTLE_PERIOD_S", 0.05)
+
+    async def recent(store: Store) -> list[str]:
+        return [chunk for volume in store.volumes.values() for chunk in await volume.recent()]
+
+    async with opened(tmp_path, 3), open_store(StoreOptions((tmp_path,)), role="gateway") as gateway:
+        await put(gateway, "k", b"data")
+        assert len(await recent(gateway)) == 3
+        async with trio.open_nursery() as nursery:
+            await nursery.start(gateway.run_workers)
+            await until_none(lambda: recent(gateway))
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_gateway_needs_a_store(tmp_path: Path) -> None:
