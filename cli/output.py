@@ -91,9 +91,20 @@ class Output:
         """One result. `human` None: nothing for people; it is shown even when quiet (it is what was asked for)."""
         if self.json:
             record: dict[str, object] = {"schema": SCHEMA, "type": kind, **({"dry_run": True} if self.dry_run else {}), **fields}
-            sys.stdout.write(self._encoder.encode(record).decode() + "\n")
+            sys.stdout.write(self._encode(record) + "\n")
         elif human is not None:
             self._line(human)
+
+    def _encode(self, record: dict[str, object]) -> str:
+        """As one line of JSON; names of files that are no UTF-8 are shown with escapes."""
+        try:
+            return self._encoder.encode(record).decode()
+        except UnicodeEncodeError:
+            shown = {
+                name: value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+                for name, value in record.items()
+            }
+            return self._encoder.encode(shown).decode()
 
     def progress(self, kind: str, human: str, /, **fields: object) -> None:
         """Like `record`, but people who asked for quiet don't see it."""

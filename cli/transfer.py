@@ -11,7 +11,7 @@ from pathlib import Path
 
 import trio
 
-from cli.address import Local, Remote, local_name
+from cli.address import Local, Remote, check_key, local_name
 from cli.body import PIECE_BYTES, encode_checksum, file_checksum
 from cli.client import Head, S3Client
 from cli.download import Downloader
@@ -48,6 +48,9 @@ class Transfers:
         return await self.uploader(target).stream(descriptor, target, self._headers)
 
     def upload(self, path: str, size: int, target: Remote, needed: Callable[[], Awaitable[bool]] | None = None) -> Job:
+        """Raises: InvalidArgument when the file's name can't be a key."""
+        check_key(target.key)
+
         async def perform() -> None:
             await self.uploader(target).file(path, target, self._headers)
             if self._move:

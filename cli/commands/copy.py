@@ -206,7 +206,11 @@ async def _uploads(
         raise InvalidArgument("it is a folder; give -r to take all that is in it")
     folder = target.below(name).folder() if len(order.sources) > 1 else target.folder()
     async for item in local_items(source.path, order.passes, session.output.warn, runner.fail):
-        yield transfers.upload(os.path.join(source.path, item.name), item.size, folder.below(item.name))
+        path = os.path.join(source.path, item.name)
+        try:
+            yield transfers.upload(path, item.size, folder.below(item.name))
+        except FrazilError as error:
+            runner.fail(path, error)
 
 
 async def _single(transfers: Transfers, order: Order, source: Remote) -> Job:

@@ -178,6 +178,16 @@ def test_a_pipe_a_device_and_a_link_stay_what_they_are(frazil: Frazil, bucket: s
     assert Path("real").read_text() == "x"
 
 
+def test_a_name_that_is_no_text_fails_alone(frazil: Frazil, bucket: str) -> None:
+    Path("source").mkdir()
+    Path("source/good").write_text("x")
+    Path(os.fsdecode(b"source/bad\xff")).write_text("x")
+    for command in (("cp", "-r"), ("sync",)):
+        found = frazil(*command, "source", f"s3://{bucket}/{command[0]}", "--json")
+        assert (found.code, found.summary["done"], len(found.of("error"))) == (6, 1, 1)
+    assert len(frazil("ls", "-r", f"s3://{bucket}", "--json").of("object")) == 2
+
+
 def test_keys_that_xml_can_not_carry_are_deleted_too(frazil: Frazil, bucket: str) -> None:
     Path("file").write_text("x")
     for key in ("d/a\rb", "d/a\x01b", "d/plain", "a\nb"):
