@@ -90,6 +90,7 @@ def _probe_blocking(volume: Volume) -> None:
         read_only = bool(os.fstatvfs(volume.root).f_flag & os.ST_RDONLY)
         if not read_only and not health.full:
             try_disk(volume.root)
+            volume.folders.make_ahead()
     except FileNotFoundError as error:
         raise VolumeSick(f"{volume.path} is gone") from error
     except OSError as error:

@@ -324,3 +324,18 @@ async def test_a_new_folder_is_synced_though_deletions_come_between(volume: Volu
     await volume._submit(Removal([new_chunk_id()]))
     assert volume.folders.names_unsynced, "a batch without files syncs no folder"
     await upload.abort()
+
+
+async def test_the_folders_of_a_volume_in_use_are_made_ahead(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    def folders() -> int:
+        return sum(1 for name in os.listdir(volume.path) if len(name) == 3)
+
+    for _ in range(3):
+        await put(volume, new_chunk_id(), b"data")
+    await Probe(volume).run()
+    assert folders() <= 3
+    monkeypatch.setattr("rawx.folders.AHEAD_AFTER", 2)
+    await Probe(volume).run()
+    assert folders() == 4096
+    await put(volume, new_chunk_id(), b"data")
+    assert not volume.folders.names_unsynced
