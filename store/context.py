@@ -12,6 +12,7 @@ from node.buffers import BufferPool
 from node.clock import Clock
 from node.errors import BadRequest, Conflict, Denied, FrazilError, NotFound
 from node.log import get_logger
+from rawx.chunk import ChunkRecord, new_chunk_id
 from store.afterwork import Afterwork
 from store.content import ContentWriter
 from store.delete import Place
@@ -50,6 +51,11 @@ class Context:
 
     def container(self, bucket: str) -> Container:
         return self.meta.container(bucket)
+
+    async def new_record(self, bucket: str, key: str, *, seq: int = 0) -> ChunkRecord:
+        """What the chunks of a new content say of where it belongs. Raises: BucketNotFound."""
+        settings = await self.container(bucket).settings()
+        return ChunkRecord(bucket, key, new_chunk_id(), "", account=settings.account, seq=seq)
 
     def stamp(self) -> int:
         """A version to wish for: the time in microseconds, growing within this process."""

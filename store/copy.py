@@ -8,7 +8,7 @@ import msgspec
 
 from meta.protocol import NO_CONDITION, Attributes, Condition, ObjectRow
 from node.errors import NotEnoughServices
-from rawx.chunk import Buffer, ChunkRecord, new_chunk_id
+from rawx.chunk import Buffer
 from store.content import ContentWriter, Tail
 from store.context import Context
 from store.get import Subject, read_content
@@ -109,6 +109,7 @@ async def _copy_chunks(
     condition: Condition,
 ) -> ObjectRow:
     version = context.stamp()
+    record = await context.new_record(bucket, key)
     row = ObjectRow(
         key=key,
         version=version,
@@ -119,9 +120,9 @@ async def _copy_chunks(
         storage_class=storage_class,
         policy=source.policy,
         owner=owner,
-        content=new_chunk_id(),
+        content=record.content,
         attributes=attributes,
     )
-    writer = ContentWriter(context.fleet, context.writes, context.policies, ChunkRecord(bucket, key, row.content, ""), lambda _: Tail())
+    writer = ContentWriter(context.fleet, context.writes, context.policies, record, lambda _: Tail())
     copied = await write(context, bucket, writer, lambda: writer.copy(layout, Tail(object=object_record(row))))
     return await commit_object(context, bucket, msgspec.structs.replace(row, layout=copied.encode()), writer, condition)

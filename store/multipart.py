@@ -10,7 +10,7 @@ import msgspec
 
 from meta.protocol import NO_CONDITION, PARTS_MAX, Complete, Condition, ObjectRow, PartRow, UploadRow
 from node.errors import InvalidArgument, Superseded, UploadNotFound
-from rawx.chunk import ChunkRecord, UploadRecord, new_chunk_id
+from rawx.chunk import UploadRecord
 from store.content import ContentWriter, Summary, Tail
 from store.context import Context
 from store.layout import Layout
@@ -48,7 +48,7 @@ async def put_part(context: Context, bucket: str, key: str, upload: UploadRow, p
     def describe(summary: Summary) -> Tail:
         return Tail(upload=UploadRecord(upload.upload, part, summary.size, summary.etag, stamp, summary.checksums))
 
-    record = ChunkRecord(bucket, key, new_chunk_id(), "")
+    record = await context.new_record(bucket, key)
     writer = ContentWriter(context.fleet, context.writes, context.policies, record, describe)
     layout = await write(context, bucket, writer, lambda: writer.write(source))
     summary = writer.summary

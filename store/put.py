@@ -8,7 +8,6 @@ from typing import TypeVar
 import msgspec
 
 from meta.protocol import NO_CONDITION, Attributes, Condition, ObjectRow
-from rawx.chunk import ChunkRecord, new_chunk_id
 from store.content import ContentWriter, Summary, Tail
 from store.context import REFUSALS, Context
 from store.layout import Layout
@@ -35,6 +34,7 @@ async def put_object(
     Raises: what the source raises; BucketNotFound, PreconditionFailed, ObjectNotFound, Locked, QuotaExceeded; NotEnoughServices, Busy.
     """
     version = context.stamp()
+    record = await context.new_record(bucket, key)
     row = ObjectRow(
         key=key,
         version=version,
@@ -42,7 +42,7 @@ async def put_object(
         mtime_us=version,
         storage_class=storage_class,
         owner=owner,
-        content=new_chunk_id(),
+        content=record.content,
         attributes=attributes,
     )
 
@@ -51,7 +51,7 @@ async def put_object(
         row = _with_summary(row, summary, writer.policy.name, etag)
         return Tail(object=object_record(row))
 
-    writer = ContentWriter(context.fleet, context.writes, context.policies, ChunkRecord(bucket, key, row.content, ""), describe)
+    writer = ContentWriter(context.fleet, context.writes, context.policies, record, describe)
     layout = await write(context, bucket, writer, lambda: writer.write(source))
     row = msgspec.structs.replace(row, layout=layout.encode())
     return await commit_object(context, bucket, row, writer, condition)

@@ -9,7 +9,7 @@ import msgspec
 
 from meta.protocol import Change, ObjectRow
 from node.errors import Damaged, FrazilError, NotFound, VolumeNotFound
-from rawx.chunk import ChunkRecord, ObjectRecord, new_chunk_id
+from rawx.chunk import ObjectRecord
 from store.content import ContentWriter, Tail
 from store.context import Context
 from store.fleet import ChunkFinding, problem_of
@@ -74,7 +74,7 @@ async def _update(context: Context, bucket: str, row: ObjectRow, index: int, vol
 
 async def _write_marker(context: Context, bucket: str, row: ObjectRow) -> None:
     """A chunk without bytes for a row that has none; then the row is told where it is. Raises: NotEnoughServices, Superseded."""
-    record = ChunkRecord(bucket, row.key, new_chunk_id(), "", seq=row.seq)
+    record = await context.new_record(bucket, row.key, seq=row.seq)
     writer = ContentWriter(context.fleet, context.writes, context.policies, record, lambda _: Tail(object=object_record(row)))
     layout = await write(context, bucket, writer, lambda: writer.write(BytesSource(b"")))
     change = Change(row.key, row.version, layout=layout.encode(), expect_content=row.content)

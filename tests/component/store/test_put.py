@@ -90,6 +90,7 @@ async def test_the_record_in_the_chunk_says_what_the_metadata_says(tmp_path: Pat
         (file,) = chunk_files(tmp_path)
         record = ChunkRecord.parse(os.getxattr(file, "user.frazil.chunk"))
         assert (record.bucket, record.key, record.content, record.policy) == (BUCKET, "some/key", row.content, "SINGLE")
+        assert record.account == "account"
         assert record.object is not None
         stored = await store.get_row(BUCKET, "some/key")
         assert (record.object.version, record.object.null, record.object.etag) == (stored.version, stored.null, stored.etag)
