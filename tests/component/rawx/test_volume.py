@@ -331,11 +331,11 @@ async def test_the_folders_of_a_volume_in_use_are_made_ahead(volume: Volume, mon
         return sum(1 for name in os.listdir(volume.path) if len(name) == 3)
 
     for _ in range(3):
-        await put(volume, new_chunk_id(), b"data")
+        await put(volume, sample(1))
     await Probe(volume).run()
     assert folders() <= 3
     monkeypatch.setattr("rawx.folders.AHEAD_AFTER", 2)
     await Probe(volume).run()
     assert folders() == 4096
-    await put(volume, new_chunk_id(), b"data")
+    await put(volume, sample(1))
     assert not volume.folders.names_unsynced
