@@ -21,7 +21,7 @@ async def authorize(call: Call) -> None:
         _require(allow(call.identity, route.permission, None))
         return
     call.settings = settings = await _settings(call, call.bucket)
-    expected = call.request.headers.get(b"x-amz-expected-bucket-owner")
+    expected = call.header(b"x-amz-expected-bucket-owner")
     if expected is not None:
         _check_owner(expected, settings)
     permission = route.permission

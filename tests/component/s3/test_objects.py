@@ -125,6 +125,7 @@ def test_metadata_that_is_not_ascii_comes_back_as_words_of_mail(served: Served, 
     [
         ({"x-amz-meta-colour": "blue"}, 200),
         ({"x-amz-sdk-checksum-algorithm": "CRC32"}, 200),
+        ({"x-amz-expected-bucket-owner": "stranger"}, 403),
         ({"x-amz-meta-\u20ac": "x"}, 400),
         ({"x-amz-meta-a\r\nb": "x"}, 400),
         ({"x-amz-server-side-encryption": "AES256"}, 501),
