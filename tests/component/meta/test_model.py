@@ -270,7 +270,7 @@ class ContainerMachine(RuleBasedStateMachine):
 
     @rule(share=st.integers(1, 3))
     def finish_deletions(self, share: int) -> None:
-        done = pending.deletions(self.reader, share)
+        done = pending.deletions(self.reader, share, 0)
         found = {row[0]: row[1:] for row in self.reader.execute("SELECT id, content, parts FROM deletions")}
         self.write(pending.deletions_done, [dropped.id for dropped in done])
         for dropped in done:
