@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from itertools import islice
 
 from rawx.attributes import FILE_MODE, SIDECAR_SUFFIX, TEMPORARY_PREFIX
 
@@ -11,6 +12,8 @@ FOLDER_DIGITS = 3
 FOLDERS = 16**FOLDER_DIGITS
 AHEAD_AFTER = 256
 """A volume with so many folders is in use: the rest is made ahead, because a chunk that needs a new folder waits for a second sync."""
+AHEAD_AT_ONCE = 512
+"""Folders made per call: well within the time a probe may take, also on a slow disk."""
 AHEAD_INODES_MIN = 64 * FOLDERS
 """Fewer free inodes are not spent on folders that may never be needed."""
 _FOLDER_MODE = 0o750
@@ -72,10 +75,11 @@ class Folders:
         self._known.add(folder)
 
     def make_ahead(self) -> None:
-        """Makes all folders that are missing, once enough of them are there; in any thread, beside everything else. Raises: OSError."""
+        """Makes some of the folders that are missing, once enough of them are there; in any thread, beside everything else. Raises: OSError."""
         if not AHEAD_AFTER <= len(self._known) < FOLDERS or os.fstatvfs(self.root).f_favail < AHEAD_INODES_MIN:
             return
-        missing = {f"{number:0{FOLDER_DIGITS}x}" for number in range(FOLDERS)} - self._known
+        names = (f"{number:0{FOLDER_DIGITS}x}" for number in range(FOLDERS))
+        missing = set(islice((name for name in names if name not in self._known), AHEAD_AT_ONCE))
         for folder in missing:
             try:
                 os.mkdir(folder, _FOLDER_MODE, dir_fd=self.root)

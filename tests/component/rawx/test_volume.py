@@ -334,8 +334,9 @@ async def test_the_folders_of_a_volume_in_use_are_made_ahead(volume: Volume, mon
         await put(volume, sample(1))
     await Probe(volume).run()
     assert folders() <= 3
-    monkeypatch.setattr("rawx.folders.AHEAD_AFTER", 2)
-    await Probe(volume).run()
+    monkeypatch.setattr("rawx.folders.AHEAD_AFTER", 1)
+    for _ in range(8):
+        await Probe(volume).run()
     assert folders() == 4096
     await put(volume, sample(1))
     assert not volume.folders.names_unsynced
