@@ -75,7 +75,7 @@ class Folders:
         self._known.add(folder)
 
     def make_ahead(self) -> None:
-        """Makes some of the folders that are missing, once enough of them are there; in any thread, beside everything else. Raises: OSError."""
+        """Makes some of the folders that are missing, once enough of them are there; in any thread. Raises: OSError."""
         if not AHEAD_AFTER <= len(self._known) < FOLDERS or os.fstatvfs(self.root).f_favail < AHEAD_INODES_MIN:
             return
         names = (f"{number:0{FOLDER_DIGITS}x}" for number in range(FOLDERS))
