@@ -31,6 +31,7 @@ class Load:
     def __init__(self) -> None:
         self.allowed: dict[str, set[str]] = defaultdict(lambda: {"-"})
         self.acknowledged = 0
+        self._first = b""
 
     def run(self, path: Path, seed: str, seconds: float, end: signal.Signals | None) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
@@ -42,7 +43,7 @@ class Load:
             pipesize=1 << 20,
         )
         assert process.stdout is not None
-        process.stdout.readline()
+        self._first = process.stdout.readline()  # it counts: what it begins may happen
         time.sleep(seconds)
         if end is not None:
             process.send_signal(end)
@@ -54,7 +55,7 @@ class Load:
         os.set_blocking(process.stdout.fileno(), False)
         said = b"".join(iter(lambda: process.stdout.read() or b"", b""))
         os.set_blocking(process.stdout.fileno(), True)
-        return said
+        return self._first + said
 
     def hear(self, process: subprocess.Popen[bytes], said: bytes | None = None) -> None:
         """Reads the rest of what it said and updates what may be there. With `said`, only that counts as acknowledged."""
@@ -62,9 +63,10 @@ class Load:
         rest = process.stdout.read()
         process.stdout.close()
         process.wait(timeout=30)
-        sure = len(rest) if said is None else len(said)
+        text = (self._first if said is None else said) + rest
+        sure = len(text) if said is None else len(said)
         at = 0
-        for line in ((said or b"") + rest).splitlines(keepends=True):
+        for line in text.splitlines(keepends=True):
             at += len(line)
             word, key, what = line.decode().split()
             if word == "begin" or at > sure:
