@@ -57,13 +57,19 @@ def _translate(pattern: str) -> str:
                 raise InvalidArgument(f"pattern {pattern!r}: '[' has no ']'")
             inside = pattern[at + 1 : stop]
             negated = inside[0] in "!^"
-            members = (inside[1:] if negated else inside).replace("\\", r"\\").replace("[", r"\[").replace("]", r"\]").replace("^", r"\^")
-            parts.append(f"[{'^/' if negated else ''}{members}]")
+            parts.append(f"[{'^/' if negated else ''}{_members(inside[1:] if negated else inside)}]")
             at = stop
         else:
             parts.append(re.escape(char))
         at += 1
     return "".join(parts)
+
+
+def _members(inside: str) -> str:
+    """What stands between brackets, for `re`: a hyphen between two others is a range, everything else stands for itself."""
+    last = len(inside) - 1
+    ranges = [0 < at < last and char == "-" and "-" not in (inside[at - 1], inside[at + 1]) for at, char in enumerate(inside)]
+    return "".join(char if is_range else re.escape(char) for char, is_range in zip(inside, ranges, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
