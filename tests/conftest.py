@@ -10,6 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# CI tells whether a change broke something, so it tries the same examples each time; elsewhere new ones are looked for.
+# No example has a time limit: the machine may be busy.
+settings.register_profile("ci", derandomize=True, deadline=None)
+settings.register_profile("here", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "here")
+
 
 SEED = os.environ.get("FRAZIL_TEST_SEED") or str(int(time.time()) % 100_000)
 SCALE = float(os.environ.get("FRAZIL_TEST_SCALE", "1"))
