@@ -60,24 +60,10 @@ async def copy_object(
     storage_class: str,
     condition: Condition = NO_CONDITION,
 ) -> ObjectRow:
-    """A new object with the source's bytes, ETag and checksums (those are in `attributes`). Raises: as put_object; ContentLost."""
+    """A new object with the source's bytes, ETag and checksums (those are in `attributes`). The caller keeps the source from
+    being deleted meanwhile. Raises: as put_object; ContentLost.
+    """
     layout = Layout.parse(source.layout)
-    with context.afterwork.reading(layout):
-        return await _copy(context, source, source_bucket, layout, bucket, key, attributes, owner, storage_class, condition)
-
-
-async def _copy(
-    context: Context,
-    source: ObjectRow,
-    source_bucket: str,
-    layout: Layout,
-    bucket: str,
-    key: str,
-    attributes: Attributes,
-    owner: str,
-    storage_class: str,
-    condition: Condition,
-) -> ObjectRow:
     known = {context.policies.small.name, context.policies.large.name}
     if {policy.name for policy in layout.policies} <= known:
         try:

@@ -143,17 +143,18 @@ class Store:
         condition: Condition = NO_CONDITION,
     ) -> ObjectRow:
         """A new object of the same bytes. Raises: see store.copy.copy_object."""
-        return await copy_object(
-            self._context,
-            source,
-            source_bucket,
-            bucket,
-            key,
-            attributes=attributes,
-            owner=owner,
-            storage_class=storage_class,
-            condition=condition,
-        )
+        with self._context.afterwork.reading(Layout.parse(source.layout)):
+            return await copy_object(
+                self._context,
+                source,
+                source_bucket,
+                bucket,
+                key,
+                attributes=attributes,
+                owner=owner,
+                storage_class=storage_class,
+                condition=condition,
+            )
 
     async def rename(
         self,
