@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STORE ?= $(HOME)/frazil-store
 APT_RUN := python3-venv python3-pip
 
-.PHONY: install install-test system system-test up test check bench bench-peers clean
+.PHONY: install install-test system system-test up test check s3-table bench bench-peers clean
 
 # Wheels only: running the store compiles nothing.
 install: system $(VENV)/.installed
@@ -52,6 +52,10 @@ test: install-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest
+
+# Whether the operation table in s3/README.md is current; WRITE=1 makes it so.
+s3-table: install
+	$(BIN)/python -m s3.table $(if $(WRITE),--write)
 
 bench: install-test
 	$(BIN)/python -m benchmarks $(if $(S3),--s3 $(S3) --access $(ACCESS) --secret $(SECRET)) $(BENCH)

@@ -173,19 +173,21 @@ def tags_of_header(call: Call) -> dict[str, str]:
     return check_tags(pairs)
 
 
-def check_tags(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Raises: InvalidTag."""
+def check_tags(pairs: Iterable[tuple[str, str]], *, most: int = TAGS_MAX, what: str = "Object") -> dict[str, str]:
+    """Tags of an object or a bucket. Raises: InvalidTag."""
     tags: dict[str, str] = {}
     for key, value in pairs:
-        if not 1 <= len(key) <= TAG_KEY_MAX or key.startswith("aws:"):
+        if key.startswith("aws:"):
+            raise S3Error("InvalidTag", "System tags cannot be added/updated by requester", TagKey=key)
+        if not 1 <= len(key) <= TAG_KEY_MAX:
             raise S3Error("InvalidTag", "The TagKey you have provided is invalid", TagKey=key)
         if len(value) > TAG_VALUE_MAX:
             raise S3Error("InvalidTag", "The TagValue you have provided is invalid", TagKey=key, TagValue=value)
         if key in tags:
             raise S3Error("InvalidTag", "Cannot provide multiple Tags with the same key", TagKey=key)
         tags[key] = value
-    if len(tags) > TAGS_MAX:
-        raise S3Error("InvalidTag", f"Object tags cannot be greater than {TAGS_MAX}")
+    if len(tags) > most:
+        raise S3Error("InvalidTag", f"{what} tags cannot be greater than {most}")
     return tags
 
 

@@ -54,25 +54,32 @@ _NEVER = "belongs to an AWS service beside S3"
 _DIRECTORY = "belongs to AWS's directory buckets"
 
 
-def _configuration(subresource: str, name: str, action: str, verbs: str, note: str = _LATER) -> list[Route]:
-    """Operations on one of a bucket's settings documents: G(et), P(ut), D(elete)."""
+def _configuration(subresource: str, name: str, action: str, verbs: str, note: str = _LATER, served: str = "") -> list[Route]:
+    """Operations on one of a bucket's settings documents: G(et), P(ut), D(elete).
+
+    served: "module.noun" for the handlers module.get_noun and so on, "" when they are not there (yet)
+    """
     kinds = {"G": ("Get", "GET"), "P": ("Put", "PUT"), "D": ("Delete", "DELETE")}
     routes = []
     for verb in verbs:
         prefix, method = kinds[verb]
         permission = f"s3:{'Get' if verb == 'G' else 'Put'}{action}"
-        routes.append(Route(f"{prefix}{name}", method, _B, (subresource,), permission=permission, note=note))
+        handler = served.replace(".", f".{prefix.lower()}_")
+        routes.append(
+            Route(f"{prefix}{name}", method, _B, (subresource,), permission=permission, handler=handler, note="" if handler else note)
+        )
     return routes
 
 
 def _numbered(subresource: str, name: str, action: str) -> list[Route]:
-    """Settings of which a bucket has several, by id."""
-    put, get = f"s3:Put{action}", f"s3:Get{action}"
+    """Settings of which a bucket has several, by id: none can be made."""
+    put, get, none = f"s3:Put{action}", f"s3:Get{action}", "unset.no_such_configuration"
+    listing = f"unset.list_{subresource.replace('-', '_')}"
     return [
-        Route(f"GetBucket{name}Configuration", "GET", _B, (subresource, "id"), permission=get, note=_NEVER),
-        Route(f"ListBucket{name}Configurations", "GET", _B, (subresource,), permission=get, note=_NEVER),
+        Route(f"GetBucket{name}Configuration", "GET", _B, (subresource, "id"), permission=get, handler=none),
+        Route(f"ListBucket{name}Configurations", "GET", _B, (subresource,), permission=get, handler=listing),
         Route(f"PutBucket{name}Configuration", "PUT", _B, (subresource,), permission=put, note=_NEVER),
-        Route(f"DeleteBucket{name}Configuration", "DELETE", _B, (subresource,), permission=put, note=_NEVER),
+        Route(f"DeleteBucket{name}Configuration", "DELETE", _B, (subresource,), permission=put, handler=none),
     ]
 
 
@@ -122,7 +129,7 @@ ROUTES: tuple[Route, ...] = (
     Route("ListParts", "GET", _O, ("uploadId",), permission="s3:ListMultipartUploadParts", handler="multipart.list_parts"),
     Route("ListMultipartUploads", "GET", _B, ("uploads",), permission="s3:ListBucketMultipartUploads", handler="multipart.list_uploads"),
     # a bucket's settings
-    *_configuration("tagging", "BucketTagging", "BucketTagging", "GPD"),
+    *_configuration("tagging", "BucketTagging", "BucketTagging", "GPD", served="configuration.tagging"),
     *_configuration("cors", "BucketCors", "BucketCORS", "GPD"),
     *_configuration("policy", "BucketPolicy", "BucketPolicy", "GP"),
     Route("DeleteBucketPolicy", "DELETE", _B, ("policy",), permission="s3:DeleteBucketPolicy", note=_LATER),
@@ -152,8 +159,8 @@ ROUTES: tuple[Route, ...] = (
     *_configuration("object-lock", "ObjectLockConfiguration", "BucketObjectLockConfiguration", "GP"),
     *_configuration("logging", "BucketLogging", "BucketLogging", "GP"),
     *_configuration("website", "BucketWebsite", "BucketWebsite", "GPD"),
-    *_configuration("requestPayment", "BucketRequestPayment", "BucketRequestPayment", "GP"),
-    *_configuration("accelerate", "BucketAccelerateConfiguration", "AccelerateConfiguration", "GP"),
+    *_configuration("requestPayment", "BucketRequestPayment", "BucketRequestPayment", "GP", served="configuration.request_payment"),
+    *_configuration("accelerate", "BucketAccelerateConfiguration", "AccelerateConfiguration", "GP", served="configuration.acceleration"),
     Route(
         "GetBucketNotificationConfiguration",
         "GET",
@@ -172,7 +179,8 @@ ROUTES: tuple[Route, ...] = (
         also=("PutBucketNotification",),
         note=_LATER,
     ),
-    *_configuration("replication", "BucketReplication", "ReplicationConfiguration", "GPD"),
+    *_configuration("replication", "BucketReplication", "ReplicationConfiguration", "GD", served="unset.replication"),
+    *_configuration("replication", "BucketReplication", "ReplicationConfiguration", "P", "comes with replication between regions"),
     *_configuration("abac", "BucketAbac", "BucketAbac", "GP", _NEVER),
     *_numbered("analytics", "Analytics", "AnalyticsConfiguration"),
     *_numbered("inventory", "Inventory", "InventoryConfiguration"),

@@ -1,12 +1,8 @@
 from __future__ import annotations
 
-from pathlib import Path
-
-import s3.table
-from s3.table import BEGIN, END, table
+from s3.table import README, rewritten
 
 
 def test_the_readmes_operation_table_is_current() -> None:
-    readme = (Path(s3.table.__file__).parent / "README.md").read_text()
-    shown = readme[readme.index(BEGIN) : readme.index(END) + len(END)]
-    assert shown == table(), "run: python -m s3.table"
+    readme = README.read_text()
+    assert rewritten(readme) == readme, "run: make s3-table WRITE=1"

@@ -1,0 +1,146 @@
+"""A bucket's settings documents through boto3: what is put is got, what is not set answers as AWS does, what is wrong is refused."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zlib
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from meta.protocol import KeyPair
+from tests.component.s3.conftest import OWNER, STRANGER, Served, client_for
+from tests.support.client import Client, Credentials
+
+CREDENTIALS = Credentials(OWNER.access_key, OWNER.secret)
+
+
+def refusal(call: Any, **arguments: Any) -> tuple[str, int]:
+    with pytest.raises(ClientError) as caught:
+        call(**arguments)
+    response = caught.value.response
+    return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def tag(key: str, value: str = "v") -> dict[str, str]:
+    return {"Key": key, "Value": value}
+
+
+NOT_SET: list[tuple[str, dict[str, Any], str]] = [
+    ("get_bucket_tagging", {}, "NoSuchTagSet"),
+    ("get_bucket_replication", {}, "ReplicationConfigurationNotFoundError"),
+    *(
+        (f"{verb}_bucket_{name}_configuration", {"Id": "x"}, "NoSuchConfiguration")
+        for verb in ("get", "delete")
+        for name in ("analytics", "inventory", "metrics", "intelligent_tiering")
+    ),
+]
+
+DEFAULTS: list[tuple[str, dict[str, Any]]] = [
+    ("get_bucket_request_payment", {"Payer": "BucketOwner"}),
+    ("get_bucket_accelerate_configuration", {}),
+    ("list_bucket_analytics_configurations", {"IsTruncated": False}),
+    ("list_bucket_inventory_configurations", {"IsTruncated": False}),
+    ("list_bucket_metrics_configurations", {"IsTruncated": False}),
+    ("list_bucket_intelligent_tiering_configurations", {"IsTruncated": False}),
+]  # fmt: skip
+
+ROUND_TRIPS: list[tuple[str, str, dict[str, Any], str]] = [
+    # noun of the operations, argument of put, its value, code when it is deleted ("" = can't be)
+    ("tagging", "Tagging", {"TagSet": [tag("ä&<", "é>"), tag("b", ""), tag("k" * 128, "v" * 256)]}, "NoSuchTagSet"),
+    ("tagging", "Tagging", {"TagSet": [tag(f"k{i}") for i in range(50)]}, "NoSuchTagSet"),
+    ("request_payment", "RequestPaymentConfiguration", {"Payer": "BucketOwner"}, ""),
+    ("accelerate_configuration", "AccelerateConfiguration", {"Status": "Suspended"}, ""),
+]  # fmt: skip
+
+REFUSED: list[tuple[str, str, Any, str]] = [
+    # operation, argument, value, code
+    ("put_bucket_tagging", "Tagging", {"TagSet": [tag(f"k{i}") for i in range(51)]}, "InvalidTag"),
+    ("put_bucket_tagging", "Tagging", {"TagSet": [tag("k"), tag("k", "w")]}, "InvalidTag"),
+    ("put_bucket_tagging", "Tagging", {"TagSet": [tag("k" * 129)]}, "InvalidTag"),
+    ("put_bucket_tagging", "Tagging", {"TagSet": [tag("")]}, "InvalidTag"),
+    ("put_bucket_tagging", "Tagging", {"TagSet": [tag("k", "v" * 257)]}, "InvalidTag"),
+    ("put_bucket_tagging", "Tagging", {"TagSet": [tag("aws:k")]}, "InvalidTag"),
+    ("put_bucket_tagging", "Tagging", {"TagSet": [{"Key": "k"}]}, "MalformedXML"),
+    ("put_bucket_tagging", "Tagging", {}, "MalformedXML"),
+    ("put_bucket_request_payment", "RequestPaymentConfiguration", {"Payer": "Nobody"}, "MalformedXML"),
+    ("put_bucket_request_payment", "RequestPaymentConfiguration", {"Payer": "Requester"}, "NotImplemented"),
+    ("put_bucket_accelerate_configuration", "AccelerateConfiguration", {"Status": "Fast"}, "MalformedXML"),
+    ("put_bucket_accelerate_configuration", "AccelerateConfiguration", {"Status": "Enabled"}, "NotImplemented"),
+    ("put_bucket_replication", "ReplicationConfiguration", {"Role": "r", "Rules": []}, "NotImplemented"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def client(served: Served) -> Any:
+    """Without boto3's own checks, so that ours are met."""
+    s3 = client_for(served, parameter_validation=False)
+    s3.create_bucket(Bucket="configured")
+    yield s3
+    s3.close()
+
+
+@pytest.mark.parametrize(("operation", "arguments", "code"), NOT_SET)
+def test_what_is_not_set(s3: Any, bucket: str, operation: str, arguments: dict[str, Any], code: str) -> None:
+    assert refusal(getattr(s3, operation), Bucket=bucket, **arguments) == (code, 404)
+
+
+@pytest.mark.parametrize(("operation", "answer"), DEFAULTS)
+def test_defaults(s3: Any, bucket: str, operation: str, answer: dict[str, Any]) -> None:
+    got = getattr(s3, operation)(Bucket=bucket)
+    del got["ResponseMetadata"]
+    assert got == answer
+
+
+@pytest.mark.parametrize(("noun", "argument", "value", "code"), ROUND_TRIPS)
+def test_put_get_delete(s3: Any, bucket: str, noun: str, argument: str, value: dict[str, Any], code: str) -> None:
+    operations = {verb: getattr(s3, f"{verb}_bucket_{noun}", None) for verb in ("put", "get", "delete")}
+    operations["delete"] = operations["delete"] or getattr(s3, f"delete_bucket_{noun.removesuffix('_configuration')}", None)
+    operations["put"](Bucket=bucket, **{argument: value})
+    got = operations["get"](Bucket=bucket)
+    del got["ResponseMetadata"]
+    assert got == value
+    if code:
+        assert operations["delete"](Bucket=bucket)["ResponseMetadata"]["HTTPStatusCode"] == 204
+        assert refusal(operations["get"], Bucket=bucket) == (code, 404)
+        operations["delete"](Bucket=bucket)  # once more is no error
+
+
+@pytest.mark.parametrize(("operation", "argument", "value", "code"), REFUSED)
+def test_refused_and_nothing_kept(client: Any, operation: str, argument: str, value: Any, code: str) -> None:
+    assert refusal(getattr(client, operation), Bucket="configured", **{argument: value}) == (code, 501 if code == "NotImplemented" else 400)
+
+
+def test_what_was_refused_left_nothing(client: Any, served: Served) -> None:
+    assert served.run(served.store.meta.container("configured").settings).documents == {}
+
+
+@pytest.mark.parametrize("pair", [STRANGER, None])
+@pytest.mark.parametrize("verb", ["get", "put", "delete"])
+def test_strangers_may_not(served: Served, client: Any, pair: KeyPair | None, verb: str) -> None:
+    stranger = client_for(served, pair)
+    arguments = {"Tagging": {"TagSet": []}} if verb == "put" else {}
+    assert refusal(getattr(stranger, f"{verb}_bucket_tagging"), Bucket="configured", **arguments) == ("AccessDenied", 403)
+    stranger.close()
+
+
+def test_a_document_must_come_with_a_checksum(served: Served, client: Any) -> None:
+    body = b"<Tagging><TagSet><Tag><Key>k</Key><Value>v</Value></Tag></TagSet></Tagging>"
+    sums = [
+        ([], 400, "InvalidRequest"),
+        ([("Content-MD5", md5(b""))], 400, "BadDigest"),
+        ([("x-amz-checksum-crc32", "AAAAAA==")], 400, "BadDigest"),
+        ([("Content-MD5", md5(body))], 204, ""),
+        ([("x-amz-checksum-crc32", base64.b64encode(zlib.crc32(body).to_bytes(4)).decode())], 204, ""),
+    ]
+    with Client(served.endpoint, CREDENTIALS) as raw:
+        for headers, status, code in sums:
+            answer = raw.call("PUT", "configured", query=[("tagging", "")], headers=headers, body=body)
+            assert (answer.status, answer.code) == (status, code)
+    client.delete_bucket_tagging(Bucket="configured")
+
+
+def md5(data: bytes) -> str:
+    return base64.b64encode(hashlib.md5(data).digest()).decode()
