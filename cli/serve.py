@@ -21,7 +21,7 @@ from meta.protocol import Accounts, KeyPair
 from node.errors import ConfigError
 from node.http.server import listen, serve
 from node.runner import Ready
-from s3.call import GatewayOptions
+from s3.call import DOMAINS, GatewayOptions
 from s3.gateway import Gateway
 from store.embedded import StoreOptions, open_store
 from store.store import Store
@@ -40,13 +40,14 @@ class ServeOptions:
     policy: str = ""
     region: str = "us-east-1"
     domains: tuple[str, ...] = ()
+    sigv2: bool = False
     tls_cert: str = ""
     tls_key: str = ""
     metrics: tuple[str, int] | None = None
 
     @property
     def gateway(self) -> GatewayOptions:
-        return GatewayOptions(region=self.region, domains=self.domains) if self.domains else GatewayOptions(region=self.region)
+        return GatewayOptions(region=self.region, domains=self.domains or DOMAINS, sigv2=self.sigv2)
 
     @property
     def store(self) -> StoreOptions:
@@ -204,6 +205,8 @@ def gateway_command(options: ServeOptions, port: int) -> list[str]:
     ]
     for domain in options.domains:
         command += ["--domain", domain]
+    if options.sigv2:
+        command.append("--sigv2")
     if options.policy:
         command += ["--policy", options.policy]
     if options.tls_cert:

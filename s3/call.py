@@ -28,11 +28,13 @@ Header = tuple[bytes, bytes]
 
 
 class GatewayOptions(msgspec.Struct, frozen=True):
-    """region: the one that signatures must name; domains: suffixes below which a host name is a bucket; host_id: goes into x-amz-id-2."""
+    """region: the one that signatures must name; domains: suffixes below which a host name is a bucket; host_id: goes into x-amz-id-2;
+    sigv2: signature version 2 is taken too."""
 
     region: str = REGION
     domains: tuple[str, ...] = DOMAINS
     host_id: str = "frazil"
+    sigv2: bool = False
 
 
 class Services(msgspec.Struct, frozen=True):
@@ -104,11 +106,9 @@ class Call:
     def header(self, name: bytes) -> bytes | None:
         """A header's value, or that of the query parameter into which a presigned URL has put an x-amz-* header."""
         value = self.request.headers.get(name)
-        if value is None and self.query and name.startswith(b"x-amz-"):
-            claim = self.signed.claim
-            if claim is not None and claim.expires_s is not None:
-                hoisted = self.query.get(name.decode("ascii"))
-                return None if hoisted is None else hoisted.encode()
+        if value is None and self.query and self.signed.presigned and name.startswith(b"x-amz-"):
+            hoisted = self.query.get(name.decode("ascii"))
+            return None if hoisted is None else hoisted.encode()
         return value
 
     def text(self, name: bytes, default: str = "") -> str:

@@ -16,7 +16,7 @@ from node.metrics import Requests
 from s3.access import authorize
 from s3.call import SERVER, XML, Call, GatewayOptions, Header, Services
 from s3.errors import S3Error, error_document, to_s3
-from s3.identity import NOT_SIGNED, Keyring, authenticate
+from s3.identity import NOT_SIGNED, Doorway, Keyring, authenticate
 from s3.router import ROUTES, Level, match
 from s3.target import decode_path, parse_query, query_of, split_path
 
@@ -56,7 +56,7 @@ class Gateway:
     ) -> None:
         options = options or GatewayOptions()
         self._services = Services(store, Keyring(store.meta.accounts, monotonic), options, now_s)
-        self._region = options.region.encode("ascii")
+        self._door = Doorway(self._services.keyring, options.region.encode("ascii"), options.domains, options.sigv2)
         self._domains = options.domains
         self._handlers = _load_handlers()
         self._monotonic = monotonic
@@ -73,7 +73,7 @@ class Gateway:
         operation = "Unknown"
         try:
             parameters = parse_query(request.raw_query)
-            call.signed = await authenticate(request, parameters, self._services.keyring, region=self._region, now_s=self._services.now_s())
+            call.signed = await authenticate(request, parameters, self._door, self._services.now_s())
             if parameters:
                 call.query = query_of(parameters)
             call.bucket, call.key = split_path(decode_path(request.raw_path), request.headers.get(b"host", b""), self._domains)

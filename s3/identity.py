@@ -10,9 +10,9 @@ import msgspec
 from meta.protocol import Accounts, KeyPair
 from node.errors import KeyPairNotFound
 from node.http.message import Request
-from s3 import sigv4
+from s3 import sigv2, sigv4
 from s3.errors import S3Error
-from s3.target import Parameters, canonical_query
+from s3.target import Parameters, bucket_of_host, canonical_query
 
 KEYS_CACHED_MAX = 10_000
 KEY_AGE_S_MAX = 5.0
@@ -40,11 +40,12 @@ ANONYMOUS = Identity()
 
 
 class Signed(msgspec.Struct, frozen=True):
-    """A request's identity and, unless anonymous, its verified claim."""
+    """A request's identity and, when it is signed with version 4, its verified claim. presigned: the URL is, its query holds headers."""
 
     identity: Identity
     claim: sigv4.Claim | None = None
     seed: sigv4.Seed | None = None
+    presigned: bool = False
 
 
 NOT_SIGNED = Signed(ANONYMOUS)
@@ -98,16 +99,29 @@ def _identity(pair: KeyPair) -> Identity:
     return Identity(pair.user_id, pair.account, pair.display_name or pair.name, pair.access_key, pair.admin, pair.policy)
 
 
-async def authenticate(request: Request, parameters: Parameters, keyring: Keyring, *, region: bytes, now_s: float) -> Signed:
+class Doorway(msgspec.Struct, frozen=True):
+    """What every signature is checked against. sigv2: whether signature version 2 is taken; domains: suffixes of virtual hosts."""
+
+    keyring: Keyring
+    region: bytes
+    domains: tuple[str, ...] = ()
+    sigv2: bool = False
+
+
+async def authenticate(request: Request, parameters: Parameters, door: Doorway, now_s: float) -> Signed:
     """The only door: every request passes here before routing, and leaves with a verified identity or as anonymous.
 
     Raises: S3Error.
     """
     items = request.headers.items()
+    if door.sigv2:
+        old = sigv2.parse(items, parameters)
+        if old is not None:
+            return await _authenticate_v2(old, request, parameters, door, now_s)
     claim = sigv4.parse(items, parameters)
     if claim is None:
         return NOT_SIGNED
-    known = await keyring.find(claim.access_key)
+    known = await door.keyring.find(claim.access_key)
     seed = sigv4.verify(
         claim,
         known.secret,
@@ -115,13 +129,38 @@ async def authenticate(request: Request, parameters: Parameters, keyring: Keyrin
         raw_path=request.raw_path,
         query=canonical_query(request.raw_query, parameters),
         headers=items,
-        region=region,
+        region=door.region,
         now_s=now_s,
     )
+    _refuse_token(request, parameters)
+    return Signed(_admitted(known), claim, seed, claim.expires_s is not None)
+
+
+async def _authenticate_v2(claim: sigv2.Claim, request: Request, parameters: Parameters, door: Doorway, now_s: float) -> Signed:
+    known = await door.keyring.find(claim.access_key)
+    sigv2.verify(
+        claim,
+        known.secret,
+        method=request.method,
+        raw_path=request.raw_path,
+        virtual_bucket=bucket_of_host(request.headers.get(b"host", b""), door.domains),
+        parameters=parameters,
+        headers=request.headers.items(),
+        now_s=now_s,
+    )
+    _refuse_token(request, parameters)
+    return Signed(_admitted(known), presigned=claim.expires is not None)
+
+
+def _admitted(known: _Known) -> Identity:
+    """The identity of a key whose signature was right. Raises: AccessDenied when it may do nothing."""
     if known.suspended:
         raise S3Error("AccessDenied", "The access key is suspended.")
     if known.identity.policy:  # what would narrow it is not read yet, so it may do nothing
         raise S3Error("AccessDenied", "The access key has a policy, which is not supported yet.")
-    if b"x-amz-security-token" in request.headers or any(name == b"X-Amz-Security-Token" for name, _ in parameters):
+    return known.identity
+
+
+def _refuse_token(request: Request, parameters: Parameters) -> None:
+    if b"x-amz-security-token" in request.headers or any(name.lower() == b"x-amz-security-token" for name, _ in parameters):
         raise S3Error("InvalidToken")
-    return Signed(known.identity, claim, seed)

@@ -309,7 +309,8 @@ _TABLE: dict[tuple[str, Level], _Candidates] = {
     for method in ("GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS")
     for level in Level
 }
-_SUBRESOURCES = frozenset(condition.partition("=")[0] for route in ROUTES for condition in route.query) - PARAMETERS
+SUBRESOURCES = frozenset(condition.partition("=")[0] for route in ROUTES for condition in route.query) - PARAMETERS
+"""Parameters that name an operation."""
 
 _OF_PARTS = ("partNumber", "uploadId")
 
@@ -324,7 +325,7 @@ def match(method: str, level: Level, query: dict[str, str], headers: Container[b
         if found is not None:
             return found
         for name, value in query.items():
-            if name in _SUBRESOURCES or (not value and name not in PARAMETERS and not name.lower().startswith("x-")):
+            if name in SUBRESOURCES or (not value and name not in PARAMETERS and not name.lower().startswith("x-")):
                 raise not_implemented(f"{method} with the query parameter {name}")
             if name in _OF_PARTS and method != "GET" and method != "HEAD":
                 raise S3Error("InvalidArgument", "This operation does not accept a query-string.", ArgumentName=name, ArgumentValue=value)

@@ -83,7 +83,12 @@ class Claim(msgspec.Struct, frozen=True):
 
     @property
     def payload(self) -> Payload:
-        return _PAYLOADS.get(self.content, Payload.SHA256)
+        return payload_of(self.content)
+
+
+def payload_of(content: bytes) -> Payload:
+    """Of a valid x-amz-content-sha256."""
+    return _PAYLOADS.get(content, Payload.SHA256)
 
 
 _NEW_SHA256 = hashlib.sha256()
@@ -129,7 +134,7 @@ def parse(headers: HeaderItems, parameters: Parameters) -> Claim | None:
     """
     values = dict(headers)
     if len(values) != len(headers):
-        _check_once(headers)
+        check_once(headers)
     authorization = values.get(b"authorization")
     presigned = False
     for name, _ in parameters:
@@ -139,19 +144,28 @@ def parse(headers: HeaderItems, parameters: Parameters) -> Claim | None:
             raise _version_not_supported()
     if authorization is not None:
         if presigned:
-            raise S3Error(
-                "InvalidArgument",
-                "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the "
-                "Authorization header should be specified",
-                ArgumentName="Authorization",
-            )
+            raise two_mechanisms()
         return _from_header(authorization, values)
     if presigned:
         return _from_query(parameters, values.get(b"x-amz-content-sha256"))
     return None
 
 
-def _check_once(headers: HeaderItems) -> None:
+def is_presigned(parameters: Parameters) -> bool:
+    return any(name in _QUERY_NAMES for name, _ in parameters)
+
+
+def two_mechanisms() -> S3Error:
+    return S3Error(
+        "InvalidArgument",
+        "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the "
+        "Authorization header should be specified",
+        ArgumentName="Authorization",
+    )
+
+
+def check_once(headers: HeaderItems) -> None:
+    """Raises: InvalidArgument when a header that says who signed what and when is repeated."""
     names = [name for name, _ in headers]
     for name in _ONCE:
         if names.count(name) > 1:
@@ -172,12 +186,17 @@ def _from_header(authorization: bytes, values: dict[bytes, bytes]) -> Claim:
     if content is None:
         raise S3Error("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
     if content != EMPTY_SHA256:
-        _check_content(content)
+        check_content(content)
+    timestamp, time_s = header_time(values)
+    return Claim(credential, credential.signed_headers, signature, timestamp, time_s, None, content)
+
+
+def header_time(values: dict[bytes, bytes]) -> tuple[bytes, int]:
+    """When the request says it was made: as _timestamp. Raises: AccessDenied."""
     stamp = values.get(b"x-amz-date") or values.get(b"date")
     if stamp is None:
         raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
-    timestamp, time_s = _timestamp(stamp)
-    return Claim(credential, credential.signed_headers, signature, timestamp, time_s, None, content)
+    return _timestamp(stamp)
 
 
 _HEAD = re.compile(rb"AWS4-HMAC-SHA256[ ]+Credential=([^,\s]+)[ ]*,[ ]*SignedHeaders=([^,\s]+)[ ]*,[ ]*")
@@ -244,11 +263,12 @@ def _from_query(parameters: Parameters, content: bytes | None) -> Claim:
     credential = _credential(found[b"X-Amz-Credential"], "AuthorizationQueryParametersError")
     timestamp, time_s = _timestamp(found[b"X-Amz-Date"])
     content = content or found.get(b"X-Amz-Content-Sha256") or Payload.UNSIGNED.value
-    _check_content(content)
+    check_content(content)
     return Claim(credential, found[b"X-Amz-SignedHeaders"], found[b"X-Amz-Signature"], timestamp, time_s, int(expires), content)
 
 
-def _check_content(content: bytes) -> None:
+def check_content(content: bytes) -> None:
+    """Raises: InvalidArgument for a value that x-amz-content-sha256 can't have; NotImplemented."""
     if content in _PAYLOADS or _SIGNATURE.fullmatch(content):
         return
     if content.startswith(b"STREAMING-AWS4-ECDSA-"):
@@ -301,7 +321,7 @@ def canonical_request(method: str, raw_path: bytes, query: bytes, headers: Heade
     names = _signed_names(signed_headers)
     values = dict(headers)
     if len(values) != len(headers):
-        values = _joined(headers)
+        values = joined(headers)
     for name in values:
         if name.startswith(b"x-amz-") and name not in names:
             raise _not_signed(name)
@@ -325,7 +345,7 @@ def _signed_names(signed_headers: bytes) -> dict[bytes, None]:
     return dict.fromkeys(sorted(signed_headers.split(b";", SIGNED_HEADERS_MAX)))
 
 
-def _joined(headers: HeaderItems) -> dict[bytes, bytes]:
+def joined(headers: HeaderItems) -> dict[bytes, bytes]:
     """Values by name, repeated ones with commas between. Raises: InvalidArgument for an x-amz-* header that may not be repeated."""
     values: dict[bytes, bytes] = {}
     for name, value in headers:
@@ -395,17 +415,26 @@ def _wrong_scope(claim: Claim, region: bytes) -> S3Error:
 
 def _check_time(claim: Claim, now_s: float) -> None:
     if claim.expires_s is None:
-        if abs(now_s - claim.time_s) > SKEW_S_MAX:
-            raise S3Error(
-                "RequestTimeTooSkewed",
-                RequestTime=claim.timestamp.decode("ascii"),
-                ServerTime=_iso(now_s),
-                MaxAllowedSkewMilliseconds=str(SKEW_S_MAX * 1000),
-            )
+        check_skew(claim.timestamp, claim.time_s, now_s)
     elif claim.time_s > now_s + SKEW_S_MAX:
         raise S3Error("AccessDenied", "Request is not yet valid", ServerTime=_iso(now_s))
     elif now_s > claim.time_s + claim.expires_s:
-        raise S3Error("AccessDenied", "Request has expired", Expires=_iso(claim.time_s + claim.expires_s), ServerTime=_iso(now_s))
+        raise expired(claim.time_s + claim.expires_s, now_s)
+
+
+def check_skew(timestamp: bytes, time_s: int, now_s: float) -> None:
+    """Raises: RequestTimeTooSkewed."""
+    if abs(now_s - time_s) > SKEW_S_MAX:
+        raise S3Error(
+            "RequestTimeTooSkewed",
+            RequestTime=timestamp.decode("ascii"),
+            ServerTime=_iso(now_s),
+            MaxAllowedSkewMilliseconds=str(SKEW_S_MAX * 1000),
+        )
+
+
+def expired(end_s: int, now_s: float) -> S3Error:
+    return S3Error("AccessDenied", "Request has expired", Expires=_iso(end_s), ServerTime=_iso(now_s))
 
 
 def _iso(time_s: float) -> str:

@@ -13,7 +13,7 @@ from s3 import checksum
 from s3.call import Call
 from s3.chunked import ChunkedDecoder
 from s3.errors import S3Error, invalid_argument
-from s3.sigv4 import Payload
+from s3.sigv4 import Payload, check_content, payload_of
 from s3.xml import DOCUMENT_BYTES_MAX, Element, XmlRefused, parse
 
 OBJECT_BYTES_MAX = 5 << 30
@@ -36,10 +36,8 @@ class Expected:
         Raises: S3Error for values that can't be right whatever the body is.
         """
         self.content_md5 = _content_md5(call.header(b"content-md5"))
-        claim = call.signed.claim
-        self.content_sha256 = (
-            bytes.fromhex(claim.content.decode("ascii")) if claim is not None and claim.payload is Payload.SHA256 else None
-        )
+        content, payload = _content(call)
+        self.content_sha256 = bytes.fromhex(content.decode("ascii")) if payload is Payload.SHA256 else None
         self.algorithm, self.value = _checksum_header(call) if of_body else ("", None)
         self.trailer = ""
         announced = call.header(b"x-amz-trailer")
@@ -83,6 +81,19 @@ class Expected:
             raise S3Error("MalformedTrailerError")
         if value is not None and not hmac.compare_digest(value, digests[self.algorithm]):
             raise S3Error("BadDigest", f"The {self.algorithm.upper()} you specified did not match the calculated checksum.")
+
+
+def _content(call: Call) -> tuple[bytes, Payload]:
+    """What the request says of its payload, as it was signed or, when nobody signed it with version 4, as it stands there.
+
+    Raises: InvalidArgument.
+    """
+    claim = call.signed.claim
+    if claim is not None:
+        return claim.content, claim.payload
+    content = call.header(b"x-amz-content-sha256") or Payload.UNSIGNED.value
+    check_content(content)
+    return content, payload_of(content)
 
 
 def _content_md5(header: bytes | None) -> bytes | None:
@@ -210,11 +221,7 @@ def source_of(call: Call, *, keep: str = checksum.DEFAULT_ALGORITHM, of_body: bo
     """
     request = call.request
     expected = Expected(call, of_body=of_body)
-    claim = call.signed.claim
-    payload = claim.payload if claim is not None else Payload.UNSIGNED
-    content = call.header(b"x-amz-content-sha256")
-    if claim is None and content == Payload.STREAMING_UNSIGNED_TRAILER.value:
-        payload = Payload.STREAMING_UNSIGNED_TRAILER
+    _, payload = _content(call)
     length = request.content_length
     if length is None and not request.chunked:
         raise S3Error("MissingContentLength")

@@ -15,6 +15,7 @@ from botocore.config import Config
 
 from meta.protocol import KeyPair
 from node.http.server import listen, serve
+from s3.call import GatewayOptions
 from s3.gateway import Gateway
 from store.embedded import StoreOptions, open_store
 
@@ -25,7 +26,8 @@ STRANGER = KeyPair(access_key="AKIASTRANGER00000000", account="two", name="stran
 class Served:
     """endpoint: of the running gateway; run: calls an async function in its event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: GatewayOptions | None = None) -> None:
+        self._options = options
         self.endpoint = ""
         self.port = 0
         self.store: Any = None
@@ -47,7 +49,7 @@ class Served:
             for pair in (OWNER, STRANGER):
                 await store.meta.accounts.create_key(pair)
             self.store = store
-            gateway = Gateway(store)
+            gateway = Gateway(store, self._options)
             sockets = listen("127.0.0.1", 0)
             self.port = sockets[0].getsockname()[1]
             self.endpoint = f"http://127.0.0.1:{self.port}"
