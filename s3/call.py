@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import msgspec
 from meta.protocol import BucketSettings, Container, ObjectRow
 from node.http.message import Request
 from node.http.reply import Reply
+from s3.cors import answer_headers
 from s3.errors import S3Error
 from s3.identity import Identity, Keyring, Signed
 from s3.router import Route
@@ -62,7 +63,21 @@ class Call:
     source     for routes that copy
     """
 
-    __slots__ = ("_settings", "bucket", "items", "key", "query", "reply", "request", "route", "row", "services", "signed", "source")
+    __slots__ = (
+        "_settings",
+        "_shared",
+        "bucket",
+        "items",
+        "key",
+        "query",
+        "reply",
+        "request",
+        "route",
+        "row",
+        "services",
+        "signed",
+        "source",
+    )
 
     def __init__(self, request: Request, reply: Reply, services: Services) -> None:
         self.request = request
@@ -75,6 +90,7 @@ class Call:
         self.row: ObjectRow | None = None
         self.source: CopySource | None = None
         self._settings: BucketSettings | None = None
+        self._shared: Sequence[Header] = ()
         self.signed: Signed
         self.route: Route
 
@@ -102,6 +118,20 @@ class Call:
     @settings.setter
     def settings(self, settings: BucketSettings) -> None:
         self._settings = settings
+        if settings.documents:
+            self._share(settings)
+
+    @property
+    def has_settings(self) -> bool:
+        return self._settings is not None
+
+    def _share(self, settings: BucketSettings) -> None:
+        """A page of another origin may read the answer as far as the bucket's rules let it."""
+        headers = self.request.headers
+        origin = headers.get(b"origin")
+        if origin is not None:
+            method = headers.get(b"access-control-request-method")
+            self._shared = answer_headers(settings, origin, self.request.method if method is None else method.decode("latin-1"))
 
     def header(self, name: bytes) -> bytes | None:
         """A header's value, or that of the query parameter into which a presigned URL has put an x-amz-* header."""
@@ -132,6 +162,7 @@ class Call:
             (b"Server", SERVER),
             (b"x-amz-request-id", self.request.id.encode("ascii")),
             (b"x-amz-id-2", _host_id(self.services)),
+            *self._shared,
             *more,
         ]
 

@@ -18,7 +18,7 @@ from s3.call import SERVER, XML, Call, GatewayOptions, Header, Services
 from s3.errors import S3Error, error_document, to_s3
 from s3.identity import NOT_SIGNED, Doorway, Keyring, authenticate
 from s3.router import ROUTES, Level, match
-from s3.target import decode_path, parse_query, query_of, split_path
+from s3.target import decode_path, is_bucket_name, parse_query, query_of, split_path
 
 if TYPE_CHECKING:
     from store.store import Store
@@ -73,7 +73,8 @@ class Gateway:
         operation = "Unknown"
         try:
             parameters = parse_query(request.raw_query)
-            call.signed = await authenticate(request, parameters, self._door, self._services.now_s())
+            if request.method != "OPTIONS":  # its URL may be presigned, but for the request that follows
+                call.signed = await authenticate(request, parameters, self._door, self._services.now_s())
             if parameters:
                 call.query = query_of(parameters)
             call.bucket, call.key = split_path(decode_path(request.raw_path), request.headers.get(b"host", b""), self._domains)
@@ -99,6 +100,8 @@ class Gateway:
 
     async def _refuse(self, call: Call, error: FrazilError) -> None:
         refusal = to_s3(error)
+        if not call.has_settings and b"origin" in call.request.headers and call.request.method != "OPTIONS":
+            await self._share(call)
         if refusal.status >= 500 and refusal.status != 501:
             _log.error("request %s: %s: %s", call.request.id, error.code, error)
         if not refusal.details:
@@ -110,6 +113,15 @@ class Gateway:
             await call.reply.whole(refusal.status, call.headers(*refusal.headers))
         else:
             await call.reply.whole(refusal.status, call.headers(XML, *refusal.headers), self._document(call, refusal))
+
+    async def _share(self, call: Call) -> None:
+        """Lets a page of another origin read why it was refused before the bucket's settings were looked at."""
+        try:
+            bucket, _ = split_path(decode_path(call.request.raw_path), call.request.headers.get(b"host", b""), self._domains)
+            if is_bucket_name(bucket):
+                call.settings = await self._services.store.meta.container(bucket).settings()
+        except FrazilError:  # there is nothing to share, and the first error is the one to tell
+            return
 
     def _document(self, call: Call, refusal: S3Error) -> bytes:
         resource = call.request.raw_path.decode("latin-1")

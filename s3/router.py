@@ -49,6 +49,8 @@ class Route(msgspec.Struct, frozen=True):
 
 
 _S, _B, _O = Level.SERVICE, Level.BUCKET, Level.OBJECT
+ANYBODY = "anybody"
+"""In place of a permission: asked without credentials, and its handler tells nothing that needs any."""
 _LATER = "comes with the full S3 surface"
 _NEVER = "belongs to an AWS service beside S3"
 _DIRECTORY = "belongs to AWS's directory buckets"
@@ -130,7 +132,7 @@ ROUTES: tuple[Route, ...] = (
     Route("ListMultipartUploads", "GET", _B, ("uploads",), permission="s3:ListBucketMultipartUploads", handler="multipart.list_uploads"),
     # a bucket's settings
     *_configuration("tagging", "BucketTagging", "BucketTagging", "GPD", served="configuration.tagging"),
-    *_configuration("cors", "BucketCors", "BucketCORS", "GPD"),
+    *_configuration("cors", "BucketCors", "BucketCORS", "GPD", served="cors.cors"),
     *_configuration("policy", "BucketPolicy", "BucketPolicy", "GP"),
     Route("DeleteBucketPolicy", "DELETE", _B, ("policy",), permission="s3:DeleteBucketPolicy", note=_LATER),
     *_configuration("policyStatus", "BucketPolicyStatus", "BucketPolicyStatus", "G"),
@@ -243,9 +245,9 @@ ROUTES: tuple[Route, ...] = (
     ),
     # not in the model, but sent by browsers
     Route("PostObject", "POST", _B, permission="s3:PutObject", note=_LATER),
-    Route("PreflightService", "OPTIONS", _S, permission="s3:ListBucket", note=_LATER),
-    Route("PreflightBucket", "OPTIONS", _B, permission="s3:ListBucket", note=_LATER),
-    Route("PreflightObject", "OPTIONS", _O, permission="s3:ListBucket", note=_LATER),
+    Route("PreflightService", "OPTIONS", _S, permission=ANYBODY, handler="cors.preflight"),
+    Route("PreflightBucket", "OPTIONS", _B, permission=ANYBODY, handler="cors.preflight"),
+    Route("PreflightObject", "OPTIONS", _O, permission=ANYBODY, handler="cors.preflight"),
 )
 
 NOT_IN_MODEL = frozenset({"PostObject", "PreflightService", "PreflightBucket", "PreflightObject"})
@@ -320,7 +322,7 @@ def match(method: str, level: Level, query: dict[str, str], headers: Container[b
     candidates = _TABLE.get((method, level))
     if candidates is None:
         raise S3Error("MethodNotAllowed", Method=method)
-    if query:
+    if query and method != "OPTIONS":  # a browser asks with the URL that it is going to use
         found = _named(candidates, query, headers)
         if found is not None:
             return found

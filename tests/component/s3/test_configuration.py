@@ -28,8 +28,16 @@ def tag(key: str, value: str = "v") -> dict[str, str]:
     return {"Key": key, "Value": value}
 
 
+CORS_RULE = {
+    "AllowedMethods": ["GET", "PUT"],
+    "AllowedOrigins": ["http://*.example.com", "*"],
+    "AllowedHeaders": ["*"],
+    "ExposeHeaders": ["ETag"],
+}
+
 NOT_SET: list[tuple[str, dict[str, Any], str]] = [
     ("get_bucket_tagging", {}, "NoSuchTagSet"),
+    ("get_bucket_cors", {}, "NoSuchCORSConfiguration"),
     ("get_bucket_replication", {}, "ReplicationConfigurationNotFoundError"),
     *(
         (f"{verb}_bucket_{name}_configuration", {"Id": "x"}, "NoSuchConfiguration")
@@ -51,6 +59,8 @@ ROUND_TRIPS: list[tuple[str, str, dict[str, Any], str]] = [
     # noun of the operations, argument of put, its value, code when it is deleted ("" = can't be)
     ("tagging", "Tagging", {"TagSet": [tag("ä&<", "é>"), tag("b", ""), tag("k" * 128, "v" * 256)]}, "NoSuchTagSet"),
     ("tagging", "Tagging", {"TagSet": [tag(f"k{i}") for i in range(50)]}, "NoSuchTagSet"),
+    ("cors", "CORSConfiguration", {"CORSRules": [CORS_RULE, {**CORS_RULE, "ID": "2", "MaxAgeSeconds": 0}]}, "NoSuchCORSConfiguration"),
+    ("cors", "CORSConfiguration", {"CORSRules": [CORS_RULE] * 100}, "NoSuchCORSConfiguration"),
     ("request_payment", "RequestPaymentConfiguration", {"Payer": "BucketOwner"}, ""),
     ("accelerate_configuration", "AccelerateConfiguration", {"Status": "Suspended"}, ""),
 ]  # fmt: skip
@@ -65,6 +75,15 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("put_bucket_tagging", "Tagging", {"TagSet": [tag("aws:k")]}, "InvalidTag"),
     ("put_bucket_tagging", "Tagging", {"TagSet": [{"Key": "k"}]}, "MalformedXML"),
     ("put_bucket_tagging", "Tagging", {}, "MalformedXML"),
+    ("put_bucket_cors", "CORSConfiguration", {"CORSRules": []}, "MalformedXML"),
+    ("put_bucket_cors", "CORSConfiguration", {"CORSRules": [CORS_RULE] * 101}, "MalformedXML"),
+    ("put_bucket_cors", "CORSConfiguration", {"CORSRules": [{"AllowedMethods": ["GET"]}]}, "MalformedXML"),
+    ("put_bucket_cors", "CORSConfiguration", {"CORSRules": [{**CORS_RULE, "MaxAgeSeconds": -1}]}, "MalformedXML"),
+    ("put_bucket_cors", "CORSConfiguration", {"CORSRules": [{**CORS_RULE, "ID": "x" * 256}]}, "MalformedXML"),
+    ("put_bucket_cors", "CORSConfiguration", {"CORSRules": [{**CORS_RULE, "AllowedMethods": ["PATCH"]}]}, "InvalidRequest"),
+    ("put_bucket_cors", "CORSConfiguration", {"CORSRules": [{**CORS_RULE, "AllowedOrigins": ["*.*"]}]}, "InvalidRequest"),
+    ("put_bucket_cors", "CORSConfiguration", {"CORSRules": [{**CORS_RULE, "AllowedHeaders": ["*.*"]}]}, "InvalidRequest"),
+    ("put_bucket_cors", "CORSConfiguration", {"CORSRules": [{**CORS_RULE, "ExposeHeaders": ["*"]}]}, "InvalidRequest"),
     ("put_bucket_request_payment", "RequestPaymentConfiguration", {"Payer": "Nobody"}, "MalformedXML"),
     ("put_bucket_request_payment", "RequestPaymentConfiguration", {"Payer": "Requester"}, "NotImplemented"),
     ("put_bucket_accelerate_configuration", "AccelerateConfiguration", {"Status": "Fast"}, "MalformedXML"),
