@@ -5,9 +5,10 @@ from __future__ import annotations
 import apsw
 import msgspec
 
-from meta.protocol import BucketSettings
+from meta.lock import check_default
+from meta.protocol import BucketSettings, LockSettings
 from meta.transaction import ContainerTransaction, decode_settings
-from node.errors import BucketNotEmpty, BucketOwned, BucketTaken, InvalidArgument
+from node.errors import BucketNotEmpty, BucketOwned, BucketTaken, InvalidArgument, InvalidBucketState
 
 _VERSIONING = ("Enabled", "Suspended")
 _CONTENTS = "SELECT EXISTS (SELECT 1 FROM objects) OR EXISTS (SELECT 1 FROM uploads)"
@@ -15,36 +16,54 @@ _TO_DO = "SELECT EXISTS (SELECT 1 FROM deletions) OR EXISTS (SELECT 1 FROM stale
 
 
 def create(transaction: ContainerTransaction, settings: BucketSettings) -> None:
-    """A removed bucket is revived: its pending deletions and its numbers go on. Raises: BucketOwned, BucketTaken."""
+    """A removed bucket is revived: its pending deletions and its numbers go on. Raises: BucketOwned, BucketTaken, InvalidBucketState."""
     found = transaction.db.execute("SELECT value FROM settings WHERE removed = 0").get
     if found is not None:
         if decode_settings(found).account == settings.account:
             raise BucketOwned("the bucket is yours already")
         raise BucketTaken("the bucket belongs to another account")
+    if settings.object_lock and settings.versioning != "Enabled":
+        raise InvalidBucketState("object lock needs versioning")
     transaction.write_settings(settings)
     transaction.changed("settings", "", 0)
 
 
 def change_settings(
-    transaction: ContainerTransaction, versioning: str | None, acl: str | None, documents: dict[str, str | None] | None
+    transaction: ContainerTransaction,
+    versioning: str | None,
+    acl: str | None,
+    documents: dict[str, str | None] | None,
+    lock: LockSettings | None = None,
 ) -> BucketSettings:
-    """A document of None is removed; versioning never goes back to "", for versions may be there. Raises: InvalidArgument."""
+    """A document of None is removed; versioning never goes back to "", for versions may be there. Raises: InvalidArgument,
+    InvalidBucketState."""
     settings = transaction.settings
     if versioning is not None:
         if versioning not in _VERSIONING:
             raise InvalidArgument("versioning is Enabled or Suspended")
         if settings.object_lock and versioning != "Enabled":
-            raise InvalidArgument("versioning stays enabled in a bucket with object lock")
+            raise InvalidBucketState("An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.")
+    if lock is not None:
+        settings = _with_lock(settings, lock)
     new = msgspec.structs.replace(
         settings,
         versioning=settings.versioning if versioning is None else versioning,
         acl=settings.acl if acl is None else acl,
         documents={name: text for name, text in {**settings.documents, **(documents or {})}.items() if text is not None},
     )
-    if new != settings:
+    if new != transaction.settings:
         transaction.write_settings(new)
         transaction.changed("settings", "", 0)
     return new
+
+
+def _with_lock(settings: BucketSettings, lock: LockSettings) -> BucketSettings:
+    """Raises: InvalidArgument, InvalidBucketState."""
+    if settings.versioning != "Enabled":
+        raise InvalidBucketState("Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration")
+    if lock.default is not None:
+        check_default(lock.default)
+    return msgspec.structs.replace(settings, object_lock=True, default_retention=lock.default)
 
 
 def destroy(transaction: ContainerTransaction) -> None:

@@ -27,6 +27,7 @@ from meta.protocol import (
     Dropped,
     ListPage,
     ListRequest,
+    LockSettings,
     ObjectRow,
     PartPage,
     PartRow,
@@ -109,9 +110,14 @@ class LocalContainer:
         return settings
 
     async def change_settings(
-        self, *, versioning: str | None = None, acl: str | None = None, documents: dict[str, str | None] | None = None
+        self,
+        *,
+        versioning: str | None = None,
+        acl: str | None = None,
+        documents: dict[str, str | None] | None = None,
+        lock: LockSettings | None = None,
     ) -> BucketSettings:
-        return await self._write_settings(bucket.change_settings, versioning, acl, documents)
+        return await self._write_settings(bucket.change_settings, versioning, acl, documents, lock)
 
     async def destroy(self) -> None:
         await self._write_settings(bucket.destroy)

@@ -43,7 +43,7 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
     checksum_type  "FULL_OBJECT" or "COMPOSITE" when there are checksums
     acl        "private", "public-read" (a canned name; a document later)
     parts      size of each part when the object was uploaded in parts;  part_checksums: theirs, in order
-    retain_mode, retain_until_us, legal_hold   object lock
+    retain_mode, retain_until_us   object lock: "GOVERNANCE" or "COMPLIANCE", and the time it ends; legal_hold: None when never set
     extra      for parts to come (encryption, restore state), by name
     """
 
@@ -58,7 +58,7 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
     part_checksums: tuple[str, ...] = ()
     retain_mode: str = ""
     retain_until_us: int = 0
-    legal_hold: bool = False
+    legal_hold: bool | None = None
     extra: dict[str, Any] = {}
 
 
@@ -249,8 +249,22 @@ class Counters(msgspec.Struct, frozen=True):
     upload_bytes: int = 0
 
 
+class DefaultRetention(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a new version gets that brings no retention: a mode, and a period in days or else in years."""
+
+    mode: str
+    days: int = 0
+    years: int = 0
+
+
+class LockSettings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A bucket's object lock configuration; once there, it can be changed but not be removed."""
+
+    default: DefaultRetention | None = None
+
+
 class BucketSettings(msgspec.Struct, frozen=True, omit_defaults=True):
-    """versioning: "", "Enabled", "Suspended"; acl as in Attributes; quota_bytes 0 = none;
+    """versioning: "", "Enabled", "Suspended"; acl as in Attributes; quota_bytes 0 = none; object_lock: only with versioning "Enabled";
     documents: what S3 keeps per bucket (policy, cors, lifecycle, tagging ...), by name, as the gateway wrote them."""
 
     bucket: str
@@ -261,6 +275,7 @@ class BucketSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     versioning: str = ""
     acl: str = "private"
     object_lock: bool = False
+    default_retention: DefaultRetention | None = None
     quota_bytes: int = 0
     documents: dict[str, str] = {}
 
@@ -280,8 +295,14 @@ class Container(Protocol):
     async def settings(self) -> BucketSettings: ...
 
     async def change_settings(
-        self, *, versioning: str | None = None, acl: str | None = None, documents: dict[str, str | None] | None = None
-    ) -> BucketSettings: ...
+        self,
+        *,
+        versioning: str | None = None,
+        acl: str | None = None,
+        documents: dict[str, str | None] | None = None,
+        lock: LockSettings | None = None,
+    ) -> BucketSettings:
+        """None leaves as it is; a document of None is removed. Raises: InvalidBucketState where object lock and versioning disagree."""
 
     async def destroy(self) -> None:
         """Only when no version, marker or upload is left. Raises: BucketNotEmpty."""
@@ -311,7 +332,7 @@ class Container(Protocol):
     async def list(self, request: ListRequest) -> ListPage: ...
 
     async def change(self, change: Change) -> ObjectRow:
-        """Raises: ObjectNotFound, VersionNotFound, Locked, Superseded."""
+        """Raises: ObjectNotFound, VersionNotFound, IsDeleteMarker, InvalidBucketState, Locked, Superseded."""
 
     async def rename(
         self, source: str, target: str, *, condition: Condition = NO_CONDITION, source_condition: Condition = NO_CONDITION

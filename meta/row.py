@@ -7,6 +7,7 @@ from typing import Any
 import apsw
 import msgspec
 
+from meta.lock import check_removal, is_protected
 from meta.protocol import Attributes, Dropped, ObjectRow
 from meta.transaction import ContainerTransaction
 from node.errors import InvalidArgument, Locked
@@ -129,7 +130,7 @@ def insert(transaction: ContainerTransaction, row: ObjectRow, *, parts: str = ""
             row.layout,
             row.seq,
             _NO_ATTRIBUTES_BYTES if attributes is _NO_ATTRIBUTES else _encode(attributes),
-            bool(attributes.retain_mode or attributes.legal_hold),
+            is_protected(attributes),
             moved,
             parts,
             ",".join(attributes.checksums),
@@ -162,16 +163,14 @@ def remove(transaction: ContainerTransaction, stored: Stored, *, others: bool | 
 
 
 def check_lock(transaction: ContainerTransaction, stored: Stored, *, bypass_governance: bool) -> None:
-    """Raises: Locked under legal hold or retention; an unknown mode counts as the strictest."""
+    """Raises: Locked under legal hold or retention, and when what protects the version can't be read."""
     if not stored.protected:
         return
-    attributes = _decoder.decode(stored.attributes)
-    if attributes.legal_hold:
-        raise Locked("the version is under legal hold")
-    if attributes.retain_mode and attributes.retain_until_us > transaction.now_us:
-        if attributes.retain_mode == "GOVERNANCE" and bypass_governance:
-            return
-        raise Locked("the version is under retention")
+    try:
+        attributes = _decoder.decode(stored.attributes)
+    except msgspec.DecodeError as error:
+        raise Locked(f"the version is protected, and it can't be read how: {error}") from error
+    check_removal(attributes, transaction.now_us, bypass_governance=bypass_governance)
 
 
 def _select(db: apsw.Connection, key: str, version: int | None) -> Any:

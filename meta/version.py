@@ -11,6 +11,7 @@ import apsw
 import msgspec
 
 from meta.condition import check
+from meta.lock import check_change, is_protected, with_default
 from meta.protocol import (
     DELETE_MANY_MAX,
     NO_CONDITION,
@@ -25,7 +26,16 @@ from meta.protocol import (
 )
 from meta.row import Stored, check_key, check_lock, find, find_row, insert, remove
 from meta.transaction import ContainerTransaction, read_settings
-from node.errors import FrazilError, InvalidArgument, Locked, ObjectNotFound, QuotaExceeded, Superseded, VersionNotFound
+from node.errors import (
+    FrazilError,
+    InvalidArgument,
+    InvalidBucketState,
+    IsDeleteMarker,
+    ObjectNotFound,
+    QuotaExceeded,
+    Superseded,
+    VersionNotFound,
+)
 
 
 def get(db: apsw.Connection, key: str, version: int | None) -> ObjectRow:
@@ -72,7 +82,8 @@ def store(
     newest: the key's newest row now; freed: bytes that this request releases elsewhere (the parts of an upload);
     stale: its chunks' records say something else in any case.
     """
-    versioning = transaction.settings.versioning
+    settings = transaction.settings
+    versioning = settings.versioning
     null = versioning != "Enabled"
     replaced = None
     if null and newest is not None:
@@ -81,6 +92,11 @@ def store(
     version = transaction.version(row.version, -newest.age if newest else 0)
     older = newest is not None
     dropped: tuple[Dropped, ...] = ()
+    attributes = row.attributes
+    if settings.object_lock:
+        attributes = with_default(attributes, settings.default_retention, version)
+    elif is_protected(attributes):
+        raise InvalidBucketState("the bucket has no object lock")
     if replaced is not None:
         check_lock(transaction, replaced, bypass_governance=False)
         # A bucket that never had versioning has one row per key.
@@ -89,10 +105,10 @@ def store(
     seq = transaction.changed("put", row.key, -version)
     stored = ObjectRow(
         row.key, version, null, False, row.size, row.etag, mtime_us, row.storage_class, row.policy, row.owner, row.content, row.layout,
-        seq, row.attributes,
+        seq, attributes,
     )  # fmt: skip
     insert(transaction, stored, parts=parts, moved=moved, older=older)
-    if row.layout and (stale or (row.version and (version != row.version or null != row.null))):
+    if row.layout and (stale or attributes is not row.attributes or (row.version and (version != row.version or null != row.null))):
         transaction.stale(row.key, -version)
     return PutResult(version, null, mtime_us, dropped)
 
@@ -163,8 +179,8 @@ def delete_many(transaction: ContainerTransaction, requests: Sequence[DeleteRequ
 
 
 def change(transaction: ContainerTransaction, wish: Change) -> ObjectRow:
-    """Raises: BucketNotFound, ObjectNotFound, VersionNotFound, Locked, Superseded."""
-    _ = transaction.settings
+    """Raises: BucketNotFound, ObjectNotFound, VersionNotFound, IsDeleteMarker, InvalidBucketState, Locked, Superseded."""
+    settings = transaction.settings
     found = find(transaction.db, wish.key, wish.version)
     if found is None:
         raise ObjectNotFound("there is no such key") if wish.version is None else VersionNotFound("there is no such version")
@@ -172,6 +188,10 @@ def change(transaction: ContainerTransaction, wish: Change) -> ObjectRow:
         raise Superseded("the version has another content now")
     row = found.row()
     attributes = _changed_attributes(transaction, row.attributes, wish)
+    if found.marker and attributes != row.attributes:
+        raise IsDeleteMarker("the version is a delete marker")
+    if is_protected(attributes) and not settings.object_lock:
+        raise InvalidBucketState("the bucket has no object lock")
     layout = row.layout if wish.layout is None else wish.layout
     if attributes == row.attributes and layout == row.layout:
         return row
@@ -182,7 +202,7 @@ def change(transaction: ContainerTransaction, wish: Change) -> ObjectRow:
         (
             msgspec.msgpack.encode(attributes),
             layout,
-            bool(attributes.retain_mode or attributes.legal_hold),
+            is_protected(attributes),
             ",".join(attributes.checksums),
             attributes.checksum_type,
             seq,
@@ -196,7 +216,10 @@ def change(transaction: ContainerTransaction, wish: Change) -> ObjectRow:
 
 
 def _changed_attributes(transaction: ContainerTransaction, old: Attributes, wish: Change) -> Attributes:
-    new = old if wish.attributes is None else wish.attributes
+    new = old
+    if wish.attributes is not None:  # what protects the version is changed by name only: who read the rest may have read it long ago
+        protection = {name: getattr(old, name) for name in ("retain_mode", "retain_until_us", "legal_hold")}
+        new = msgspec.structs.replace(wish.attributes, **protection)
     named = {
         name: value
         for name in ("tags", "acl", "retain_mode", "retain_until_us", "legal_hold")
@@ -204,20 +227,5 @@ def _changed_attributes(transaction: ContainerTransaction, old: Attributes, wish
     }
     if named:
         new = msgspec.structs.replace(new, **named)
-    _check_retention(transaction.now_us, old, new, bypass_governance=wish.bypass_governance)
+    check_change(old, new, transaction.now_us, bypass_governance=wish.bypass_governance)
     return new
-
-
-def _check_retention(now_us: int, old: Attributes, new: Attributes, *, bypass_governance: bool) -> None:
-    """Retention in force may be prolonged by anyone; shortened, lifted or made GOVERNANCE only from GOVERNANCE, with the bypass.
-
-    Raises: Locked. Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html
-    """
-    if not old.retain_mode or old.retain_until_us <= now_us:
-        return
-    stricter = new.retain_mode in (old.retain_mode, "COMPLIANCE")
-    if stricter and new.retain_until_us >= old.retain_until_us:
-        return
-    if old.retain_mode == "GOVERNANCE" and bypass_governance:
-        return
-    raise Locked("the version is under retention, which may only be prolonged")

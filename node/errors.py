@@ -18,6 +18,8 @@ FrazilError
 │   ├── NotModified             If-None-Match / If-Modified-Since on a read
 │   ├── Superseded              something newer is there (a part, an upload, a record)
 │   ├── Locked                  retention or legal hold
+│   ├── InvalidBucketState      the bucket's object lock or versioning does not go with it
+│   ├── IsDeleteMarker          what only an object has is asked of a delete marker
 │   └── QuotaExceeded
 ├── Damaged                     stored bytes are not what was stored
 │   ├── ChunkCorrupt, RecordCorrupt, BaseCorrupt
@@ -154,6 +156,14 @@ class Superseded(Conflict):
 
 class Locked(Conflict):
     status = 403
+
+
+class InvalidBucketState(Conflict):
+    pass
+
+
+class IsDeleteMarker(Conflict):
+    status = 405
 
 
 class QuotaExceeded(Conflict):

@@ -11,8 +11,10 @@ from meta.protocol import (
     Complete,
     Condition,
     Container,
+    DefaultRetention,
     DeleteRequest,
     ListRequest,
+    LockSettings,
     Meta,
     ObjectRow,
     PartRow,
@@ -26,6 +28,8 @@ from node.errors import (
     BucketOwned,
     BucketTaken,
     InvalidArgument,
+    InvalidBucketState,
+    IsDeleteMarker,
     Locked,
     ObjectNotFound,
     PreconditionFailed,
@@ -368,12 +372,17 @@ async def test_retention_and_legal_hold_protect_a_version(meta: Meta, clock: Fak
     with pytest.raises(Locked):
         await container.change(Change("a", put.version, retain_until_us=until - 1))
     await container.change(Change("a", put.version, retain_until_us=until + 1))
-    await container.change(Change("a", put.version, retain_mode="COMPLIANCE"))
+    with pytest.raises(Locked):
+        await container.change(Change("a", put.version, retain_mode="COMPLIANCE"))
+    await container.change(Change("a", put.version, retain_mode="COMPLIANCE", bypass_governance=True))
     with pytest.raises(Locked):
         await container.delete(DeleteRequest("a", version=put.version, bypass_governance=True))
     with pytest.raises(Locked):
         await container.change(Change("a", put.version, retain_mode="", bypass_governance=True))
     await container.change(Change("a", put.version, legal_hold=True))
+    await container.change(Change("a", put.version, attributes=Attributes(type="text/plain")))
+    kept = (await container.get("a", put.version)).attributes
+    assert (kept.type, kept.retain_mode, kept.retain_until_us, kept.legal_hold) == ("text/plain", "COMPLIANCE", until + 1, True)
     clock.advance(2 * DAY_S)
     with pytest.raises(Locked):
         await container.delete(DeleteRequest("a", version=put.version))
@@ -382,8 +391,48 @@ async def test_retention_and_legal_hold_protect_a_version(meta: Meta, clock: Fak
 
     held = await container.put(row("b", "two", attributes=Attributes(retain_mode="GOVERNANCE", retain_until_us=clock.now_us() + 10**9)))
     await container.delete(DeleteRequest("b", version=held.version, bypass_governance=True))
-    with pytest.raises(InvalidArgument):
+    with pytest.raises(InvalidBucketState):
         await container.change_settings(versioning="Suspended")
+
+
+async def test_object_lock_needs_versioning_and_stays(meta: Meta) -> None:
+    with pytest.raises(InvalidBucketState):
+        await meta.create_bucket(settings(bucket="refused", object_lock=True))
+    await meta.create_bucket(settings())
+    container = meta.container("pictures")
+    with pytest.raises(InvalidBucketState):
+        await container.change_settings(lock=LockSettings())
+    with pytest.raises(InvalidBucketState):
+        await container.put(row("a", "one", attributes=Attributes(legal_hold=True)))
+    await container.change_settings(versioning="Enabled")
+    with pytest.raises(InvalidArgument):
+        await container.change_settings(lock=LockSettings(DefaultRetention("GOVERNANCE", days=1, years=1)))
+    await container.change_settings(lock=LockSettings(DefaultRetention("COMPLIANCE", years=1)))
+    changed = await container.change_settings(lock=LockSettings())
+    assert (changed.object_lock, changed.default_retention) == (True, None)
+
+
+async def test_a_bucket_s_default_retention_is_every_new_version_s(meta: Meta, clock: FakeClock) -> None:
+    default = DefaultRetention("GOVERNANCE", days=1)
+    await meta.create_bucket(settings(object_lock=True, versioning="Enabled", default_retention=default))
+    container = meta.container("pictures")
+    put = await container.put(row("a", "one"))
+    assert (await container.get("a")).attributes.retain_until_us == put.version + DAY_S * 1_000_000
+    assert [each.row.key for each in await container.records_to_sync(9) if each.row] == ["a"]
+    own = await container.put(row("a", "two", attributes=Attributes(retain_mode="COMPLIANCE", retain_until_us=put.version + 9)))
+    assert (await container.get("a", own.version)).attributes.retain_mode == "COMPLIANCE"
+    with pytest.raises(Locked):
+        await container.delete(DeleteRequest("a", version=put.version))
+    clock.advance(DAY_S + 1)
+    assert (await container.delete(DeleteRequest("a", version=put.version))).version == put.version
+
+
+async def test_a_delete_marker_has_no_attributes_to_change(meta: Meta) -> None:
+    await meta.create_bucket(settings(versioning="Enabled"))
+    container = meta.container("pictures")
+    marker = await container.delete(DeleteRequest("a"))
+    with pytest.raises(IsDeleteMarker):
+        await container.change(Change("a", marker.version, tags={"a": "b"}))
 
 
 # Renaming
