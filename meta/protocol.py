@@ -39,7 +39,7 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
     headers    the other standard headers kept with the object, lower-case names
     metadata   x-amz-meta-*, names without the prefix, lower-case
     tags       object tags
-    checksums  algorithm ("crc32", "crc32c", "crc64nvme", "sha1", "sha256") to base64 value; a composite one ends in "-N"
+    checksums  algorithm ("crc32", "sha256", ...: s3/checksum.py) to base64 value; a composite one ends in "-N"
     checksum_type  "FULL_OBJECT" or "COMPOSITE" when there are checksums
     acl        "private", "public-read" (a canned name; a document later)
     parts      size of each part when the object was uploaded in parts;  part_checksums: theirs, in order

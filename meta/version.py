@@ -184,12 +184,12 @@ def change(transaction: ContainerTransaction, wish: Change) -> ObjectRow:
     found = find(transaction.db, wish.key, wish.version)
     if found is None:
         raise ObjectNotFound("there is no such key") if wish.version is None else VersionNotFound("there is no such version")
+    if found.marker and wish.layout is None:
+        raise ObjectNotFound("the key is deleted") if wish.version is None else IsDeleteMarker("the version is a delete marker")
     if wish.expect_content is not None and wish.expect_content != found.content:
         raise Superseded("the version has another content now")
     row = found.row()
     attributes = _changed_attributes(transaction, row.attributes, wish)
-    if found.marker and attributes != row.attributes:
-        raise IsDeleteMarker("the version is a delete marker")
     if is_protected(attributes) and not settings.object_lock:
         raise InvalidBucketState("the bucket has no object lock")
     layout = row.layout if wish.layout is None else wish.layout

@@ -13,6 +13,7 @@ from meta.protocol import Attributes, BucketSettings, ObjectRow
 from s3 import checksum
 from s3.call import Call, Header
 from s3.errors import S3Error, invalid_argument, not_implemented
+from s3.lock import lock_headers, protected_as_asked
 from s3.moment import http_date
 from s3.version import encode_version
 
@@ -39,7 +40,7 @@ _KEPT = {
 }
 _NOT_YET = (
     b"x-amz-server-side-encryption",
-    b"x-amz-object-lock-",
+    b"x-amz-object-lock-event-",
     b"x-amz-grant-",
     b"x-amz-write-offset-bytes",
     b"x-amz-copy-source-server-side-",
@@ -76,7 +77,8 @@ def refuse_not_yet(call: Call) -> None:
 def refuse_hoisted(call: Call) -> None:
     """Raises: NotImplemented for a header without effect that a presigned URL carries as a parameter."""
     for parameter in call.query:
-        if parameter.lower().startswith(_NOT_HOISTED):
+        name = parameter.lower()
+        if name.startswith(_NOT_HOISTED) or (name.startswith("x-amz-object-lock-") and call.header(name.encode("utf-8")) is None):
             raise not_implemented(f"The query parameter {parameter}")
 
 
@@ -107,7 +109,10 @@ def attributes_of(call: Call) -> Attributes:
             _add_metadata(metadata, parameter[len(_META) :], text)
     if metadata and sum(len(name) + len(value.encode()) for name, value in metadata.items()) > METADATA_BYTES_MAX:
         raise S3Error("MetadataTooLarge", MaxSizeAllowed=str(METADATA_BYTES_MAX))
-    return Attributes(type=content_type or DEFAULT_TYPE, headers=headers, metadata=metadata, tags=tags_of_header(call), acl=acl_of(call))
+    attributes = Attributes(
+        type=content_type or DEFAULT_TYPE, headers=headers, metadata=metadata, tags=tags_of_header(call), acl=acl_of(call)
+    )
+    return protected_as_asked(call, attributes)
 
 
 def _add_metadata(metadata: dict[str, str], name: str, value: str) -> None:
@@ -224,6 +229,8 @@ def object_headers(call: Call, row: ObjectRow) -> list[Header]:
         headers += [(_META + name.encode("latin-1"), encode_text(value)) for name, value in attributes.metadata.items()]
     if attributes.tags:
         headers.append((b"x-amz-tagging-count", b"%d" % len(attributes.tags)))
+    if attributes.retain_mode or attributes.legal_hold is not None:
+        headers += lock_headers(call, attributes)
     if row.storage_class != STANDARD:
         headers.append((b"x-amz-storage-class", row.storage_class.encode("ascii")))
     return _override(call, headers) if call.query else headers

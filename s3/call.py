@@ -64,6 +64,7 @@ class Call:
     """
 
     __slots__ = (
+        "_hoisted",
         "_settings",
         "_shared",
         "bucket",
@@ -90,6 +91,7 @@ class Call:
         self.row: ObjectRow | None = None
         self.source: CopySource | None = None
         self._settings: BucketSettings | None = None
+        self._hoisted: dict[str, str] | None = None
         self._shared: Sequence[Header] = ()
         self.signed: Signed
         self.route: Route
@@ -134,10 +136,12 @@ class Call:
             self._shared = answer_headers(settings, origin, self.request.method if method is None else method.decode("latin-1"))
 
     def header(self, name: bytes) -> bytes | None:
-        """A header's value, or that of the query parameter into which a presigned URL has put an x-amz-* header."""
+        """A header's value, or that of the query parameter into which a presigned URL has put an x-amz-* header, in any case of letters."""
         value = self.request.headers.get(name)
         if value is None and self.query and self.signed.presigned and name.startswith(b"x-amz-"):
-            hoisted = self.query.get(name.decode("ascii"))
+            if self._hoisted is None:
+                self._hoisted = {name.lower(): value for name, value in self.query.items()}
+            hoisted = self._hoisted.get(name.decode("ascii"))
             return None if hoisted is None else hoisted.encode()
         return value
 

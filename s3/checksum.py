@@ -10,26 +10,35 @@ from collections.abc import Callable, Mapping, Sequence
 
 from awscrt import checksums as crt
 
-from s3.errors import S3Error, not_implemented
+from s3.errors import S3Error
 from store.digests import Digests
 
 FULL_OBJECT = "FULL_OBJECT"
 COMPOSITE = "COMPOSITE"
 DEFAULT_ALGORITHM = "crc64nvme"
 """Computed and kept when the client names none, as AWS does."""
-ALGORITHMS = ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")
-_BYTES = {"crc32": 4, "crc32c": 4, "crc64nvme": 8, "sha1": 20, "sha256": 32, "md5": 16}
-_NOT_YET = frozenset({"sha512", "md5", "xxhash64", "xxhash3", "xxhash128"})
-"""In botocore's model, not here yet."""
-DEFAULT_TYPE = {"crc32": COMPOSITE, "crc32c": COMPOSITE, "crc64nvme": FULL_OBJECT, "sha1": COMPOSITE, "sha256": COMPOSITE}
-"""Of an upload in parts that names an algorithm and no type."""
-_TYPES = {
-    "crc32": (FULL_OBJECT, COMPOSITE),
-    "crc32c": (FULL_OBJECT, COMPOSITE),
-    "crc64nvme": (FULL_OBJECT,),
-    "sha1": (COMPOSITE,),
-    "sha256": (COMPOSITE,),
+_BYTES = {
+    "crc32": 4,
+    "crc32c": 4,
+    "crc64nvme": 8,
+    "sha1": 20,
+    "sha256": 32,
+    "sha512": 64,
+    "md5": 16,
+    "xxhash64": 8,
+    "xxhash3": 8,
+    "xxhash128": 16,
 }
+ALGORITHMS = tuple(_BYTES)
+"""All of botocore's ChecksumAlgorithm."""
+COMBINED = frozenset({"crc32", "crc32c", "crc64nvme"})
+"""Those whose checksum of the whole follows from its parts' by arithmetic."""
+_TYPES = dict.fromkeys(ALGORITHMS, (COMPOSITE,)) | {
+    "crc32": (COMPOSITE, FULL_OBJECT),
+    "crc32c": (COMPOSITE, FULL_OBJECT),
+    "crc64nvme": (FULL_OBJECT,),
+}
+"""Of an upload in parts; the first is meant when it names none."""
 HEADERS = {f"x-amz-checksum-{algorithm}".encode(): algorithm for algorithm in ALGORITHMS}
 ELEMENTS = {algorithm: f"Checksum{algorithm.upper()}" for algorithm in ALGORITHMS}
 """Names of the checksums in XML."""
@@ -42,22 +51,20 @@ def digest_of(algorithm: str, data: bytes) -> bytes:
 
 
 def parse_algorithm(name: str) -> str:
-    """The algorithm an x-amz-checksum-algorithm or x-amz-sdk-checksum-algorithm header names. Raises: InvalidRequest, NotImplemented."""
+    """The algorithm an x-amz-checksum-algorithm or x-amz-sdk-checksum-algorithm header names. Raises: InvalidRequest."""
     algorithm = name.lower()
     if algorithm in ALGORITHMS:
         return algorithm
-    if algorithm in _NOT_YET:
-        raise not_implemented(f"The checksum algorithm {name.upper()}")
     raise S3Error(
         "InvalidRequest",
         "Checksum algorithm provided is unsupported. Please try again with any of the valid types: "
-        "[CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
+        f"[{', '.join(name.upper() for name in ALGORITHMS)}]",
     )
 
 
 def parse_type(name: str, algorithm: str) -> str:
     """The type of an upload's checksum. Raises: InvalidRequest when the algorithm has no such type."""
-    kind = name.upper() if name else DEFAULT_TYPE[algorithm]
+    kind = name.upper() if name else _TYPES[algorithm][0]
     if kind not in _TYPES[algorithm]:
         raise S3Error("InvalidRequest", f"The {kind} checksum type cannot be used with the {algorithm} checksum algorithm.")
     return kind
@@ -76,7 +83,7 @@ def parse_value(algorithm: str, text: str) -> bytes:
 
 
 def combine_full(algorithm: str, parts: Sequence[tuple[bytes, int]]) -> bytes:
-    """Checksum of the whole from (checksum, bytes) of its parts in order: arithmetic only, no byte is read again. CRCs only."""
+    """Checksum of the whole from (checksum, bytes) of its parts in order: arithmetic only, no byte is read again. Only for COMBINED."""
     combine: Callable[[int, int, int], int] = getattr(crt, f"combine_{algorithm}")
     value = 0
     for digest, size in parts:

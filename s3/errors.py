@@ -22,12 +22,18 @@ CODES: Mapping[str, tuple[int, str]] = {
     "BucketNotEmpty": (409, "The bucket that you tried to delete is not empty."),
     "EntityTooLarge": (400, "Your proposed upload exceeds the maximum allowed object size."),
     "EntityTooSmall": (400, "Your proposed upload is smaller than the minimum allowed object size."),
+    "ConditionalRequestConflict": (
+        409,
+        "A conflicting operation occurred while a conditional request for the resource was in progress. Try again.",
+    ),
+    "IdempotencyParameterMismatch": (400, "This client token was used before, with other parameters."),
     "IllegalLocationConstraintException": (400, "The location constraint does not match the region of this endpoint."),
     "IncompleteBody": (400, "You did not provide the number of bytes specified by the Content-Length HTTP header."),
     "InsufficientStorage": (507, "There is no space left for this request. Deletes still work."),
     "InternalError": (500, "We encountered an internal error. Please try again."),
     "InvalidAccessKeyId": (403, "The access key ID that you provided does not exist in our records."),
     "InvalidArgument": (400, "Invalid Argument"),
+    "InvalidBucketState": (409, "The request is not valid for the current state of the bucket."),
     "InvalidBucketName": (400, "The specified bucket is not valid."),
     "InvalidDigest": (400, "The Content-MD5 that you specified is not valid."),
     "InvalidLocationConstraint": (400, "The specified location constraint is not valid."),
@@ -49,6 +55,7 @@ CODES: Mapping[str, tuple[int, str]] = {
         "log-delivery group.",
     ),
     "InvalidToken": (400, "The provided token is malformed or otherwise not valid."),
+    "InvalidWriteOffset": (400, "The write offset value that you specified does not match the current object size."),
     "InvalidURI": (400, "Couldn't parse the specified URI."),
     "KeyTooLongError": (400, "Your key is too long."),
     "MalformedTrailerError": (
@@ -67,6 +74,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "NoSuchConfiguration": (404, "The specified configuration does not exist."),
     "NoSuchKey": (404, "The specified key does not exist."),
     "NoSuchLifecycleConfiguration": (404, "The lifecycle configuration does not exist"),
+    "NoSuchObjectLockConfiguration": (404, "The specified object does not have a ObjectLock configuration"),
     "NoSuchTagSet": (404, "The TagSet does not exist."),
     "NoSuchUpload": (
         404,
@@ -76,6 +84,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "NoSuchWebsiteConfiguration": (404, "The specified bucket does not have a website configuration"),
     "NotImplemented": (501, "A header you provided implies functionality that is not implemented."),
     "NotModified": (304, "Not Modified"),
+    "ObjectLockConfigurationNotFoundError": (404, "Object Lock configuration does not exist for this bucket"),
     "OperationAborted": (409, "A conflicting conditional operation is currently in progress against this resource. Try again."),
     "PreconditionFailed": (412, "At least one of the pre-conditions you specified did not hold."),
     "QuotaExceeded": (403, "The quota of this bucket is used up."),
@@ -135,6 +144,8 @@ _FROM_STORE: tuple[tuple[type[node_errors.FrazilError], str], ...] = (
     (node_errors.NotModified, "NotModified"),
     (node_errors.Superseded, "OperationAborted"),
     (node_errors.Locked, "AccessDenied"),
+    (node_errors.InvalidBucketState, "InvalidBucketState"),
+    (node_errors.IsDeleteMarker, "MethodNotAllowed"),
     (node_errors.QuotaExceeded, "QuotaExceeded"),
     (node_errors.BodyTooLarge, "EntityTooLarge"),
     (node_errors.BodyIncomplete, "IncompleteBody"),
@@ -152,7 +163,7 @@ _FROM_STORE: tuple[tuple[type[node_errors.FrazilError], str], ...] = (
 )
 """First match wins, so leaves stand before their parents. Damage and anything else is InternalError: its message stays in our log."""
 
-_SAYS_ITS_MESSAGE = frozenset({"InvalidArgument", "EntityTooLarge", "QuotaExceeded"})
+_SAYS_ITS_MESSAGE = frozenset({"InvalidArgument", "InvalidBucketState", "EntityTooLarge", "QuotaExceeded"})
 _NAMED_LIKE_S3 = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall", "InvalidObjectState"})
 """Leaves of the object layer that bear S3's own names."""
 

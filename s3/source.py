@@ -148,6 +148,11 @@ class BodySource:
             wanted.add(self.algorithm)
         self.digests = frozenset(wanted)
 
+    @property
+    def announced(self) -> bool:
+        """Whether the request names a checksum of its body."""
+        return self._expected.has_checksum
+
     async def fill(self, buffer: memoryview) -> int:
         """Fills the buffer unless the end comes first. Raises: S3Error, BodyIncomplete, BodyTooLarge, BodyTooSlow."""
         decoder = self._decoder
@@ -257,7 +262,7 @@ async def read_document(call: Call, root: str, *, checksum_required: bool = Fals
             return {}
         raise S3Error("MissingRequestBodyError")
     source = source_of(call, keep="", of_body=of_body)
-    if checksum_required and not source._expected.has_checksum:
+    if checksum_required and not source.announced:
         raise S3Error("InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
     if source.length is not None and source.length > DOCUMENT_BYTES_MAX:
         raise S3Error("MaxMessageLengthExceeded", MaxMessageLengthBytes=str(DOCUMENT_BYTES_MAX))

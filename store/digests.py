@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import xxhash
 from awscrt import checksums
 
 from node.errors import InvalidArgument
@@ -41,6 +42,9 @@ _MAKERS: dict[str, Callable[[], Any]] = {
     "crc32": lambda: _Crc(zlib.crc32, 4),
     "crc32c": lambda: _Crc(checksums.crc32c, 4),
     "crc64nvme": lambda: _Crc(checksums.crc64nvme, 8),
+    "xxhash64": xxhash.xxh64,
+    "xxhash3": xxhash.xxh3_64,
+    "xxhash128": xxhash.xxh3_128,
 }
 ALGORITHMS = frozenset(_MAKERS)
 
@@ -67,5 +71,5 @@ class Digests:
                 each.update(data)
 
     def finish(self) -> dict[str, bytes]:
-        """Raw digests, CRCs big-endian."""
+        """Raw digests; CRCs and XXHash big-endian, as they are written."""
         return {name: each.digest() for name, each in self._running.items()}

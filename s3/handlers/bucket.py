@@ -16,8 +16,7 @@ async def create(call: Call) -> None:
     if not is_bucket_name(name):
         raise S3Error("InvalidBucketName", BucketName=name)
     refuse_not_yet(call)
-    if call.text(b"x-amz-bucket-object-lock-enabled").lower() == "true":
-        raise not_implemented("Object lock")
+    locked = call.text(b"x-amz-bucket-object-lock-enabled").lower() == "true"
     if call.text(b"x-amz-object-ownership", "BucketOwnerEnforced") not in ("BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"):
         raise S3Error("InvalidArgument", "Invalid x-amz-object-ownership header.", ArgumentName="x-amz-object-ownership")
     acl = acl_of(call)
@@ -35,7 +34,16 @@ async def create(call: Call) -> None:
     identity = call.identity
     now_us = int(call.services.now_s() * 1_000_000)
     await call.store.meta.create_bucket(
-        BucketSettings(bucket=name, account=identity.account, owner=identity.user_id, created_us=now_us, region=region, acl=acl)
+        BucketSettings(
+            bucket=name,
+            account=identity.account,
+            owner=identity.user_id,
+            created_us=now_us,
+            region=region,
+            acl=acl,
+            versioning="Enabled" if locked else "",
+            object_lock=locked,
+        )
     )
     await call.answer(200, (b"Location", b"/" + name.encode("ascii")))
 

@@ -11,6 +11,7 @@ from s3.call import Call, Header
 from s3.condition import check_copy_source, write_condition
 from s3.errors import S3Error, invalid_argument
 from s3.handlers.read import checksum_elements
+from s3.lock import protected_as_asked, with_bucket_default
 from s3.moment import iso_date
 from s3.source import OBJECT_BYTES_MAX
 from s3.version import encode_version
@@ -72,13 +73,15 @@ async def copy_object(call: Call) -> None:
 
 
 def _attributes(call: Call, source: ObjectRow, metadata: str, tagging: str) -> Attributes:
-    """The copy's attributes: content facts from the source, the rest as the directives say. The ACL is never copied."""
+    """The copy's attributes: content facts from the source, the rest as the directives say. ACL and protection are never copied."""
     old = source.attributes
     new = (
         attributes_of(call)
         if metadata == REPLACE
-        else msgspec.structs.replace(old, acl=acl_of(call), retain_mode="", retain_until_us=0, legal_hold=False)
+        else protected_as_asked(call, msgspec.structs.replace(old, acl=acl_of(call), retain_mode="", retain_until_us=0, legal_hold=None))
     )
+    if call.settings.object_lock:
+        new = with_bucket_default(call, new)
     redirect = call.header(b"x-amz-website-redirect-location")
     headers = {name: value for name, value in new.headers.items() if metadata == REPLACE or name != "x-amz-website-redirect-location"}
     if redirect is not None:

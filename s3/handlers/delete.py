@@ -9,16 +9,11 @@ from s3.authorize import Decision, allow
 from s3.call import Call, Header
 from s3.condition import delete_condition, entry_condition
 from s3.errors import CODES, S3Error, to_s3
+from s3.lock import may_bypass
 from s3.source import read_document
 from s3.target import decode_key
 from s3.version import encode_version, parse_version
 from s3.xml import DECLARATION, NAMESPACE, Element, XmlRefused, elements_of, escape, text_of
-
-_BYPASS = b"x-amz-bypass-governance-retention"
-
-
-def _bypass(call: Call) -> bool:
-    return call.text(_BYPASS).lower() == "true"
 
 
 async def delete_object(call: Call) -> None:
@@ -30,7 +25,7 @@ async def delete_object(call: Call) -> None:
             version=None if text is None else parse_version(text),
             condition=delete_condition(call),
             owner=call.identity.user_id or call.settings.owner,
-            bypass_governance=_bypass(call),
+            bypass_governance=may_bypass(call),
         ),
     )
     headers: list[Header] = []
@@ -87,7 +82,7 @@ def _request(call: Call, key: str, version: str | None, element: Element) -> Del
         version=None if version is None else parse_version(version),
         condition=condition,
         owner=call.identity.user_id or call.settings.owner,
-        bypass_governance=_bypass(call),
+        bypass_governance=may_bypass(call),
     )
 
 

@@ -17,6 +17,7 @@ from s3.handlers.copy import copy_result, source_headers
 from s3.handlers.listing import encoding_of, name_of
 from s3.handlers.read import checksum_elements
 from s3.listing import common_prefixes, name_element, user_elements, writer_for
+from s3.lock import require_checksum, with_bucket_default
 from s3.moment import iso_date
 from s3.source import OBJECT_BYTES_MAX, read_document, source_of
 from s3.xml import DECLARATION, NAMESPACE, XmlRefused, elements_of, escape, text_of
@@ -86,6 +87,8 @@ async def upload_part(call: Call) -> None:
             f"Checksum Type mismatch occurred, expected checksum Type: {upload.checksum_algorithm}, "
             f"actual checksum Type: {source.algorithm}",
         )
+    if call.settings.object_lock:
+        require_checksum(with_bucket_default(call, upload.attributes), "Put Part", announced=source.announced)
     part = await call.store.put_part(call.bucket, call.key, upload, number, source)
     await call.answer(200, (b"ETag", b'"%b"' % part.etag.encode("ascii")), *checksum_headers(part.checksums, "")[:-1])
 
@@ -166,7 +169,7 @@ def _wanted_checksum(call: Call) -> tuple[str, str]:
 def whole_checksum(upload: UploadRow, rows: Sequence[PartRow], wanted: tuple[str, str], kind_wanted: str) -> tuple[dict[str, str], str]:
     """The object's checksum and its type from its parts'. Raises: BadDigest, InvalidRequest."""
     algorithm = upload.checksum_algorithm or _common_algorithm(rows)
-    kind = upload.checksum_type or (checksum.COMPOSITE if algorithm.startswith("sha") else checksum.FULL_OBJECT)
+    kind = upload.checksum_type or (checksum.FULL_OBJECT if algorithm in checksum.COMBINED else checksum.COMPOSITE)
     if upload.checksum_algorithm and kind_wanted and kind_wanted.upper() != kind:
         raise S3Error("InvalidRequest", f"The upload was created with the {kind} checksum type; {kind_wanted} was given.")
     value = checksum.combine(algorithm, kind, [(row.checksums, row.size) for row in rows])

@@ -68,10 +68,10 @@ TABLE: list[tuple[str, dict[str, Any], str, int]] = [
         404,
     ),
     ("create_multipart_upload", {"Key": "k", "ChecksumAlgorithm": "SHA256", "ChecksumType": "FULL_OBJECT"}, "InvalidRequest", 400),
-    ("create_multipart_upload", {"Key": "k", "ChecksumAlgorithm": "MD5"}, "NotImplemented", 501),
+    ("create_multipart_upload", {"Key": "k", "ChecksumAlgorithm": "MD4"}, "InvalidRequest", 400),
+    ("create_multipart_upload", {"Key": "k", "ChecksumAlgorithm": "XXHASH3", "ChecksumType": "FULL_OBJECT"}, "InvalidRequest", 400),
     ("create_bucket", {"Bucket": "Upper"}, "InvalidBucketName", 400),
     ("create_bucket", {"Bucket": "192.168.1.1"}, "InvalidBucketName", 400),
-    ("create_bucket", {"Bucket": "made", "ObjectLockEnabledForBucket": True}, "NotImplemented", 501),
     (
         "create_bucket",
         {"Bucket": "made", "CreateBucketConfiguration": {"LocationConstraint": "mars-1"}},

@@ -13,6 +13,7 @@ import urllib.request
 from typing import Any
 
 import pytest
+import xxhash
 from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -129,7 +130,9 @@ def test_metadata_that_is_not_ascii_comes_back_as_words_of_mail(served: Served, 
         ({"x-amz-meta-\u20ac": "x"}, 400),
         ({"x-amz-meta-a\r\nb": "x"}, 400),
         ({"x-amz-server-side-encryption": "AES256"}, 501),
-        ({"X-Amz-Object-Lock-Mode": "GOVERNANCE"}, 501),
+        ({"X-Amz-Object-Lock-Mode": "GOVERNANCE"}, 400),
+        ({"x-amz-object-lock-legal-hold": "ON"}, 400),
+        ({"x-amz-object-lock-event-hold": "ON"}, 501),
         ({"x-amz-copy-source": "a/b"}, 501),
     ],
 )
@@ -230,6 +233,27 @@ def test_checksums_are_kept_and_shown(s3: Any, bucket: str, algorithm: str) -> N
     assert s3.list_objects_v2(Bucket=bucket)["Contents"][0]["ChecksumAlgorithm"] == [algorithm]
     shown = s3.get_object_attributes(Bucket=bucket, Key="k", ObjectAttributes=["Checksum", "ETag", "ObjectSize", "StorageClass"])
     assert (shown["Checksum"][name], shown["ObjectSize"], shown["StorageClass"]) == (put[name], 5, "STANDARD")
+
+
+def _digest(algorithm: str, data: bytes) -> str:
+    makers = {"XXHASH64": xxhash.xxh64, "XXHASH3": xxhash.xxh3_64, "XXHASH128": xxhash.xxh3_128}
+    digest = makers[algorithm](data) if algorithm in makers else hashlib.new(algorithm, data)
+    return base64.b64encode(digest.digest()).decode()
+
+
+@pytest.mark.parametrize("algorithm", ["SHA512", "MD5", "XXHASH64", "XXHASH3", "XXHASH128"])
+def test_the_newer_checksums_are_verified_kept_and_combined(s3: Any, bucket: str, algorithm: str) -> None:
+    name, value = f"Checksum{algorithm}", _digest(algorithm, b"hello")
+    assert s3.put_object(Bucket=bucket, Key="k", Body=b"hello", **{name: value})[name] == value
+    assert status_of(s3.put_object, Bucket=bucket, Key="k", Body=b"jello", **{name: value}) == 400
+    assert s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")[name] == value
+    assert s3.list_objects_v2(Bucket=bucket)["Contents"][0]["ChecksumAlgorithm"] == [algorithm]
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="m", ChecksumAlgorithm=algorithm)
+    assert upload["ChecksumType"] == "COMPOSITE"
+    part = s3.upload_part(Bucket=bucket, Key="m", UploadId=upload["UploadId"], PartNumber=1, Body=b"hello", **{name: value})
+    document = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"], name: value}]}
+    done = s3.complete_multipart_upload(Bucket=bucket, Key="m", UploadId=upload["UploadId"], MultipartUpload=document)
+    assert (done[name], done["ChecksumType"]) == (_digest(algorithm, base64.b64decode(value)) + "-1", "COMPOSITE")
 
 
 def test_the_default_checksum_is_crc64nvme(served: Served, bucket: str) -> None:
