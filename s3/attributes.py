@@ -6,22 +6,21 @@ import base64
 import email.errors
 import email.header
 import re
-from collections.abc import Iterable
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
-from meta.protocol import Attributes, BucketSettings, ObjectRow
+from meta.protocol import Attributes, BucketSettings, ObjectRow, UploadRow
 from s3 import checksum
 from s3.call import Call, Header
 from s3.errors import S3Error, invalid_argument, not_implemented
+from s3.lifecycle import abortion_of, expiration_of
+from s3.lifecycle_document import LIFECYCLE
 from s3.lock import lock_headers, protected_as_asked
 from s3.moment import http_date
+from s3.tags import check_tags
 from s3.version import encode_version
 
 METADATA_BYTES_MAX = 2 << 10
 """Names and values of user metadata together."""
-TAGS_MAX = 10
-TAG_KEY_MAX = 128
-TAG_VALUE_MAX = 256
 DEFAULT_TYPE = "binary/octet-stream"
 STANDARD = "STANDARD"
 STORAGE_CLASSES = frozenset({STANDARD, "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING"})
@@ -178,27 +177,27 @@ def tags_of_header(call: Call) -> dict[str, str]:
     return check_tags(pairs)
 
 
-def check_tags(pairs: Iterable[tuple[str, str]], *, most: int = TAGS_MAX, what: str = "Object") -> dict[str, str]:
-    """Tags of an object or a bucket. Raises: InvalidTag."""
-    tags: dict[str, str] = {}
-    for key, value in pairs:
-        if key.startswith("aws:"):
-            raise S3Error("InvalidTag", "System tags cannot be added/updated by requester", TagKey=key)
-        if not 1 <= len(key) <= TAG_KEY_MAX:
-            raise S3Error("InvalidTag", "The TagKey you have provided is invalid", TagKey=key)
-        if len(value) > TAG_VALUE_MAX:
-            raise S3Error("InvalidTag", "The TagValue you have provided is invalid", TagKey=key, TagValue=value)
-        if key in tags:
-            raise S3Error("InvalidTag", "Cannot provide multiple Tags with the same key", TagKey=key)
-        tags[key] = value
-    if len(tags) > most:
-        raise S3Error("InvalidTag", f"{what} tags cannot be greater than {most}")
-    return tags
-
-
 def version_headers(row_version: int, null: bool, settings: BucketSettings) -> list[Header]:
     """x-amz-version-id, in buckets that ever had versioning."""
     return [(b"x-amz-version-id", encode_version(row_version, null).encode("ascii"))] if settings.versioning else []
+
+
+def expiration_headers(settings: BucketSettings, row: ObjectRow) -> list[Header]:
+    """x-amz-expiration, when a lifecycle rule of the bucket is going to delete this, the key's current version."""
+    lifecycle = LIFECYCLE.of(settings) if settings.documents else None
+    due = lifecycle and expiration_of(lifecycle, row.key, row.attributes.tags, row.size, row.mtime_us)
+    if not due:
+        return []
+    return [(b"x-amz-expiration", b'expiry-date="%b", rule-id="%b"' % (http_date(due.at_us), quote(due.rule).encode("ascii")))]
+
+
+def abortion_headers(settings: BucketSettings, upload: UploadRow) -> list[Header]:
+    """x-amz-abort-date and its rule, when a lifecycle rule is going to give the upload up."""
+    lifecycle = LIFECYCLE.of(settings) if settings.documents else None
+    due = lifecycle and abortion_of(lifecycle, upload.key, upload.started_us)
+    if not due:
+        return []
+    return [(b"x-amz-abort-date", http_date(due.at_us)), (b"x-amz-abort-rule-id", quote(due.rule).encode("ascii"))]
 
 
 def checksum_headers(checksums: dict[str, str], kind: str) -> list[Header]:
@@ -233,6 +232,8 @@ def object_headers(call: Call, row: ObjectRow) -> list[Header]:
         headers += lock_headers(call, attributes)
     if row.storage_class != STANDARD:
         headers.append((b"x-amz-storage-class", row.storage_class.encode("ascii")))
+    if call.settings.documents and "versionId" not in call.query:
+        headers += expiration_headers(call.settings, row)
     return _override(call, headers) if call.query else headers
 
 

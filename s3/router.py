@@ -146,7 +146,7 @@ ROUTES: tuple[Route, ...] = (
         ("lifecycle",),
         permission="s3:GetLifecycleConfiguration",
         also=("GetBucketLifecycle",),
-        note=_LATER,
+        handler="lifecycle.get_lifecycle",
     ),
     Route(
         "PutBucketLifecycleConfiguration",
@@ -155,9 +155,9 @@ ROUTES: tuple[Route, ...] = (
         ("lifecycle",),
         permission="s3:PutLifecycleConfiguration",
         also=("PutBucketLifecycle",),
-        note=_LATER,
+        handler="lifecycle.put_lifecycle",
     ),
-    *_configuration("lifecycle", "BucketLifecycle", "LifecycleConfiguration", "D"),
+    *_configuration("lifecycle", "BucketLifecycle", "LifecycleConfiguration", "D", served="lifecycle.lifecycle"),
     Route(
         "GetObjectLockConfiguration",
         "GET",

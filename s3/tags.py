@@ -1,12 +1,17 @@
-"""The tags of a bucket. Pure."""
+"""Tags of objects and of buckets: their rules, and a bucket's document of them. Pure."""
 
 from __future__ import annotations
 
-from s3.attributes import check_tags
+from collections.abc import Iterable
+
 from s3.configuration import Configuration
+from s3.errors import S3Error
 from s3.shape import Shape
 
+OBJECT_TAGS_MAX = 10
 BUCKET_TAGS_MAX = 50
+TAG_KEY_MAX = 128
+TAG_VALUE_MAX = 256
 
 
 class Tag(Shape, frozen=True):
@@ -20,6 +25,29 @@ class TagSet(Shape, frozen=True):
 
 class Tagging(Shape, frozen=True):
     tag_set: TagSet
+
+
+def check_tag(key: str, value: str) -> None:
+    """Raises: InvalidTag."""
+    if key.startswith("aws:"):
+        raise S3Error("InvalidTag", "System tags cannot be added/updated by requester", TagKey=key)
+    if not 1 <= len(key) <= TAG_KEY_MAX:
+        raise S3Error("InvalidTag", "The TagKey you have provided is invalid", TagKey=key)
+    if len(value) > TAG_VALUE_MAX:
+        raise S3Error("InvalidTag", "The TagValue you have provided is invalid", TagKey=key, TagValue=value)
+
+
+def check_tags(pairs: Iterable[tuple[str, str]], *, most: int = OBJECT_TAGS_MAX, what: str = "Object") -> dict[str, str]:
+    """Tags of an object or a bucket. Raises: InvalidTag."""
+    tags: dict[str, str] = {}
+    for key, value in pairs:
+        check_tag(key, value)
+        if key in tags:
+            raise S3Error("InvalidTag", "Cannot provide multiple Tags with the same key", TagKey=key)
+        tags[key] = value
+    if len(tags) > most:
+        raise S3Error("InvalidTag", f"{what} tags cannot be greater than {most}")
+    return tags
 
 
 def checked(tagging: Tagging) -> Tagging:

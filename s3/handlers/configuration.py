@@ -36,14 +36,19 @@ async def keep(call: Call, configuration: Configuration[T], value: T | None) -> 
     call.settings = await call.container.change_settings(documents={configuration.name: text})
 
 
+def document_of(call: Call, configuration: Configuration[T]) -> str:
+    """The bucket's document, or what stands for it. Raises: S3Error that says that there is none."""
+    text = call.settings.documents.get(configuration.name)
+    if text is None:
+        if configuration.default is None:
+            raise S3Error(configuration.absent, BucketName=call.bucket)
+        text = configuration.encode(configuration.default)
+    return DECLARATION + text
+
+
 def getter(configuration: Configuration[T]) -> Handler:
     async def get(call: Call) -> None:
-        text = call.settings.documents.get(configuration.name)
-        if text is None:
-            if configuration.default is None:
-                raise S3Error(configuration.absent, BucketName=call.bucket)
-            text = configuration.encode(configuration.default)
-        await call.answer_xml(DECLARATION + text)
+        await call.answer_xml(document_of(call, configuration))
 
     return get
 

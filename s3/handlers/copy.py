@@ -6,7 +6,7 @@ import msgspec
 
 from meta.protocol import Attributes, ObjectRow
 from s3 import checksum
-from s3.attributes import acl_of, attributes_of, refuse_not_yet, storage_class_of, tags_of_header, version_headers
+from s3.attributes import acl_of, attributes_of, expiration_headers, refuse_not_yet, storage_class_of, tags_of_header, version_headers
 from s3.call import Call, Header
 from s3.condition import check_copy_source, write_condition
 from s3.errors import S3Error, invalid_argument
@@ -69,6 +69,7 @@ async def copy_object(call: Call) -> None:
         f"{checksum_elements(row.attributes.checksums)}</CopyObjectResult>",
         *version_headers(row.version, row.null, call.settings),
         *source_headers(call),
+        *expiration_headers(call.settings, row),
     )
 
 

@@ -8,7 +8,15 @@ from itertools import pairwise
 
 from meta.protocol import LIST_LIMIT_MAX, PARTS_MAX, ListRequest, PartRow, UploadPage, UploadRow
 from s3 import checksum
-from s3.attributes import attributes_of, checksum_headers, refuse_hoisted, storage_class_of, version_headers
+from s3.attributes import (
+    abortion_headers,
+    attributes_of,
+    checksum_headers,
+    expiration_headers,
+    refuse_hoisted,
+    storage_class_of,
+    version_headers,
+)
 from s3.byterange import parse_copy_range
 from s3.call import Call
 from s3.condition import check_copy_source, write_condition
@@ -73,6 +81,7 @@ async def create_upload(call: Call) -> None:
         f"<Bucket>{escape(call.bucket)}</Bucket><Key>{escape(call.key)}</Key>"
         f"<UploadId>{upload.upload}</UploadId></InitiateMultipartUploadResult>",
         *headers,
+        *abortion_headers(call.settings, upload),
     )
 
 
@@ -134,6 +143,7 @@ async def complete_upload(call: Call) -> None:
         f"<Bucket>{escape(call.bucket)}</Bucket><Key>{escape(call.key)}</Key><ETag>&quot;{escape(row.etag)}&quot;</ETag>{checksum_elements(row.attributes.checksums)}{kind}"
         "</CompleteMultipartUploadResult>",
         *version_headers(row.version, row.null, call.settings),
+        *expiration_headers(call.settings, row),
     )
 
 
@@ -215,7 +225,8 @@ async def list_parts(call: Call) -> None:
         f"<UploadId>{upload_id}</UploadId><Initiator>{owner}</Initiator><Owner>{owner}</Owner>"
         f"<StorageClass>{escape(page.upload.storage_class)}</StorageClass><PartNumberMarker>{after}</PartNumberMarker>"
         f"<NextPartNumberMarker>{rows[-1].part if rows else after}</NextPartNumberMarker><MaxParts>{limit}</MaxParts>"
-        f"<IsTruncated>{'true' if truncated else 'false'}</IsTruncated>{sums}{body}</ListPartsResult>"
+        f"<IsTruncated>{'true' if truncated else 'false'}</IsTruncated>{sums}{body}</ListPartsResult>",
+        *abortion_headers(call.settings, page.upload),
     )
 
 

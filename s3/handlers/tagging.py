@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from meta.protocol import Change
-from s3.attributes import check_tags, version_headers
+from s3.attributes import version_headers
 from s3.call import Call
 from s3.errors import S3Error
 from s3.handlers.read import current_row
 from s3.source import read_document
+from s3.tags import check_tags
 from s3.version import parse_version
 from s3.xml import DECLARATION, NAMESPACE, XmlRefused, elements_of, escape, text_of
 

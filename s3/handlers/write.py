@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s3.attributes import attributes_of, checksum_headers, storage_class_of, version_headers
+from s3.attributes import attributes_of, checksum_headers, expiration_headers, storage_class_of, version_headers
 from s3.call import Call
 from s3.condition import write_condition
 from s3.lock import require_checksum, with_bucket_default
@@ -31,4 +31,5 @@ async def put_object(call: Call) -> None:
         (b"ETag", b'"%b"' % row.etag.encode("ascii")),
         *version_headers(row.version, row.null, call.settings),
         *checksum_headers(row.attributes.checksums, row.attributes.checksum_type),
+        *expiration_headers(call.settings, row),
     )

@@ -38,6 +38,7 @@ CORS_RULE = {
 NOT_SET: list[tuple[str, dict[str, Any], str]] = [
     ("get_bucket_tagging", {}, "NoSuchTagSet"),
     ("get_bucket_cors", {}, "NoSuchCORSConfiguration"),
+    ("get_bucket_lifecycle_configuration", {}, "NoSuchLifecycleConfiguration"),
     ("get_bucket_replication", {}, "ReplicationConfigurationNotFoundError"),
     *(
         (f"{verb}_bucket_{name}_configuration", {"Id": "x"}, "NoSuchConfiguration")

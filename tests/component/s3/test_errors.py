@@ -80,7 +80,6 @@ TABLE: list[tuple[str, dict[str, Any], str, int]] = [
     ),
     ("put_bucket_versioning", {"VersioningConfiguration": {"Status": "Nonsense"}}, "MalformedXML", 400),
     ("get_bucket_policy", {}, "NotImplemented", 501),
-    ("put_bucket_lifecycle_configuration", {"LifecycleConfiguration": {"Rules": []}}, "NotImplemented", 501),
     ("restore_object", {"Key": "k", "RestoreRequest": {"Days": 1}}, "NotImplemented", 501),
 ]  # fmt: skip
 

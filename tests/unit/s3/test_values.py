@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from meta.protocol import BucketSettings
 from s3 import checksum
-from s3.attributes import check_tags, decode_text, encode_text
+from s3.attributes import decode_text, encode_text
 from s3.authorize import Decision, allow, may_know_absence
 from s3.byterange import parse_copy_range, parse_range
 from s3.condition import parse_etags
@@ -18,6 +18,7 @@ from s3.errors import CODES, S3Error, error_document
 from s3.identity import ANONYMOUS, Identity
 from s3.moment import http_date, iso_date
 from s3.router import ROUTES
+from s3.tags import check_tags
 from s3.target import bucket_of_host, decode_key, is_bucket_name, parse_query, split_path
 from s3.token import decode_token, encode_token
 from s3.version import encode_version, parse_version
