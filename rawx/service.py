@@ -210,7 +210,7 @@ class RawxService:
         Raises: CallNotAuthenticated, ChecksumMismatch, InvalidArgument, RecordCorrupt.
         """
         trailers = call.request.body.trailers
-        call.proof.check_trailers(size, trailers.items())
+        call.proof.check_trailers(size, trailers.lines)
         if trailers.get(CHECKSUM_TRAILER) != checksum.hex().encode():
             raise ChecksumMismatch("the bytes that came are not the bytes that were sent")
         record = ChunkRecord.parse(from_base64(trailers.get(RECORD_TRAILER), "the record"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -84,10 +84,10 @@ class Call:
         self.request = request
         self.reply = reply
         self.services = services
-        self.items = request.headers.items()
+        self.items = request.headers.lines
         self.bucket = ""
         self.key = ""
-        self.query: dict[str, str] = _NO_QUERY
+        self.query: Mapping[str, str] = _NO_QUERY
         self.row: ObjectRow | None = None
         self.source: CopySource | None = None
         self._settings: BucketSettings | None = None

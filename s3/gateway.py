@@ -16,9 +16,10 @@ from node.metrics import Requests
 from s3.access import authorize
 from s3.call import SERVER, XML, Call, GatewayOptions, Header, Services
 from s3.errors import S3Error, error_document, to_s3
-from s3.identity import NOT_SIGNED, Doorway, Keyring, authenticate
+from s3.identity import NOT_SIGNED, Doorway, Keyring
+from s3.query import read_query
 from s3.router import ROUTES, Level, match
-from s3.target import decode_path, is_bucket_name, parse_query, query_of, split_path
+from s3.target import decode_path, is_bucket_name, split_path
 
 if TYPE_CHECKING:
     from store.store import Store
@@ -72,11 +73,10 @@ class Gateway:
         begin = self._monotonic()
         operation = "Unknown"
         try:
-            parameters = parse_query(request.raw_query)
+            query, signature = read_query(request.raw_query)
             if request.method != "OPTIONS":  # its URL may be presigned, but for the request that follows
-                call.signed = await authenticate(request, parameters, self._door, self._services.now_s())
-            if parameters:
-                call.query = query_of(parameters)
+                call.signed = await self._door.admit(request, query, signature, self._services.now_s())
+            call.query = query.values
             call.bucket, call.key = split_path(decode_path(request.raw_path), request.headers.get(b"host", b""), self._domains)
             level = Level.OBJECT if call.key else Level.BUCKET if call.bucket else Level.SERVICE
             call.route = route = match(request.method, level, call.query, request.headers)

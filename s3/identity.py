@@ -9,10 +9,11 @@ import msgspec
 
 from meta.protocol import Accounts, KeyPair
 from node.errors import KeyPairNotFound
-from node.http.message import Request
+from node.http.message import Headers, Request
 from s3 import sigv2, sigv4
 from s3.errors import S3Error
-from s3.target import Parameters, bucket_of_host, canonical_query
+from s3.query import TOKEN, Parameters, Query, parse_query
+from s3.target import bucket_of_host
 
 KEYS_CACHED_MAX = 10_000
 KEY_AGE_S_MAX = 5.0
@@ -70,10 +71,15 @@ class Keyring:
     def __repr__(self) -> str:
         return f"<Keyring known={len(self._known)}>"
 
+    def at_hand(self, access_key: str) -> _Known | None:
+        """The key, if it was looked up lately: apart from `find`, so that a request that need not wait makes no coroutine."""
+        known = self._known.get(access_key)
+        return known if known is not None and known.until > self._monotonic() else None
+
     async def find(self, access_key: str) -> _Known:
         """The key, with secret None when there is none of that id."""
-        known = self._known.get(access_key)
-        if known is not None and known.until > self._monotonic():
+        known = self.at_hand(access_key)
+        if known is not None:
             return known
         try:
             pair = await self._accounts.key(access_key)
@@ -107,33 +113,36 @@ class Doorway(msgspec.Struct, frozen=True):
     domains: tuple[str, ...] = ()
     sigv2: bool = False
 
+    async def admit(self, request: Request, query: Query, signature: bytes | None, now_s: float) -> Signed:
+        """The only door: every request passes here before routing, and leaves with a verified identity or as anonymous.
 
-async def authenticate(request: Request, parameters: Parameters, door: Doorway, now_s: float) -> Signed:
-    """The only door: every request passes here before routing, and leaves with a verified identity or as anonymous.
-
-    Raises: S3Error.
-    """
-    items = request.headers.items()
-    if door.sigv2:
-        old = sigv2.parse(items, parameters)
-        if old is not None:
-            return await _authenticate_v2(old, request, parameters, door, now_s)
-    claim = sigv4.parse(items, parameters)
-    if claim is None:
-        return NOT_SIGNED
-    known = await door.keyring.find(claim.access_key)
-    seed = sigv4.verify(
-        claim,
-        known.secret,
-        method=request.method,
-        raw_path=request.raw_path,
-        query=canonical_query(request.raw_query, parameters),
-        headers=items,
-        region=door.region,
-        now_s=now_s,
-    )
-    _refuse_token(request, parameters)
-    return Signed(_admitted(known), claim, seed, claim.expires_s is not None)
+        `query` and `signature` are what `read_query` makes of the request's query. Raises: S3Error.
+        """
+        headers = request.headers
+        if self.sigv2:
+            parameters = parse_query(request.raw_query)
+            old = sigv2.parse(headers.lines, parameters)
+            if old is not None:
+                signed = await _authenticate_v2(old, request, parameters, self, now_s)
+                _refuse_token(headers, query)
+                return signed
+        claim = sigv4.parse(headers, query, signature)
+        if claim is None:
+            return NOT_SIGNED
+        access_key = claim.credential.access_key
+        known = self.keyring.at_hand(access_key) or await self.keyring.find(access_key)
+        seed = sigv4.verify(
+            claim,
+            known.secret,
+            method=request.method,
+            raw_path=request.raw_path,
+            query=query.canonical,
+            headers=headers,
+            region=self.region,
+            now_s=now_s,
+        )
+        _refuse_token(headers, query)
+        return Signed(_admitted(known), claim, seed, claim.expires_s is not None)
 
 
 async def _authenticate_v2(claim: sigv2.Claim, request: Request, parameters: Parameters, door: Doorway, now_s: float) -> Signed:
@@ -145,10 +154,9 @@ async def _authenticate_v2(claim: sigv2.Claim, request: Request, parameters: Par
         raw_path=request.raw_path,
         virtual_bucket=bucket_of_host(request.headers.get(b"host", b""), door.domains),
         parameters=parameters,
-        headers=request.headers.items(),
+        headers=request.headers.lines,
         now_s=now_s,
     )
-    _refuse_token(request, parameters)
     return Signed(_admitted(known), presigned=claim.expires is not None)
 
 
@@ -161,6 +169,6 @@ def _admitted(known: _Known) -> Identity:
     return known.identity
 
 
-def _refuse_token(request: Request, parameters: Parameters) -> None:
-    if b"x-amz-security-token" in request.headers or any(name.lower() == b"x-amz-security-token" for name, _ in parameters):
+def _refuse_token(headers: Headers, query: Query) -> None:
+    if TOKEN in headers.first or query.token:
         raise S3Error("InvalidToken")

@@ -6,7 +6,7 @@ An operation without a handler answers NotImplemented. A request that fits no ro
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from enum import Enum
 
 import msgspec
@@ -332,7 +332,7 @@ SUBRESOURCES = frozenset(condition.partition("=")[0] for route in ROUTES for con
 _OF_PARTS = ("partNumber", "uploadId")
 
 
-def match(method: str, level: Level, query: dict[str, str], headers: Container[bytes]) -> Route:
+def match(method: str, level: Level, query: Mapping[str, str], headers: Container[bytes]) -> Route:
     """The operation a request names. Raises: S3Error NotImplemented or MethodNotAllowed when it names none that is known."""
     candidates = _TABLE.get((method, level))
     if candidates is None:
@@ -352,7 +352,7 @@ def match(method: str, level: Level, query: dict[str, str], headers: Container[b
     raise S3Error("MethodNotAllowed", Method=method)
 
 
-def _named(candidates: _Candidates, query: dict[str, str], headers: Container[bytes]) -> Route | None:
+def _named(candidates: _Candidates, query: Mapping[str, str], headers: Container[bytes]) -> Route | None:
     best: Route | None = None
     for name in query:
         for route in candidates.named.get(name, ()):
@@ -365,7 +365,7 @@ def _rank(route: Route) -> tuple[int, bool]:
     return len(route.query), bool(route.header)
 
 
-def _fits(route: Route, query: dict[str, str], headers: Container[bytes]) -> bool:
+def _fits(route: Route, query: Mapping[str, str], headers: Container[bytes]) -> bool:
     for condition in route.query:
         name, fixed, value = condition.partition("=")
         if name not in query or (fixed and query[name] != value):

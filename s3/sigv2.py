@@ -17,9 +17,9 @@ import msgspec
 
 from s3 import sigv4
 from s3.errors import S3Error
+from s3.query import Parameters
 from s3.router import SUBRESOURCES
 from s3.sigv4 import HeaderItems
-from s3.target import Parameters
 
 SIGNATURE_BYTES = 20
 SIGNED_PARAMETERS = frozenset(

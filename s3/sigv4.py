@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -19,8 +19,10 @@ from functools import lru_cache
 
 import msgspec
 
+from node.http.message import Headers
 from s3.errors import S3Error, not_implemented
-from s3.target import Parameters, canonical_path
+from s3.query import QUERIES_REMEMBERED, SIGNATURE, SIGNING, Parameters, Query
+from s3.target import canonical_path
 
 ALGORITHM = b"AWS4-HMAC-SHA256"
 SKEW_S_MAX = 15 * 60
@@ -28,21 +30,19 @@ EXPIRES_S_MAX = 7 * 24 * 3600
 SIGNED_HEADERS_MAX = 100
 SIGNING_KEYS_CACHED = 1_024
 CREDENTIALS_CACHED = 1_024
+UNSIGNED = b"UNSIGNED-PAYLOAD"
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest().encode()
 _DUMMY_SECRET = "no key has this secret"
 _EXPIRES = re.compile(rb"[0-9]{1,9}")
 _TIMESTAMP = re.compile(rb"\d{8}T\d{6}Z")
 _SIGNATURE = re.compile(rb"[0-9a-f]{64}")
-_QUERY_NAMES = frozenset(
-    {b"X-Amz-Algorithm", b"X-Amz-Credential", b"X-Amz-Date", b"X-Amz-Expires", b"X-Amz-SignedHeaders", b"X-Amz-Signature"}
-)
 
 
 class Payload(Enum):
     """How the body is bound to the signature: the values of x-amz-content-sha256 that are no hash."""
 
     SHA256 = b"<hash>"
-    UNSIGNED = b"UNSIGNED-PAYLOAD"
+    UNSIGNED = UNSIGNED
     STREAMING = b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
     STREAMING_TRAILER = b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
     STREAMING_UNSIGNED_TRAILER = b"STREAMING-UNSIGNED-PAYLOAD-TRAILER"
@@ -127,32 +127,27 @@ HeaderItems = Sequence[tuple[bytes, bytes]]
 _ONCE = (b"authorization", b"x-amz-date", b"x-amz-content-sha256", b"date")
 
 
-def parse(headers: HeaderItems, parameters: Parameters) -> Claim | None:
-    """The claim of a request, None when it is anonymous. `headers` have lower-case names.
+def parse(headers: Headers, query: Query, signature: bytes | None) -> Claim | None:
+    """The claim of a request, None when it is anonymous. `query` and `signature` are what `read_query` makes of its query.
 
     Raises: S3Error for two claims at once, other signature versions, repeated or malformed parts.
     """
-    values = dict(headers)
-    if len(values) != len(headers):
-        check_once(headers)
+    values = headers.first
+    if len(values) != len(headers.lines):
+        check_once(headers.lines)
     authorization = values.get(b"authorization")
-    presigned = False
-    for name, _ in parameters:
-        if name in _QUERY_NAMES:
-            presigned = True
-        elif name in (b"AWSAccessKeyId", b"Signature"):
-            raise _version_not_supported()
+    terms = _terms(query) if query.parameters else None
     if authorization is not None:
-        if presigned:
+        if terms is not None or signature is not None:
             raise two_mechanisms()
         return _from_header(authorization, values)
-    if presigned:
-        return _from_query(parameters, values.get(b"x-amz-content-sha256"))
+    if terms is not None or signature is not None:
+        return _from_query(terms, signature, values.get(b"x-amz-content-sha256"))
     return None
 
 
 def is_presigned(parameters: Parameters) -> bool:
-    return any(name in _QUERY_NAMES for name, _ in parameters)
+    return any(name in SIGNING or name == SIGNATURE for name, _ in parameters)
 
 
 def two_mechanisms() -> S3Error:
@@ -177,7 +172,7 @@ def _version_not_supported() -> S3Error:
     return S3Error("InvalidRequest", "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
 
 
-def _from_header(authorization: bytes, values: dict[bytes, bytes]) -> Claim:
+def _from_header(authorization: bytes, values: Mapping[bytes, bytes]) -> Claim:
     head, mark, signature = authorization.rpartition(b"Signature=")
     credential = _header_credential(head)
     if not mark or credential is None or not _SIGNATURE.fullmatch(signature):
@@ -191,7 +186,7 @@ def _from_header(authorization: bytes, values: dict[bytes, bytes]) -> Claim:
     return Claim(credential, credential.signed_headers, signature, timestamp, time_s, None, content)
 
 
-def header_time(values: dict[bytes, bytes]) -> tuple[bytes, int]:
+def header_time(values: Mapping[bytes, bytes]) -> tuple[bytes, int]:
     """When the request says it was made: as _timestamp. Raises: AccessDenied."""
     stamp = values.get(b"x-amz-date") or values.get(b"date")
     if stamp is None:
@@ -232,20 +227,32 @@ def _malformed_header(authorization: bytes) -> S3Error:
     return S3Error("SignatureDoesNotMatch")
 
 
-def _from_query(parameters: Parameters, content: bytes | None) -> Claim:
+class Terms(msgspec.Struct, frozen=True):
+    """What a presigned URL says of its signature, but for the signature. content: "" unless the URL names it."""
+
+    credential: Credential
+    signed_headers: bytes
+    timestamp: bytes
+    time_s: int
+    expires_s: int
+    content: bytes
+
+
+@lru_cache(maxsize=QUERIES_REMEMBERED)
+def _terms(query: Query) -> Terms | None:
+    """None when the query has no part of a signature. Raises: S3Error for a part that is repeated, missing or malformed."""
     found: dict[bytes, bytes] = {}
-    for name, value in parameters:
-        if name in _QUERY_NAMES or name in (b"X-Amz-Security-Token", b"X-Amz-Content-Sha256"):
+    for name, value in query.parameters:
+        if name in SIGNING or name in (b"X-Amz-Security-Token", b"X-Amz-Content-Sha256"):
             if name in found:
                 raise S3Error("AuthorizationQueryParametersError", f"{name.decode()} must be given once.")
             found[name] = value
-    missing = _QUERY_NAMES - found.keys()
-    if missing:
-        raise S3Error(
-            "AuthorizationQueryParametersError",
-            "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, "
-            "X-Amz-SignedHeaders, and X-Amz-Expires parameters.",
-        )
+        elif name in (b"AWSAccessKeyId", b"Signature"):
+            raise _version_not_supported()
+    if SIGNING.isdisjoint(found):
+        return None
+    if SIGNING - found.keys():
+        raise _incomplete()
     algorithm = found[b"X-Amz-Algorithm"]
     if algorithm.startswith(b"AWS4-ECDSA-"):
         raise not_implemented("AWS4-ECDSA-P256-SHA256 (SigV4A)")
@@ -258,13 +265,33 @@ def _from_query(parameters: Parameters, content: bytes | None) -> Claim:
         raise S3Error("AuthorizationQueryParametersError", f"X-Amz-Expires must be between 1 and {EXPIRES_S_MAX} seconds")
     if not _TIMESTAMP.fullmatch(found[b"X-Amz-Date"]):
         raise S3Error("AuthorizationQueryParametersError", "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
-    if not _SIGNATURE.fullmatch(found[b"X-Amz-Signature"]):
-        raise S3Error("SignatureDoesNotMatch")
     credential = _credential(found[b"X-Amz-Credential"], "AuthorizationQueryParametersError")
     timestamp, time_s = _timestamp(found[b"X-Amz-Date"])
-    content = content or found.get(b"X-Amz-Content-Sha256") or Payload.UNSIGNED.value
-    check_content(content)
-    return Claim(credential, found[b"X-Amz-SignedHeaders"], found[b"X-Amz-Signature"], timestamp, time_s, int(expires), content)
+    content = found.get(b"X-Amz-Content-Sha256", b"")
+    if content:
+        check_content(content)
+    return Terms(credential, found[b"X-Amz-SignedHeaders"], timestamp, time_s, int(expires), content)
+
+
+def _incomplete() -> S3Error:
+    return S3Error(
+        "AuthorizationQueryParametersError",
+        "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, "
+        "X-Amz-SignedHeaders, and X-Amz-Expires parameters.",
+    )
+
+
+def _from_query(terms: Terms | None, signature: bytes | None, content: bytes | None) -> Claim:
+    if terms is None or signature is None:
+        raise _incomplete()
+    if not _SIGNATURE.fullmatch(signature):
+        raise S3Error("SignatureDoesNotMatch")
+    if content:
+        check_content(content)
+    return Claim(
+        terms.credential, terms.signed_headers, signature, terms.timestamp, terms.time_s, terms.expires_s,
+        content or terms.content or UNSIGNED,
+    )  # fmt: skip
 
 
 def check_content(content: bytes) -> None:
@@ -313,15 +340,15 @@ def signing_key(secret: str, date: bytes, region: bytes, service: bytes) -> Sign
     return SigningKey(key)
 
 
-def canonical_request(method: str, raw_path: bytes, query: bytes, headers: HeaderItems, signed_headers: bytes, content: bytes) -> bytes:
+def canonical_request(method: str, raw_path: bytes, query: bytes, headers: Headers, signed_headers: bytes, content: bytes) -> bytes:
     """The bytes whose digest is signed. query: as canonical_query makes it.
 
     Raises: AccessDenied when Host or an x-amz-* header is not signed, or a signed header is missing.
     """
     names = _signed_names(signed_headers)
-    values = dict(headers)
-    if len(values) != len(headers):
-        values = joined(headers)
+    values = headers.first
+    if len(values) != len(headers.lines):
+        values = joined(headers.lines)
     for name in values:
         if name.startswith(b"x-amz-") and name not in names:
             raise _not_signed(name)
@@ -370,7 +397,7 @@ def verify(
     method: str,
     raw_path: bytes,
     query: bytes,
-    headers: HeaderItems,
+    headers: Headers,
     region: bytes,
     now_s: float,
 ) -> Seed:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from node.errors import BadRequest
 
@@ -22,37 +22,32 @@ class MalformedMessage(BadRequest):
 
 
 class Headers:
-    """Header lines in the order they came; names are lower case. Immutable."""
+    """Header lines; names are lower case. Nobody changes them.
 
-    __slots__ = ("_index", "_items")
+    lines  all of them, in the order they came
+    first  the first value of each name
+    get    `first.get` itself: a method of ours around it would take four times as long
+    """
 
-    def __init__(self, items: Sequence[tuple[bytes, bytes]] = (), index: dict[bytes, bytes] | None = None) -> None:
-        """`items` have lower-case names; `index` maps each name to its first value and is made when it is not given."""
-        self._items = list(items) if index is None else items
-        self._index = dict(reversed(items)) if index is None else index
+    __slots__ = ("first", "get", "lines")
 
-    @overload
-    def get(self, name: bytes, default: None = None) -> bytes | None: ...
-    @overload
-    def get(self, name: bytes, default: bytes) -> bytes: ...
-    def get(self, name: bytes, default: bytes | None = None) -> bytes | None:
-        """The first value of `name` (lower case)."""
-        return self._index.get(name, default)
+    def __init__(self, lines: Sequence[tuple[bytes, bytes]] = (), first: dict[bytes, bytes] | None = None) -> None:
+        """`first` is made from the lines when it is not given."""
+        self.lines = lines
+        self.first: Mapping[bytes, bytes] = dict(reversed(lines)) if first is None else first
+        self.get = self.first.get
 
     def getall(self, name: bytes) -> list[bytes]:
-        return [value for key, value in self._items if key == name]
-
-    def items(self) -> list[tuple[bytes, bytes]]:
-        return list(self._items)
+        return [value for key, value in self.lines if key == name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._index
+        return name in self.first
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self.lines)
 
     def __repr__(self) -> str:
-        return f"<Headers {b' '.join(sorted(self._index)).decode('latin-1')}>"  # names only: values may be secrets
+        return f"<Headers {b' '.join(sorted(self.first)).decode('latin-1')}>"  # names only: values may be secrets
 
 
 NO_HEADERS = Headers()

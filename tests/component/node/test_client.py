@@ -25,7 +25,7 @@ KEY = NamespaceKey(b"k" * 32)
 async def streamed_echo(request: Request, reply: Reply) -> None:
     """Answers with what came, chunked, with the same framing sizes as they came in."""
     data = await request.body.read(1 << 30)
-    await reply.start(200, [(b"X-Trailers", repr(request.body.trailers.items()).encode())], length=None)
+    await reply.start(200, [(b"X-Trailers", repr(request.body.trailers.lines).encode())], length=None)
     for at in range(0, len(data), 100_000):
         await reply.send(data[at : at + 100_000])
 
@@ -182,7 +182,7 @@ async def test_signed_calls_are_verified_and_forged_ones_refused() -> None:
         proof = verifier.verify(request.method, request.target, request.headers.get(b"x-frazil-proof"))
         data = await request.body.read(1 << 20)
         if proof.streamed:
-            proof.check_trailers(len(data), request.body.trailers.items())
+            proof.check_trailers(len(data), request.body.trailers.lines)
         else:
             proof.check_body(data)
         await reply.whole(200, [], data)

@@ -23,7 +23,7 @@ def decode(pieces: list[bytes], limits: Limits = LIMITS) -> tuple[bytes, list[tu
         at = 0
         while at < len(piece):
             if decoder.done:
-                return body, decoder.trailers.items(), piece[at:] + b"".join(pieces[number + 1 :]), True
+                return body, list(decoder.trailers.lines), piece[at:] + b"".join(pieces[number + 1 :]), True
             if decoder.remaining:
                 data = piece[at : at + decoder.remaining]
                 decoder.took(len(data))
@@ -31,7 +31,7 @@ def decode(pieces: list[bytes], limits: Limits = LIMITS) -> tuple[bytes, list[tu
                 at += len(data)
             else:
                 at += decoder.feed(piece[at:])
-    return body, decoder.trailers.items(), b"", decoder.done
+    return body, list(decoder.trailers.lines), b"", decoder.done
 
 
 def test_chunks_extensions_and_trailers() -> None:

@@ -12,8 +12,9 @@ import msgspec
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from node.http.message import Headers
 from s3 import sigv4
-from s3.target import canonical_query, parse_query
+from s3.query import read_query
 
 ACCESS_KEY, SECRET, REGION = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "us-east-1"
 NOW = datetime.datetime(2026, 3, 4, 5, 6, 7, tzinfo=datetime.UTC)
@@ -68,8 +69,9 @@ def sign(
 def verify(received: Received, *, secret: str | None = SECRET, now_s: float = NOW_S, region: str = REGION) -> sigv4.Seed | None:
     """What the gateway does with it; None when it is anonymous. Raises: S3Error."""
     raw_path, _, raw_query = received.target.partition(b"?")
-    parameters = parse_query(raw_query)
-    claim = sigv4.parse(received.headers, parameters)
+    query, signature = read_query(raw_query)
+    headers = Headers(received.headers)
+    claim = sigv4.parse(headers, query, signature)
     if claim is None:
         return None
     return sigv4.verify(
@@ -77,8 +79,8 @@ def verify(received: Received, *, secret: str | None = SECRET, now_s: float = NO
         secret if claim.access_key == ACCESS_KEY else None,
         method=received.method,
         raw_path=raw_path,
-        query=canonical_query(raw_query, parameters),
-        headers=received.headers,
+        query=query.canonical,
+        headers=headers,
         region=region.encode(),
         now_s=now_s,
     )

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from s3 import sigv2
 from s3.errors import S3Error
+from s3.query import parse_query
 from s3.router import SUBRESOURCES
-from s3.target import bucket_of_host, parse_query
+from s3.target import bucket_of_host
 from tests.unit.s3.signing import ACCESS_KEY, HOST, NOW_S, SECRET, Received
 
 KEYS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=40)

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3.errors import S3Error
+from s3.query import parse_query
 from s3.sigv4 import SigningKey
-from s3.target import decode_path, parse_query
+from s3.target import decode_path
 from tests.unit.s3.signing import ACCESS_KEY, HOST, NOW, NOW_S, SECRET, Received, sign, verify
 
 KEYS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=40)

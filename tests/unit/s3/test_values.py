@@ -19,7 +19,7 @@ from s3.identity import ANONYMOUS, Identity
 from s3.moment import http_date, iso_date
 from s3.router import ROUTES
 from s3.tags import check_tags
-from s3.target import bucket_of_host, decode_key, is_bucket_name, parse_query, split_path
+from s3.target import bucket_of_host, decode_key, is_bucket_name, split_path
 from s3.token import decode_token, encode_token
 from s3.version import encode_version, parse_version
 
@@ -65,16 +65,6 @@ def test_paths_are_split_and_not_tidied(path: bytes, host: bytes, expected: tupl
 def test_impossible_keys_are_refused(key: bytes) -> None:
     with pytest.raises(S3Error):
         decode_key(key)
-
-
-@pytest.mark.parametrize("query", [b"a=%", b"%zz", b"a=%f", b"&".join([b"a=1"] * 65)])
-def test_malformed_queries_are_refused(query: bytes) -> None:
-    with pytest.raises(S3Error):
-        parse_query(query)
-
-
-def test_queries_are_decoded_once() -> None:
-    assert parse_query(b"a=%252B&b&c=+%2B&&=x") == [(b"a", b"%2B"), (b"b", b""), (b"c", b" +"), (b"", b"x")]
 
 
 @pytest.mark.parametrize("name", ["abc", "a-b.c-d", "0" * 63, "a.b", "1.2.3"])
