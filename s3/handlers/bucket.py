@@ -5,7 +5,9 @@ from __future__ import annotations
 from meta.protocol import BucketSettings
 from s3.attributes import acl_of, refuse_not_yet
 from s3.call import Call
+from s3.creation import Creation
 from s3.errors import S3Error, not_implemented
+from s3.shape import read
 from s3.source import read_document
 from s3.target import is_bucket_name
 from s3.xml import DECLARATION, NAMESPACE, XmlRefused, escape, text_of
@@ -20,17 +22,15 @@ async def create(call: Call) -> None:
     if call.text(b"x-amz-object-ownership", "BucketOwnerEnforced") not in ("BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"):
         raise S3Error("InvalidArgument", "Invalid x-amz-object-ownership header.", ArgumentName="x-amz-object-ownership")
     acl = acl_of(call)
+    if call.text(b"x-amz-bucket-namespace", "global") != "global":
+        raise not_implemented("A bucket namespace of an account")
     document = await read_document(call, "CreateBucketConfiguration", empty=True)
     try:
-        location = text_of(document, "LocationConstraint", "")
+        creation = read(document, Creation)
     except XmlRefused as error:
         raise S3Error("MalformedXML") from error
     region = call.services.options.region
-    if location not in ("", region):
-        raise S3Error(
-            "IllegalLocationConstraintException",
-            f"The {location} location constraint is incompatible for the region specific endpoint this request was sent to.",
-        )
+    creation.check_region(region)
     identity = call.identity
     now_us = int(call.services.now_s() * 1_000_000)
     await call.store.meta.create_bucket(
@@ -43,6 +43,7 @@ async def create(call: Call) -> None:
             acl=acl,
             versioning="Enabled" if locked else "",
             object_lock=locked,
+            documents=creation.documents(),
         )
     )
     await call.answer(200, (b"Location", b"/" + name.encode("ascii")))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from meta.protocol import BucketEntry
 from s3.call import Call
-from s3.errors import S3Error
+from s3.errors import invalid_argument
 from s3.moment import iso_date
 from s3.token import decode_token, encode_token
 from s3.xml import DECLARATION, NAMESPACE, escape
@@ -13,18 +14,15 @@ BUCKETS_MAX = 10_000
 
 async def list_buckets(call: Call) -> None:
     identity = call.identity
-    limit = call.number("max-buckets", BUCKETS_MAX, most=BUCKETS_MAX)
-    if limit == 0:
-        raise S3Error("InvalidArgument", "max-buckets must be between 1 and 10000", ArgumentName="max-buckets", ArgumentValue="0")
-    prefix = call.query.get("prefix", "")
-    binding = f"buckets/{identity.account}/{prefix}"
+    limit = call.number("max-buckets", BUCKETS_MAX, most=BUCKETS_MAX + 1)
+    if not 1 <= limit <= BUCKETS_MAX:
+        raise invalid_argument(
+            f"Argument max-buckets must be an integer between 1 and {BUCKETS_MAX}", "max-buckets", call.query["max-buckets"]
+        )
+    prefix, region = call.query.get("prefix", ""), call.query.get("bucket-region", "")
+    binding = f"buckets/{identity.account}/{prefix}/{region}"
     token = call.query.get("continuation-token")
-    after = decode_token(token, binding) if token else ""
-    account = "" if identity.admin else identity.account
-    entries = await call.store.meta.accounts.buckets(account, prefix=prefix, after=after, limit=limit + 1)
-    region = call.query.get("bucket-region")
-    if region is not None:
-        entries = [entry for entry in entries if (entry.region or call.services.options.region) == region]
+    entries = await _entries(call, prefix, region, decode_token(token, binding) if token else "", limit + 1)
     truncated = len(entries) > limit
     entries = entries[:limit]
     body = "".join(
@@ -39,3 +37,17 @@ async def list_buckets(call: Call) -> None:
         f"<Owner><ID>{escape(identity.user_id)}</ID><DisplayName>{escape(identity.display_name)}</DisplayName></Owner>"
         f"<Buckets>{body}</Buckets>{more}{shown_prefix}</ListAllMyBucketsResult>"
     )
+
+
+async def _entries(call: Call, prefix: str, region: str, after: str, count: int) -> list[BucketEntry]:
+    """At most `count` buckets of the account (an admin: of all), in order; region "": in all of them."""
+    identity, here = call.identity, call.services.options.region
+    account = "" if identity.admin else identity.account
+    found: list[BucketEntry] = []
+    while len(found) < count:
+        page = await call.store.meta.accounts.buckets(account, prefix=prefix, after=after, limit=BUCKETS_MAX)
+        found += [entry for entry in page if not region or (entry.region or here) == region]
+        if len(page) < BUCKETS_MAX:
+            break
+        after = page[-1].bucket
+    return found[:count]
