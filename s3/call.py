@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from meta.protocol import BucketSettings, Container, ObjectRow
-from node.http.message import Request
+from node.http.message import Headers, Request
 from node.http.reply import Reply
 from s3.cors import answer_headers
 from s3.errors import S3Error
@@ -18,6 +18,7 @@ from s3.identity import Identity, Keyring, Signed
 from s3.router import Route
 
 if TYPE_CHECKING:
+    from s3.form import Form
     from store.store import Store
 
 DOMAINS = ("localhost",)
@@ -61,6 +62,7 @@ class Call:
     signed     identity and verified claim;  key is "" on bucket and service level
     row        the object's row when authorization had to read it, else None: handlers then use this one and no other
     source     for routes that copy
+    form       the fields and the file of a POST form; its fields then stand in `items` as headers
     """
 
     __slots__ = (
@@ -68,6 +70,7 @@ class Call:
         "_settings",
         "_shared",
         "bucket",
+        "form",
         "items",
         "key",
         "query",
@@ -87,6 +90,7 @@ class Call:
         self.items = request.headers.lines
         self.bucket = ""
         self.key = ""
+        self.form: Form | None = None
         self.query: Mapping[str, str] = _NO_QUERY
         self.row: ObjectRow | None = None
         self.source: CopySource | None = None
@@ -134,6 +138,11 @@ class Call:
         if origin is not None:
             method = headers.get(b"access-control-request-method")
             self._shared = answer_headers(settings, origin, self.request.method if method is None else method.decode("latin-1"))
+
+    def replace_headers(self, headers: Headers) -> None:
+        """For what the body says instead."""
+        self.request.headers = headers
+        self.items = headers.lines
 
     def header(self, name: bytes) -> bytes | None:
         """A header's value, or that of the query parameter into which a presigned URL has put an x-amz-* header, in any case of letters."""

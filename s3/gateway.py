@@ -16,6 +16,7 @@ from node.metrics import Requests
 from s3.access import authorize
 from s3.call import SERVER, XML, Call, GatewayOptions, Header, Services
 from s3.errors import S3Error, error_document, to_s3
+from s3.form import read_form
 from s3.identity import NOT_SIGNED, Doorway, Keyring
 from s3.query import read_query
 from s3.router import ROUTES, Level, match
@@ -81,6 +82,8 @@ class Gateway:
             level = Level.OBJECT if call.key else Level.BUCKET if call.bucket else Level.SERVICE
             call.route = route = match(request.method, level, call.query, request.headers)
             operation = route.operation
+            if route.form:
+                await read_form(call, self._door)
             await authorize(call)
             handler = self._handlers.get(operation)
             if handler is None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from meta.protocol import Accounts, KeyPair
 from node.errors import KeyPairNotFound
 from node.http.message import Headers, Request
-from s3 import sigv2, sigv4
+from s3 import formclaim, sigv2, sigv4
 from s3.errors import S3Error
 from s3.query import TOKEN, Parameters, Query, parse_query
 from s3.target import bucket_of_host
@@ -158,6 +158,21 @@ async def _authenticate_v2(claim: sigv2.Claim, request: Request, parameters: Par
         now_s=now_s,
     )
     return Signed(_admitted(known), presigned=claim.expires is not None)
+
+
+async def authenticate_form(fields: Mapping[str, str], door: Doorway) -> Signed:
+    """The same door for a POST form, which is signed by its fields (by lower-case name). Until when, its policy says.
+
+    Raises: S3Error.
+    """
+    claim = formclaim.parse(fields)
+    if claim is None:
+        return NOT_SIGNED
+    known = await door.keyring.find(claim.access_key)
+    formclaim.verify(claim, known.secret, door.region)
+    if "x-amz-security-token" in fields:
+        raise S3Error("InvalidToken")
+    return Signed(_admitted(known))
 
 
 def _admitted(known: _Known) -> Identity:

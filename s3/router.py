@@ -30,6 +30,7 @@ class Route(msgspec.Struct, frozen=True):
     also         names that botocore's model has for the very same request
     note         why there is no handler
     source       reads another object (x-amz-copy-source) and needs the right to
+    form         its key, its headers and who sent it are in the body, a form
     """
 
     operation: str
@@ -42,6 +43,7 @@ class Route(msgspec.Struct, frozen=True):
     also: tuple[str, ...] = ()
     note: str = ""
     source: bool = False
+    form: bool = False
 
     @property
     def name_of_module(self) -> str:
@@ -259,7 +261,7 @@ ROUTES: tuple[Route, ...] = (
         note=_NEVER,
     ),
     # not in the model, but sent by browsers
-    Route("PostObject", "POST", _B, permission="s3:PutObject", note=_LATER),
+    Route("PostObject", "POST", _B, permission="s3:PutObject", handler="post.post_object", form=True),
     Route("PreflightService", "OPTIONS", _S, permission=ANYBODY, handler="cors.preflight"),
     Route("PreflightBucket", "OPTIONS", _B, permission=ANYBODY, handler="cors.preflight"),
     Route("PreflightObject", "OPTIONS", _O, permission=ANYBODY, handler="cors.preflight"),

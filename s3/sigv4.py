@@ -204,7 +204,7 @@ def _header_credential(head: bytes) -> Credential | None:
     if match is None:
         return None
     try:
-        return msgspec.structs.replace(_credential(match[1], "AuthorizationHeaderMalformed"), signed_headers=match[2])
+        return msgspec.structs.replace(credential_of(match[1], "AuthorizationHeaderMalformed"), signed_headers=match[2])
     except S3Error:
         return None
 
@@ -223,7 +223,7 @@ def _malformed_header(authorization: bytes) -> S3Error:
     parts = _PARTS.fullmatch(authorization)
     if parts is None:
         return S3Error("AuthorizationHeaderMalformed")
-    _credential(parts[1], "AuthorizationHeaderMalformed")
+    credential_of(parts[1], "AuthorizationHeaderMalformed")
     return S3Error("SignatureDoesNotMatch")
 
 
@@ -265,7 +265,7 @@ def _terms(query: Query) -> Terms | None:
         raise S3Error("AuthorizationQueryParametersError", f"X-Amz-Expires must be between 1 and {EXPIRES_S_MAX} seconds")
     if not _TIMESTAMP.fullmatch(found[b"X-Amz-Date"]):
         raise S3Error("AuthorizationQueryParametersError", "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
-    credential = _credential(found[b"X-Amz-Credential"], "AuthorizationQueryParametersError")
+    credential = credential_of(found[b"X-Amz-Credential"], "AuthorizationQueryParametersError")
     timestamp, time_s = _timestamp(found[b"X-Amz-Date"])
     content = found.get(b"X-Amz-Content-Sha256", b"")
     if content:
@@ -310,7 +310,7 @@ def check_content(content: bytes) -> None:
 
 
 @lru_cache(maxsize=CREDENTIALS_CACHED)
-def _credential(text: bytes, code: str) -> Credential:
+def credential_of(text: bytes, code: str) -> Credential:
     """Raises: S3Error of that code. An access key may itself hold slashes."""
     parts = text.rsplit(b"/", 4)
     if len(parts) != 5 or parts[4] != b"aws4_request" or not parts[0] or not text.isascii():

@@ -6,9 +6,9 @@ import base64
 import binascii
 import hmac
 import re
+from typing import Protocol
 
 from node.errors import BodyIncomplete, BodyTooLarge
-from node.http.body import Body
 from s3 import checksum
 from s3.call import Call
 from s3.chunked import ChunkedDecoder
@@ -126,6 +126,14 @@ def _checksum_header(call: Call) -> tuple[str, bytes | None]:
     return found
 
 
+class Readable(Protocol):
+    """What bytes are read from: a Body, or the file of a form."""
+
+    async def read_into(self, buffer: memoryview) -> int: ...
+
+    async def fill(self, buffer: memoryview) -> int: ...
+
+
 class BodySource:
     """A store.Source over a request's body.
 
@@ -134,7 +142,7 @@ class BodySource:
 
     __slots__ = ("_body", "_decoder", "_expected", "_taken", "algorithm", "digests", "length")
 
-    def __init__(self, body: Body, expected: Expected, *, length: int | None, decoder: ChunkedDecoder | None, keep: str) -> None:
+    def __init__(self, body: Readable, expected: Expected, *, length: int | None, decoder: ChunkedDecoder | None, keep: str) -> None:
         self._body = body
         self._decoder = decoder
         self._expected = expected

@@ -1,23 +1,32 @@
-"""PUT of objects."""
+"""PUT of objects, and the POST of a form, which is another way to say the same."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from meta.protocol import ObjectRow
 from s3.attributes import attributes_of, checksum_headers, expiration_headers, storage_class_of, version_headers
-from s3.call import Call
+from s3.call import Call, Header
 from s3.condition import write_condition
 from s3.lock import require_checksum, with_bucket_default
-from s3.source import source_of
+from s3.source import BodySource, source_of
 
 
 async def put_object(call: Call) -> None:
+    row = await write_object(call, source_of)
+    await call.answer(200, *written_headers(call, row))
+
+
+async def write_object(call: Call, make_source: Callable[[Call], BodySource]) -> ObjectRow:
+    """Stores what `make_source` makes of the body, as the headers say; what they alone refute is refused before the body is asked for."""
     attributes = attributes_of(call)
     storage_class = storage_class_of(call)
     condition = write_condition(call)
-    source = source_of(call)
+    source = make_source(call)
     if call.settings.object_lock:
         attributes = with_bucket_default(call, attributes)
         require_checksum(attributes, "Put Object", announced=source.announced)
-    row = await call.store.put_object(
+    return await call.store.put_object(
         call.bucket,
         call.key,
         source,
@@ -26,10 +35,12 @@ async def put_object(call: Call) -> None:
         storage_class=storage_class,
         condition=condition,
     )
-    await call.answer(
-        200,
+
+
+def written_headers(call: Call, row: ObjectRow) -> list[Header]:
+    return [
         (b"ETag", b'"%b"' % row.etag.encode("ascii")),
         *version_headers(row.version, row.null, call.settings),
         *checksum_headers(row.attributes.checksums, row.attributes.checksum_type),
         *expiration_headers(call.settings, row),
-    )
+    ]
