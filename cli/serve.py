@@ -44,10 +44,11 @@ class ServeOptions:
     tls_cert: str = ""
     tls_key: str = ""
     metrics: tuple[str, int] | None = None
+    allow_ssec_http: bool = False
 
     @property
     def gateway(self) -> GatewayOptions:
-        return GatewayOptions(region=self.region, domains=self.domains or DOMAINS, sigv2=self.sigv2)
+        return GatewayOptions(region=self.region, domains=self.domains or DOMAINS, sigv2=self.sigv2, allow_ssec_http=self.allow_ssec_http)
 
     @property
     def store(self) -> StoreOptions:
@@ -211,4 +212,6 @@ def gateway_command(options: ServeOptions, port: int) -> list[str]:
         command += ["--policy", options.policy]
     if options.tls_cert:
         command += ["--tls-cert", options.tls_cert, "--tls-key", options.tls_key]
+    if options.allow_ssec_http:
+        command += ["--allow-ssec-http"]
     return command

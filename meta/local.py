@@ -1,6 +1,6 @@
 """All metadata of a namespace on this host: the bases' files, which of them are open, and a bucket's creation and removal step by step.
 
-    PATH/accounts/accounts.db  PATH/registry/registry.db  PATH/meta0/meta0.db  PATH/meta1/<name>.db
+    PATH/accounts/accounts.db  PATH/registry/registry.db  PATH/encryption/encryption.db  PATH/meta0/meta0.db  PATH/meta1/<name>.db
     PATH/container/<first 3 hex of the id>/<container id>.db
 
 One process writes; others of the same host may open the same path read-only (meta/split.py).
@@ -23,6 +23,7 @@ from meta.commit import Committer, LocalCommit
 from meta.connection import limit_memory
 from meta.container import LocalContainer
 from meta.directory import META0, META1, LocalDirectory, container_id
+from meta.encryption import ENCRYPTION, LocalEncryptionKeys
 from meta.kind import Kind
 from meta.protocol import BucketEntry, BucketSettings
 from meta.registry import REGISTRY, LocalRegistry
@@ -83,6 +84,7 @@ class LocalMeta:
         self.directory = LocalDirectory(self._one(META0, "meta0"), lambda name: self._one(META1, name))
         self.accounts = LocalAccounts(self._one(ACCOUNTS, "accounts"), key)
         self.registry = LocalRegistry(self._one(REGISTRY, "registry"))
+        self.encryption = LocalEncryptionKeys(self._one(ENCRYPTION, "encryption"))
 
     def __repr__(self) -> str:
         return f"<LocalMeta {self._path} open={len(self._containers)} touched={len(self._touched)} read_only={self._read_only}>"

@@ -442,6 +442,36 @@ class BucketRegistry(Protocol):
         """Raises: BucketNotFound."""
 
 
+class EncryptionKey(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a key of the namespace stands; its bytes are in no metadata. version: the newest; created_us 0: it was always there."""
+
+    id: str
+    description: str = ""
+    created_us: int = 0
+    enabled: bool = True
+    version: int = 1
+    rotated_us: int = 0
+
+
+class EncryptionKeys(Protocol):
+    """The namespace's encryption keys. implied: a key that is there, in its first version, also when nothing is written of it yet."""
+
+    async def create_encryption_key(self, key: str = "", description: str = "") -> EncryptionKey:
+        """key: its id, "" for a random one. Raises: AlreadyExists, InvalidArgument."""
+
+    async def encryption_key(self, key: str, *, implied: bool = False) -> EncryptionKey:
+        """Raises: EncryptionKeyNotFound."""
+
+    async def encryption_keys(self) -> list[EncryptionKey]:
+        """Those of which something is written."""
+
+    async def enable_encryption_key(self, key: str, *, enabled: bool) -> EncryptionKey:
+        """Raises: EncryptionKeyNotFound; InvalidArgument for one that was always there."""
+
+    async def rotate_encryption_key(self, key: str, *, implied: bool = False) -> EncryptionKey:
+        """A new version for what is encrypted from now on. Raises: EncryptionKeyNotFound."""
+
+
 class Meta(Protocol):
     """The door to all metadata of the namespace."""
 
@@ -450,6 +480,9 @@ class Meta(Protocol):
 
     @property
     def registry(self) -> BucketRegistry: ...
+
+    @property
+    def encryption(self) -> EncryptionKeys: ...
 
     def container(self, bucket: str) -> Container:
         """A handle; cheap, makes no call."""

@@ -54,4 +54,6 @@ class MetaService:
                 return self._meta.accounts
             case "registry":
                 return self._meta.registry
+            case "encryption":
+                return self._meta.encryption
         return self._meta

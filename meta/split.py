@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from meta.local import LocalMeta
-from meta.protocol import Accounts, BucketRegistry, BucketSettings, Container, Meta
+from meta.protocol import Accounts, BucketRegistry, BucketSettings, Container, EncryptionKeys, Meta
 
 READS = frozenset(
     (
@@ -26,9 +26,11 @@ READS = frozenset(
         "keys",
         "buckets",
         "locate",
+        "encryption_key",
+        "encryption_keys",
     )
 )
-"""Methods of Container, Accounts and BucketRegistry that change nothing; all others go to the writer."""
+"""Methods of Container, Accounts, BucketRegistry and EncryptionKeys that change nothing; all others go to the writer."""
 
 
 class SplitMeta:
@@ -39,6 +41,7 @@ class SplitMeta:
         self._writes = writes
         self.accounts = cast(Accounts, _Split(reads.accounts, writes.accounts))
         self.registry = cast(BucketRegistry, _Split(reads.registry, writes.registry))
+        self.encryption = cast(EncryptionKeys, _Split(reads.encryption, writes.encryption))
 
     def __repr__(self) -> str:
         return f"<SplitMeta reads={self._reads!r} writes={self._writes!r}>"

@@ -37,7 +37,7 @@ Trailers = Sequence[tuple[bytes, bytes]]
 class NamespaceKey:
     """The namespace's secret. Each use has its own key derived from it, so that a proof never doubles as something else."""
 
-    __slots__ = ("_call", "_seal", "_trailer")
+    __slots__ = ("_call", "_derive", "_seal", "_trailer")
 
     def __init__(self, secret: bytes) -> None:
         if len(secret) < KEY_BYTES:
@@ -45,6 +45,7 @@ class NamespaceKey:
         self._call = hmac.digest(secret, b"frazil call 1", "sha256")
         self._trailer = hmac.digest(secret, b"frazil trailer 1", "sha256")
         self._seal = hmac.digest(secret, b"frazil seal 1", "sha256")
+        self._derive = hmac.digest(secret, b"frazil derive 1", "sha256")
 
     def __repr__(self) -> str:
         return "<NamespaceKey>"
@@ -99,6 +100,10 @@ class NamespaceKey:
         """The trailer proof of a streamed call whose head carried `proof`: binds `size` body bytes and the other trailers to it."""
         lines = b"".join(b"%b:%b\n" % (name.lower(), value.strip()) for name, value in trailers)
         return hmac.digest(self._trailer, b"%b\n%d\n%b" % (proof, size, lines), "sha256").hex().encode()
+
+    def derive(self, purpose: bytes) -> bytes:
+        """A key of KEY_BYTES for this purpose and no other: always the same, never stored."""
+        return hmac.digest(self._derive, purpose, "sha256")
 
     def seal(self, plaintext: bytes, context: bytes) -> bytes:
         """Encrypts and authenticates (AES-256-GCM) a secret for storing. `context` says whose it is and must be the same at `unseal`."""

@@ -8,9 +8,12 @@ FrazilError
 │   ├── BodyTooSlow             the peer sends below the least rate
 │   └── ChecksumMismatch        the bytes that came are not the bytes that were announced
 ├── Denied                      the caller may not
-│   └── CallNotAuthenticated    an internal call without a valid proof of the namespace's key
+│   ├── CallNotAuthenticated    an internal call without a valid proof of the namespace's key
+│   ├── CustomerKeyWrong        an object is encrypted with another key than the one that the caller brings
+│   └── EncryptionKeyDisabled   a key of the namespace that is switched off
 ├── NotFound
 │   ├── AccountNotFound, KeyPairNotFound, BucketNotFound, ObjectNotFound, VersionNotFound, UploadNotFound
+│   ├── EncryptionKeyNotFound
 │   ├── ChunkNotFound, BaseNotFound, VolumeNotFound
 ├── Conflict                    the state of things forbids it
 │   ├── AlreadyExists, BucketTaken, BucketOwned, BucketNotEmpty
@@ -24,6 +27,7 @@ FrazilError
 ├── Damaged                     stored bytes are not what was stored
 │   ├── ChunkCorrupt, RecordCorrupt, BaseCorrupt
 │   ├── ContentLost             more chunks of a metachunk are missing or corrupt than its policy tolerates
+│   ├── SealBroken              encrypted bytes are not what was sealed, or the key is another
 │   └── VolumeForeign           a volume with another's identity
 ├── Unavailable                 the world is in the way now; transient unless said otherwise
 │   ├── Busy, DeadlineExceeded, PeerUnreachable, ShuttingDown
@@ -82,6 +86,14 @@ class CallNotAuthenticated(Denied):
     status = 401
 
 
+class CustomerKeyWrong(Denied):
+    pass
+
+
+class EncryptionKeyDisabled(Denied):
+    pass
+
+
 class NotFound(FrazilError):
     status = 404
 
@@ -107,6 +119,10 @@ class VersionNotFound(NotFound):
 
 
 class UploadNotFound(NotFound):
+    pass
+
+
+class EncryptionKeyNotFound(NotFound):
     pass
 
 
@@ -187,6 +203,10 @@ class BaseCorrupt(Damaged):
 
 
 class ContentLost(Damaged):
+    pass
+
+
+class SealBroken(Damaged):
     pass
 
 

@@ -37,16 +37,11 @@ _KEPT = {
     name: name.decode("ascii")
     for name in (b"cache-control", b"content-disposition", b"content-language", b"expires", b"x-amz-website-redirect-location")
 }
-_NOT_YET = (
-    b"x-amz-server-side-encryption",
-    b"x-amz-object-lock-event-",
-    b"x-amz-grant-",
-    b"x-amz-write-offset-bytes",
-    b"x-amz-copy-source-server-side-",
-)
+_NOT_YET = (b"x-amz-object-lock-event-", b"x-amz-grant-", b"x-amz-write-offset-bytes")
 """Headers that ask for a protection or an effect: storing the object without it would be a silent lie."""
-_NOT_HOISTED = (*(name.decode("ascii") for name in _NOT_YET), "x-amz-copy-source")
-"""The same as parameters of a presigned URL. A copy is named by its header only; without it the URL would store an empty object."""
+_NOT_HOISTED = (*(name.decode("ascii") for name in _NOT_YET), "x-amz-server-side-encryption-customer-", "x-amz-copy-source")
+"""The same as parameters of a presigned URL; nor are customers' keys taken from there, which would end up in logs. A copy is named by its
+header only; without it the URL would store an empty object."""
 OVERRIDES = {
     "response-content-type": b"Content-Type",
     "response-content-language": b"Content-Language",
@@ -79,6 +74,13 @@ def refuse_hoisted(call: Call) -> None:
         name = parameter.lower()
         if name.startswith(_NOT_HOISTED) or (name.startswith("x-amz-object-lock-") and call.header(name.encode("utf-8")) is None):
             raise not_implemented(f"The query parameter {parameter}")
+
+
+def refuse_encryption(call: Call) -> None:
+    """Raises: NotImplemented, where encryption is not there yet."""
+    for name, _ in call.items:
+        if name.startswith((b"x-amz-server-side-encryption", b"x-amz-copy-source-server-side-")):
+            raise not_implemented(f"The header {name.decode('latin-1')}")
 
 
 def attributes_of(call: Call) -> Attributes:

@@ -31,12 +31,14 @@ Header = tuple[bytes, bytes]
 
 class GatewayOptions(msgspec.Struct, frozen=True):
     """region: the one that signatures must name; domains: suffixes below which a host name is a bucket; host_id: goes into x-amz-id-2;
-    sigv2: signature version 2 is taken too."""
+    sigv2: signature version 2 is taken too;
+    allow_ssec_http: customers' encryption keys are taken without TLS (which a proxy in front may have ended)."""
 
     region: str = REGION
     domains: tuple[str, ...] = DOMAINS
     host_id: str = "frazil"
     sigv2: bool = False
+    allow_ssec_http: bool = False
 
 
 class Services(msgspec.Struct, frozen=True):

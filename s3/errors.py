@@ -37,6 +37,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "InvalidBucketState": (409, "The request is not valid for the current state of the bucket."),
     "InvalidBucketName": (400, "The specified bucket is not valid."),
     "InvalidDigest": (400, "The Content-MD5 that you specified is not valid."),
+    "InvalidEncryptionAlgorithmError": (400, "The encryption request you specified is not valid. The valid value is AES256."),
     "InvalidLocationConstraint": (400, "The specified location constraint is not valid."),
     "InvalidObjectState": (403, "The operation is not valid for the object's storage class."),
     "InvalidPart": (
@@ -59,6 +60,8 @@ CODES: Mapping[str, tuple[int, str]] = {
     "InvalidToken": (400, "The provided token is malformed or otherwise not valid."),
     "InvalidWriteOffset": (400, "The write offset value that you specified does not match the current object size."),
     "InvalidURI": (400, "Couldn't parse the specified URI."),
+    "KMS.DisabledException": (400, "The key is disabled."),
+    "KMS.NotFoundException": (400, "The key does not exist."),
     "KeyTooLongError": (400, "Your key is too long."),
     "MalformedPOSTRequest": (400, "The body of your POST request is not well-formed multipart/form-data."),
     "MalformedTrailerError": (
@@ -96,6 +99,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "RequestHeaderSectionTooLarge": (400, "Your request header section exceeds the maximum allowed size."),
     "RequestTimeTooSkewed": (403, "The difference between the request time and the server's time is too large."),
     "RequestTimeout": (400, "Your socket connection to the server was not read from or written to within the timeout period."),
+    "ServerSideEncryptionConfigurationNotFoundError": (404, "The server side encryption configuration was not found"),
     "ServiceUnavailable": (503, "Service is unable to handle the request. Please try again."),
     "SignatureDoesNotMatch": (
         403,

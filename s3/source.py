@@ -149,7 +149,7 @@ class BodySource:
         self.algorithm = expected.algorithm or keep
         self._taken = 0
         self.length = length
-        wanted = {"md5"}
+        wanted = set() if expected.content_md5 is None else {"md5"}
         if expected.content_sha256 is not None:
             wanted.add("sha256")
         if self.algorithm:

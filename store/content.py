@@ -28,19 +28,14 @@ from store.layout import Draft, Layout
 from store.metachunk import CLEANUP_S, MetachunkWriter, Piece
 from store.parallel import Errand, crew
 from store.policy import Policy, PolicySet
-from store.source import Source
+from store.sealing import SealingSource
+from store.source import Source, Summary
 
 POOLLESS_BYTES_MAX = 16 << 10
 """Bodies up to here don't ask the pool; a connection has at most one."""
+Incoming = Source | SealingSource
+"""A SealingSource hashes by itself, for the store sees sealed bytes only."""
 _PROCESSORS = len(os.sched_getaffinity(0))
-
-
-class Summary(msgspec.Struct, frozen=True):
-    """What is known of a content once its last byte is there. checksums: what Source.complete said to keep."""
-
-    size: int
-    etag: str
-    checksums: dict[str, str]
 
 
 class Tail(msgspec.Struct, frozen=True):
@@ -78,7 +73,7 @@ class ContentWriter:
     def __repr__(self) -> str:
         return f"<ContentWriter {self._record.content} metachunks={len(self._writers)}>"
 
-    async def write(self, source: Source) -> Layout:
+    async def write(self, source: Incoming) -> Layout:
         """The layout of what is now durable.
 
         Raises: what the source raises, NotEnoughServices, VolumeFull, Busy; then `undo` is still to be called.
@@ -88,11 +83,11 @@ class ContentWriter:
         except NotEnoughServices as error:
             raise self._fleet.shortage(error) from error
 
-    async def _write(self, source: Source) -> Layout:
+    async def _write(self, source: Incoming) -> Layout:
         usable = await self._fleet.usable()
         length = source.length
         self.policy = policy = self._policies.choose(length, usable)
-        digests = Digests(source.digests)
+        digests = None if isinstance(source, SealingSource) else Digests(source.digests)
         if length is not None and length <= POOLLESS_BYTES_MAX and not policy.coded:
             room = Room((memoryview(bytearray(length + 1)),), memoryview(b""))  # one more: a full buffer would leave the end in doubt
             count = await source.fill(room.slabs[0])
@@ -171,11 +166,11 @@ class ContentWriter:
                 for part in (*room.slabs, room.parity):
                     part.release()
 
-    async def _write_whole(self, source: Source, digests: Digests, room: Room, count: int) -> Layout:
+    async def _write_whole(self, source: Incoming, digests: Digests | None, room: Room, count: int) -> Layout:
         data = room.slabs[0][:count]
-        if count <= DIGEST_INLINE_BYTES_MAX:
+        if digests is not None and count <= DIGEST_INLINE_BYTES_MAX:
             digests.update(data)
-        else:
+        elif digests is not None:
             async with self._fleet.slabs:
                 await run_blocking(digests.update, data)
         tail = self._finish(source, digests, count)
@@ -183,7 +178,7 @@ class ContentWriter:
         await writer.put_whole(room.slabs[0], count, self._common(0, last=tail))
         return self._layout()
 
-    async def _write_slabs(self, source: Source, digests: Digests, room: Room) -> Layout:
+    async def _write_slabs(self, source: Incoming, digests: Digests | None, room: Room) -> Layout:
         """The first slab is full already."""
         filled, turn = len(room.slabs[0]), 0
         committing: Errand[None] | None = None
@@ -209,10 +204,14 @@ class ContentWriter:
                 await committing.result()
         return self._layout()
 
-    async def _take_in(self, nursery: trio.Nursery, digests: Digests, slab: memoryview, count: int) -> None:
+    async def _take_in(self, nursery: trio.Nursery, digests: Digests | None, slab: memoryview, count: int) -> None:
         """Hashes and writes one slab: in two threads side by side while processors are free for it, else in one hop: a fifth less
         processor time."""
         slabs = self._fleet.slabs
+        if digests is None:
+            async with slabs:
+                await self._writers[-1].write(slab, count)
+            return
         side_by_side = SLABS_AT_ONCE - slabs.value < _PROCESSORS
         update = partial(digests.update, slab[:count])
         async with slabs:
@@ -232,9 +231,13 @@ class ContentWriter:
         await self._writers[index].commit(self._common(index, last=tail))
         await self._writers[index].drop_failed()
 
-    def _finish(self, source: Source, digests: Digests, size: int) -> Tail:
-        found = digests.finish()
-        self.summary = Summary(size, found["md5"].hex(), source.complete(found))
+    def _finish(self, source: Incoming, digests: Digests | None, size: int) -> Tail:
+        if isinstance(source, SealingSource):
+            self.summary = source.summary()
+        else:
+            assert digests is not None
+            found = digests.finish()
+            self.summary = Summary(size, found["md5"].hex(), source.complete(found))
         return self._describe(self.summary)
 
     def _common(self, index: int, *, last: Tail | None) -> ChunkRecord:

@@ -19,6 +19,7 @@ from store.delete import Place
 from store.fleet import Fleet
 from store.layout import Layout, layout_of_places
 from store.policy import PolicySet
+from store.vault import Vault
 
 DOUBT_TIMEOUT_S = 10.0
 """Bound on asking what became of a commit whose answer was lost."""
@@ -34,6 +35,7 @@ REFUSALS = (BadRequest, Conflict, NotFound, Denied)
 class Context:
     """The parts of a Store, for its operations. Only the event loop's thread touches it.
 
+    vault           keys of what is encrypted
     writes, reads   memory for bodies on their way in and out: apart, so that slow readers never stop writes
     remote_meta     the metadata is another process's: an answer may be lost and the change still happen
     """
@@ -41,6 +43,7 @@ class Context:
     meta: Meta
     fleet: Fleet
     policies: PolicySet
+    vault: Vault
     writes: BufferPool
     reads: BufferPool
     clock: Clock

@@ -50,14 +50,14 @@ ALGORITHMS = frozenset(_MAKERS)
 
 
 class Digests:
-    """Running checksums by algorithm, MD5 always among them."""
+    """Running checksums by algorithm."""
 
     __slots__ = ("_running",)
 
-    def __init__(self, algorithms: Iterable[str]) -> None:
-        """Raises: InvalidArgument for an algorithm that is not in ALGORITHMS."""
+    def __init__(self, algorithms: Iterable[str], *, etag: bool = True) -> None:
+        """etag: MD5 too, which is the ETag. Raises: InvalidArgument for an algorithm that is not in ALGORITHMS."""
         try:
-            self._running = {name: _MAKERS[name]() for name in {"md5", *algorithms}}
+            self._running = {name: _MAKERS[name]() for name in ({"md5", *algorithms} if etag else set(algorithms))}
         except KeyError as error:
             raise InvalidArgument(f"there is no checksum algorithm {error}") from error
 

@@ -45,6 +45,7 @@ from store.policy import PolicySet
 from store.settings import KEY_NAME, Settings, VolumeSlot, exclusive, load_settings, save_settings, short_path
 from store.slot import Slot, keep_open
 from store.store import Store
+from store.vault import Vault
 from store.workers import drain, recent_places
 
 VOLUMES_PER_DIRECTORY_MAX = 64
@@ -135,6 +136,7 @@ async def _open_context(
         meta=meta,
         fleet=fleet,
         policies=PolicySet.named(settings.policy, len(settings.volumes)),
+        vault=Vault(key, meta.encryption),
         writes=BufferPool(WRITE_BUFFER_BYTES),
         reads=BufferPool(READ_BUFFER_BYTES),
         clock=clock,

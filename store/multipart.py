@@ -11,11 +11,11 @@ import msgspec
 from meta.protocol import NO_CONDITION, PARTS_MAX, Complete, Condition, ObjectRow, PartRow, UploadRow
 from node.errors import InvalidArgument, Superseded, UploadNotFound
 from rawx.chunk import UploadRecord
-from store.content import ContentWriter, Summary, Tail
+from store.content import ContentWriter, Tail
 from store.context import Context
 from store.layout import Layout
 from store.put import commit, committed, write
-from store.source import Source
+from store.source import Source, Summary
 
 PART_BYTES_MIN = 5 << 20
 """Every part but the last. Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""

@@ -8,11 +8,12 @@ from typing import TypeVar
 import msgspec
 
 from meta.protocol import NO_CONDITION, Attributes, Condition, ObjectRow
-from store.content import ContentWriter, Summary, Tail
+from store.content import ContentWriter, Tail
 from store.context import REFUSALS, Context
 from store.layout import Layout
 from store.record import object_record
-from store.source import Source
+from store.sealing import sealed
+from store.source import Source, Summary
 
 T = TypeVar("T")
 
@@ -28,8 +29,10 @@ async def put_object(
     storage_class: str = "STANDARD",
     condition: Condition = NO_CONDITION,
     etag: str = "",
+    data_key: bytes = b"",
 ) -> ObjectRow:
-    """Durable and visible at return. etag: kept instead of the MD5 (a copy of a multipart object).
+    """Durable and visible at return. etag: kept instead of the MD5 (a copy of a multipart object); data_key: for attributes that tell of
+    encryption.
 
     Raises: what the source raises; BucketNotFound, PreconditionFailed, ObjectNotFound, Locked, QuotaExceeded; NotEnoughServices, Busy.
     """
@@ -52,7 +55,8 @@ async def put_object(
         return Tail(object=object_record(row))
 
     writer = ContentWriter(context.fleet, context.writes, context.policies, record, describe)
-    layout = await write(context, bucket, writer, lambda: writer.write(source))
+    incoming = sealed(source, attributes, data_key, 0, context.fleet.slabs)
+    layout = await write(context, bucket, writer, lambda: writer.write(incoming))
     row = msgspec.structs.replace(row, layout=layout.encode())
     return await commit_object(context, bucket, row, writer, condition)
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import Protocol
 
+import msgspec
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What is known of a content once its last byte is there. checksums: what Source.complete said to keep."""
+
+    size: int
+    etag: str
+    checksums: dict[str, str]
+
 
 class Source(Protocol):
     """The incoming bytes of one PUT or part.
 
     length    decoded length when known
-    digests   what to compute over the bytes, beside MD5, which always is (for the ETag): any of store.digests.ALGORITHMS
+    digests   what to compute over the bytes: any of store.digests.ALGORITHMS; MD5 is also when it is not asked for, if the ETag needs it
     """
 
     length: int | None

@@ -23,13 +23,16 @@ from rawx.protocol import Rawx, VolumeStat
 from store.context import Context
 from store.copy import ContentSource, copy_object
 from store.delete import Place
+from store.envelope import ENCRYPTION
 from store.fleet import ChunkFinding
 from store.get import Sink, Subject, read_content, read_small
 from store.layout import Layout
 from store.multipart import Check, WantedPart, abort_upload, complete_upload, put_part
+from store.opening import Opener
 from store.policy import PolicySet
 from store.put import put_object
 from store.source import Source
+from store.vault import Vault
 from store.verify import verify
 from store.workers import Deleter, RecordSync, Settler, Sweeper, Worker, drive
 
@@ -68,6 +71,10 @@ class Store:
         return self._context.fleet.volumes
 
     @property
+    def vault(self) -> Vault:
+        return self._context.vault
+
+    @property
     def policies(self) -> PolicySet:
         return self._context.policies
 
@@ -81,30 +88,42 @@ class Store:
         owner: str,
         storage_class: str = "STANDARD",
         condition: Condition = NO_CONDITION,
+        data_key: bytes = b"",
     ) -> ObjectRow:
-        """Durable and visible at return. Raises: see store.put.put_object."""
+        """Durable and visible at return. data_key: for attributes with an envelope. Raises: see store.put.put_object."""
         return await put_object(
-            self._context, bucket, key, source, attributes=attributes, owner=owner, storage_class=storage_class, condition=condition
+            self._context,
+            bucket,
+            key,
+            source,
+            attributes=attributes,
+            owner=owner,
+            storage_class=storage_class,
+            condition=condition,
+            data_key=data_key,
         )
 
     async def get_row(self, bucket: str, key: str, version: int | None = None) -> ObjectRow:
         """Raises: ObjectNotFound, VersionNotFound, BucketNotFound."""
         return await self._context.container(bucket).get(key, version)
 
-    async def read(self, row: ObjectRow, start: int, stop: int, sink: Sink, *, bucket: str = "") -> None:
+    async def read(self, row: ObjectRow, start: int, stop: int, sink: Sink, *, bucket: str = "", data_key: bytes = b"") -> None:
         """Hands bytes [start, stop) on in order; the buffer given to sink is used again when sink returns.
 
-        Nothing is handed on before its unit is verified. Raises: ContentLost, Busy; what the sink raises.
+        Nothing is handed on before its unit is verified. Raises: ContentLost, SealBroken, Busy; what the sink raises.
         """
         context, layout = self._context, Layout.parse(row.layout)
         with context.afterwork.reading(layout):
+            if ENCRYPTION in row.attributes.extra:
+                await Opener(context.fleet, context.reads, row, data_key, bucket=bucket).read(start, stop, sink)
+                return
             await read_content(context.fleet, context.reads, _subject(row, bucket), layout, start, stop, sink)
 
-    async def read_whole(self, row: ObjectRow, *, bucket: str = "") -> bytes:
-        """All bytes of a small object. Raises: ContentLost, Busy."""
+    async def read_whole(self, row: ObjectRow, *, bucket: str = "", data_key: bytes = b"") -> bytes:
+        """All bytes of a small object. Raises: ContentLost, SealBroken, Busy."""
         layout = Layout.parse(row.layout)
         context = self._context
-        if len(layout.metachunks) == 1:
+        if len(layout.metachunks) == 1 and ENCRYPTION not in row.attributes.extra:
             policy = layout.policies[0]
             if not policy.coded and row.size <= policy.unit_bytes:
                 return await read_small(context.fleet, _subject(row, bucket), layout)
@@ -113,8 +132,7 @@ class Store:
         async def keep(piece: object) -> None:
             pieces.append(bytes(piece))  # type: ignore[call-overload]
 
-        with context.afterwork.reading(layout):
-            await read_content(context.fleet, context.reads, _subject(row, bucket), layout, 0, row.size, keep)
+        await self.read(row, 0, row.size, keep, bucket=bucket, data_key=data_key)
         return b"".join(pieces)
 
     async def delete_object(self, bucket: str, request: DeleteRequest) -> DeleteResult:

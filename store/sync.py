@@ -12,6 +12,7 @@ from node.errors import Damaged, FrazilError, NotFound, VolumeNotFound
 from rawx.chunk import ObjectRecord
 from store.content import ContentWriter, Tail
 from store.context import Context
+from store.envelope import stored_parts
 from store.fleet import ChunkFinding, problem_of
 from store.layout import Chunk, Layout, Metachunk
 from store.parallel import gather
@@ -41,7 +42,7 @@ async def sync_record(context: Context, bucket: str, row: ObjectRow) -> None:
 
 def _last_metachunks(row: ObjectRow, layout: Layout) -> Iterator[tuple[int, Metachunk, ObjectRecord]]:
     """(index, metachunk, record of the object) for the last metachunk of each part; the object is one part when it has none."""
-    sizes = row.attributes.parts or (row.size,)
+    sizes = stored_parts(row)
     ends = set()
     total = 0
     for size in sizes:

@@ -41,6 +41,11 @@ def _serving_options(function: Any) -> Any:
             "--tls-cert", type=click.Path(exists=True, dir_okay=False), default=None, help="Certificate chain (PEM): serve HTTPS."
         ),
         click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), default=None, help="The certificate's key (PEM)."),
+        click.option(
+            "--allow-ssec-http",
+            is_flag=True,
+            help="Take SSE-C keys over plain HTTP (a proxy ends TLS).",
+        ),
         click.option("--region", default="us-east-1", show_default=True, help="The region that clients sign for."),
         click.option("--domain", "domains", multiple=True, metavar="NAME", help="Serve BUCKET.NAME as a bucket (may be given often)."),
         click.option("--sigv2", is_flag=True, help="Also take AWS signature version 2, for old clients; version 4 is safer."),

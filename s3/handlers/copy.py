@@ -6,16 +6,26 @@ import msgspec
 
 from meta.protocol import Attributes, ObjectRow
 from s3 import checksum
-from s3.attributes import acl_of, attributes_of, expiration_headers, refuse_not_yet, storage_class_of, tags_of_header, version_headers
+from s3.attributes import (
+    acl_of,
+    attributes_of,
+    expiration_headers,
+    refuse_encryption,
+    refuse_not_yet,
+    storage_class_of,
+    tags_of_header,
+    version_headers,
+)
 from s3.call import Call, Header
 from s3.condition import check_copy_source, write_condition
-from s3.errors import S3Error, invalid_argument
+from s3.errors import S3Error, invalid_argument, not_implemented
 from s3.handlers.read import checksum_elements
 from s3.lock import protected_as_asked, with_bucket_default
 from s3.moment import iso_date
 from s3.source import OBJECT_BYTES_MAX
 from s3.version import encode_version
 from s3.xml import DECLARATION, NAMESPACE, escape
+from store.envelope import envelope_of
 
 COPY, REPLACE = "COPY", "REPLACE"
 
@@ -30,8 +40,11 @@ def directive(call: Call, header: bytes) -> str:
 
 async def copy_object(call: Call) -> None:
     refuse_not_yet(call)
+    refuse_encryption(call)
     assert call.source is not None
     source = call.source.row
+    if envelope_of(source.attributes) is not None:
+        raise not_implemented("Copying an encrypted object")
     metadata, tagging = directive(call, b"x-amz-metadata-directive"), directive(call, b"x-amz-tagging-directive")
     check_copy_source(call, source.etag, source.mtime_us)
     storage_class = storage_class_of(call)

@@ -13,6 +13,7 @@ from s3.attributes import (
     attributes_of,
     checksum_headers,
     expiration_headers,
+    refuse_encryption,
     refuse_hoisted,
     storage_class_of,
     version_headers,
@@ -20,7 +21,7 @@ from s3.attributes import (
 from s3.byterange import parse_copy_range
 from s3.call import Call
 from s3.condition import check_copy_source, write_condition
-from s3.errors import S3Error, invalid_argument
+from s3.errors import S3Error, invalid_argument, not_implemented
 from s3.handlers.copy import copy_result, source_headers
 from s3.handlers.listing import encoding_of, name_of
 from s3.handlers.read import checksum_elements
@@ -29,6 +30,7 @@ from s3.lock import require_checksum, with_bucket_default
 from s3.moment import iso_date
 from s3.source import OBJECT_BYTES_MAX, read_document, source_of
 from s3.xml import DECLARATION, NAMESPACE, XmlRefused, elements_of, escape, text_of
+from store.envelope import envelope_of
 
 SIZE_DIGITS_MAX = 18
 
@@ -50,6 +52,7 @@ def _part_number(call: Call) -> int:
 
 
 async def create_upload(call: Call) -> None:
+    refuse_encryption(call)
     attributes = attributes_of(call)
     algorithm = kind = ""
     named = call.header(b"x-amz-checksum-algorithm")
@@ -88,6 +91,7 @@ async def create_upload(call: Call) -> None:
 async def upload_part(call: Call) -> None:
     number = _part_number(call)
     refuse_hoisted(call)
+    refuse_encryption(call)
     upload = await call.container.get_upload(call.key, _upload_id(call))
     source = source_of(call, keep=upload.checksum_algorithm or checksum.DEFAULT_ALGORITHM)
     if upload.checksum_algorithm and upload.checksum_algorithm != source.algorithm:
@@ -106,6 +110,9 @@ async def upload_part_copy(call: Call) -> None:
     number = _part_number(call)
     assert call.source is not None
     row = call.source.row
+    refuse_encryption(call)
+    if envelope_of(row.attributes) is not None:
+        raise not_implemented("Copying an encrypted object")
     upload = await call.container.get_upload(call.key, _upload_id(call))
     check_copy_source(call, row.etag, row.mtime_us)
     copy_range = call.header(b"x-amz-copy-source-range")

@@ -7,7 +7,7 @@ import msgspec
 from meta.protocol import ObjectRow
 from node.errors import ContentLost, ObjectNotFound
 from rawx.chunk import Buffer
-from s3 import checksum
+from s3 import checksum, encryption
 from s3.attributes import checksum_headers, object_headers, version_headers
 from s3.byterange import parse_range
 from s3.call import Call, Header
@@ -48,10 +48,10 @@ class Selection(msgspec.Struct, frozen=True):
     headers: list[Header]
 
 
-def select(call: Call, row: ObjectRow) -> Selection:
-    """Conditions, ranges, part numbers and the answer's headers. Raises: S3Error."""
+def select(call: Call, row: ObjectRow, echoed: list[Header]) -> Selection:
+    """Conditions, ranges, part numbers and the answer's headers. echoed: of the encryption. Raises: S3Error."""
     request_headers = call.request.headers
-    headers = object_headers(call, row)
+    headers = object_headers(call, row) + echoed
     if not check_read(call, row.etag, row.mtime_us):
         return Selection(304, 0, 0, [header for header in headers if header[0] != b"Content-Type"])
     range_header = request_headers.get(b"range")
@@ -95,6 +95,7 @@ def _part(row: ObjectRow, text: str) -> tuple[int, int]:
 
 
 async def get_object(call: Call) -> None:
+    encryption.refuse_method(call)
     row = await current_row(call)
     while True:
         try:
@@ -109,13 +110,14 @@ async def get_object(call: Call) -> None:
 
 
 async def _send(call: Call, row: ObjectRow) -> None:
-    selection = select(call, row)
+    data_key, echoed = await encryption.unlock(call, row.attributes)
+    selection = select(call, row, echoed)
     start, stop = selection.start, selection.stop
     if selection.status == 304 or stop == start:
         await call.reply.whole(selection.status, selection.headers)
         return
     if row.size <= SMALL_BYTES_MAX:
-        data = await call.store.read_whole(row, bucket=call.bucket)
+        data = await call.store.read_whole(row, bucket=call.bucket, data_key=data_key)
         await call.reply.whole(selection.status, selection.headers, data if stop - start == row.size else memoryview(data)[start:stop])
         return
     reply = call.reply
@@ -125,11 +127,14 @@ async def _send(call: Call, row: ObjectRow) -> None:
             await reply.start(selection.status, selection.headers, length=stop - start)
         await reply.send(piece)
 
-    await call.store.read(row, start, stop, send, bucket=call.bucket)
+    await call.store.read(row, start, stop, send, bucket=call.bucket, data_key=data_key)
 
 
 async def head_object(call: Call) -> None:
-    selection = select(call, await current_row(call))
+    encryption.refuse_method(call)
+    row = await current_row(call)
+    _, echoed = await encryption.unlock(call, row.attributes)
+    selection = select(call, row, echoed)
     if selection.status == 304:
         await call.reply.whole(304, selection.headers)
     else:
@@ -145,6 +150,7 @@ async def get_object_attributes(call: Call) -> None:
         raise S3Error("InvalidArgument", "Invalid attribute name specified.", ArgumentName="x-amz-object-attributes")
     row = await current_row(call)
     attributes = row.attributes
+    await encryption.unlock(call, attributes)
     body = []
     if "ETag" in wanted:
         body.append(f"<ETag>{escape(row.etag)}</ETag>")

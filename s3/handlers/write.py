@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from meta.protocol import ObjectRow
+from s3 import encryption
 from s3.attributes import attributes_of, checksum_headers, expiration_headers, storage_class_of, version_headers
 from s3.call import Call, Header
 from s3.condition import write_condition
@@ -20,12 +21,14 @@ async def put_object(call: Call) -> None:
 async def write_object(call: Call, make_source: Callable[[Call], BodySource]) -> ObjectRow:
     """Stores what `make_source` makes of the body, as the headers say; what they alone refute is refused before the body is asked for."""
     attributes = attributes_of(call)
+    wish = encryption.wish_of(call)
     storage_class = storage_class_of(call)
     condition = write_condition(call)
     source = make_source(call)
     if call.settings.object_lock:
         attributes = with_bucket_default(call, attributes)
         require_checksum(attributes, "Put Object", announced=source.announced)
+    attributes, data_key = await encryption.begin(call, wish, attributes)
     return await call.store.put_object(
         call.bucket,
         call.key,
@@ -34,6 +37,7 @@ async def write_object(call: Call, make_source: Callable[[Call], BodySource]) ->
         owner=call.identity.user_id or call.settings.owner,
         storage_class=storage_class,
         condition=condition,
+        data_key=data_key,
     )
 
 
@@ -43,4 +47,5 @@ def written_headers(call: Call, row: ObjectRow) -> list[Header]:
         *version_headers(row.version, row.null, call.settings),
         *checksum_headers(row.attributes.checksums, row.attributes.checksum_type),
         *expiration_headers(call.settings, row),
+        *encryption.echo(call, row.attributes, context=True),
     ]

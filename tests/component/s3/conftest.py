@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,8 +27,10 @@ STRANGER = KeyPair(access_key="AKIASTRANGER00000000", account="two", name="stran
 class Served:
     """endpoint: of the running gateway; run: calls an async function in its event loop."""
 
-    def __init__(self, options: GatewayOptions | None = None) -> None:
-        self._options = options
+    def __init__(self, options: GatewayOptions | None = None, *, certificate: Path | None = None) -> None:
+        """certificate: key and certificate in one file, for TLS."""
+        self.options = options
+        self.certificate = certificate
         self.endpoint = ""
         self.port = 0
         self.store: Any = None
@@ -49,12 +52,16 @@ class Served:
             for pair in (OWNER, STRANGER):
                 await store.meta.accounts.create_key(pair)
             self.store = store
-            gateway = Gateway(store, self._options)
+            gateway = Gateway(store, self.options)
             sockets = listen("127.0.0.1", 0)
             self.port = sockets[0].getsockname()[1]
-            self.endpoint = f"http://127.0.0.1:{self.port}"
+            self.endpoint = f"{'https' if self.certificate else 'http'}://127.0.0.1:{self.port}"
+            tls = None
+            if self.certificate:
+                tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                tls.load_cert_chain(self.certificate)
             self._ready.set()
-            await serve(gateway.handle, sockets, drain=drain, on_parse_error=gateway.on_parse_error, drain_timeout_s=2.0)
+            await serve(gateway.handle, sockets, tls=tls, drain=drain, on_parse_error=gateway.on_parse_error, drain_timeout_s=2.0)
             nursery.cancel_scope.cancel()
 
     @contextmanager
@@ -100,6 +107,7 @@ def client_for(served: Served, pair: KeyPair | None = OWNER, **config: Any) -> A
         aws_access_key_id=pair.access_key if pair else None,
         aws_secret_access_key=pair.secret if pair else None,
         config=settings,
+        verify=str(served.certificate) if served.certificate else None,
     )
 
 

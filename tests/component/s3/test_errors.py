@@ -35,7 +35,7 @@ TABLE: list[tuple[str, dict[str, Any], str, int]] = [
     ("put_object", {"Key": "k", "Body": b"x", "Metadata": {"a": "x" * 3000}}, "MetadataTooLarge", 400),
     ("put_object", {"Key": "k", "Body": b"x", "StorageClass": "NONSENSE"}, "InvalidStorageClass", 400),
     ("put_object", {"Key": "k", "Body": b"x", "StorageClass": "GLACIER"}, "NotImplemented", 501),
-    ("put_object", {"Key": "k", "Body": b"x", "ServerSideEncryption": "AES256"}, "NotImplemented", 501),
+    ("put_object", {"Key": "k", "Body": b"x", "ServerSideEncryption": "aws:kms:dsse"}, "NotImplemented", 501),
     ("put_object", {"Key": "k", "Body": b"x", "ACL": "public-read-write"}, "NotImplemented", 501),
     ("put_object", {"Key": "k", "Body": b"x", "ACL": "nonsense"}, "InvalidArgument", 400),
     ("put_object", {"Key": "k", "Body": b"x", "GrantRead": "id=x"}, "NotImplemented", 501),

@@ -1,0 +1,297 @@
+"""Server-side encryption in requests and answers: what headers ask for, which key they bring, what is echoed.
+
+Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/serv-side-encryption.html, and AWS's answers, whose words these are.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import hmac
+import re
+from base64 import b64decode, b64encode
+
+import msgspec
+
+from meta.protocol import Attributes
+from node.errors import CustomerKeyWrong, EncryptionKeyDisabled, EncryptionKeyNotFound
+from s3.call import Call, Header
+from s3.errors import S3Error, invalid_argument, not_implemented
+from store.envelope import CUSTOMER, KMS, MANAGED, Envelope, envelope_of
+
+KMS_ACCOUNT = "000000000000"
+"""The account in the names of keys: they are the namespace's."""
+KEY_BYTES = 32
+CONTEXT_BYTES_MAX = 8 << 10
+DOUBLE = "aws:kms:dsse"
+METHOD = b"x-amz-server-side-encryption"
+KMS_KEY = METHOD + b"-aws-kms-key-id"
+CONTEXT = METHOD + b"-context"
+BUCKET_KEY = METHOD + b"-bucket-key-enabled"
+_ARN = re.compile(r"arn:aws:kms:([a-z0-9-]+):([0-9]{12}):(key|alias)/([A-Za-z0-9/_-]{1,256})")
+_KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_DEFAULT_ALIAS = "aws/s3"
+_contexts = msgspec.json.Decoder(dict[str, str])
+
+
+class KeyHeaders(msgspec.Struct, frozen=True):
+    """Names of the three headers that bring a customer's key."""
+
+    algorithm: bytes
+    key: bytes
+    md5: bytes
+
+    @classmethod
+    def behind(cls, prefix: bytes) -> KeyHeaders:
+        return cls(prefix + b"algorithm", prefix + b"key", prefix + b"key-md5")
+
+
+OF_OBJECT = KeyHeaders.behind(METHOD + b"-customer-")
+OF_SOURCE = KeyHeaders.behind(b"x-amz-copy-source-server-side-encryption-customer-")
+
+
+class CustomerKey:
+    """A key that a request brought. Never shown, never kept."""
+
+    __slots__ = ("secret",)
+
+    def __init__(self, secret: bytes) -> None:
+        self.secret = secret
+
+    def __repr__(self) -> str:
+        return "<CustomerKey>"
+
+
+def _about_customer_keys(words: str, header: bytes) -> S3Error:
+    return S3Error(
+        "InvalidArgument", f"Requests specifying Server Side Encryption with Customer provided keys must {words}",
+        ArgumentName=header.decode("ascii"), ArgumentValue="null",
+    )  # fmt: skip
+
+
+def customer_key(call: Call, names: KeyHeaders = OF_OBJECT) -> CustomerKey | None:
+    """The key in the request's headers; from headers only, for a URL's parameters end up in logs.
+
+    Raises: S3Error InvalidRequest without TLS, InvalidArgument, InvalidEncryptionAlgorithmError.
+    """
+    headers = call.request.headers
+    algorithm, key, md5 = (headers.get(name) for name in (names.algorithm, names.key, names.md5))
+    if algorithm is None and key is None and md5 is None:
+        return None
+    if not call.request.secure and not call.services.options.allow_ssec_http:
+        raise S3Error(
+            "InvalidRequest",
+            "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection.",
+        )
+    if not algorithm:
+        raise _about_customer_keys("provide a valid encryption algorithm.", names.algorithm)
+    if algorithm != b"AES256":
+        raise S3Error("InvalidEncryptionAlgorithmError", ArgumentName=(names.algorithm).decode(), ArgumentValue=algorithm.decode("latin-1"))
+    if not key:
+        raise _about_customer_keys("provide an appropriate secret key.", names.key)
+    if not md5:
+        raise _about_customer_keys("provide the client calculated MD5 of the secret key.", names.md5)
+    return CustomerKey(_secret(key, md5, names.key.decode("ascii")))
+
+
+def _secret(key: bytes, md5: bytes, name: str) -> bytes:
+    """The errors don't repeat the key. Raises: InvalidArgument."""
+    try:
+        secret = b64decode(key, validate=True)
+    except binascii.Error:
+        raise invalid_argument("The secret key was invalid for the specified algorithm.", name, "null") from None
+    if len(secret) != KEY_BYTES:
+        raise invalid_argument("The secret key was invalid for the specified algorithm.", name, "null")
+    try:
+        announced = b64decode(md5, validate=True)
+    except binascii.Error:
+        announced = b""
+    if not hmac.compare_digest(announced, hashlib.md5(secret, usedforsecurity=False).digest()):
+        raise invalid_argument("The calculated MD5 hash of the key did not match the hash that was provided.", name + "-MD5", "null")
+    return secret
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """How a new object is to be encrypted. customer: for SSE-C."""
+
+    envelope: Envelope
+    customer: CustomerKey | None = None
+
+
+def wish_of(call: Call) -> Wish | None:
+    """What the headers ask for, else the bucket's default; None for no encryption. Raises: S3Error."""
+    customer = customer_key(call)
+    method = call.header(METHOD)
+    if customer is not None:
+        if method is not None or call.header(KMS_KEY) is not None:
+            raise invalid_argument(
+                "Server Side Encryption with Customer provided key is incompatible with the encryption method specified",
+                METHOD.decode("ascii"),
+                call.text(METHOD, "null"),
+            )
+        return Wish(Envelope(CUSTOMER, ""), customer)
+    if method is not None:
+        return Wish(_of_method(call, method.decode("latin-1")))
+    for header in (KMS_KEY, CONTEXT):
+        if call.header(header) is not None:
+            raise _needs_kms(header)
+    return None
+
+
+def _of_method(call: Call, method: str) -> Envelope:
+    if method == MANAGED:
+        for header in (KMS_KEY, CONTEXT):
+            if call.header(header) is not None:
+                raise _needs_kms(header)
+        return Envelope(MANAGED, "")
+    if method == DOUBLE:
+        raise not_implemented("Encryption in two layers (aws:kms:dsse)")
+    if method != KMS:
+        raise invalid_argument("The encryption method specified is not supported", METHOD.decode("ascii"), method)
+    named = call.header(KMS_KEY)
+    return Envelope(
+        KMS,
+        "",
+        key="" if named is None else parse_key(call, named.decode("latin-1")),
+        context=_context(call.header(CONTEXT)),
+        bucket_key=_bucket_key(call),
+    )
+
+
+def _needs_kms(header: bytes) -> S3Error:
+    return invalid_argument(
+        "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms",
+        header.decode("ascii"),
+        "null",
+    )
+
+
+def _bucket_key(call: Call) -> bool:
+    text = call.text(BUCKET_KEY, "false").lower()
+    if text not in ("true", "false"):
+        raise invalid_argument("The value of the header must be true or false.", BUCKET_KEY.decode("ascii"), text)
+    return text == "true"
+
+
+def _context(header: bytes | None) -> dict[str, str]:
+    if header is None:
+        return {}
+    try:
+        return _contexts.decode(b64decode(header[:CONTEXT_BYTES_MAX], validate=True))
+    except (binascii.Error, msgspec.DecodeError) as error:
+        raise S3Error(
+            "InvalidArgument",
+            "The header 'x-amz-server-side-encryption-context' shall be Base64-encoded UTF-8 string holding JSON which represents a "
+            "string-string map",
+            ArgumentName=CONTEXT.decode("ascii"),
+        ) from error
+
+
+def parse_key(call: Call, name: str) -> str:
+    """The id of the key that a request names by id, ARN or alias. Raises: KMS.NotFoundException."""
+    kind, key = "key", name
+    match = _ARN.fullmatch(name)
+    if match is not None:
+        region, account, kind, key = match.groups()
+        if region != call.services.options.region:
+            raise S3Error("KMS.NotFoundException", f"Invalid arn {region}")
+        if account != KMS_ACCOUNT:
+            raise S3Error("KMS.NotFoundException", f"Key '{name}' does not exist")
+    elif name.startswith("alias/"):
+        kind, key = "alias", name.removeprefix("alias/")
+    if kind == "alias":
+        if key != _DEFAULT_ALIAS:
+            raise S3Error("KMS.NotFoundException", f"Alias '{name}' is not found.")
+        return call.store.vault.default_key
+    if not _KEY_ID.fullmatch(key):
+        raise S3Error("KMS.NotFoundException", f"Invalid keyId '{name}'")
+    return key
+
+
+def key_name(call: Call, key: str) -> str:
+    """A key's ARN, which is how answers name it."""
+    return f"arn:aws:kms:{call.services.options.region}:{KMS_ACCOUNT}:key/{key}"
+
+
+async def begin(call: Call, wish: Wish | None, attributes: Attributes, data_key: bytes = b"") -> tuple[Attributes, bytes]:
+    """The attributes with their envelope, and the data key ("" without encryption): a new one, unless it is given.
+
+    Raises: KMS.NotFoundException, KMS.DisabledException.
+    """
+    if wish is None:
+        return attributes, b""
+    secret = wish.customer.secret if wish.customer is not None else b""
+    try:
+        envelope, data_key = await call.store.vault.seal(wish.envelope, secret, data_key)
+    except (EncryptionKeyNotFound, EncryptionKeyDisabled) as error:
+        raise _about_key(call, wish.envelope.key, error) from error
+    return envelope.into(attributes), data_key
+
+
+def _about_key(call: Call, key: str, error: EncryptionKeyNotFound | EncryptionKeyDisabled) -> S3Error:
+    name = key_name(call, key)
+    if isinstance(error, EncryptionKeyDisabled):
+        return S3Error("KMS.DisabledException", f"{name} is disabled.")
+    return S3Error("KMS.NotFoundException", f"Key '{name}' does not exist")
+
+
+async def unlock(call: Call, attributes: Attributes, names: KeyHeaders = OF_OBJECT) -> tuple[bytes, list[Header]]:
+    """The data key of a stored object ("" when it is not encrypted) and the headers that an answer about it echoes.
+
+    Raises: S3Error for a key that is missing, wrong, superfluous, disabled.
+    """
+    headers = call.request.headers
+    if not attributes.extra and names.algorithm not in headers and names.key not in headers and names.md5 not in headers:
+        return b"", []
+    envelope = envelope_of(attributes)
+    customer = customer_key(call, names)
+    if customer is not None and (envelope is None or envelope.mode != CUSTOMER):
+        raise S3Error("InvalidRequest", "The encryption parameters are not applicable to this object.")
+    if envelope is None:
+        return b"", []
+    if envelope.mode == CUSTOMER and customer is None:
+        raise S3Error(
+            "InvalidRequest",
+            "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.",
+        )
+    if envelope.mode == KMS and call.identity.anonymous:
+        raise S3Error(
+            "InvalidArgument",
+            "Requests specifying Server Side Encryption with AWS KMS managed keys require AWS Signature Version 4.",
+            ArgumentName="Authorization",
+            ArgumentValue="null",
+        )
+    try:
+        data_key = await call.store.vault.open(envelope, customer.secret if customer is not None else b"")
+    except CustomerKeyWrong as error:
+        raise S3Error("AccessDenied") from error
+    except (EncryptionKeyNotFound, EncryptionKeyDisabled) as error:
+        raise _about_key(call, envelope.key, error) from error
+    return data_key, echo(call, attributes)
+
+
+def echo(call: Call, attributes: Attributes, *, context: bool = False) -> list[Header]:
+    """What answers say of an object's encryption. context: where AWS shows the encryption context too."""
+    envelope = envelope_of(attributes)
+    if envelope is None:
+        return []
+    if envelope.mode == CUSTOMER:  # the key's MD5 is told as the request, which proved to have the key, said it: it is not kept
+        md5 = call.request.headers.get(OF_OBJECT.md5)
+        return [] if md5 is None else [(OF_OBJECT.algorithm, b"AES256"), (OF_OBJECT.md5, md5)]
+    headers = [(METHOD, envelope.mode.encode("ascii"))]
+    if envelope.mode == KMS:
+        headers.append((KMS_KEY, key_name(call, envelope.key).encode("ascii")))
+        if envelope.bucket_key:
+            headers.append((BUCKET_KEY, b"true"))
+        if context and envelope.context:
+            headers.append((CONTEXT, b64encode(msgspec.json.encode(envelope.context))))
+    return headers
+
+
+def refuse_method(call: Call) -> None:
+    """For operations that take no such header. Raises: InvalidArgument."""
+    value = call.request.headers.get(METHOD)
+    if value is not None:
+        raise invalid_argument(
+            f"{METHOD.decode('ascii')} header is not supported for this operation.", METHOD.decode("ascii"), value.decode("latin-1")
+        )

@@ -1,0 +1,225 @@
+"""Server-side encryption with boto3: what is stored is sealed, what comes back is plain, and every refusal has AWS's code."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.client
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from s3.call import GatewayOptions
+from tests.component.s3.conftest import OWNER, Served, client_for
+
+KEY_A, KEY_B = b"a" * 32, b"b" * 32
+MARK = b"plain text that must not be found on any disk. "
+
+
+def customer(key: bytes) -> dict[str, str]:
+    return {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": key.decode("latin-1")}
+
+
+def encoded_customer(key: bytes) -> dict[str, str]:
+    """For operations of which boto3 does not know that it must encode the key."""
+    digest = base64.b64encode(hashlib.md5(key).digest()).decode()
+    return {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": base64.b64encode(key).decode(), "SSECustomerKeyMD5": digest}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Takes customers' keys over HTTP."""
+    served = Served(GatewayOptions(allow_ssec_http=True))
+    served.path = tmp_path_factory.mktemp("store")  # type: ignore[attr-defined]
+    with served.running(served.path) as running:  # type: ignore[attr-defined]
+        yield running
+
+
+def code_of(call: Any, **arguments: Any) -> tuple[str, int]:
+    with pytest.raises(ClientError) as caught:
+        call(**arguments)
+    answer = caught.value.response
+    return answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def on_disk(path: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in path.rglob("*") if file.is_file())
+
+
+MODES: list[dict[str, Any]] = [{}, {"ServerSideEncryption": "AES256"}, {"ServerSideEncryption": "aws:kms"}, customer(KEY_A)]
+
+
+def key_of(mode: dict[str, Any]) -> dict[str, Any]:
+    """What a read needs of what a write said."""
+    return mode if "SSECustomerKey" in mode else {}
+
+
+@pytest.mark.parametrize("mode", MODES[1:])
+@pytest.mark.parametrize("size", [0, 1, 65_536, 131_072, 131_073, 3_000_001])
+def test_what_was_put_comes_back_and_is_nowhere_in_the_clear(served: Served, s3: Any, bucket: str, mode: dict[str, Any], size: int) -> None:
+    data = (MARK * (size // len(MARK) + 1))[:size]
+    put = s3.put_object(Bucket=bucket, Key="k", Body=data, **mode)
+    got = s3.get_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED", **key_of(mode))
+    assert got["Body"].read() == data
+    head = s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED", **key_of(mode))
+    assert head["ContentLength"] == got["ContentLength"] == size
+    assert got["ETag"] == head["ETag"] == put["ETag"]
+    assert got["ChecksumCRC32"] == head["ChecksumCRC32"] == put["ChecksumCRC32"]
+    assert (put["ETag"] == f'"{hashlib.md5(data).hexdigest()}"') == (mode.get("ServerSideEncryption") == "AES256")
+    assert [entry["Size"] for entry in s3.list_objects_v2(Bucket=bucket)["Contents"]] == [size]
+    for answer in (put, got, head):
+        for name in ("ServerSideEncryption", "SSECustomerAlgorithm"):
+            assert answer.get(name) == mode.get(name)
+        if "SSECustomerKey" in mode:
+            assert answer["SSECustomerKeyMD5"] == base64.b64encode(hashlib.md5(KEY_A).digest()).decode()
+        elif mode["ServerSideEncryption"] == "aws:kms":
+            assert answer["SSEKMSKeyId"].startswith("arn:aws:kms:us-east-1:000000000000:key/")
+    if size > len(MARK):
+        assert MARK not in on_disk(served.path / "volumes")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("size", [100_000, 1_000_000])
+def test_ranges_are_slices_of_the_plain_bytes(s3: Any, bucket: str, mode: dict[str, Any], size: int) -> None:
+    data = os.urandom(size)
+    s3.put_object(Bucket=bucket, Key="k", Body=data, **mode)
+    for start, stop in [(0, 1), (0, 65_536), (65_535, 65_537), (65_536, 99_999), (99_990, size), (size - 1, size), (70_000, 70_001)]:
+        got = s3.get_object(Bucket=bucket, Key="k", Range=f"bytes={start}-{stop - 1}", **key_of(mode))
+        assert got["Body"].read() == data[start:stop]
+        assert got["ContentRange"] == f"bytes {start}-{stop - 1}/{size}"
+    got = s3.get_object(Bucket=bucket, Key="k", PartNumber=1, **key_of(mode))
+    assert got["Body"].read() == data
+
+
+def test_a_customers_key_is_needed_and_must_be_the_same(s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="sealed", Body=b"x" * 10, **customer(KEY_A))
+    s3.put_object(Bucket=bucket, Key="plain", Body=b"x" * 10)
+    s3.put_object(Bucket=bucket, Key="managed", Body=b"x" * 10, ServerSideEncryption="AES256")
+    attributes = {"ObjectAttributes": ["ETag"]}
+    for call, code, encoded, more in (
+        (s3.get_object, "InvalidRequest", customer, {}),
+        (s3.head_object, "400", customer, {}),
+        (s3.get_object_attributes, "InvalidRequest", encoded_customer, attributes),
+    ):
+        assert code_of(call, Bucket=bucket, Key="sealed", **more) == (code, 400)
+        wrong = "403" if code == "400" else "AccessDenied"
+        assert code_of(call, Bucket=bucket, Key="sealed", **encoded(KEY_B), **more) == (wrong, 403)
+        for key in ("plain", "managed"):
+            assert code_of(call, Bucket=bucket, Key=key, **encoded(KEY_A), **more) == (code, 400)
+        assert call(Bucket=bucket, Key="sealed", **encoded(KEY_A), **more)
+
+
+def raw_put(served: Served, s3: Any, bucket: str, headers: dict[str, str], method: str = "PUT") -> tuple[int, str]:
+    """Status and document of a request with headers that boto3 would not send."""
+    from botocore.auth import S3SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
+
+    request = AWSRequest(method, f"{served.endpoint}/{bucket}/k", data=b"x" if method == "PUT" else b"", headers=headers)
+    S3SigV4Auth(Credentials(OWNER.access_key, OWNER.secret), "s3", "us-east-1").add_auth(request)
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=10)
+    connection.request(method, f"/{bucket}/k", b"x" if method == "PUT" else None, dict(request.headers))
+    answer = connection.getresponse()
+    document = answer.read().decode()
+    connection.close()
+    return answer.status, document
+
+
+ALGORITHM, KEY, MD5 = (f"x-amz-server-side-encryption-customer-{name}" for name in ("algorithm", "key", "key-MD5"))
+METHOD = "x-amz-server-side-encryption"
+KEY_TEXT, MD5_TEXT = base64.b64encode(KEY_A).decode(), base64.b64encode(hashlib.md5(KEY_A).digest()).decode()
+ALL = {ALGORITHM: "AES256", KEY: KEY_TEXT, MD5: MD5_TEXT}
+SHORT = base64.b64encode(b"short").decode()
+KMS_KEY, CONTEXT = f"{METHOD}-aws-kms-key-id", f"{METHOD}-context"
+
+REFUSALS: list[tuple[dict[str, str], str, str]] = [
+    ({KEY: KEY_TEXT, MD5: MD5_TEXT}, "InvalidArgument", "must provide a valid encryption algorithm."),
+    ({ALGORITHM: "AES256", MD5: MD5_TEXT}, "InvalidArgument", "must provide an appropriate secret key."),
+    ({ALGORITHM: "AES256"}, "InvalidArgument", "must provide an appropriate secret key."),
+    ({ALGORITHM: "AES256", KEY: KEY_TEXT}, "InvalidArgument", "must provide the client calculated MD5 of the secret key."),
+    ({**ALL, ALGORITHM: "AES128"}, "InvalidEncryptionAlgorithmError", "The valid value is AES256."),
+    ({**ALL, ALGORITHM: "aes256"}, "InvalidEncryptionAlgorithmError", "The valid value is AES256."),
+    ({**ALL, KEY: "no base64!"}, "InvalidArgument", "The secret key was invalid for the specified algorithm."),
+    ({**ALL, KEY: SHORT}, "InvalidArgument", "The secret key was invalid for the specified algorithm."),
+    ({**ALL, MD5: "no base64!"}, "InvalidArgument", "The calculated MD5 hash of the key did not match the hash that was provided."),
+    ({**ALL, MD5: KEY_TEXT}, "InvalidArgument", "The calculated MD5 hash of the key did not match the hash that was provided."),
+    ({**ALL, METHOD: "AES256"}, "InvalidArgument", "is incompatible with the encryption method specified"),
+    ({METHOD: "aes256"}, "InvalidArgument", "The encryption method specified is not supported"),
+    ({METHOD: "aws:kms:dsse"}, "NotImplemented", "aws:kms:dsse"),
+    ({KMS_KEY: "x"}, "InvalidArgument", "requires HTTP header x-amz-server-side-encryption : aws:kms"),
+    ({METHOD: "AES256", KMS_KEY: "x"}, "InvalidArgument", "requires HTTP header x-amz-server-side-encryption : aws:kms"),
+    ({METHOD: "AES256", CONTEXT: "e30="}, "InvalidArgument", "requires HTTP header x-amz-server-side-encryption : aws:kms"),
+    ({METHOD: "aws:kms", CONTEXT: "!"}, "InvalidArgument", "string-string map"),
+    ({METHOD: "aws:kms", CONTEXT: base64.b64encode(b"[]").decode()}, "InvalidArgument", "string-string map"),
+    ({METHOD: "aws:kms", CONTEXT: base64.b64encode(b'{"a": 1}').decode()}, "InvalidArgument", "string-string map"),
+    ({METHOD: "aws:kms", f"{METHOD}-bucket-key-enabled": "yes"}, "InvalidArgument", "true or false"),
+    ({METHOD: "aws:kms", KMS_KEY: "not-there"}, "KMS.NotFoundException", "does not exist"),
+    ({METHOD: "aws:kms", KMS_KEY: "not a key"}, "KMS.NotFoundException", "Invalid keyId"),
+    ({METHOD: "aws:kms", KMS_KEY: "sse:s3"}, "KMS.NotFoundException", "Invalid keyId"),
+    ({METHOD: "aws:kms", KMS_KEY: "alias/other"}, "KMS.NotFoundException", "is not found"),
+    ({METHOD: "aws:kms", KMS_KEY: "arn:aws:kms:eu-west-1:000000000000:key/x"}, "KMS.NotFoundException", "Invalid arn eu-west-1"),
+    ({METHOD: "aws:kms", KMS_KEY: "arn:aws:kms:us-east-1:123456789012:key/x"}, "KMS.NotFoundException", "does not exist"),
+]
+
+
+@pytest.mark.parametrize(("headers", "code", "words"), REFUSALS)
+def test_refusals_of_a_put(served: Served, s3: Any, bucket: str, headers: dict[str, str], code: str, words: str) -> None:
+    status, document = raw_put(served, s3, bucket, headers)
+    assert (status, f"<Code>{code}</Code>" in document) == (501 if code == "NotImplemented" else 400, True), document
+    assert words in document
+    assert KEY_TEXT not in document
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
+
+
+def test_a_read_takes_no_method(served: Served, s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", ServerSideEncryption="AES256")
+    status, document = raw_put(served, s3, bucket, {METHOD: "AES256"}, "GET")
+    assert (status, "header is not supported for this operation" in document) == (400, True)
+
+
+def test_without_tls_customers_keys_are_refused(tmp_path: Path) -> None:
+    with Served().running(tmp_path) as served:
+        s3 = client_for(served)
+        s3.create_bucket(Bucket="bucket")
+        with pytest.raises(ClientError) as caught:
+            s3.put_object(Bucket="bucket", Key="k", Body=b"x", **customer(KEY_A))
+        assert caught.value.response["Error"]["Code"] == "InvalidRequest"
+        assert "must be made over a secure connection." in caught.value.response["Error"]["Message"]
+        s3.put_object(Bucket="bucket", Key="k", Body=b"x")
+        for call in (s3.get_object, s3.head_object):
+            assert code_of(call, Bucket="bucket", Key="k", **customer(KEY_A))[1] == 400
+        s3.close()
+
+
+def test_over_tls_customers_keys_are_taken(tmp_path: Path) -> None:
+    from tests.support.certificate import make_certificate
+
+    make_certificate(tmp_path / "both.pem")
+    with Served(certificate=tmp_path / "both.pem").running(tmp_path / "store") as served:
+        s3 = client_for(served)
+        s3.create_bucket(Bucket="bucket")
+        data = os.urandom(2_000_000)
+        s3.put_object(Bucket="bucket", Key="k", Body=data, **customer(KEY_A))
+        assert s3.get_object(Bucket="bucket", Key="k", **customer(KEY_A))["Body"].read() == data
+        s3.close()
+
+
+def test_a_wrong_md5_of_the_body_is_refused(s3: Any, bucket: str) -> None:
+    for mode in MODES[1:]:
+        wrong = base64.b64encode(hashlib.md5(b"y").digest()).decode()
+        assert code_of(s3.put_object, Bucket=bucket, Key="k", Body=b"x", ContentMD5=wrong, **mode) == ("BadDigest", 400)
+        right = base64.b64encode(hashlib.md5(b"x" * 300_000).digest()).decode()
+        s3.put_object(Bucket=bucket, Key="k", Body=b"x" * 300_000, ContentMD5=right, **mode)
+
+
+def test_strangers_do_not_read_what_a_kms_key_encrypts(served: Served, s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="kms", Body=b"x", ServerSideEncryption="aws:kms", ACL="public-read")
+    s3.put_object(Bucket=bucket, Key="managed", Body=b"x", ServerSideEncryption="AES256", ACL="public-read")
+    anonymous = client_for(served, None)
+    assert anonymous.get_object(Bucket=bucket, Key="managed")["Body"].read() == b"x"
+    assert code_of(anonymous.get_object, Bucket=bucket, Key="kms") == ("InvalidArgument", 400)
+    anonymous.close()
