@@ -7,6 +7,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import apsw
 
+from meta import append as appending
 from meta import bucket, listing, pending
 from meta import rename as renaming
 from meta import upload as uploads
@@ -15,6 +16,7 @@ from meta.base import Base
 from meta.protocol import (
     LIST_LIMIT_MAX,
     NO_CONDITION,
+    Append,
     BucketSettings,
     Change,
     Complete,
@@ -141,9 +143,18 @@ class LocalContainer:
         return await self._write(versions.change, change)
 
     async def rename(
-        self, source: str, target: str, *, condition: Condition = NO_CONDITION, source_condition: Condition = NO_CONDITION
+        self,
+        source: str,
+        target: str,
+        *,
+        condition: Condition = NO_CONDITION,
+        source_condition: Condition = NO_CONDITION,
+        token: str = "",
     ) -> PutResult:
-        return await self._write(renaming.rename, source, target, condition, source_condition)
+        return await self._write(renaming.rename, source, target, condition, source_condition, token)
+
+    async def append(self, request: Append) -> PutResult:
+        return await self._write(appending.append, request)
 
     async def rename_prefix(self, source: str, target: str, *, replace: bool) -> int:
         return await self._write(renaming.rename_prefix, source, target, replace)

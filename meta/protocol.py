@@ -20,13 +20,17 @@ class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
 
     if_match        the current ETag must be one of these ("*": there must be an object)
     if_none_match   the current ETag must be none of these ("*": there must be no object)
-    size, mtime_us  AWS's If-Match-Size and If-Match-Last-Modified-Time on deletes; of the time the whole seconds count
+    size, mtime_us  AWS's If-Match-Size and If-Match-Last-Modified-Time on deletes
+    modified_since_us, unmodified_since_us  HTTP's conditions by time; one by ETag beside it takes its place (RFC 9110 13.2.2)
+    Of times the whole seconds count.
     """
 
     if_match: tuple[str, ...] = ()
     if_none_match: tuple[str, ...] = ()
     size: int | None = None
     mtime_us: int | None = None
+    modified_since_us: int | None = None
+    unmodified_since_us: int | None = None
 
 
 NO_CONDITION = Condition()
@@ -233,6 +237,21 @@ class Complete(msgspec.Struct, frozen=True, omit_defaults=True):
     condition: Condition = NO_CONDITION
 
 
+class Append(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`row` is the object as it is to be, its version a wish as in a put.
+
+    contents    ids of what is written for it: the new bytes, before them the copy of the old ones unless `in_place`
+    in_place    the null version itself grows; else a new version is made
+    expect_seq  of the row that was read: Superseded when it is another by now
+    """
+
+    row: ObjectRow
+    contents: tuple[str, ...]
+    expect_seq: int
+    in_place: bool
+    condition: Condition = NO_CONDITION
+
+
 class RecordToSync(msgspec.Struct, frozen=True):
     """A row whose chunks' records are out of date; `row` is the row as it is now (None: gone meanwhile, nothing to do)."""
 
@@ -335,9 +354,22 @@ class Container(Protocol):
         """Raises: ObjectNotFound, VersionNotFound, IsDeleteMarker, InvalidBucketState, Locked, Superseded."""
 
     async def rename(
-        self, source: str, target: str, *, condition: Condition = NO_CONDITION, source_condition: Condition = NO_CONDITION
+        self,
+        source: str,
+        target: str,
+        *,
+        condition: Condition = NO_CONDITION,
+        source_condition: Condition = NO_CONDITION,
+        token: str = "",
     ) -> PutResult:
-        """Current version of one key gets another key; an object at the target is replaced as by put."""
+        """Current version of one key gets another key; an object at the target is replaced as by put.
+
+        With the token of an earlier call that succeeded, within a day, its result is answered again and nothing done.
+        Raises: ObjectNotFound, PreconditionFailed, Locked, QuotaExceeded; TokenReused when that call said something else.
+        """
+
+    async def append(self, request: Append) -> PutResult:
+        """Raises: Superseded; and as put."""
 
     async def rename_prefix(self, source: str, target: str, *, replace: bool) -> int:
         """Every current object under a prefix, one transaction; returns how many.

@@ -6,15 +6,19 @@ name is gone for everyone who doesn't ask for versions.
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 
 from meta.listing import successor
 from meta.protocol import Condition, PutResult
-from meta.row import Stored, check_key, check_lock, find, take
-from meta.transaction import ContainerTransaction
+from meta.row import Stored, check_key, check_lock, find, remember_moved, take
+from meta.transaction import ContainerTransaction, completed, remember_completed
 from meta.version import check_current, put_marker, store
-from node.errors import AlreadyExists, InvalidArgument, ObjectNotFound
+from node.errors import AlreadyExists, InvalidArgument, ObjectNotFound, TokenReused
 
+_TOKEN = "rename "
+"""Sets their tokens apart from the ids of uploads."""
 RENAMED_MAX = 100_000
 """Objects renamed in one transaction: bounds its memory (about 2 KiB each) and how long it holds back others (about 5 s)."""
 
@@ -22,8 +26,36 @@ _UNDER = "SELECT key, marker FROM objects WHERE key >= ? AND key < ? ORDER BY ke
 _UNDER_OPEN = "SELECT key, marker FROM objects WHERE key >= ? ORDER BY key, age"
 
 
-def rename(transaction: ContainerTransaction, source: str, target: str, condition: Condition, source_condition: Condition) -> PutResult:
-    """Raises: BucketNotFound, ObjectNotFound, PreconditionFailed, Locked, InvalidArgument."""
+class _Done(msgspec.Struct, frozen=True):
+    """What is kept of a rename with a token. wish: a digest of its parameters."""
+
+    wish: bytes
+    result: PutResult
+
+
+_done_decoder = msgspec.msgpack.Decoder(_Done)
+
+
+def rename(
+    transaction: ContainerTransaction, source: str, target: str, condition: Condition, source_condition: Condition, token: str = ""
+) -> PutResult:
+    """Raises: BucketNotFound, ObjectNotFound, PreconditionFailed, Locked, InvalidArgument, TokenReused."""
+    if not token:
+        return _rename(transaction, source, target, condition, source_condition)
+    wish = hashlib.sha256(msgspec.msgpack.encode((source, target, condition, source_condition))).digest()
+    kept = completed(transaction, _TOKEN + token)
+    if kept is not None:
+        done = _done_decoder.decode(kept)
+        if done.wish != wish:
+            raise TokenReused("the client token was used before, with other parameters")
+        return done.result
+    result = _rename(transaction, source, target, condition, source_condition)
+    value = msgspec.msgpack.encode(_Done(wish, msgspec.structs.replace(result, dropped=())))
+    remember_completed(transaction, _TOKEN + token, target, value)
+    return result
+
+
+def _rename(transaction: ContainerTransaction, source: str, target: str, condition: Condition, source_condition: Condition) -> PutResult:
     check_key(target)
     _ = transaction.settings
     found = find(transaction.db, source, None)
@@ -97,7 +129,5 @@ def _move(transaction: ContainerTransaction, found: Stored, target: str, there: 
         put_marker(transaction, found.key, null=suspended and found.is_null == 1, owner=found.owner, newest=-found.age, older=True)
     row = msgspec.structs.replace(found.row(), key=target, version=0)
     result = store(transaction, row, there, parts=found.parts, moved=True, stale=True, keep_mtime=True)
-    transaction.db.executemany(
-        "INSERT OR REPLACE INTO moved VALUES (?, ?, ?)", ((content, target, -result.version) for content in found.contents)
-    )
+    remember_moved(transaction, found.contents, target, result.version)
     return result

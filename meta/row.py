@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import apsw
@@ -160,6 +161,11 @@ def remove(transaction: ContainerTransaction, stored: Stored, *, others: bool | 
     """Removes a row for good: its content joins the deletions. The lock was checked. Returns whether other rows of the key stay."""
     others = take(transaction, stored, others=others)
     return others, transaction.drop(stored.content, stored.parts, stored.layout)
+
+
+def remember_moved(transaction: ContainerTransaction, contents: Iterable[str], key: str, version: int) -> None:
+    """`moved` names them, for their chunks' records may still name another key."""
+    transaction.db.executemany("INSERT OR REPLACE INTO moved VALUES (?, ?, ?)", ((content, key, -version) for content in contents))
 
 
 def check_lock(transaction: ContainerTransaction, stored: Stored, *, bypass_governance: bool) -> None:

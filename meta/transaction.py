@@ -11,6 +11,8 @@ from node.errors import BucketNotFound
 
 CHANGES_MAX = 10_000
 """Rows kept in the change log of a container."""
+COMPLETED_KEPT_US = 24 * 3600 * 1_000_000
+"""How long a completion, or a rename with a token, may be repeated."""
 
 _settings_decoder = msgspec.msgpack.Decoder(BucketSettings)
 _settings_encoder = msgspec.msgpack.Encoder()
@@ -130,6 +132,18 @@ class ContainerTransaction:
     def _load_numbers(self) -> list[int]:
         self._numbers = list(self.db.execute("SELECT seq, version FROM sequence").get)
         return self._numbers
+
+
+def completed(transaction: ContainerTransaction, name: str) -> bytes | None:
+    """The kept result of an upload's completion or of a rename with a token."""
+    found: bytes | None = transaction.db.execute("SELECT result FROM completed WHERE upload = ?", (name,)).get
+    return found
+
+
+def remember_completed(transaction: ContainerTransaction, name: str, key: str, result: bytes) -> None:
+    """Keeps a result for COMPLETED_KEPT_US, and forgets those that are older."""
+    transaction.db.execute("DELETE FROM completed WHERE at_us < ?", (transaction.now_us - COMPLETED_KEPT_US,))
+    transaction.db.execute("INSERT OR REPLACE INTO completed VALUES (?, ?, ?, ?)", (name, key, transaction.now_us, result))
 
 
 CONTAINER = Kind(

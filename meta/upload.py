@@ -22,12 +22,9 @@ from meta.protocol import (
     UploadRow,
 )
 from meta.row import check_key, find
-from meta.transaction import ContainerTransaction, read_settings
+from meta.transaction import ContainerTransaction, read_settings, remember_completed
 from meta.version import check_current, check_quota, store
 from node.errors import AlreadyExists, InvalidArgument, Superseded, UploadNotFound
-
-COMPLETED_KEPT_US = 24 * 3600 * 1_000_000
-"""How long a completion may be repeated."""
 
 _upload_decoder = msgspec.msgpack.Decoder(UploadRow)
 _result_decoder = msgspec.msgpack.Decoder(PutResult)
@@ -175,11 +172,7 @@ def complete(transaction: ContainerTransaction, request: Complete) -> PutResult:
     result = store(transaction, row, newest, parts=",".join(content for _, content in request.parts), stale=True, freed=size)
     unused = _clear(transaction, row.key, upload, used={content for _, content in request.parts})
     result = PutResult(result.version, result.null, result.mtime_us, result.dropped + unused)
-    db.execute("DELETE FROM completed WHERE at_us < ?", (transaction.now_us - COMPLETED_KEPT_US,))
-    db.execute(
-        "INSERT OR REPLACE INTO completed VALUES (?, ?, ?, ?)",
-        (upload, row.key, transaction.now_us, _encode(msgspec.structs.replace(result, dropped=()))),
-    )
+    remember_completed(transaction, upload, row.key, _encode(msgspec.structs.replace(result, dropped=())))
     return result
 
 

@@ -22,6 +22,7 @@ FrazilError
 │   ├── Superseded              something newer is there (a part, an upload, a record)
 │   ├── Locked                  retention or legal hold
 │   ├── InvalidBucketState      the bucket's object lock or versioning does not go with it
+│   ├── TokenReused             a token that makes a request repeatable came with another request before
 │   ├── IsDeleteMarker          what only an object has is asked of a delete marker
 │   └── QuotaExceeded
 ├── Damaged                     stored bytes are not what was stored
@@ -180,6 +181,10 @@ class InvalidBucketState(Conflict):
 
 class IsDeleteMarker(Conflict):
     status = 405
+
+
+class TokenReused(Conflict):
+    pass
 
 
 class QuotaExceeded(Conflict):

@@ -66,6 +66,7 @@ class ObjectRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     size          bytes of the object;  etag: without quotes
     mtime_us      last modified, microseconds since 1970
     part, parts   which part of a multipart object this content is, and of how many (1, 1 when not multipart; numbered from 1)
+    after         of an object that grew by appending: the version whose contents come before this one; 0 when this version's parts are all
     attributes    headers, user metadata, tags, checksums, lock, ACL: as in the metadata row; of what it lists per part only this part's
     """
 
@@ -80,6 +81,7 @@ class ObjectRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     marker: bool = False
     part: int = 1
     parts: int = 1
+    after: int = 0
     attributes: dict[str, object] = {}
 
 

@@ -37,7 +37,8 @@ _KEPT = {
     name: name.decode("ascii")
     for name in (b"cache-control", b"content-disposition", b"content-language", b"expires", b"x-amz-website-redirect-location")
 }
-_NOT_YET = (b"x-amz-object-lock-event-", b"x-amz-grant-", b"x-amz-write-offset-bytes")
+_WRITE_OFFSET = b"x-amz-write-offset-bytes"
+_NOT_YET = (b"x-amz-object-lock-event-", b"x-amz-grant-", _WRITE_OFFSET)
 """Headers that ask for a protection or an effect: storing the object without it would be a silent lie."""
 _NOT_HOISTED = (*(name.decode("ascii") for name in _NOT_YET), "x-amz-server-side-encryption-customer-", "x-amz-copy-source")
 """The same as parameters of a presigned URL; nor are customers' keys taken from there, which would end up in logs. A copy is named by its
@@ -100,7 +101,7 @@ def attributes_of(call: Call) -> Attributes:
                 headers["content-encoding"] = rest
         elif name.startswith(_META):
             _add_metadata(metadata, name[len(_META) :].decode("latin-1"), decode_text(value))
-        elif name.startswith(_NOT_YET):
+        elif name.startswith(_NOT_YET) and not (name == _WRITE_OFFSET and call.route.operation == "PutObject"):
             raise not_implemented(f"The header {name.decode('latin-1')}")
     refuse_hoisted(call)
     for parameter, text in call.query.items():

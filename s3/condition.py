@@ -99,6 +99,18 @@ def write_condition(call: Call) -> Condition:
     )
 
 
+def rename_condition(call: Call, prefix: bytes) -> Condition:
+    """For one end of a rename, whose headers begin with `prefix`."""
+    match, none_match = call.header(prefix + b"if-match"), call.header(prefix + b"if-none-match")
+    modified, unmodified = _seconds(call.header(prefix + b"if-modified-since")), _seconds(call.header(prefix + b"if-unmodified-since"))
+    return Condition(
+        if_match=() if match is None else parse_etags(match),
+        if_none_match=() if none_match is None else parse_etags(none_match),
+        modified_since_us=None if modified is None else modified * 1_000_000,
+        unmodified_since_us=None if unmodified is None else unmodified * 1_000_000,
+    )
+
+
 def delete_condition(call: Call) -> Condition:
     """If-Match of a delete, and the two that AWS adds for it. Raises: InvalidArgument."""
     return entry_condition(call.text(b"if-match"), call.text(b"x-amz-if-match-size"), call.text(b"x-amz-if-match-last-modified-time"))

@@ -20,6 +20,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "BucketAlreadyExists": (409, "The requested bucket name is not available. The bucket namespace is shared by all users of the system."),
     "BucketAlreadyOwnedByYou": (409, "The bucket that you tried to create already exists, and you own it."),
     "BucketNotEmpty": (409, "The bucket that you tried to delete is not empty."),
+    "EncryptionTypeMismatch": (400, "The existing object was created with a different encryption type."),
     "EntityTooLarge": (400, "Your proposed upload exceeds the maximum allowed object size."),
     "EntityTooSmall": (400, "Your proposed upload is smaller than the minimum allowed object size."),
     "ConditionalRequestConflict": (
@@ -107,7 +108,11 @@ CODES: Mapping[str, tuple[int, str]] = {
         "Check your secret access key and signing method.",
     ),
     "SlowDown": (503, "Please reduce your request rate."),
-    "TooManyParts": (400, "You attempted to use more than 10,000 parts."),
+    "TooManyParts": (
+        400,
+        "You have attempted to add more parts than the maximum of 10000 that are allowed for this object. You can use the CopyObject "
+        "operation to copy this object to another and then add more data to the newly copied object.",
+    ),
     "UnexpectedContent": (400, "This request contains unsupported content."),
     "UserKeyMustBeSpecified": (
         400,
@@ -155,6 +160,7 @@ _FROM_STORE: tuple[tuple[type[node_errors.FrazilError], str], ...] = (
     (node_errors.PreconditionFailed, "PreconditionFailed"),
     (node_errors.NotModified, "NotModified"),
     (node_errors.Superseded, "OperationAborted"),
+    (node_errors.TokenReused, "IdempotencyParameterMismatch"),
     (node_errors.Locked, "AccessDenied"),
     (node_errors.InvalidBucketState, "InvalidBucketState"),
     (node_errors.IsDeleteMarker, "MethodNotAllowed"),
@@ -176,7 +182,17 @@ _FROM_STORE: tuple[tuple[type[node_errors.FrazilError], str], ...] = (
 """First match wins, so leaves stand before their parents. Damage and anything else is InternalError: its message stays in our log."""
 
 _SAYS_ITS_MESSAGE = frozenset({"InvalidArgument", "InvalidBucketState", "EntityTooLarge", "QuotaExceeded"})
-_NAMED_LIKE_S3 = frozenset({"InvalidPart", "InvalidPartOrder", "EntityTooSmall", "InvalidObjectState"})
+_NAMED_LIKE_S3 = frozenset(
+    {
+        "InvalidWriteOffset",
+        "TooManyParts",
+        "ConditionalRequestConflict",
+        "InvalidPart",
+        "InvalidPartOrder",
+        "EntityTooSmall",
+        "InvalidObjectState",
+    }
+)
 """Leaves of the object layer that bear S3's own names."""
 
 

@@ -137,23 +137,24 @@ class Readable(Protocol):
 class BodySource:
     """A store.Source over a request's body.
 
-    algorithm  of the checksum that is kept: what the client sent, else `keep`, "" for none
+    algorithm  of the checksum that is kept: what the client sent, else (or `always`) `keep`, "" for none
     """
 
     __slots__ = ("_body", "_decoder", "_expected", "_taken", "algorithm", "digests", "length")
 
-    def __init__(self, body: Readable, expected: Expected, *, length: int | None, decoder: ChunkedDecoder | None, keep: str) -> None:
+    def __init__(
+        self, body: Readable, expected: Expected, *, length: int | None, decoder: ChunkedDecoder | None, keep: str, always: bool = False
+    ) -> None:
         self._body = body
         self._decoder = decoder
         self._expected = expected
-        self.algorithm = expected.algorithm or keep
+        self.algorithm = keep if always else expected.algorithm or keep
         self._taken = 0
         self.length = length
         wanted = set() if expected.content_md5 is None else {"md5"}
         if expected.content_sha256 is not None:
             wanted.add("sha256")
-        if self.algorithm:
-            wanted.add(self.algorithm)
+        wanted |= {self.algorithm, expected.algorithm} - {""}
         self.digests = frozenset(wanted)
 
     @property
@@ -227,7 +228,7 @@ class BodySource:
         return {self.algorithm: checksum.encode(digests[self.algorithm])} if self.algorithm else {}
 
 
-def source_of(call: Call, *, keep: str = checksum.DEFAULT_ALGORITHM, of_body: bool = True) -> BodySource:
+def source_of(call: Call, *, keep: str = checksum.DEFAULT_ALGORITHM, always: bool = False, of_body: bool = True) -> BodySource:
     """The body of a PUT. Everything that can be refused by the headers alone is refused here, before the body is asked for.
 
     Raises: S3Error MissingContentLength, EntityTooLarge, InvalidDigest, InvalidRequest.
@@ -248,7 +249,7 @@ def source_of(call: Call, *, keep: str = checksum.DEFAULT_ALGORITHM, of_body: bo
         raise S3Error("InvalidRequest", "x-amz-trailer needs a chunked body.")
     if length is not None and length > OBJECT_BYTES_MAX:
         raise S3Error("EntityTooLarge", ProposedSize=str(length), MaxSizeAllowed=str(OBJECT_BYTES_MAX))
-    return BodySource(request.body, expected, length=length, decoder=decoder, keep=keep)
+    return BodySource(request.body, expected, length=length, decoder=decoder, keep=keep, always=always)
 
 
 def _decoded_length(call: Call) -> int:

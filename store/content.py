@@ -66,12 +66,12 @@ class ContentWriter:
         self._fleet = fleet
         self._buffers = buffers
         self._policies = policies
-        self._record = record
+        self.record = record
         self._describe = describe
         self._writers: list[MetachunkWriter] = []
 
     def __repr__(self) -> str:
-        return f"<ContentWriter {self._record.content} metachunks={len(self._writers)}>"
+        return f"<ContentWriter {self.record.content} metachunks={len(self._writers)}>"
 
     async def write(self, source: Incoming) -> Layout:
         """The layout of what is now durable.
@@ -244,9 +244,9 @@ class ContentWriter:
         """What the records of all chunks of a metachunk have in common."""
         offset = sum(writer.size for writer in self._writers[:index])
         if last is None:
-            return msgspec.structs.replace(self._record, metachunk=index, offset=offset)
+            return msgspec.structs.replace(self.record, metachunk=index, offset=offset)
         return msgspec.structs.replace(
-            self._record, metachunk=index, metachunks=index + 1, offset=offset, object=last.object, upload=last.upload
+            self.record, metachunk=index, metachunks=index + 1, offset=offset, object=last.object, upload=last.upload
         )
 
     def _layout(self) -> Layout:

@@ -10,8 +10,8 @@ from rawx.chunk import ObjectRecord
 NO_ATTRIBUTES = Attributes()
 
 
-def object_record(row: ObjectRow, *, part: int = 1, parts: int = 1) -> ObjectRecord:
-    """part, parts: which of a multipart object's contents the record is for."""
+def object_record(row: ObjectRow, *, part: int = 1, parts: int = 1, after: int = 0) -> ObjectRecord:
+    """part, parts: which of the object's contents the record is for; after: as in ObjectRecord."""
     attributes = row.attributes
     others: dict[str, object] = {}
     if attributes != NO_ATTRIBUTES:
@@ -29,6 +29,7 @@ def object_record(row: ObjectRow, *, part: int = 1, parts: int = 1) -> ObjectRec
         marker=row.marker,
         part=part,
         parts=parts,
+        after=after,
         attributes=others,
     )
 

@@ -20,6 +20,7 @@ from meta.protocol import (
     UploadRow,
 )
 from rawx.protocol import Rawx, VolumeStat
+from store.append import Combine, append_object
 from store.context import Context
 from store.copy import ContentSource, copy_object
 from store.delete import Place
@@ -182,10 +183,11 @@ class Store:
         *,
         condition: Condition = NO_CONDITION,
         source_condition: Condition = NO_CONDITION,
+        token: str = "",
     ) -> PutResult:
-        """One metadata transaction; chunks don't move, their records follow. Raises: ObjectNotFound, PreconditionFailed, Locked."""
+        """One metadata transaction; chunks don't move, their records follow. Raises: as meta.protocol.Container.rename."""
         container = self._context.container(bucket)
-        result = await container.rename(source, target, condition=condition, source_condition=source_condition)
+        result = await container.rename(source, target, condition=condition, source_condition=source_condition, token=token)
         self._context.afterwork.drop(bucket, result.dropped)
         self._context.afterwork.look_for_stale_records(bucket)
         return result
@@ -196,6 +198,12 @@ class Store:
         self._context.afterwork.look_for_deletions(bucket)
         self._context.afterwork.look_for_stale_records(bucket)
         return count
+
+    async def append_object(
+        self, bucket: str, old: ObjectRow, source: Source, *, combine: Combine, condition: Condition = NO_CONDITION
+    ) -> ObjectRow:
+        """The object `old`, which ends where the source begins, grown by it. Raises: see store.append.append_object."""
+        return await append_object(self._context, bucket, old, source, combine=combine, condition=condition)
 
     async def create_upload(self, bucket: str, row: UploadRow) -> UploadRow:
         return await self._context.container(bucket).create_upload(row)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import accumulate
 
 import msgspec
 
@@ -41,19 +42,19 @@ async def sync_record(context: Context, bucket: str, row: ObjectRow) -> None:
 
 
 def _last_metachunks(row: ObjectRow, layout: Layout) -> Iterator[tuple[int, Metachunk, ObjectRecord]]:
-    """(index, metachunk, record of the object) for the last metachunk of each part; the object is one part when it has none."""
-    sizes = stored_parts(row)
-    ends = set()
-    total = 0
-    for size in sizes:
-        total += size
-        ends.add(total)
-    offset, part = 0, 1
+    """(index, metachunk, record of the object) for the last metachunk of each part; the object is one part when it has none.
+
+    In a copy, which is one content, a part may end within a metachunk; a part without bytes ends where the one before it did.
+    """
+    ends = list(accumulate(stored_parts(row)))
+    offset, part = 0, 0
     for index, metachunk in enumerate(layout.metachunks):
         offset += metachunk.size
-        if offset in ends:
-            yield index, metachunk, object_record(row, part=part, parts=len(sizes))
+        while part < len(ends) and ends[part] < offset:
             part += 1
+        if part < len(ends) and ends[part] == offset:
+            part += 1
+            yield index, metachunk, object_record(row, part=part, parts=len(ends))
 
 
 async def _update(context: Context, bucket: str, row: ObjectRow, index: int, volume_id: str, chunk: Chunk, record: ObjectRecord) -> None:
@@ -62,8 +63,8 @@ async def _update(context: Context, bucket: str, row: ObjectRow, index: int, vol
         old = (await volume.head(chunk.name, deep=False)).record
         if old.seq >= row.seq or not old.metachunks:  # newer already; or a part's end in a copy, which is one content with one end
             return
-        if old.object is not None:
-            record = msgspec.structs.replace(record, part=old.object.part, parts=old.object.parts)
+        if old.object is not None and old.object.parts == 1:  # a copy of parts is one content with one end
+            record = msgspec.structs.replace(record, part=1, parts=1)
         record = of_one_part(record)
         await volume.update(chunk.name, msgspec.structs.replace(old, key=row.key, seq=row.seq, object=record, upload=None))
     except VolumeNotFound:

@@ -59,12 +59,12 @@ CREATE TABLE parts(
     PRIMARY KEY (upload, part)
 ) STRICT, WITHOUT ROWID;
 
--- Results of completions, so that a client that lost the answer may ask again.
+-- Results of completions and of renames with a token, so that a client that lost the answer may ask again.
 CREATE TABLE completed(
-    upload   TEXT PRIMARY KEY,
-    key      TEXT NOT NULL,
+    upload   TEXT PRIMARY KEY,     -- the upload's id; "rename " and the token
+    key      TEXT NOT NULL,        -- of the object that was made
     at_us    INTEGER NOT NULL,     -- kept for a day
-    result   BLOB NOT NULL         -- protocol.PutResult, msgpack
+    result   BLOB NOT NULL         -- protocol.PutResult, msgpack; of a rename beside a digest of its parameters
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX completed_at ON completed(at_us);
 

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from meta.protocol import ObjectRow
+from meta.protocol import Condition, ObjectRow
 from s3 import encryption
 from s3.attributes import attributes_of, checksum_headers, expiration_headers, storage_class_of, version_headers
 from s3.call import Call, Header
 from s3.condition import write_condition
+from s3.handlers.append import WRITE_OFFSET, append_object
 from s3.lock import require_checksum, with_bucket_default
 from s3.source import BodySource, source_of
 
 
 async def put_object(call: Call) -> None:
-    row = await write_object(call, source_of)
-    await call.answer(200, *written_headers(call, row))
+    offset = call.request.headers.get(WRITE_OFFSET)
+    if offset is None:
+        row = await write_object(call, source_of)
+        await call.answer(200, *written_headers(call, row))
+        return
+    row = await append_object(call, offset.decode("latin-1"), lambda condition: write_object(call, source_of, condition))
+    await call.answer(200, (b"x-amz-object-size", b"%d" % row.size), *written_headers(call, row))
 
 
-async def write_object(call: Call, make_source: Callable[[Call], BodySource]) -> ObjectRow:
-    """Stores what `make_source` makes of the body, as the headers say; what they alone refute is refused before the body is asked for."""
+async def write_object(call: Call, make_source: Callable[[Call], BodySource], condition: Condition | None = None) -> ObjectRow:
+    """Stores what `make_source` makes of the body, as the headers say; what they alone refute is refused before the body is asked for.
+
+    condition: in place of the headers'.
+    """
     attributes = attributes_of(call)
     wish = encryption.wish_of(call)
     storage_class = storage_class_of(call)
-    condition = write_condition(call)
+    if condition is None:
+        condition = write_condition(call)
     source = make_source(call)
     if call.settings.object_lock:
         attributes = with_bucket_default(call, attributes)

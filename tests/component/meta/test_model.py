@@ -14,11 +14,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from meta import bucket, listing, pending, rename, upload, version
+from meta import append, bucket, listing, pending, rename, upload, version
 from meta.commit import LocalCommit
 from meta.connection import open_reader
 from meta.protocol import (
     NO_CONDITION,
+    Append,
     BucketSettings,
     Complete,
     Condition,
@@ -30,7 +31,7 @@ from meta.protocol import (
 )
 from meta.transaction import CONTAINER
 from meta.writer import Request, Writer
-from node.errors import AlreadyExists, InvalidArgument, ObjectNotFound, PreconditionFailed
+from node.errors import AlreadyExists, InvalidArgument, ObjectNotFound, PreconditionFailed, Superseded
 
 KEYS = ("a", "a/a", "a/b", "a/b/a", "a//b", "a\U0010ffff", "b", "b/", "é", "\U0010ffff")
 PREFIXES = ("", "a", "a/", "a/b/", "a//", "b", "b/", "c/", "\U0010ffff")
@@ -179,6 +180,28 @@ class ContainerMachine(RuleBasedStateMachine):
     def switch_versioning(self, state: str) -> None:
         self.write(bucket.change_settings, state, None, None)
         self.model.versioning = state
+
+    @rule(key=keys, size=sizes, late=st.booleans())
+    def append(self, key: str, size: int, late: bool) -> None:
+        found = self.model.current(key)
+        if found is None:
+            with pytest.raises(Superseded):
+                self.write(append.append, Append(self.row(key, size), ("c",), 0, True))
+            return
+        in_place = found.null and self.model.versioning != "Enabled"
+        new, copy = self.row(key, found.size + size), next(self.contents)
+        contents = (new.content,) if in_place else (copy, new.content)
+        request = Append(new, contents, version.get(self.reader, key, None).seq - late, in_place)
+        if late:
+            with pytest.raises(Superseded):
+                self.write(append.append, request)
+            return
+        result = self.write(append.append, request)
+        if in_place:
+            self.model.remove(key, found)
+            contents = (*(found.contents[1:] or found.contents), new.content)
+        null = self.model.versioning != "Enabled"
+        self.model.add(key, Version(result.version, null, False, new.size, (new.content, *contents)))
 
     @rule(source=keys, to=keys)
     def rename(self, source: str, to: str) -> None:

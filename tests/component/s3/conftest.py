@@ -42,12 +42,12 @@ class Served:
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         return trio.from_thread.run(function, *args, trio_token=self._token)
 
-    async def main(self, path: Path) -> None:
+    async def main(self, *paths: Path) -> None:
         drain = trio.Event()
         self._token = trio.lowlevel.current_trio_token()
         token = self._token
         self._stop = lambda: token.run_sync_soon(drain.set)
-        async with open_store(StoreOptions((path,))) as store, trio.open_nursery() as nursery:
+        async with open_store(StoreOptions(paths)) as store, trio.open_nursery() as nursery:
             await nursery.start(lambda task_status: store.run_workers(task_status=task_status))
             for pair in (OWNER, STRANGER):
                 await store.meta.accounts.create_key(pair)
@@ -65,10 +65,10 @@ class Served:
             nursery.cancel_scope.cancel()
 
     @contextmanager
-    def running(self, path: Path) -> Iterator[Served]:
+    def running(self, *paths: Path) -> Iterator[Served]:
         def work() -> None:
             try:
-                trio.run(self.main, path)
+                trio.run(self.main, *paths)
             except BaseException as error:
                 self._failure = error
                 self._ready.set()
