@@ -77,13 +77,6 @@ def refuse_hoisted(call: Call) -> None:
             raise not_implemented(f"The query parameter {parameter}")
 
 
-def refuse_encryption(call: Call) -> None:
-    """Raises: NotImplemented, where encryption is not there yet."""
-    for name, _ in call.items:
-        if name.startswith((b"x-amz-server-side-encryption", b"x-amz-copy-source-server-side-")):
-            raise not_implemented(f"The header {name.decode('latin-1')}")
-
-
 def attributes_of(call: Call) -> Attributes:
     """Everything that PUT, copy with REPLACE and the begin of an upload keep. Raises: S3Error."""
     content_type = ""

@@ -17,7 +17,8 @@ from meta.protocol import Attributes
 from node.errors import CustomerKeyWrong, EncryptionKeyDisabled, EncryptionKeyNotFound
 from s3.call import Call, Header
 from s3.errors import S3Error, invalid_argument, not_implemented
-from store.envelope import CUSTOMER, KMS, MANAGED, Envelope, envelope_of
+from store.copy import CopyKeys
+from store.envelope import CUSTOMER, KMS, MANAGED, Envelope, envelope_of, without_envelope
 
 KMS_ACCOUNT = "000000000000"
 """The account in the names of keys: they are the namespace's."""
@@ -268,6 +269,54 @@ async def unlock(call: Call, attributes: Attributes, names: KeyHeaders = OF_OBJE
     except (EncryptionKeyNotFound, EncryptionKeyDisabled) as error:
         raise _about_key(call, envelope.key, error) from error
     return data_key, echo(call, attributes)
+
+
+async def unlock_upload(call: Call, attributes: Attributes) -> bytes:
+    """The data key of an upload, b"" when it is not encrypted. Raises: S3Error, as for `unlock`."""
+    refuse_method(call)
+    envelope = envelope_of(attributes)
+    if envelope is not None and envelope.mode == CUSTOMER and customer_key(call) is None:
+        raise S3Error(
+            "InvalidRequest",
+            "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate encryption "
+            "parameters.",
+        )
+    try:
+        return (await unlock(call, attributes))[0]
+    except S3Error as error:
+        if error.code != "AccessDenied":
+            raise
+        raise S3Error("InvalidRequest", "The provided encryption parameters did not match the ones used originally.") from error
+
+
+def changes(call: Call, wish: Wish | None, attributes: Attributes) -> bool:
+    """Whether a copy by this wish is encrypted otherwise than an object with these attributes."""
+    old = envelope_of(attributes)
+    if wish is None or old is None:
+        return (wish is None) != (old is None)
+    new = wish.envelope
+    if new.mode == KMS == old.mode:
+        return (new.key or call.store.vault.default_key, new.context) != (old.key, old.context)
+    return new.mode == CUSTOMER or new.mode != old.mode
+
+
+async def begin_copy(call: Call, wish: Wish | None, source: Attributes, attributes: Attributes) -> tuple[Attributes, CopyKeys]:
+    """The copy's attributes with their envelope, and the keys. Where the mode stays, so does the data key, only wrapped anew: the sealed
+    bytes can be copied as they are.
+
+    Between modes they are not, for the ETag of SSE-S3 is the MD5 of the plain bytes, which the others must not tell.
+    Raises: S3Error, as `unlock` and `begin`.
+    """
+    source_key, _ = await unlock(call, source, OF_SOURCE)
+    old = envelope_of(source)
+    attributes = without_envelope(attributes)
+    if wish is None:
+        return attributes, CopyKeys(source_key)
+    same = old is not None and old.mode == wish.envelope.mode
+    if old is not None and same:
+        wish = msgspec.structs.replace(wish, envelope=msgspec.structs.replace(wish.envelope, parts=old.parts))
+    attributes, target_key = await begin(call, wish, attributes, source_key if same else b"")
+    return attributes, CopyKeys(source_key, target_key)
 
 
 def echo(call: Call, attributes: Attributes, *, context: bool = False) -> list[Header]:

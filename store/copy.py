@@ -11,27 +11,39 @@ from node.errors import NotEnoughServices
 from rawx.chunk import Buffer
 from store.content import ContentWriter, Tail
 from store.context import Context
-from store.get import Subject, read_content
 from store.layout import Layout
+from store.opening import Read, reader_of, stored_reader
 from store.put import commit_object, put_object, write
 from store.record import object_record
 
+DEFAULT_CHECKSUM = "crc64nvme"
+"""Of what is written anew and had none."""
+
+
+class CopyKeys(msgspec.Struct, frozen=True):
+    """Data keys of the source and of the target; b"" for what is not encrypted. The same for both: the sealed bytes are copied."""
+
+    source: bytes = b""
+    target: bytes = b""
+
+    def __repr__(self) -> str:
+        return "<CopyKeys>"
+
+
+NO_KEYS = CopyKeys()
+
 
 class ContentSource:
-    """A stored content, or a range of it, as the source of another. `digests` are computed and kept."""
+    """A range of a stored object as the source of another. `digests` are computed and kept."""
 
-    def __init__(
-        self, context: Context, row: ObjectRow, start: int, stop: int, digests: frozenset[str] = frozenset(), *, bucket: str = ""
-    ) -> None:
+    def __init__(self, read: Read, start: int, stop: int, digests: frozenset[str] = frozenset()) -> None:
         self.length: int | None = stop - start
         self.digests = digests
-        self._context = context
-        self._layout = Layout.parse(row.layout)
-        self._subject = Subject(bucket, row.key, row.version)
+        self._read = read
         self._at, self._stop = start, stop
 
     async def fill(self, buffer: memoryview) -> int:
-        """Raises: ContentLost, Busy."""
+        """Raises: ContentLost, SealBroken, Busy."""
         count = min(len(buffer), self._stop - self._at)
         filled = 0
 
@@ -40,7 +52,7 @@ class ContentSource:
             buffer[filled : filled + len(piece)] = piece
             filled += len(piece)
 
-        await read_content(self._context.fleet, self._context.reads, self._subject, self._layout, self._at, self._at + count, sink)
+        await self._read(self._at, self._at + count, sink)
         self._at += count
         return count
 
@@ -59,27 +71,39 @@ async def copy_object(
     owner: str,
     storage_class: str,
     condition: Condition = NO_CONDITION,
+    keys: CopyKeys = NO_KEYS,
 ) -> ObjectRow:
-    """A new object with the source's bytes, ETag and checksums (those are in `attributes`). The caller keeps the source from
-    being deleted meanwhile. Raises: as put_object; ContentLost.
+    """A new object of the source's bytes. The caller keeps the source from being deleted meanwhile.
+
+    Where the data key stays the same, so do ETag, parts and checksums (those are in `attributes`); else the bytes are written anew as
+    one content. Raises: as put_object; ContentLost, SealBroken.
     """
-    layout = Layout.parse(source.layout)
-    known = {context.policies.small.name, context.policies.large.name}
-    if {policy.name for policy in layout.policies} <= known:
-        try:
-            return await _copy_chunks(context, source, layout, bucket, key, attributes, owner, storage_class, condition)
-        except NotEnoughServices:  # a volume is away or full, a chunk is damaged: the bytes can still be read and written elsewhere
-            pass
+    stored: ObjectRow | None = None
+    if keys.source == keys.target:
+        stored = source
+        layout = Layout.parse(source.layout)
+        known = {context.policies.small.name, context.policies.large.name}
+        if {policy.name for policy in layout.policies} <= known:
+            try:
+                return await _copy_chunks(context, source, layout, bucket, key, attributes, owner, storage_class, condition)
+            except NotEnoughServices:  # a volume is away or full, a chunk is damaged: the bytes can still be read and written elsewhere
+                pass
+        content = ContentSource(stored_reader(context, source, bucket=source_bucket), 0, layout.size)
+    else:
+        digests = frozenset(source.attributes.checksums or (DEFAULT_CHECKSUM,))
+        attributes = msgspec.structs.replace(attributes, parts=(), part_checksums=(), checksums={}, checksum_type="")
+        content = ContentSource(reader_of(context, source, bucket=source_bucket, data_key=keys.source), 0, source.size, digests)
     return await put_object(
         context,
         bucket,
         key,
-        ContentSource(context, source, 0, source.size, bucket=source_bucket),
+        content,
         attributes=attributes,
         owner=owner,
         storage_class=storage_class,
         condition=condition,
-        etag=source.etag,
+        stored=stored,
+        data_key=keys.target,
     )
 
 

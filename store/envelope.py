@@ -73,6 +73,14 @@ def without_envelope(attributes: Attributes) -> Attributes:
     return msgspec.structs.replace(attributes, extra={name: value for name, value in attributes.extra.items() if name != ENCRYPTION})
 
 
+def with_parts(attributes: Attributes, numbers: Sequence[int]) -> Attributes:
+    """The attributes of an upload as those of the object that it becomes."""
+    envelope = envelope_of(attributes)
+    if envelope is None or tuple(numbers) == tuple(range(1, len(numbers) + 1)):
+        return attributes
+    return msgspec.structs.replace(envelope, parts=tuple(numbers)).into(attributes)
+
+
 def parts_of(row: ObjectRow) -> Sequence[int]:
     """Plain bytes of each content of the object."""
     return row.attributes.parts or (row.size,)

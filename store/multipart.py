@@ -13,8 +13,10 @@ from node.errors import InvalidArgument, Superseded, UploadNotFound
 from rawx.chunk import UploadRecord
 from store.content import ContentWriter, Tail
 from store.context import Context
+from store.envelope import with_parts
 from store.layout import Layout
 from store.put import commit, committed, write
+from store.sealing import sealed
 from store.source import Source, Summary
 
 PART_BYTES_MIN = 5 << 20
@@ -41,8 +43,13 @@ class EntityTooSmall(InvalidArgument):
     pass
 
 
-async def put_part(context: Context, bucket: str, key: str, upload: UploadRow, part: int, source: Source) -> PartRow:
-    """Durable at return; replaces an earlier part of that number. Raises: as put_object; UploadNotFound."""
+async def put_part(
+    context: Context, bucket: str, key: str, upload: UploadRow, part: int, source: Source, *, data_key: bytes = b""
+) -> PartRow:
+    """Durable at return; replaces an earlier part of that number. data_key: of an upload that is encrypted.
+
+    Raises: as put_object; UploadNotFound.
+    """
     stamp = context.stamp()
 
     def describe(summary: Summary) -> Tail:
@@ -50,7 +57,8 @@ async def put_part(context: Context, bucket: str, key: str, upload: UploadRow, p
 
     record = await context.new_record(bucket, key)
     writer = ContentWriter(context.fleet, context.writes, context.policies, record, describe)
-    layout = await write(context, bucket, writer, lambda: writer.write(source))
+    incoming = sealed(source, upload.attributes, data_key, part, context.fleet.slabs)
+    layout = await write(context, bucket, writer, lambda: writer.write(incoming))
     summary = writer.summary
     row = PartRow(part, summary.size, summary.etag, writer.content, layout.encode(), stamp, summary.checksums)
     dropped = await commit(context, bucket, key, writer, lambda: context.container(bucket).put_part(key, upload.upload, row))
@@ -93,7 +101,7 @@ async def complete_upload(
         content=upload,
         layout=Layout.join(Layout.parse(each.layout) for each in rows).encode(),
         attributes=msgspec.structs.replace(
-            page.upload.attributes,
+            with_parts(page.upload.attributes, [each.part for each in rows]),
             checksums=checksums,
             checksum_type=kind,
             parts=tuple(each.size for each in rows),

@@ -8,7 +8,8 @@ handed on. A range that reaches the end of a content opens its last unit as well
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 
 import msgspec
 
@@ -17,7 +18,8 @@ from node.buffers import BufferPool
 from node.errors import SealBroken
 from rawx.chunk import Buffer
 from store.cipher import HEADER_BYTES, SEALED_UNIT_BYTES, TAG_BYTES, UNIT_BYTES, UnitCipher, check_header, sealed_bytes
-from store.envelope import Envelope, envelope_of, parts_of
+from store.context import Context
+from store.envelope import ENCRYPTION, Envelope, envelope_of, parts_of
 from store.fleet import Fleet
 from store.get import Sink, Subject, read_content, read_small
 from store.layout import Layout
@@ -42,6 +44,25 @@ def _parts(row: ObjectRow, envelope: Envelope) -> Iterator[_Part]:
         yield _Part(number, size, offset, at)
         offset += size
         at += sealed_bytes(size)
+
+
+Read = Callable[[int, int, Sink], Awaitable[None]]
+"""Hands the bytes [start, stop) of an object on, in order; the buffer given to the sink is used again when it returns."""
+
+
+def reader_of(context: Context, row: ObjectRow, *, bucket: str = "", data_key: bytes = b"") -> Read:
+    """Reads the plain bytes of an object, encrypted or not. data_key: b"" for one that is not.
+
+    Raises, as the reading does: ContentLost, SealBroken, Busy; what the sink raises.
+    """
+    if ENCRYPTION in row.attributes.extra:
+        return Opener(context.fleet, context.reads, row, data_key, bucket=bucket).read
+    return stored_reader(context, row, bucket=bucket)
+
+
+def stored_reader(context: Context, row: ObjectRow, *, bucket: str = "") -> Read:
+    """Reads an object's bytes as they are stored."""
+    return partial(read_content, context.fleet, context.reads, Subject(bucket, row.key, row.version), Layout.parse(row.layout))
 
 
 class Opener:

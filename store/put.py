@@ -28,11 +28,13 @@ async def put_object(
     owner: str,
     storage_class: str = "STANDARD",
     condition: Condition = NO_CONDITION,
-    etag: str = "",
+    stored: ObjectRow | None = None,
     data_key: bytes = b"",
 ) -> ObjectRow:
-    """Durable and visible at return. etag: kept instead of the MD5 (a copy of a multipart object); data_key: for attributes that tell of
-    encryption.
+    """Durable and visible at return.
+
+    stored: the source gives the bytes of this object as they are stored; its size and ETag are kept, nothing is encrypted
+    data_key: for attributes that tell of encryption
 
     Raises: what the source raises; BucketNotFound, PreconditionFailed, ObjectNotFound, Locked, QuotaExceeded; NotEnoughServices, Busy.
     """
@@ -51,11 +53,11 @@ async def put_object(
 
     def describe(summary: Summary) -> Tail:
         nonlocal row
-        row = _with_summary(row, summary, writer.policy.name, etag)
+        row = _with_summary(row, summary, writer.policy.name, stored)
         return Tail(object=object_record(row))
 
     writer = ContentWriter(context.fleet, context.writes, context.policies, record, describe)
-    incoming = sealed(source, attributes, data_key, 0, context.fleet.slabs)
+    incoming = sealed(source, attributes, data_key, 0, context.fleet.slabs) if stored is None else source
     layout = await write(context, bucket, writer, lambda: writer.write(incoming))
     row = msgspec.structs.replace(row, layout=layout.encode())
     return await commit_object(context, bucket, row, writer, condition)
@@ -108,8 +110,10 @@ async def committed(context: Context, bucket: str, key: str, version: int, write
         context.afterwork.settle(writer.places())
 
 
-def _with_summary(row: ObjectRow, summary: Summary, policy: str, etag: str) -> ObjectRow:
+def _with_summary(row: ObjectRow, summary: Summary, policy: str, stored: ObjectRow | None) -> ObjectRow:
+    if stored is not None:
+        return msgspec.structs.replace(row, size=stored.size, etag=stored.etag, policy=policy)
     attributes = row.attributes
     if summary.checksums:
         attributes = msgspec.structs.replace(attributes, checksums=summary.checksums, checksum_type="FULL_OBJECT")
-    return msgspec.structs.replace(row, size=summary.size, etag=etag or summary.etag, policy=policy, attributes=attributes)
+    return msgspec.structs.replace(row, size=summary.size, etag=summary.etag, policy=policy, attributes=attributes)

@@ -22,14 +22,14 @@ from meta.protocol import (
 from rawx.protocol import Rawx, VolumeStat
 from store.append import Combine, append_object
 from store.context import Context
-from store.copy import ContentSource, copy_object
+from store.copy import NO_KEYS, ContentSource, CopyKeys, copy_object
 from store.delete import Place
 from store.envelope import ENCRYPTION
 from store.fleet import ChunkFinding
-from store.get import Sink, Subject, read_content, read_small
+from store.get import Sink, Subject, read_small
 from store.layout import Layout
 from store.multipart import Check, WantedPart, abort_upload, complete_upload, put_part
-from store.opening import Opener
+from store.opening import reader_of
 from store.policy import PolicySet
 from store.put import put_object
 from store.source import Source
@@ -115,10 +115,7 @@ class Store:
         """
         context, layout = self._context, Layout.parse(row.layout)
         with context.afterwork.reading(layout):
-            if ENCRYPTION in row.attributes.extra:
-                await Opener(context.fleet, context.reads, row, data_key, bucket=bucket).read(start, stop, sink)
-                return
-            await read_content(context.fleet, context.reads, _subject(row, bucket), layout, start, stop, sink)
+            await reader_of(context, row, bucket=bucket, data_key=data_key)(start, stop, sink)
 
     async def read_whole(self, row: ObjectRow, *, bucket: str = "", data_key: bytes = b"") -> bytes:
         """All bytes of a small object. Raises: ContentLost, SealBroken, Busy."""
@@ -160,6 +157,7 @@ class Store:
         owner: str,
         storage_class: str = "STANDARD",
         condition: Condition = NO_CONDITION,
+        keys: CopyKeys = NO_KEYS,
     ) -> ObjectRow:
         """A new object of the same bytes. Raises: see store.copy.copy_object."""
         with self._context.afterwork.reading(Layout.parse(source.layout)):
@@ -173,6 +171,7 @@ class Store:
                 owner=owner,
                 storage_class=storage_class,
                 condition=condition,
+                keys=keys,
             )
 
     async def rename(
@@ -208,15 +207,27 @@ class Store:
     async def create_upload(self, bucket: str, row: UploadRow) -> UploadRow:
         return await self._context.container(bucket).create_upload(row)
 
-    async def put_part(self, bucket: str, key: str, upload: UploadRow, part: int, source: Source) -> PartRow:
+    async def put_part(self, bucket: str, key: str, upload: UploadRow, part: int, source: Source, *, data_key: bytes = b"") -> PartRow:
         """Raises: see store.multipart.put_part."""
-        return await put_part(self._context, bucket, key, upload, part, source)
+        return await put_part(self._context, bucket, key, upload, part, source, data_key=data_key)
 
-    async def copy_part(self, source: ObjectRow, start: int, stop: int, bucket: str, key: str, upload: UploadRow, part: int) -> PartRow:
-        """A part out of the bytes [start, stop) of an object. Raises: as put_part; ContentLost."""
+    async def copy_part(
+        self,
+        source: ObjectRow,
+        start: int,
+        stop: int,
+        bucket: str,
+        key: str,
+        upload: UploadRow,
+        part: int,
+        *,
+        keys: CopyKeys = NO_KEYS,
+    ) -> PartRow:
+        """A part out of the bytes [start, stop) of an object. Raises: as put_part; ContentLost, SealBroken."""
         digests = frozenset({upload.checksum_algorithm or PART_CHECKSUM})
         with self._context.afterwork.reading(Layout.parse(source.layout)):
-            return await put_part(self._context, bucket, key, upload, part, ContentSource(self._context, source, start, stop, digests))
+            content = ContentSource(reader_of(self._context, source, data_key=keys.source), start, stop, digests)
+            return await put_part(self._context, bucket, key, upload, part, content, data_key=keys.target)
 
     async def complete_upload(
         self,

@@ -5,12 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from meta.protocol import Attributes, ObjectRow
-from s3 import checksum
+from s3 import checksum, encryption
 from s3.attributes import (
     acl_of,
     attributes_of,
     expiration_headers,
-    refuse_encryption,
     refuse_not_yet,
     storage_class_of,
     tags_of_header,
@@ -18,14 +17,13 @@ from s3.attributes import (
 )
 from s3.call import Call, Header
 from s3.condition import check_copy_source, write_condition
-from s3.errors import S3Error, invalid_argument, not_implemented
+from s3.errors import S3Error, invalid_argument
 from s3.handlers.read import checksum_elements
 from s3.lock import protected_as_asked, with_bucket_default
 from s3.moment import iso_date
 from s3.source import OBJECT_BYTES_MAX
 from s3.version import encode_version
 from s3.xml import DECLARATION, NAMESPACE, escape
-from store.envelope import envelope_of
 
 COPY, REPLACE = "COPY", "REPLACE"
 
@@ -40,11 +38,9 @@ def directive(call: Call, header: bytes) -> str:
 
 async def copy_object(call: Call) -> None:
     refuse_not_yet(call)
-    refuse_encryption(call)
     assert call.source is not None
     source = call.source.row
-    if envelope_of(source.attributes) is not None:
-        raise not_implemented("Copying an encrypted object")
+    wish = encryption.wish_of(call)
     metadata, tagging = directive(call, b"x-amz-metadata-directive"), directive(call, b"x-amz-tagging-directive")
     check_copy_source(call, source.etag, source.mtime_us)
     storage_class = storage_class_of(call)
@@ -58,6 +54,7 @@ async def copy_object(call: Call) -> None:
         and metadata == COPY
         and storage_class == source.storage_class
         and call.header(b"x-amz-website-redirect-location") is None
+        and not encryption.changes(call, wish, source.attributes)
     ):
         raise S3Error(
             "InvalidRequest",
@@ -67,15 +64,17 @@ async def copy_object(call: Call) -> None:
     wanted = call.header(b"x-amz-checksum-algorithm")
     if wanted is not None:
         checksum.parse_algorithm(wanted.decode("latin-1"))
+    attributes, keys = await encryption.begin_copy(call, wish, source.attributes, _attributes(call, source, metadata, tagging))
     row = await call.store.copy_object(
         source,
         call.source.bucket,
         call.bucket,
         call.key,
-        attributes=_attributes(call, source, metadata, tagging),
+        attributes=attributes,
         owner=call.identity.user_id or call.settings.owner,
         storage_class=storage_class,
         condition=write_condition(call),
+        keys=keys,
     )
     await call.answer_xml(
         f'{DECLARATION}<CopyObjectResult xmlns="{NAMESPACE}">{copy_result(row.etag, row.mtime_us)}'
@@ -83,6 +82,7 @@ async def copy_object(call: Call) -> None:
         *version_headers(row.version, row.null, call.settings),
         *source_headers(call),
         *expiration_headers(call.settings, row),
+        *encryption.echo(call, row.attributes, context=True),
     )
 
 

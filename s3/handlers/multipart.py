@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from meta.protocol import LIST_LIMIT_MAX, PARTS_MAX, ListRequest, PartRow, UploadPage, UploadRow
-from s3 import checksum
+from s3 import checksum, encryption
 from s3.attributes import (
     abortion_headers,
     attributes_of,
     checksum_headers,
     expiration_headers,
-    refuse_encryption,
     refuse_hoisted,
     storage_class_of,
     version_headers,
@@ -21,7 +20,7 @@ from s3.attributes import (
 from s3.byterange import parse_copy_range
 from s3.call import Call
 from s3.condition import check_copy_source, write_condition
-from s3.errors import S3Error, invalid_argument, not_implemented
+from s3.errors import S3Error, invalid_argument
 from s3.handlers.copy import copy_result, source_headers
 from s3.handlers.listing import encoding_of, name_of
 from s3.handlers.read import checksum_elements
@@ -30,7 +29,7 @@ from s3.lock import require_checksum, with_bucket_default
 from s3.moment import iso_date
 from s3.source import OBJECT_BYTES_MAX, read_document, source_of
 from s3.xml import DECLARATION, NAMESPACE, XmlRefused, elements_of, escape, text_of
-from store.envelope import envelope_of
+from store.copy import CopyKeys
 
 SIZE_DIGITS_MAX = 18
 
@@ -52,8 +51,8 @@ def _part_number(call: Call) -> int:
 
 
 async def create_upload(call: Call) -> None:
-    refuse_encryption(call)
     attributes = attributes_of(call)
+    wish = encryption.wish_of(call)
     algorithm = kind = ""
     named = call.header(b"x-amz-checksum-algorithm")
     if named is not None:
@@ -61,6 +60,7 @@ async def create_upload(call: Call) -> None:
         kind = checksum.parse_type(call.text(b"x-amz-checksum-type"), algorithm)
     elif call.header(b"x-amz-checksum-type") is not None:
         raise S3Error("InvalidRequest", "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.")
+    attributes, _ = await encryption.begin(call, wish, attributes)
     upload = await call.store.create_upload(
         call.bucket,
         UploadRow(
@@ -85,14 +85,15 @@ async def create_upload(call: Call) -> None:
         f"<UploadId>{upload.upload}</UploadId></InitiateMultipartUploadResult>",
         *headers,
         *abortion_headers(call.settings, upload),
+        *encryption.echo(call, attributes, context=True),
     )
 
 
 async def upload_part(call: Call) -> None:
     number = _part_number(call)
     refuse_hoisted(call)
-    refuse_encryption(call)
     upload = await call.container.get_upload(call.key, _upload_id(call))
+    data_key = await encryption.unlock_upload(call, upload.attributes)
     source = source_of(call, keep=upload.checksum_algorithm or checksum.DEFAULT_ALGORITHM)
     if upload.checksum_algorithm and upload.checksum_algorithm != source.algorithm:
         raise S3Error(
@@ -102,28 +103,33 @@ async def upload_part(call: Call) -> None:
         )
     if call.settings.object_lock:
         require_checksum(with_bucket_default(call, upload.attributes), "Put Part", announced=source.announced)
-    part = await call.store.put_part(call.bucket, call.key, upload, number, source)
-    await call.answer(200, (b"ETag", b'"%b"' % part.etag.encode("ascii")), *checksum_headers(part.checksums, "")[:-1])
+    part = await call.store.put_part(call.bucket, call.key, upload, number, source, data_key=data_key)
+    await call.answer(
+        200,
+        (b"ETag", b'"%b"' % part.etag.encode("ascii")),
+        *checksum_headers(part.checksums, "")[:-1],
+        *encryption.echo(call, upload.attributes),
+    )
 
 
 async def upload_part_copy(call: Call) -> None:
     number = _part_number(call)
     assert call.source is not None
     row = call.source.row
-    refuse_encryption(call)
-    if envelope_of(row.attributes) is not None:
-        raise not_implemented("Copying an encrypted object")
+    source_key, _ = await encryption.unlock(call, row.attributes, encryption.OF_SOURCE)
     upload = await call.container.get_upload(call.key, _upload_id(call))
+    keys = CopyKeys(source_key, await encryption.unlock_upload(call, upload.attributes))
     check_copy_source(call, row.etag, row.mtime_us)
     copy_range = call.header(b"x-amz-copy-source-range")
     start, stop = (0, row.size) if copy_range is None else parse_copy_range(copy_range.decode("latin-1"), row.size)
     if stop - start > OBJECT_BYTES_MAX:
         raise S3Error("EntityTooLarge", ProposedSize=str(stop - start), MaxSizeAllowed=str(OBJECT_BYTES_MAX))
-    part = await call.store.copy_part(row, start, stop, call.bucket, call.key, upload, number)
+    part = await call.store.copy_part(row, start, stop, call.bucket, call.key, upload, number, keys=keys)
     await call.answer_xml(
         f'{DECLARATION}<CopyPartResult xmlns="{NAMESPACE}">{copy_result(part.etag, part.mtime_us)}'
         f"{checksum_elements(part.checksums)}</CopyPartResult>",
         *source_headers(call),
+        *encryption.echo(call, upload.attributes),
     )
 
 
@@ -151,6 +157,7 @@ async def complete_upload(call: Call) -> None:
         "</CompleteMultipartUploadResult>",
         *version_headers(row.version, row.null, call.settings),
         *expiration_headers(call.settings, row),
+        *encryption.echo(call, row.attributes),
     )
 
 

@@ -223,3 +223,116 @@ def test_strangers_do_not_read_what_a_kms_key_encrypts(served: Served, s3: Any, 
     assert anonymous.get_object(Bucket=bucket, Key="managed")["Body"].read() == b"x"
     assert code_of(anonymous.get_object, Bucket=bucket, Key="kms") == ("InvalidArgument", 400)
     anonymous.close()
+
+
+PART = 5 << 20
+
+
+def upload(s3: Any, bucket: str, key: str, parts: dict[int, bytes], **mode: Any) -> dict[str, Any]:
+    started = s3.create_multipart_upload(Bucket=bucket, Key=key, **mode)
+    done = []
+    for number, data in parts.items():
+        arguments = {"Bucket": bucket, "Key": key, "UploadId": started["UploadId"], "PartNumber": number, **key_of(mode)}
+        s3.upload_part(Body=b"replaced " * 1000, **arguments)
+        answer = s3.upload_part(Body=data, **arguments)
+        assert answer.get("ServerSideEncryption") == started.get("ServerSideEncryption") == mode.get("ServerSideEncryption")
+        assert answer.get("SSECustomerAlgorithm") == started.get("SSECustomerAlgorithm") == mode.get("SSECustomerAlgorithm")
+        assert answer.get("SSEKMSKeyId") == started.get("SSEKMSKeyId")
+        done.append({"ETag": answer["ETag"], "PartNumber": number})
+    completed = s3.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=started["UploadId"], MultipartUpload={"Parts": done})
+    assert completed.get("ServerSideEncryption") == mode.get("ServerSideEncryption")
+    return completed  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("mode", MODES[1:])
+@pytest.mark.parametrize("numbers", [(1, 2, 3), (2, 7, 10_000)])
+def test_uploads_in_parts(served: Served, s3: Any, bucket: str, mode: dict[str, Any], numbers: tuple[int, ...]) -> None:
+    contents = [os.urandom(PART + 3), (MARK * (PART // len(MARK) + 1))[:PART], os.urandom(70_000)]
+    whole = b"".join(contents)
+    completed = upload(s3, bucket, "k", dict(zip(numbers, contents, strict=True)), **mode)
+    got = s3.get_object(Bucket=bucket, Key="k", **key_of(mode))
+    assert got["Body"].read() == whole
+    assert got["ETag"] == completed["ETag"]
+    assert got["ETag"].endswith('-3"')
+    assert got["ContentLength"] == len(whole)
+    for number, content in enumerate(contents, 1):
+        part = s3.get_object(Bucket=bucket, Key="k", PartNumber=number, **key_of(mode))
+        assert (part["Body"].read() == content, part["PartsCount"]) == (True, 3)
+    for start, stop in [(0, 1), (PART, PART + 10), (PART + 2, PART + 5), (2 * PART - 1, 2 * PART + 4), (len(whole) - 70_001, len(whole))]:
+        ranged = s3.get_object(Bucket=bucket, Key="k", Range=f"bytes={start}-{stop - 1}", **key_of(mode))
+        assert ranged["Body"].read() == whole[start:stop]
+    assert MARK not in on_disk(served.path / "volumes")  # type: ignore[attr-defined]
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/k", **mode, **source_of(mode))
+    copied = s3.get_object(Bucket=bucket, Key="copy", **key_of(mode))
+    assert copied["Body"].read() == whole
+    assert copied["ETag"] == completed["ETag"], "the sealed bytes were copied, not written anew"
+
+
+def source_of(mode: dict[str, Any]) -> dict[str, Any]:
+    return {f"CopySource{name}": value for name, value in key_of(mode).items()}
+
+
+def test_parts_need_the_uploads_key(s3: Any, bucket: str) -> None:
+    started = s3.create_multipart_upload(Bucket=bucket, Key="k", **customer(KEY_A))
+    plain = s3.create_multipart_upload(Bucket=bucket, Key="k")
+    s3.put_object(Bucket=bucket, Key="source", Body=b"x" * 100)
+    part = {"Bucket": bucket, "Key": "k", "PartNumber": 1}
+    for call, more in ((s3.upload_part, {"Body": b"x"}), (s3.upload_part_copy, {"CopySource": f"{bucket}/source"})):
+        for upload_id, key, words in (
+            (started["UploadId"], {}, "must include the appropriate encryption parameters."),
+            (started["UploadId"], customer(KEY_B), "The provided encryption parameters did not match the ones used originally."),
+            (plain["UploadId"], customer(KEY_A), "The encryption parameters are not applicable to this object."),
+        ):
+            with pytest.raises(ClientError) as caught:
+                call(UploadId=upload_id, **part, **more, **key)
+            assert caught.value.response["Error"]["Code"] == "InvalidRequest"
+            assert words in caught.value.response["Error"]["Message"]
+    assert s3.list_parts(Bucket=bucket, Key="k", UploadId=started["UploadId"]).get("Parts") is None
+
+
+@pytest.mark.parametrize("target", MODES)
+@pytest.mark.parametrize("source", MODES)
+@pytest.mark.parametrize("size", [0, 1000, 1_500_000])
+def test_copies_between_all_modes(s3: Any, bucket: str, source: dict[str, Any], target: dict[str, Any], size: int) -> None:
+    data = os.urandom(size)
+    target = {**target, **customer(KEY_B)} if "SSECustomerKey" in target else target
+    s3.put_object(Bucket=bucket, Key="a", Body=data, ChecksumAlgorithm="SHA256", **source)
+    copied = s3.copy_object(Bucket=bucket, Key="b", CopySource=f"{bucket}/a", **target, **source_of(source))
+    got = s3.get_object(Bucket=bucket, Key="b", ChecksumMode="ENABLED", **key_of(target))
+    assert got["Body"].read() == data
+    assert copied["CopyObjectResult"]["ETag"] == got["ETag"]
+    assert got["ChecksumSHA256"] == copied["CopyObjectResult"]["ChecksumSHA256"] == base64.b64encode(hashlib.sha256(data).digest()).decode()
+    assert got.get("ServerSideEncryption") == copied.get("ServerSideEncryption") == target.get("ServerSideEncryption")
+    if target.get("ServerSideEncryption") in (None, "AES256") and "SSECustomerKey" not in target:
+        assert got["ETag"] == f'"{hashlib.md5(data).hexdigest()}"'
+    started = s3.create_multipart_upload(Bucket=bucket, Key="c", **target)
+    part = {"Bucket": bucket, "Key": "c", "UploadId": started["UploadId"], "PartNumber": 1, "CopySource": f"{bucket}/a"}
+    if size > 10:
+        part["CopySourceRange"] = f"bytes=3-{size - 2}"
+    answer = s3.upload_part_copy(**part, **key_of(target), **source_of(source))
+    parts = {"Parts": [{"ETag": answer["CopyPartResult"]["ETag"], "PartNumber": 1}]}
+    s3.complete_multipart_upload(Bucket=bucket, Key="c", UploadId=started["UploadId"], MultipartUpload=parts)
+    assert s3.get_object(Bucket=bucket, Key="c", **key_of(target))["Body"].read() == (data[3:-1] if size > 10 else data)
+
+
+def test_a_copy_needs_the_sources_key(s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="sealed", Body=b"x", **customer(KEY_A))
+    s3.put_object(Bucket=bucket, Key="plain", Body=b"x")
+    wrong = {"CopySourceSSECustomerAlgorithm": "AES256", "CopySourceSSECustomerKey": KEY_B.decode()}
+    copy = {"Bucket": bucket, "Key": "copy"}
+    assert code_of(s3.copy_object, CopySource=f"{bucket}/sealed", **copy) == ("InvalidRequest", 400)
+    assert code_of(s3.copy_object, CopySource=f"{bucket}/sealed", **copy, **wrong) == ("AccessDenied", 403)
+    assert code_of(s3.copy_object, CopySource=f"{bucket}/plain", **copy, **wrong) == ("InvalidRequest", 400)
+
+
+def test_a_copy_onto_itself_may_change_the_encryption_only(s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x" * 1000)
+    itself = {"Bucket": bucket, "Key": "k", "CopySource": f"{bucket}/k"}
+    assert code_of(s3.copy_object, **itself) == ("InvalidRequest", 400)
+    s3.copy_object(**itself, ServerSideEncryption="aws:kms")
+    assert code_of(s3.copy_object, **itself, ServerSideEncryption="aws:kms") == ("InvalidRequest", 400)
+    s3.copy_object(**itself, ServerSideEncryption="aws:kms", SSEKMSEncryptionContext=base64.b64encode(b'{"a": "b"}').decode())
+    s3.copy_object(**itself, **customer(KEY_A))
+    s3.copy_object(**itself, **customer(KEY_B), CopySourceSSECustomerAlgorithm="AES256", CopySourceSSECustomerKey=KEY_A.decode())
+    assert s3.get_object(Bucket=bucket, Key="k", **customer(KEY_B))["Body"].read() == b"x" * 1000
+    assert code_of(s3.get_object, Bucket=bucket, Key="k", **customer(KEY_A)) == ("AccessDenied", 403)
