@@ -17,7 +17,7 @@ import msgspec
 from meta.base import Base
 from meta.kind import Kind, PlainTransaction
 from meta.listing import successor
-from meta.protocol import BucketEntry, KeyPair
+from meta.protocol import BucketEntry, KeyPair, Person
 from node.auth import NamespaceKey
 from node.errors import AlreadyExists, InvalidArgument, KeyPairNotFound
 
@@ -58,6 +58,9 @@ class LocalAccounts:
     async def keys(self) -> list[KeyPair]:
         """Without secrets."""
         return self._base.read(_keys)
+
+    async def people(self, *, user_id: str = "", email: str = "") -> list[Person]:
+        return self._base.read(_people, user_id, email)
 
     async def revoke_key(self, access_key: str) -> None:
         await self._base.write(_revoke_key, access_key)
@@ -147,6 +150,16 @@ def _revoke_key(transaction: PlainTransaction, access_key: str) -> None:
 
 def _keys(db: apsw.Connection) -> list[KeyPair]:
     return [_pair(found, "") for found in db.execute(f"SELECT {_COLUMNS} FROM keys ORDER BY account, created_us, access_key")]
+
+
+def _people(db: apsw.Connection, user_id: str, email: str) -> list[Person]:
+    """The oldest key of a canonical id speaks for it."""
+    found = db.execute(
+        "SELECT user_id, account, display_name, email FROM keys"
+        " WHERE (user_id = ?1 AND ?1 != '') OR (lower(email) = lower(?2) AND ?2 != '') ORDER BY created_us, access_key",
+        (user_id, email),
+    )
+    return list({row[0]: Person(*row) for row in reversed(found.fetchall())}.values())
 
 
 def _pair(found: Any, secret: str) -> KeyPair:

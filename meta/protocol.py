@@ -434,6 +434,15 @@ class KeyPair(msgspec.Struct, frozen=True, omit_defaults=True):
     policy: str = ""
 
 
+class Person(msgspec.Struct, frozen=True):
+    """Whom a canonical id stands for."""
+
+    user_id: str
+    account: str
+    display_name: str
+    email: str = ""
+
+
 class BucketEntry(msgspec.Struct, frozen=True):
     bucket: str
     account: str
@@ -451,6 +460,9 @@ class Accounts(Protocol):
         """With the secret. Raises: KeyPairNotFound."""
 
     async def keys(self) -> list[KeyPair]: ...
+
+    async def people(self, *, user_id: str = "", email: str = "") -> list[Person]:
+        """Those with this canonical id (at most one), or with this e-mail address, whatever its case."""
 
     async def revoke_key(self, access_key: str) -> None: ...
 

@@ -24,6 +24,7 @@ READS = frozenset(
         "counters",
         "key",
         "keys",
+        "people",
         "buckets",
         "locate",
         "encryption_key",

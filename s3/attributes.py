@@ -10,12 +10,14 @@ from urllib.parse import parse_qsl, quote
 
 from meta.protocol import Attributes, BucketSettings, ObjectRow, UploadRow
 from s3 import checksum
+from s3.acl import PRIVATE
 from s3.call import Call, Header
 from s3.errors import S3Error, invalid_argument, not_implemented
 from s3.lifecycle import abortion_of, expiration_of
 from s3.lifecycle_document import LIFECYCLE
 from s3.lock import lock_headers, protected_as_asked
 from s3.moment import http_date
+from s3.ownership import ENFORCED, ownership_of
 from s3.tags import check_tags
 from s3.version import encode_version
 
@@ -26,11 +28,6 @@ STANDARD = "STANDARD"
 STORAGE_CLASSES = frozenset({STANDARD, "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING"})
 """Kept by name; all are stored the same way."""
 _COLD = frozenset({"GLACIER", "DEEP_ARCHIVE", "GLACIER_IR"})
-PRIVATE = "private"
-ACLS = frozenset({PRIVATE, "public-read"})
-_SAME_AS_PRIVATE = frozenset({"bucket-owner-read", "bucket-owner-full-control"})
-_OTHER_ACLS = frozenset({"public-read-write", "authenticated-read", "aws-exec-read", "log-delivery-write"})
-
 _META = b"x-amz-meta-"
 _META_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]*")
 _KEPT = {
@@ -38,11 +35,12 @@ _KEPT = {
     for name in (b"cache-control", b"content-disposition", b"content-language", b"expires", b"x-amz-website-redirect-location")
 }
 _WRITE_OFFSET = b"x-amz-write-offset-bytes"
-_NOT_YET = (b"x-amz-object-lock-event-", b"x-amz-grant-", _WRITE_OFFSET)
+_NOT_YET = (b"x-amz-object-lock-event-", _WRITE_OFFSET)
 """Headers that ask for a protection or an effect: storing the object without it would be a silent lie."""
 _NOT_HOISTED = (*(name.decode("ascii") for name in _NOT_YET), "x-amz-server-side-encryption-customer-", "x-amz-copy-source")
 """The same as parameters of a presigned URL; nor are customers' keys taken from there, which would end up in logs. A copy is named by its
 header only; without it the URL would store an empty object."""
+_HOISTED = ("x-amz-object-lock-", "x-amz-grant-")
 OVERRIDES = {
     "response-content-type": b"Content-Type",
     "response-content-language": b"Content-Language",
@@ -73,7 +71,7 @@ def refuse_hoisted(call: Call) -> None:
     """Raises: NotImplemented for a header without effect that a presigned URL carries as a parameter."""
     for parameter in call.query:
         name = parameter.lower()
-        if name.startswith(_NOT_HOISTED) or (name.startswith("x-amz-object-lock-") and call.header(name.encode("utf-8")) is None):
+        if name.startswith(_NOT_HOISTED) or (name.startswith(_HOISTED) and call.header(name.encode("utf-8")) is None):
             raise not_implemented(f"The query parameter {parameter}")
 
 
@@ -138,15 +136,8 @@ def encode_text(text: str) -> bytes:
 
 
 def acl_of(call: Call) -> str:
-    """The canned ACL an x-amz-acl header asks for. Raises: InvalidArgument, NotImplemented."""
-    name = call.text(b"x-amz-acl", PRIVATE)
-    if name in ACLS:
-        return name
-    if name in _SAME_AS_PRIVATE:
-        return PRIVATE
-    if name in _OTHER_ACLS:
-        raise not_implemented(f"The canned ACL {name}")
-    raise invalid_argument("", "x-amz-acl", name)
+    """The access control list of what is written, as it is kept: what the request asked for, where lists count."""
+    return PRIVATE if ownership_of(call.settings) == ENFORCED else call.acl or PRIVATE
 
 
 def storage_class_of(call: Call, default: str = STANDARD) -> str:

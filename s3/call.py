@@ -15,9 +15,12 @@ from node.http.reply import Reply
 from s3.cors import answer_headers
 from s3.errors import S3Error
 from s3.identity import Identity, Keyring, Signed
+from s3.ownership import owner_of_new
 from s3.router import Route
+from s3.xml import Element
 
 if TYPE_CHECKING:
+    from s3.access import Access
     from s3.form import Form
     from store.store import Store
 
@@ -65,13 +68,19 @@ class Call:
     row        the object's row when authorization had to read it, else None: handlers then use this one and no other
     source     for routes that copy
     form       the fields and the file of a POST form; its fields then stand in `items` as headers
+    access     what the caller may do; for routes of a bucket that is there
+    acl        the access control list that headers of a write ask for, as it is kept; "" for none
+    document   of the body, when authorization had to read it
     """
 
     __slots__ = (
         "_hoisted",
         "_settings",
         "_shared",
+        "access",
+        "acl",
         "bucket",
+        "document",
         "form",
         "items",
         "key",
@@ -99,6 +108,9 @@ class Call:
         self._settings: BucketSettings | None = None
         self._hoisted: dict[str, str] | None = None
         self._shared: Sequence[Header] = ()
+        self.acl = ""
+        self.document: Element | None = None
+        self.access: Access
         self.signed: Signed
         self.route: Route
 
@@ -112,6 +124,11 @@ class Call:
     @property
     def store(self) -> Store:
         return self.services.store
+
+    @property
+    def owner(self) -> str:
+        """Canonical id that will own what this request writes."""
+        return owner_of_new(self.identity, self.settings, self.acl)
 
     @property
     def container(self) -> Container:

@@ -11,6 +11,18 @@ from node import errors as node_errors
 from s3.xml import escape
 
 CODES: Mapping[str, tuple[int, str]] = {
+    "AccessControlListNotSupported": (400, "The bucket does not allow ACLs"),
+    "AmbiguousGrantByEmailAddress": (400, "The email address that you provided is associated with more than one account."),
+    "InvalidBucketAclWithObjectOwnership": (400, "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"),
+    "MalformedACLError": (
+        400,
+        "The ACL that you provided was not well formed or did not validate against our published schema.",
+    ),
+    "MalformedPolicy": (400, "This policy contains invalid Json"),
+    "NoSuchBucketPolicy": (404, "The bucket policy does not exist"),
+    "NoSuchPublicAccessBlockConfiguration": (404, "The public access block configuration was not found"),
+    "OwnershipControlsNotFoundError": (404, "The bucket ownership controls were not found"),
+    "UnresolvableGrantByEmailAddress": (400, "The email address that you provided does not match any account on record."),
     "AccessDenied": (403, "Access Denied"),
     "AccessForbidden": (403, "Access Forbidden"),
     "AuthorizationHeaderMalformed": (400, "The authorization header that you provided is not valid."),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from meta.protocol import Accounts, KeyPair
+from meta.protocol import Accounts, KeyPair, Person
 from node.errors import KeyPairNotFound
 from node.http.message import Headers, Request
 from s3 import formclaim, sigv2, sigv4
@@ -23,14 +23,18 @@ UNKNOWN_AGE_S_MAX = 1.0
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """user_id: canonical id, "" for anonymous; account: owner of buckets; policy: a document that narrows the key ("" = none)."""
+    """user_id: canonical id, "" for anonymous; account: owner of buckets; user: who of the account.
+
+    boundaries   policies that narrow it, texts: it may do only what every group of them allows (those of the user, those of the key)
+    """
 
     user_id: str = ""
     account: str = ""
     display_name: str = ""
     access_key: str = ""
     admin: bool = False
-    policy: str = ""
+    user: str = ""
+    boundaries: tuple[tuple[str, ...], ...] = ()
 
     @property
     def anonymous(self) -> bool:
@@ -60,13 +64,13 @@ class _Known(msgspec.Struct, frozen=True):
 
 
 class Keyring:
-    """Access keys by id, remembered for KEY_AGE_S_MAX. Shared by all tasks of a gateway; the newest KEYS_CACHED_MAX are kept."""
+    """Access keys and people by id, remembered for KEY_AGE_S_MAX. Shared by all tasks of a gateway; the newest KEYS_CACHED_MAX are kept."""
 
     def __init__(self, accounts: Accounts, monotonic: Callable[[], float]) -> None:
         self._accounts = accounts
         self._monotonic = monotonic
         self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._names: dict[str, str] = {}
+        self._people: OrderedDict[str, tuple[float, Person | None]] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<Keyring known={len(self._known)}>"
@@ -93,16 +97,38 @@ class Keyring:
             self._known.popitem(last=False)
         return known
 
+    async def person(self, user_id: str) -> Person | None:
+        """Whom a canonical id stands for; None when there is no such user."""
+        known = self._people.get(user_id)
+        if known is not None and known[0] > self._monotonic():
+            return known[1]
+        found = await self._accounts.people(user_id=user_id)
+        person = found[0] if found else None
+        self._people[user_id] = (self._monotonic() + (KEY_AGE_S_MAX if found else UNKNOWN_AGE_S_MAX), person)
+        self._people.move_to_end(user_id)
+        if len(self._people) > KEYS_CACHED_MAX:
+            self._people.popitem(last=False)
+        return person
+
+    async def by_email(self, email: str) -> list[Person]:
+        return await self._accounts.people(email=email)
+
     async def display_name(self, user_id: str) -> str:
         """The display name that goes with a canonical id; the id itself when no key of that user is left."""
-        if user_id not in self._names:
-            self._names = {pair.user_id: pair.display_name or pair.name for pair in await self._accounts.keys()}
-            self._names.setdefault(user_id, user_id)
-        return self._names[user_id]
+        person = await self.person(user_id)
+        return user_id if person is None else person.display_name or person.account
 
 
 def _identity(pair: KeyPair) -> Identity:
-    return Identity(pair.user_id, pair.account, pair.display_name or pair.name, pair.access_key, pair.admin, pair.policy)
+    return Identity(
+        pair.user_id,
+        pair.account,
+        pair.display_name or pair.name,
+        pair.access_key,
+        pair.admin,
+        pair.name,
+        ((pair.policy,),) if pair.policy else (),
+    )
 
 
 class Doorway(msgspec.Struct, frozen=True):
@@ -179,8 +205,6 @@ def _admitted(known: _Known) -> Identity:
     """The identity of a key whose signature was right. Raises: AccessDenied when it may do nothing."""
     if known.suspended:
         raise S3Error("AccessDenied", "The access key is suspended.")
-    if known.identity.policy:  # what would narrow it is not read yet, so it may do nothing
-        raise S3Error("AccessDenied", "The access key has a policy, which is not supported yet.")
     return known.identity
 
 

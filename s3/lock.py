@@ -11,7 +11,6 @@ import msgspec
 
 from meta.lock import MODES, with_default
 from meta.protocol import Attributes, BucketSettings, DefaultRetention
-from s3.authorize import Decision, allow
 from s3.call import Call, Header
 from s3.errors import S3Error, invalid_argument, not_implemented
 from s3.xml import Element, XmlRefused, elements_of, text_of
@@ -32,11 +31,11 @@ def require_lock(settings: BucketSettings) -> None:
 
 def may_bypass(call: Call) -> bool:
     """Whether the request asks to pass over governance retention, and its identity may."""
-    return call.text(_BYPASS).lower() == "true" and allow(call.identity, "s3:BypassGovernanceRetention", call.settings) is Decision.ALLOW
+    return call.text(_BYPASS).lower() == "true" and call.access.may("s3:BypassGovernanceRetention")
 
 
 def protected_as_asked(call: Call, attributes: Attributes) -> Attributes:
-    """The attributes with what the x-amz-object-lock-* headers ask for. Raises: InvalidArgument, InvalidRequest, AccessDenied."""
+    """The attributes with what the x-amz-object-lock-* headers ask for; authorized before. Raises: InvalidArgument, InvalidRequest."""
     mode, until, hold = call.text(_MODE), call.text(_UNTIL), call.text(_HOLD)
     if not mode and not until and not hold:
         return attributes
@@ -51,19 +50,12 @@ def protected_as_asked(call: Call, attributes: Attributes) -> Attributes:
         except ValueError as error:
             raise invalid_argument("The retain until date must be provided in ISO 8601 format", _UNTIL.decode("ascii"), until) from error
         require_future(call, until_us, until)
-        _require(call, "s3:PutObjectRetention")
         attributes = msgspec.structs.replace(attributes, retain_mode=mode, retain_until_us=until_us)
     if hold:
         if hold not in (ON, OFF):
             raise invalid_argument("Legal Hold must be either of 'ON' or 'OFF'", _HOLD.decode("ascii"), hold)
-        _require(call, "s3:PutObjectLegalHold")
         attributes = msgspec.structs.replace(attributes, legal_hold=hold == ON)
     return attributes
-
-
-def _require(call: Call, permission: str) -> None:
-    if allow(call.identity, permission, call.settings) is not Decision.ALLOW:
-        raise S3Error("AccessDenied")
 
 
 def with_bucket_default(call: Call, attributes: Attributes) -> Attributes:
@@ -88,10 +80,10 @@ def require_future(call: Call, until_us: int, text: str) -> None:
 def lock_headers(call: Call, attributes: Attributes) -> list[Header]:
     """Of GET and HEAD, for those who may know."""
     headers: list[Header] = []
-    if attributes.retain_mode and allow(call.identity, "s3:GetObjectRetention", call.settings) is Decision.ALLOW:
+    if attributes.retain_mode and call.access.may("s3:GetObjectRetention"):
         headers.append((_MODE, attributes.retain_mode.encode("ascii")))
         headers.append((_UNTIL, moment(attributes.retain_until_us).encode("ascii")))
-    if attributes.legal_hold is not None and allow(call.identity, "s3:GetObjectLegalHold", call.settings) is Decision.ALLOW:
+    if attributes.legal_hold is not None and call.access.may("s3:GetObjectLegalHold"):
         headers.append((_HOLD, (ON if attributes.legal_hold else OFF).encode("ascii")))
     return headers
 

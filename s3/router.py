@@ -135,11 +135,13 @@ ROUTES: tuple[Route, ...] = (
     # a bucket's settings
     *_configuration("tagging", "BucketTagging", "BucketTagging", "GPD", served="configuration.tagging"),
     *_configuration("cors", "BucketCors", "BucketCORS", "GPD", served="cors.cors"),
-    *_configuration("policy", "BucketPolicy", "BucketPolicy", "GP"),
-    Route("DeleteBucketPolicy", "DELETE", _B, ("policy",), permission="s3:DeleteBucketPolicy", note=_LATER),
-    *_configuration("policyStatus", "BucketPolicyStatus", "BucketPolicyStatus", "G"),
-    *_configuration("publicAccessBlock", "PublicAccessBlock", "BucketPublicAccessBlock", "GPD"),
-    *_configuration("ownershipControls", "BucketOwnershipControls", "BucketOwnershipControls", "GPD"),
+    *_configuration("policy", "BucketPolicy", "BucketPolicy", "GP", served="policy.policy"),
+    Route("DeleteBucketPolicy", "DELETE", _B, ("policy",), permission="s3:DeleteBucketPolicy", handler="policy.delete_policy"),
+    *_configuration("policyStatus", "BucketPolicyStatus", "BucketPolicyStatus", "G", served="policy.policy_status"),
+    *_configuration("publicAccessBlock", "PublicAccessBlock", "BucketPublicAccessBlock", "GPD", served="ownership.public_access_block"),
+    *_configuration(
+        "ownershipControls", "BucketOwnershipControls", "BucketOwnershipControls", "GPD", served="ownership.ownership_controls"
+    ),
     *_configuration("encryption", "BucketEncryption", "EncryptionConfiguration", "GPD"),
     Route(
         "GetBucketLifecycleConfiguration",

@@ -261,26 +261,40 @@ def _decoded_length(call: Call) -> int:
     return int(header)
 
 
+async def read_body(
+    call: Call, most: int, *, checksum_required: bool = False, of_body: bool = True, too_large: S3Error | None = None
+) -> bytes:
+    """A whole body of at most `most` bytes, verified as the headers say. too_large: what to raise instead of MaxMessageLengthExceeded.
+
+    Raises: S3Error MaxMessageLengthExceeded, InvalidRequest, BadDigest.
+    """
+    source = source_of(call, keep="", of_body=of_body)
+    if checksum_required and not source.announced:
+        raise S3Error("InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
+    refusal = too_large or S3Error("MaxMessageLengthExceeded", MaxMessageLengthBytes=str(most))
+    if source.length is not None and source.length > most:
+        raise refusal
+    buffer = bytearray((most if source.length is None else source.length) + 1)
+    count = await source.fill(memoryview(buffer))
+    if count > most:
+        raise refusal
+    data = bytes(memoryview(buffer)[:count])
+    source.complete({name: checksum.digest_of(name, data) for name in source.digests})
+    return data
+
+
 async def read_document(call: Call, root: str, *, checksum_required: bool = False, empty: bool = False, of_body: bool = True) -> Element:
     """The XML body of a request, verified as the headers say. `empty`: no body gives {}. of_body: see Expected.
 
     Raises: S3Error MissingRequestBodyError, MalformedXML, MaxMessageLengthExceeded, InvalidRequest, BadDigest.
     """
+    if call.document is not None:
+        return call.document
     if not call.request.has_body:
         if empty:
             return {}
         raise S3Error("MissingRequestBodyError")
-    source = source_of(call, keep="", of_body=of_body)
-    if checksum_required and not source.announced:
-        raise S3Error("InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
-    if source.length is not None and source.length > DOCUMENT_BYTES_MAX:
-        raise S3Error("MaxMessageLengthExceeded", MaxMessageLengthBytes=str(DOCUMENT_BYTES_MAX))
-    buffer = bytearray((DOCUMENT_BYTES_MAX if source.length is None else source.length) + 1)
-    count = await source.fill(memoryview(buffer))
-    if count > DOCUMENT_BYTES_MAX:
-        raise S3Error("MaxMessageLengthExceeded", MaxMessageLengthBytes=str(DOCUMENT_BYTES_MAX))
-    data = bytes(memoryview(buffer)[:count])
-    source.complete({name: checksum.digest_of(name, data) for name in source.digests})
+    data = await read_body(call, DOCUMENT_BYTES_MAX, checksum_required=checksum_required, of_body=of_body)
     if not data and empty:
         return {}
     try:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from meta.protocol import BucketSettings
-from s3.attributes import acl_of, refuse_not_yet
+from s3.acl import PRIVATE, grants_of, shares
+from s3.attributes import refuse_not_yet
 from s3.call import Call
 from s3.creation import Creation
-from s3.errors import S3Error, not_implemented
+from s3.errors import S3Error, invalid_argument, not_implemented
+from s3.ownership import ENFORCED, OWNERSHIP_CONTROLS, controls_of
 from s3.shape import read
 from s3.source import read_document
 from s3.target import is_bucket_name
@@ -19,9 +21,7 @@ async def create(call: Call) -> None:
         raise S3Error("InvalidBucketName", BucketName=name)
     refuse_not_yet(call)
     locked = call.text(b"x-amz-bucket-object-lock-enabled").lower() == "true"
-    if call.text(b"x-amz-object-ownership", "BucketOwnerEnforced") not in ("BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"):
-        raise S3Error("InvalidArgument", "Invalid x-amz-object-ownership header.", ArgumentName="x-amz-object-ownership")
-    acl = acl_of(call)
+    ownership = _ownership(call)
     if call.text(b"x-amz-bucket-namespace", "global") != "global":
         raise not_implemented("A bucket namespace of an account")
     document = await read_document(call, "CreateBucketConfiguration", empty=True)
@@ -40,13 +40,28 @@ async def create(call: Call) -> None:
             owner=identity.user_id,
             created_us=now_us,
             region=region,
-            acl=acl,
+            acl=call.acl or PRIVATE,
             versioning="Enabled" if locked else "",
             object_lock=locked,
-            documents=creation.documents(),
+            documents=creation.documents() | ownership,
         )
     )
     await call.answer(200, (b"Location", b"/" + name.encode("ascii")))
+
+
+def _ownership(call: Call) -> dict[str, str]:
+    """The document that an x-amz-object-ownership header asks for. Raises: InvalidArgument, InvalidBucketAclWithObjectOwnership."""
+    mode = call.text(b"x-amz-object-ownership")
+    if not mode:
+        return {}
+    try:
+        controls = controls_of(mode)
+    except ValueError as error:
+        raise invalid_argument("Invalid x-amz-object-ownership header: " + mode, "x-amz-object-ownership", mode) from error
+    owner = call.identity.user_id
+    if mode == ENFORCED and call.acl and shares(grants_of(call.acl, owner, owner), owner):
+        raise S3Error("InvalidBucketAclWithObjectOwnership")
+    return {OWNERSHIP_CONTROLS.name: OWNERSHIP_CONTROLS.encode(controls)}
 
 
 async def delete(call: Call) -> None:

@@ -71,7 +71,7 @@ async def copy_object(call: Call) -> None:
         call.bucket,
         call.key,
         attributes=attributes,
-        owner=call.identity.user_id or call.settings.owner,
+        owner=call.owner,
         storage_class=storage_class,
         condition=write_condition(call),
         keys=keys,

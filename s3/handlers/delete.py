@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from meta.protocol import DELETE_MANY_MAX, DeleteRequest, DeleteResult
 from node import errors as node_errors
+from s3.access import authorize_key
 from s3.attributes import version_headers
-from s3.authorize import Decision, allow
 from s3.call import Call, Header
 from s3.condition import delete_condition, entry_condition
 from s3.errors import CODES, S3Error, to_s3
@@ -24,7 +24,7 @@ async def delete_object(call: Call) -> None:
             call.key,
             version=None if text is None else parse_version(text),
             condition=delete_condition(call),
-            owner=call.identity.user_id or call.settings.owner,
+            owner=call.owner,
             bypass_governance=may_bypass(call),
         ),
     )
@@ -53,7 +53,7 @@ async def delete_objects(call: Call) -> None:
     asked: list[tuple[str, str | None]] = []
     for key, version, element in named:
         try:
-            requests.append(_request(call, key, version, element))
+            requests.append(await _request(call, key, version, element))
             asked.append((key, version))
         except XmlRefused as error:
             raise S3Error("MalformedXML") from error
@@ -69,19 +69,17 @@ async def delete_objects(call: Call) -> None:
     await call.answer_xml(f'{DECLARATION}<DeleteResult xmlns="{NAMESPACE}">{"".join(answers)}</DeleteResult>')
 
 
-def _request(call: Call, key: str, version: str | None, element: Element) -> DeleteRequest:
+async def _request(call: Call, key: str, version: str | None, element: Element) -> DeleteRequest:
     if not key:
         raise S3Error("InvalidArgument", "A key must have at least one character")
     decode_key(key.encode())
-    permission = "s3:DeleteObject" if version is None else "s3:DeleteObjectVersion"
-    if allow(call.identity, permission, call.settings) is not Decision.ALLOW:
-        raise S3Error("AccessDenied")
+    await authorize_key(call, key, version, "s3:DeleteObject")
     condition = entry_condition(text_of(element, "ETag", ""), text_of(element, "Size", ""), text_of(element, "LastModifiedTime", ""))
     return DeleteRequest(
         key,
         version=None if version is None else parse_version(version),
         condition=condition,
-        owner=call.identity.user_id or call.settings.owner,
+        owner=call.owner,
         bypass_governance=may_bypass(call),
     )
 

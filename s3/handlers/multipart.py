@@ -67,7 +67,7 @@ async def create_upload(call: Call) -> None:
             upload=os.urandom(16).hex(),
             key=call.key,
             started_us=int(call.services.now_s() * 1_000_000),
-            owner=call.identity.user_id or call.settings.owner,
+            owner=call.owner,
             storage_class=storage_class_of(call),
             checksum_algorithm=algorithm,
             checksum_type=kind,

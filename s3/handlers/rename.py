@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from s3.authorize import Decision, allow
+from s3.access import authorize_key
 from s3.call import Call
 from s3.condition import rename_condition
 from s3.errors import S3Error, invalid_argument
@@ -20,9 +20,7 @@ _TOKEN_FORM = re.compile(r"[!-~]{1,64}")
 
 async def rename_object(call: Call) -> None:
     source = parse_source(call.text(_SOURCE), call.bucket)
-    for permission in ("s3:GetObject", "s3:DeleteObject"):
-        if allow(call.identity, permission, call.settings) is not Decision.ALLOW:
-            raise S3Error("AccessDenied")
+    await authorize_key(call, source, None, "s3:GetObject", "s3:DeleteObject")
     token = call.text(_TOKEN)
     if token and not _TOKEN_FORM.fullmatch(token):
         raise invalid_argument("A client token has 1 to 64 printable ASCII characters.", _TOKEN.decode("ascii"), token)

@@ -44,7 +44,7 @@ async def write_object(call: Call, make_source: Callable[[Call], BodySource], co
         call.key,
         source,
         attributes=attributes,
-        owner=call.identity.user_id or call.settings.owner,
+        owner=call.owner,
         storage_class=storage_class,
         condition=condition,
         data_key=data_key,

@@ -20,8 +20,18 @@ from s3.call import GatewayOptions
 from s3.gateway import Gateway
 from store.embedded import StoreOptions, open_store
 
-OWNER = KeyPair(access_key="AKIAOWNER00000000000", account="one", name="owner", user_id="a" * 64, display_name="Owner", secret="o" * 40)
-STRANGER = KeyPair(access_key="AKIASTRANGER00000000", account="two", name="stranger", user_id="b" * 64, secret="s" * 40)
+OWNER = KeyPair(
+    access_key="AKIAOWNER00000000000",
+    account="one",
+    name="owner",
+    user_id="a" * 64,
+    display_name="Owner",
+    secret="o" * 40,
+    email="owner@example.org",
+)
+STRANGER = KeyPair(
+    access_key="AKIASTRANGER00000000", account="two", name="stranger", user_id="b" * 64, secret="s" * 40, email="stranger@example.org"
+)
 
 
 class Served:

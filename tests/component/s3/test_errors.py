@@ -36,9 +36,9 @@ TABLE: list[tuple[str, dict[str, Any], str, int]] = [
     ("put_object", {"Key": "k", "Body": b"x", "StorageClass": "NONSENSE"}, "InvalidStorageClass", 400),
     ("put_object", {"Key": "k", "Body": b"x", "StorageClass": "GLACIER"}, "NotImplemented", 501),
     ("put_object", {"Key": "k", "Body": b"x", "ServerSideEncryption": "aws:kms:dsse"}, "NotImplemented", 501),
-    ("put_object", {"Key": "k", "Body": b"x", "ACL": "public-read-write"}, "NotImplemented", 501),
+    ("put_object", {"Key": "k", "Body": b"x", "ACL": "log-delivery-write"}, "InvalidArgument", 400),
     ("put_object", {"Key": "k", "Body": b"x", "ACL": "nonsense"}, "InvalidArgument", 400),
-    ("put_object", {"Key": "k", "Body": b"x", "GrantRead": "id=x"}, "NotImplemented", 501),
+    ("put_object", {"Key": "k", "Body": b"x", "GrantRead": "id=x"}, "InvalidArgument", 400),
     ("put_object", {"Key": "k", "Body": b"x", "Tagging": "&".join(f"k{i}=v" for i in range(11))}, "InvalidTag", 400),
     ("put_object", {"Key": "k", "Body": b"x", "ExpectedBucketOwner": "stranger"}, "AccessDenied", 403),
     ("put_object_tagging", {"Key": "k", "Tagging": {"TagSet": [{"Key": "a", "Value": "1"}] * 2}}, "InvalidTag", 400),
@@ -83,7 +83,7 @@ TABLE: list[tuple[str, dict[str, Any], str, int]] = [
     ("create_bucket", {"Bucket": "made", "CreateBucketConfiguration": {"Bucket": {"Type": "Directory"}}}, "NotImplemented", 501),
     ("create_bucket", {"Bucket": "made", "BucketNamespace": "account-regional"}, "NotImplemented", 501),
     ("put_bucket_versioning", {"VersioningConfiguration": {"Status": "Nonsense"}}, "MalformedXML", 400),
-    ("get_bucket_policy", {}, "NotImplemented", 501),
+    ("get_bucket_policy", {}, "NoSuchBucketPolicy", 404),
     ("restore_object", {"Key": "k", "RestoreRequest": {"Days": 1}}, "NotImplemented", 501),
 ]  # fmt: skip
 

@@ -464,7 +464,7 @@ def test_public_read_is_for_reading(served: Served, s3: Any, bucket: str) -> Non
         assert status_of(other.put_object, Bucket=bucket, Key="open", Body=b"y") == 403
         other.close()
     grants = s3.get_bucket_acl(Bucket=bucket)
-    assert [grant["Permission"] for grant in grants["Grants"]] == ["FULL_CONTROL", "READ"]
+    assert [grant["Permission"] for grant in grants["Grants"]] == ["READ", "FULL_CONTROL"]
     s3.put_bucket_acl(Bucket=bucket, AccessControlPolicy={"Grants": grants["Grants"][:1], "Owner": grants["Owner"]})
     assert len(s3.get_bucket_acl(Bucket=bucket)["Grants"]) == 1
     s3.put_object_acl(Bucket=bucket, Key="shut", ACL="public-read")

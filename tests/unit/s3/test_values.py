@@ -1,4 +1,4 @@
-"""The small pure parts: targets, names, ranges, versions, tokens, checksums, texts, permissions."""
+"""The small pure parts: targets, names, ranges, versions, tokens, checksums, texts."""
 
 from __future__ import annotations
 
@@ -8,16 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meta.protocol import BucketSettings
 from s3 import checksum
 from s3.attributes import decode_text, encode_text
-from s3.authorize import Decision, allow, may_know_absence
 from s3.byterange import parse_copy_range, parse_range
 from s3.condition import parse_etags
 from s3.errors import CODES, S3Error, error_document
-from s3.identity import ANONYMOUS, Identity
 from s3.moment import http_date, iso_date
-from s3.router import ROUTES
 from s3.tags import check_tags
 from s3.target import bucket_of_host, decode_key, is_bucket_name, split_path
 from s3.token import decode_token, encode_token
@@ -190,44 +186,3 @@ def test_errors_hold_no_markup_of_the_caller() -> None:
     assert b"<b>" not in document
     assert b"<x>" not in document
     assert all(200 <= status < 600 for status, _ in CODES.values())
-
-
-OWNER = Identity("u", "one")
-ADMIN = Identity("a", "admin", admin=True)
-STRANGER = Identity("s", "two")
-PRIVATE = BucketSettings("b", "one", "u", 1)
-PUBLIC = BucketSettings("b", "one", "u", 1, acl="public-read")
-READS = {"s3:GetObject", "s3:GetObjectVersion"}
-LISTS = {"s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads"}
-ALL = sorted({route.permission for route in ROUTES} | READS)
-
-
-@pytest.mark.parametrize("permission", ALL)
-def test_who_may_what(permission: str) -> None:
-    """Written independently of the function: the owner and the administrator all, others only what is public."""
-    for settings in (PRIVATE, PUBLIC):
-        for acl in (None, "", "private", "public-read"):
-            assert allow(OWNER, permission, settings, acl) is Decision.ALLOW
-            assert allow(ADMIN, permission, settings, acl) is Decision.ALLOW
-            for other in (STRANGER, ANONYMOUS):
-                decision = allow(other, permission, settings, acl)
-                if permission in LISTS and settings is PUBLIC:
-                    assert decision is Decision.ALLOW
-                elif permission in READS:
-                    expected = {None: Decision.UNDECIDED, "public-read": Decision.ALLOW}.get(acl, Decision.DENY)
-                    assert decision is expected
-                else:
-                    assert decision is Decision.DENY
-    assert allow(ANONYMOUS, permission, None) is Decision.DENY
-    assert (allow(STRANGER, permission, None) is Decision.ALLOW) == (permission in {"s3:ListAllMyBuckets", "s3:CreateBucket"})
-
-
-def test_absence_is_told_to_who_may_list() -> None:
-    assert may_know_absence(OWNER, PRIVATE)
-    assert may_know_absence(ANONYMOUS, PUBLIC)
-    assert not may_know_absence(STRANGER, PRIVATE)
-
-
-def test_an_identity_without_account_owns_nothing() -> None:
-    """A bucket whose account is empty (damaged settings) must not belong to everyone who has none."""
-    assert allow(ANONYMOUS, "s3:PutObject", BucketSettings("b", "", "", 1)) is Decision.DENY
