@@ -16,6 +16,7 @@ import msgspec
 from meta.protocol import Attributes
 from node.errors import CustomerKeyWrong, EncryptionKeyDisabled, EncryptionKeyNotFound
 from s3.call import Call, Header
+from s3.default_encryption import DOUBLE, Rule, blocks_customer_keys, rule_of
 from s3.errors import S3Error, invalid_argument, not_implemented
 from store.copy import CopyKeys
 from store.envelope import CUSTOMER, KMS, MANAGED, Envelope, envelope_of, without_envelope
@@ -24,7 +25,6 @@ KMS_ACCOUNT = "000000000000"
 """The account in the names of keys: they are the namespace's."""
 KEY_BYTES = 32
 CONTEXT_BYTES_MAX = 8 << 10
-DOUBLE = "aws:kms:dsse"
 METHOD = b"x-amz-server-side-encryption"
 KMS_KEY = METHOD + b"-aws-kms-key-id"
 CONTEXT = METHOD + b"-context"
@@ -124,19 +124,30 @@ def wish_of(call: Call) -> Wish | None:
     customer = customer_key(call)
     method = call.header(METHOD)
     if customer is not None:
-        if method is not None or call.header(KMS_KEY) is not None:
-            raise invalid_argument(
-                "Server Side Encryption with Customer provided key is incompatible with the encryption method specified",
-                METHOD.decode("ascii"),
-                call.text(METHOD, "null"),
-            )
-        return Wish(Envelope(CUSTOMER, ""), customer)
+        return _of_customer(call, customer, method)
     if method is not None:
         return Wish(_of_method(call, method.decode("latin-1")))
     for header in (KMS_KEY, CONTEXT):
         if call.header(header) is not None:
             raise _needs_kms(header)
-    return None
+    rule = rule_of(call.settings)
+    default = rule.apply_server_side_encryption_by_default
+    if default is None:
+        return None
+    key = parse_key(call, default.key) if default.key is not None else ""
+    return Wish(Envelope(default.algorithm, "", key=key, bucket_key=default.algorithm == KMS and _bucket_key(call, rule)))
+
+
+def _of_customer(call: Call, customer: CustomerKey, method: bytes | None) -> Wish:
+    if method is not None or call.header(KMS_KEY) is not None:
+        raise invalid_argument(
+            "Server Side Encryption with Customer provided key is incompatible with the encryption method specified",
+            METHOD.decode("ascii"),
+            call.text(METHOD, "null"),
+        )
+    if blocks_customer_keys(rule_of(call.settings)):
+        raise S3Error("AccessDenied", "Server Side Encryption with Customer provided keys is blocked for this bucket.")
+    return Wish(Envelope(CUSTOMER, ""), customer)
 
 
 def _of_method(call: Call, method: str) -> Envelope:
@@ -155,7 +166,7 @@ def _of_method(call: Call, method: str) -> Envelope:
         "",
         key="" if named is None else parse_key(call, named.decode("latin-1")),
         context=_context(call.header(CONTEXT)),
-        bucket_key=_bucket_key(call),
+        bucket_key=_bucket_key(call, rule_of(call.settings)),
     )
 
 
@@ -167,8 +178,9 @@ def _needs_kms(header: bytes) -> S3Error:
     )
 
 
-def _bucket_key(call: Call) -> bool:
-    text = call.text(BUCKET_KEY, "false").lower()
+def _bucket_key(call: Call, rule: Rule) -> bool:
+    """What the request says of S3 bucket keys, else the bucket."""
+    text = call.text(BUCKET_KEY, str(bool(rule.bucket_key_enabled))).lower()
     if text not in ("true", "false"):
         raise invalid_argument("The value of the header must be true or false.", BUCKET_KEY.decode("ascii"), text)
     return text == "true"

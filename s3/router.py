@@ -142,7 +142,7 @@ ROUTES: tuple[Route, ...] = (
     *_configuration(
         "ownershipControls", "BucketOwnershipControls", "BucketOwnershipControls", "GPD", served="ownership.ownership_controls"
     ),
-    *_configuration("encryption", "BucketEncryption", "EncryptionConfiguration", "GPD"),
+    *_configuration("encryption", "BucketEncryption", "EncryptionConfiguration", "GPD", served="configuration.encryption"),
     Route(
         "GetBucketLifecycleConfiguration",
         "GET",

@@ -9,6 +9,7 @@ import msgspec
 
 from s3.call import Call
 from s3.configuration import Configuration
+from s3.default_encryption import ENCRYPTION
 from s3.errors import S3Error
 from s3.payment import ACCELERATION, REQUEST_PAYMENT
 from s3.shape import read
@@ -72,5 +73,6 @@ def deleter(configuration: Configuration[T]) -> Handler:
 
 
 get_tagging, put_tagging, delete_tagging = getter(TAGGING), putter(TAGGING, 204), deleter(TAGGING)
+get_encryption, put_encryption, delete_encryption = getter(ENCRYPTION), putter(ENCRYPTION), deleter(ENCRYPTION)
 get_request_payment, put_request_payment = getter(REQUEST_PAYMENT), putter(REQUEST_PAYMENT)
 get_acceleration, put_acceleration = getter(ACCELERATION), putter(ACCELERATION)

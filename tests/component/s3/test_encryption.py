@@ -336,3 +336,105 @@ def test_a_copy_onto_itself_may_change_the_encryption_only(s3: Any, bucket: str)
     s3.copy_object(**itself, **customer(KEY_B), CopySourceSSECustomerAlgorithm="AES256", CopySourceSSECustomerKey=KEY_A.decode())
     assert s3.get_object(Bucket=bucket, Key="k", **customer(KEY_B))["Body"].read() == b"x" * 1000
     assert code_of(s3.get_object, Bucket=bucket, Key="k", **customer(KEY_A)) == ("AccessDenied", 403)
+
+
+def default(algorithm: str, key: str | None = None, **more: Any) -> dict[str, Any]:
+    by_default = {"SSEAlgorithm": algorithm} | ({"KMSMasterKeyID": key} if key else {})
+    return {"Rules": [{"ApplyServerSideEncryptionByDefault": by_default, **more}]}
+
+
+def test_a_buckets_default_is_set_told_and_deleted(s3: Any, bucket: str) -> None:
+    absent = ("ServerSideEncryptionConfigurationNotFoundError", 404)
+    assert code_of(s3.get_bucket_encryption, Bucket=bucket) == absent
+    for document in (default("AES256"), default("aws:kms"), default("aws:kms", "some-key", BucketKeyEnabled=True)):
+        s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=document)
+        expected = {"Rules": [{"BucketKeyEnabled": False, **document["Rules"][0]}]}
+        assert s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"] == expected
+    for _ in range(2):
+        s3.delete_bucket_encryption(Bucket=bucket)
+        assert code_of(s3.get_bucket_encryption, Bucket=bucket) == absent
+
+
+@pytest.mark.parametrize(
+    ("document", "code"),
+    [
+        ({"Rules": []}, "MalformedXML"),
+        ({"Rules": default("AES256")["Rules"] * 2}, "MalformedXML"),
+        (default("AES512"), "MalformedXML"),
+        (default("AES256", "key"), "InvalidArgument"),
+        (default("aws:kms:dsse"), "NotImplemented"),
+        (default("AES256", BlockedEncryptionTypes={"EncryptionType": ["SSE-S3"]}), "MalformedXML"),
+        (default("AES256", BlockedEncryptionTypes={"EncryptionType": ["SSE-C", "NONE"]}), "MalformedXML"),
+    ],
+)
+def test_documents_that_are_refused(s3: Any, bucket: str, document: dict[str, Any], code: str) -> None:
+    assert code_of(s3.put_bucket_encryption, Bucket=bucket, ServerSideEncryptionConfiguration=document)[0] == code
+
+
+@pytest.mark.parametrize("algorithm", ["AES256", "aws:kms"])
+def test_what_says_nothing_of_encryption_is_encrypted_by_the_buckets_default(s3: Any, bucket: str, algorithm: str) -> None:
+    s3.put_object(Bucket=bucket, Key="before", Body=b"x" * 100)
+    s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=default(algorithm, BucketKeyEnabled=True))
+    put = s3.put_object(Bucket=bucket, Key="k", Body=b"x" * 100)
+    copied = s3.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/before")
+    started = s3.create_multipart_upload(Bucket=bucket, Key="parts")
+    for answer in (put, copied, started):
+        assert answer["ServerSideEncryption"] == algorithm
+        assert answer.get("BucketKeyEnabled") == (True if algorithm == "aws:kms" else None)
+    assert "ServerSideEncryption" not in s3.head_object(Bucket=bucket, Key="before")
+    assert s3.head_object(Bucket=bucket, Key="k")["ServerSideEncryption"] == algorithm
+    assert s3.get_object(Bucket=bucket, Key="copy")["Body"].read() == b"x" * 100
+    other = "AES256" if algorithm == "aws:kms" else "aws:kms"
+    assert s3.put_object(Bucket=bucket, Key="k", Body=b"y", ServerSideEncryption=other)["ServerSideEncryption"] == other
+    s3.put_object(Bucket=bucket, Key="k", Body=b"y", **customer(KEY_A))
+    s3.abort_multipart_upload(Bucket=bucket, Key="parts", UploadId=started["UploadId"])
+    s3.delete_bucket_encryption(Bucket=bucket)
+    assert "ServerSideEncryption" not in s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+
+
+def test_a_default_with_a_key_that_is_not_there_refuses_writes(s3: Any, bucket: str) -> None:
+    s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=default("aws:kms", "not-there"))
+    assert code_of(s3.put_object, Bucket=bucket, Key="k", Body=b"x") == ("KMS.NotFoundException", 400)
+    assert code_of(s3.create_multipart_upload, Bucket=bucket, Key="k") == ("KMS.NotFoundException", 400)
+
+
+def test_a_bucket_may_block_customers_keys(s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="before", Body=b"x", **customer(KEY_A))
+    document = default("AES256", BlockedEncryptionTypes={"EncryptionType": ["SSE-C"]})
+    s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=document)
+    assert code_of(s3.put_object, Bucket=bucket, Key="k", Body=b"x", **customer(KEY_A)) == ("AccessDenied", 403)
+    assert code_of(s3.create_multipart_upload, Bucket=bucket, Key="k", **customer(KEY_A)) == ("AccessDenied", 403)
+    assert s3.get_object(Bucket=bucket, Key="before", **customer(KEY_A))["Body"].read() == b"x"
+    document = default("AES256", BlockedEncryptionTypes={"EncryptionType": ["NONE"]})
+    s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=document)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", **customer(KEY_A))
+
+
+def test_keys_of_the_namespace(served: Served, s3: Any, bucket: str) -> None:
+    keys = served.store.vault.keys
+    made = served.run(keys.create_encryption_key, f"{bucket}-key")
+    arn = f"arn:aws:kms:us-east-1:000000000000:key/{made.id}"
+    context = base64.b64encode(b'{"project": "ice"}').decode()
+    for name in (made.id, arn):
+        put = s3.put_object(
+            Bucket=bucket, Key="k", Body=b"x" * 9, ServerSideEncryption="aws:kms", SSEKMSKeyId=name, SSEKMSEncryptionContext=context
+        )
+        assert put["SSEKMSKeyId"] == arn
+        assert base64.b64decode(put["SSEKMSEncryptionContext"]) == b'{"project":"ice"}'
+        assert s3.head_object(Bucket=bucket, Key="k")["SSEKMSKeyId"] == arn
+    for version in (2, 3):
+        assert served.run(keys.rotate_encryption_key, made.id).version == version
+        assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x" * 9
+        s3.put_object(Bucket=bucket, Key=f"v{version}", Body=b"y", ServerSideEncryption="aws:kms", SSEKMSKeyId=made.id)
+
+    async def switch(enabled: bool) -> None:
+        await keys.enable_encryption_key(made.id, enabled=enabled)
+
+    served.run(switch, False)
+    disabled = ("KMS.DisabledException", 400)
+    assert code_of(s3.get_object, Bucket=bucket, Key="k") == disabled
+    assert code_of(s3.put_object, Bucket=bucket, Key="n", Body=b"x", ServerSideEncryption="aws:kms", SSEKMSKeyId=made.id) == disabled
+    assert code_of(s3.copy_object, Bucket=bucket, Key="n", CopySource=f"{bucket}/k") == disabled
+    served.run(switch, True)
+    for key in ("k", "v2", "v3"):
+        assert s3.get_object(Bucket=bucket, Key=key)["SSEKMSKeyId"] == arn
