@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 
 import msgspec
 import xxhash
@@ -20,7 +19,7 @@ IDS_AHEAD = 64
 """Ids drawn at once: a single call gives the GIL away, and getting it back costs a busy process 20 us."""
 _ids_ahead: list[str] = []
 os.register_at_fork(after_in_child=_ids_ahead.clear)  # or both processes would give the same ids
-_CHUNK_ID = re.compile(r"[0-9a-f]{32,64}")
+_HEX_DIGITS = "0123456789abcdef"
 
 
 def new_chunk_id() -> str:
@@ -36,7 +35,7 @@ def new_chunk_id() -> str:
 
 def check_chunk_id(text: str) -> str:
     """The id itself, or InvalidArgument: the only gate between a request and a file name."""
-    if not _CHUNK_ID.fullmatch(text):
+    if text.strip(_HEX_DIGITS) or not 32 <= len(text) <= 64:  # nothing is left of hex digits; a regular expression takes five times as long
         raise InvalidArgument("a chunk id is 32 to 64 lower-case hex digits")
     return text
 

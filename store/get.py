@@ -9,9 +9,9 @@ unit has been checked against its checksum, and the list of checksums against me
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import msgspec
 import trio
 
 from node.buffers import BufferPool
@@ -38,8 +38,7 @@ Sink = Callable[[Buffer], Awaitable[None]]
 log = get_logger("store")
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(msgspec.Struct, frozen=True):
     """Which object is read, for findings."""
 
     bucket: str
@@ -226,7 +225,7 @@ async def read_small(fleet: Fleet, subject: Subject, layout: Layout) -> bytes:
     for chunk in chunks[turn:] + chunks[:turn]:
         try:
             volume = fleet.volume(layout.volumes[chunk.volume])
-            data = volume.get_now(chunk.name, metachunk.size, chunk.checksum)
+            data = volume.get_now(chunk.id.hex(), metachunk.size, chunk.checksum)
             if data is not None:
                 return data
             limit_s = HEDGE_S if chunk is not chunks[turn - 1] else PATIENCE_S

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 
 import msgspec
 
@@ -86,8 +87,8 @@ class Layout(msgspec.Struct, frozen=True, gc=False):
             wire = _decoder.decode(data)
             if wire.version != LAYOUT_VERSION:
                 raise RecordCorrupt(f"the layout has version {wire.version}, this Frazil knows {LAYOUT_VERSION}")
-            policies = tuple([_KNOWN.get(pair) or _policy(pair) for pair in wire.policies])
-            volumes = tuple([_unpack(volume) for volume in wire.volumes])
+            policies = tuple(map(_policy, wire.policies))
+            volumes = tuple(map(_unpack, wire.volumes))
         except (msgspec.DecodeError, IndexError, UnicodeDecodeError) as error:
             raise RecordCorrupt(f"the layout is not readable: {error}") from error
         return cls(policies, volumes, wire.metachunks)
@@ -142,14 +143,19 @@ _HEX, _TEXT = b"\x00", b"\x01"
 _NAMES = ("SINGLE", "TWOCOPIES", "THREECOPIES", "EC21", "EC42", "EC63", "EC123", "FOURCOPIES")
 """A policy's index here is its code in the format: only ever append."""
 _CODES = {name: code for code, name in enumerate(_NAMES)}
-_KNOWN = {(_CODES[policy.name], policy.unit_bytes): policy for policy in POLICIES.values()}
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Wire)
 
 
+REMEMBERED = 1_024
+"""Policies and volumes are few, and each layout names some: what their codes mean is remembered."""
+
+
+@lru_cache(maxsize=REMEMBERED)
 def _policy(pair: tuple[int, int]) -> Policy:
     code, unit_bytes = pair
-    return replace(POLICIES[_NAMES[code]], unit_bytes=unit_bytes)
+    policy = POLICIES[_NAMES[code]]
+    return policy if policy.unit_bytes == unit_bytes else replace(policy, unit_bytes=unit_bytes)
 
 
 def _pack(volume: str) -> bytes:
@@ -161,5 +167,6 @@ def _pack(volume: str) -> bytes:
     return _HEX + raw if raw and raw.hex() == volume else _TEXT + volume.encode()
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _unpack(packed: bytes) -> str:
     return packed[1:].hex() if packed[:1] == _HEX else packed[1:].decode()

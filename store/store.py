@@ -123,8 +123,8 @@ class Store:
         context = self._context
         if len(layout.metachunks) == 1 and ENCRYPTION not in row.attributes.extra:
             policy = layout.policies[0]
-            if not policy.coded and row.size <= policy.unit_bytes:
-                return await read_small(context.fleet, _subject(row, bucket), layout)
+            if not policy.parity and row.size <= policy.unit_bytes:
+                return await read_small(context.fleet, Subject(bucket, row.key, row.version), layout)
         pieces: list[bytes] = []
 
         async def keep(piece: object) -> None:
