@@ -35,6 +35,7 @@ from node.log import get_logger
 
 BASES_OPEN_MAX = 128
 """Containers open at a time: each holds up to five file descriptors and 8 MiB of page cache."""
+HANDLES_MAX = 4_096
 
 _log = get_logger("meta.local")
 
@@ -74,6 +75,7 @@ class LocalMeta:
         self._committer = committer or LocalCommit()
         self._containers: OrderedDict[str, Base[ContainerTransaction]] = OrderedDict()
         self._single: dict[str, Base[Any]] = {}
+        self._handles: dict[str, LocalContainer] = {}  # they have no state; a request uses one several times
         self._to_checkpoint: set[Base[Any]] = set()
         self._to_close: list[Base[Any]] = []
         self._house = trio.Event()
@@ -90,7 +92,12 @@ class LocalMeta:
         return f"<LocalMeta {self._path} open={len(self._containers)} touched={len(self._touched)} read_only={self._read_only}>"
 
     def container(self, bucket: str) -> LocalContainer:
-        return LocalContainer(self, bucket)
+        handle = self._handles.get(bucket)
+        if handle is None:
+            if len(self._handles) >= HANDLES_MAX:
+                self._handles.clear()
+            handle = self._handles[bucket] = LocalContainer(self, bucket)
+        return handle
 
     async def create_bucket(self, settings: BucketSettings) -> None:
         bucket, account = settings.bucket, settings.account

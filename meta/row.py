@@ -19,6 +19,9 @@ _COLUMNS = (
     "key, age, is_null, marker, size, etag, mtime_us, storage_class, policy, owner, content, layout, seq, attributes,"
     " protected, moved, parts"
 )
+_READ = "key, age, is_null, marker, size, etag, mtime_us, storage_class, policy, owner, content, layout, seq, attributes"
+"""What readers get, in the order of ObjectRow's fields."""
+_READ_NEWEST = f"SELECT {_READ} FROM objects WHERE key = ? ORDER BY age LIMIT 1"
 _NEWEST = f"SELECT {_COLUMNS} FROM objects WHERE key = ? ORDER BY age LIMIT 1"
 _VERSION = f"SELECT {_COLUMNS} FROM objects WHERE key = ? AND age = ?"
 _NULL = f"SELECT {_COLUMNS} FROM objects WHERE key = ? AND is_null = 1 LIMIT 1"
@@ -66,23 +69,9 @@ class Stored(msgspec.Struct, frozen=True):
 
     def row(self) -> ObjectRow:
         return _object_row(
-            (
-                self.key,
-                self.age,
-                self.is_null,
-                self.marker,
-                self.size,
-                self.etag,
-                self.mtime_us,
-                self.storage_class,
-                self.policy,
-                self.owner,
-                self.content,
-                self.layout,
-                self.seq,
-                self.attributes,
-            )
-        )
+            self.key, self.age, self.is_null, self.marker, self.size, self.etag, self.mtime_us, self.storage_class, self.policy,
+            self.owner, self.content, self.layout, self.seq, self.attributes,
+        )  # fmt: skip
 
 
 def check_key(key: str) -> None:
@@ -103,8 +92,8 @@ def find(db: apsw.Connection, key: str, version: int | None) -> Stored | None:
 
 def find_row(db: apsw.Connection, key: str, version: int | None) -> ObjectRow | None:
     """The same for readers: straight into what they get."""
-    found = _select(db, key, version)
-    return None if found is None else _object_row(found)
+    found = db.execute(_READ_NEWEST, (key,)).get if version is None else _select(db, key, version)
+    return None if found is None else _object_row(*found[:14])
 
 
 def has_rows(db: apsw.Connection, key: str) -> bool:
@@ -187,8 +176,10 @@ def _select(db: apsw.Connection, key: str, version: int | None) -> Any:
     return db.execute(_VERSION, (key, -version)).get
 
 
-def _object_row(found: Any) -> ObjectRow:
-    key, age, is_null, marker, size, etag, mtime_us, storage_class, policy, owner, content, layout, seq, attributes = found[:14]
+def _object_row(
+    key: str, age: int, is_null: int, marker: int, size: int, etag: str, mtime_us: int, storage_class: str, policy: str, owner: str,
+    content: str, layout: bytes, seq: int, attributes: bytes,
+) -> ObjectRow:  # fmt: skip
     decoded = _NO_ATTRIBUTES if attributes == _NO_ATTRIBUTES_BYTES else _decoder.decode(attributes)
     return ObjectRow(
         key, -age, is_null == 1, marker == 1, size, etag, mtime_us, storage_class, policy, owner, content, layout, seq, decoded

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from meta.local import LocalMeta
+from meta.local import HANDLES_MAX, LocalMeta
 from meta.protocol import Accounts, BucketRegistry, BucketSettings, Container, EncryptionKeys, Meta
 
 READS = frozenset(
@@ -40,6 +40,7 @@ class SplitMeta:
     def __init__(self, reads: LocalMeta, writes: Meta) -> None:
         self._reads = reads
         self._writes = writes
+        self._containers: dict[str, Container] = {}
         self.accounts = cast(Accounts, _Split(reads.accounts, writes.accounts))
         self.registry = cast(BucketRegistry, _Split(reads.registry, writes.registry))
         self.encryption = cast(EncryptionKeys, _Split(reads.encryption, writes.encryption))
@@ -48,7 +49,12 @@ class SplitMeta:
         return f"<SplitMeta reads={self._reads!r} writes={self._writes!r}>"
 
     def container(self, bucket: str) -> Container:
-        return cast(Container, _Split(self._reads.container(bucket), self._writes.container(bucket)))
+        container = self._containers.get(bucket)
+        if container is None:
+            if len(self._containers) >= HANDLES_MAX:
+                self._containers.clear()
+            container = self._containers[bucket] = cast(Container, _Split(self._reads.container(bucket), self._writes.container(bucket)))
+        return container
 
     async def create_bucket(self, settings: BucketSettings) -> None:
         await self._writes.create_bucket(settings)
@@ -69,4 +75,6 @@ class _Split:
         return f"<reads {self._reads!r}, writes {self._writes!r}>"
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._reads if name in READS else self._writes, name)
+        """Asked once for each name: what is found stays."""
+        found = self.__dict__[name] = getattr(self._reads if name in READS else self._writes, name)
+        return found

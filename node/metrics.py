@@ -5,6 +5,7 @@ prometheus_client is imported by the first metric that is made (30 ms), so that 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -83,7 +84,9 @@ class Requests:
         cell = self._cells.get((operation, status))
         if cell is None:
             cell = self._cells[operation, status] = _Cell()
-        cell.add(seconds, sent_bytes)
+        cell.buckets[bisect_left(LATENCY_BUCKETS_S, seconds)] += 1
+        cell.seconds += seconds
+        cell.sent_bytes += sent_bytes
 
     def observe(self, request: Request, reply: Reply, seconds: float) -> None:
         """For `serve(observe=...)`: the operation is the method."""
@@ -110,16 +113,6 @@ class _Cell:
         self.buckets = [0] * (len(LATENCY_BUCKETS_S) + 1)
         self.seconds = 0.0
         self.sent_bytes = 0
-
-    def add(self, seconds: float, sent_bytes: int) -> None:
-        at = 0
-        for bound in LATENCY_BUCKETS_S:
-            if seconds <= bound:
-                break
-            at += 1
-        self.buckets[at] += 1
-        self.seconds += seconds
-        self.sent_bytes += sent_bytes
 
     def cumulative(self) -> list[tuple[str, float]]:
         bounds = [*map(str, LATENCY_BUCKETS_S), "+Inf"]

@@ -26,7 +26,9 @@ TMPFS = 0x01021994
 
 NOT_SUPPORTED = errno.EOPNOTSUPP
 
-_openat2 = _libc_holding_gil.syscall  # without argtypes: converting five arguments to them costs 1 us, so what is constant has its C type here
+_openat2 = (
+    _libc_holding_gil.syscall
+)  # without argtypes: converting five arguments to them costs 1 us, so what is constant has its C type here
 _openat2.restype = ctypes.c_long
 _SYS_OPENAT2 = ctypes.c_long(437)
 _HOW = struct.pack("QQQ", os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME | os.O_NONBLOCK, 0, _RESOLVE_CACHED)

@@ -59,13 +59,10 @@ class Store:
         """left: chunks that the journals told of before this process wrote any."""
         self._context = context
         self._left = left
+        self.meta: Meta = context.meta
 
     def __repr__(self) -> str:
         return f"<Store {self._context.fleet!r} {self._context.afterwork!r}>"
-
-    @property
-    def meta(self) -> Meta:
-        return self._context.meta
 
     @property
     def volumes(self) -> dict[str, Rawx]:
