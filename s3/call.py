@@ -11,7 +11,7 @@ import msgspec
 
 from meta.protocol import BucketSettings, Container, ObjectRow
 from node.http.message import Headers, Request
-from node.http.reply import Reply
+from node.http.reply import Reply, header_lines
 from s3.cors import answer_headers
 from s3.errors import S3Error
 from s3.identity import Identity, Keyring, Signed
@@ -67,6 +67,7 @@ class Call:
     signed     identity and verified claim;  key is "" on bucket and service level
     row        the object's row when authorization had to read it, else None: handlers then use this one and no other
     source     for routes that copy
+    shared     headers with which every answer lets a page of another origin read it
     form       the fields and the file of a POST form; its fields then stand in `items` as headers
     access     what the caller may do; for routes of a bucket that is there
     acl        the access control list that headers of a write ask for, as it is kept; "" for none
@@ -76,7 +77,6 @@ class Call:
     __slots__ = (
         "_hoisted",
         "_settings",
-        "_shared",
         "access",
         "acl",
         "bucket",
@@ -90,14 +90,17 @@ class Call:
         "route",
         "row",
         "services",
+        "shared",
         "signed",
         "source",
+        "store",
     )
 
     def __init__(self, request: Request, reply: Reply, services: Services) -> None:
         self.request = request
         self.reply = reply
         self.services = services
+        self.store = services.store
         self.items = request.headers.lines
         self.bucket = ""
         self.key = ""
@@ -107,7 +110,7 @@ class Call:
         self.source: CopySource | None = None
         self._settings: BucketSettings | None = None
         self._hoisted: dict[str, str] | None = None
-        self._shared: Sequence[Header] = ()
+        self.shared: Sequence[Header] = ()
         self.acl = ""
         self.document: Element | None = None
         self.access: Access
@@ -122,17 +125,13 @@ class Call:
         return self.signed.identity
 
     @property
-    def store(self) -> Store:
-        return self.services.store
-
-    @property
     def owner(self) -> str:
         """Canonical id that will own what this request writes."""
         return owner_of_new(self.identity, self.settings, self.acl)
 
     @property
     def container(self) -> Container:
-        return self.services.store.meta.container(self.bucket)
+        return self.store.meta.container(self.bucket)
 
     @property
     def settings(self) -> BucketSettings:
@@ -156,7 +155,7 @@ class Call:
         origin = headers.get(b"origin")
         if origin is not None:
             method = headers.get(b"access-control-request-method")
-            self._shared = answer_headers(settings, origin, self.request.method if method is None else method.decode("latin-1"))
+            self.shared = answer_headers(settings, origin, self.request.method if method is None else method.decode("latin-1"))
 
     def replace_headers(self, headers: Headers) -> None:
         """For what the body says instead."""
@@ -194,9 +193,13 @@ class Call:
             (b"Server", SERVER),
             (b"x-amz-request-id", self.request.id.encode("ascii")),
             (b"x-amz-id-2", _host_id(self.services)),
-            *self._shared,
+            *self.shared,
             *more,
         ]
+
+    def lines(self) -> bytes:
+        """The gateway's own among `headers`, as lines that are ready to be sent."""
+        return b"%bx-amz-request-id: %b\r\n" % (_own_lines(self.services.options.host_id), self.request.id.encode("ascii"))
 
     async def answer(self, status: int, *headers: Header) -> None:
         """An answer without a body."""
@@ -209,10 +212,10 @@ class Call:
 _NO_QUERY: dict[str, str] = {}
 
 
-@lru_cache(maxsize=16)
-def _encode(text: str) -> bytes:
-    return text.encode("ascii")
-
-
 def _host_id(services: Services) -> bytes:
-    return _encode(services.options.host_id)
+    return services.options.host_id.encode("ascii")
+
+
+@lru_cache(maxsize=1)
+def _own_lines(host_id: str) -> bytes:
+    return header_lines([(b"Server", SERVER), (b"x-amz-id-2", host_id.encode("ascii"))])

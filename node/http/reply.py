@@ -113,10 +113,11 @@ class Reply:
     def __repr__(self) -> str:
         return f"<Reply {self.status or 'not started'} sent={self.sent} left={self._left}{' close' if self.close else ''}>"
 
-    def _head(self, status: int, headers: HeaderList, framing: bytes) -> bytes:
+    def _head(self, status: int, headers: HeaderList, lines: bytes, framing: bytes) -> bytes:
         if self.started:
             raise RuntimeError("the reply was started already")
-        lines = header_lines(headers)
+        if headers:
+            lines += header_lines(headers)
         self.status = status
         body = self._body
         if not body.ended and not body.drainable:
@@ -129,13 +130,18 @@ class Reply:
             connection = b"\r\n"
         return b"".join((_status_lines.get(status), lines, framing, connection))
 
-    async def whole(self, status: int, headers: HeaderList, body: Buffer = b"", *, content_length: int | None = None) -> None:
-        """Head and body in one system call. `content_length` is what a HEAD (or 304) answer announces in place of a body."""
+    async def whole(
+        self, status: int, headers: HeaderList, body: Buffer = b"", *, content_length: int | None = None, lines: bytes = b""
+    ) -> None:
+        """Head and body in one system call. `content_length` is what a HEAD (or 304) answer announces in place of a body.
+
+        lines   headers that go before the others, as `header_lines` makes them: the caller vouches for them
+        """
         if content_length is not None or status in _NO_BODY:
             body, framing = self._announce(status, body, content_length)
         else:
             framing = b"Content-Length: %d\r\n" % len(body)
-        head = self._head(status, headers, framing)
+        head = self._head(status, headers, lines, framing)
         self.started = self.finished = True
         if self._silent or not body:
             await self._transport.send(head)
@@ -153,8 +159,11 @@ class Reply:
             raise RuntimeError(f"the reply announces {content_length} bytes and has {len(body)}")
         return body, b"Content-Length: %d\r\n" % (content_length or 0)
 
-    async def start(self, status: int, headers: HeaderList, *, length: int | None) -> None:
-        """Begins a streamed answer; its head leaves with the first piece. `length` None: chunked, or up to the end for HTTP/1.0."""
+    async def start(self, status: int, headers: HeaderList, *, length: int | None, lines: bytes = b"") -> None:
+        """Begins a streamed answer; its head leaves with the first piece. `length` None: chunked, or up to the end for HTTP/1.0.
+
+        lines   as in `whole`
+        """
         if length is not None:
             framing = b"Content-Length: %d\r\n" % length
         elif self._request.http_version == "1.1":
@@ -163,7 +172,7 @@ class Reply:
             framing = b""
             self.close = True
         self._chunked = length is None and self._request.http_version == "1.1" and not self._silent
-        self._held = self._head(status, headers, framing)
+        self._held = self._head(status, headers, lines, framing)
         self._left = 0 if self._silent else length
 
     async def send(self, data: Buffer) -> None:

@@ -8,7 +8,7 @@ from meta.protocol import ObjectRow
 from node.errors import ContentLost, ObjectNotFound
 from rawx.chunk import Buffer
 from s3 import checksum, encryption
-from s3.attributes import checksum_headers, object_headers, version_headers
+from s3.attributes import checksum_headers, object_headers, object_lines, version_headers
 from s3.byterange import parse_range
 from s3.call import Call, Header
 from s3.condition import check_read, range_applies
@@ -40,20 +40,32 @@ async def current_row(call: Call) -> ObjectRow:
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """What of the object is sent: bytes [start, stop), with which status and headers."""
+    """What of the object is sent: bytes [start, stop), with which status. `lines` are headers that are ready; data_key: when encrypted."""
 
     status: int
     start: int
     stop: int
     headers: list[Header]
+    lines: bytes
+    data_key: bytes = b""
 
 
-def select(call: Call, row: ObjectRow, echoed: list[Header]) -> Selection:
-    """Conditions, ranges, part numbers and the answer's headers. echoed: of the encryption. Raises: S3Error."""
+_SELECTING = frozenset(
+    (b"range", b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"x-amz-checksum-mode")
+).union((encryption.OF_OBJECT.algorithm, encryption.OF_OBJECT.key, encryption.OF_OBJECT.md5))
+"""Without any of these headers, and without parameters, all of the object is sent."""
+
+
+async def select(call: Call, row: ObjectRow) -> Selection:
+    """Conditions, ranges, part numbers, encryption, and the answer's headers. Raises: S3Error."""
     request_headers = call.request.headers
-    headers = object_headers(call, row) + echoed
+    headers, lines = object_headers(call, row), object_lines(call, row)
+    if not call.query and not row.attributes.extra and _SELECTING.isdisjoint(request_headers.first):
+        return Selection(200, 0, row.size, headers, lines)
+    data_key, echoed = await encryption.unlock(call, row.attributes)
+    headers += echoed
     if not check_read(call, row.etag, row.mtime_us):
-        return Selection(304, 0, 0, [header for header in headers if header[0] != b"Content-Type"])
+        return Selection(304, 0, 0, [header for header in headers if header[0] != b"Content-Type"], lines)
     range_header = request_headers.get(b"range")
     part = call.query.get("partNumber") if call.query else None
     start, stop = 0, row.size
@@ -74,7 +86,7 @@ def select(call: Call, row: ObjectRow, echoed: list[Header]) -> Selection:
         headers.append((b"Content-Range", b"bytes %d-%d/%d" % (start, stop - 1, row.size)))
     if stop - start == row.size and row.attributes.checksums and call.text(b"x-amz-checksum-mode").upper() == "ENABLED":
         headers += checksum_headers(row.attributes.checksums, row.attributes.checksum_type)
-    return Selection(206 if ranged else 200, start, stop, headers)
+    return Selection(206 if ranged else 200, start, stop, headers, lines, data_key)
 
 
 def _part(row: ObjectRow, text: str) -> tuple[int, int]:
@@ -110,35 +122,35 @@ async def get_object(call: Call) -> None:
 
 
 async def _send(call: Call, row: ObjectRow) -> None:
-    data_key, echoed = await encryption.unlock(call, row.attributes)
-    selection = select(call, row, echoed)
-    start, stop = selection.start, selection.stop
+    selection = await select(call, row)
+    reply, start, stop = call.reply, selection.start, selection.stop
     if selection.status == 304 or stop == start:
-        await call.reply.whole(selection.status, selection.headers)
-        return
-    if row.size <= SMALL_BYTES_MAX:
-        data = await call.store.read_whole(row, bucket=call.bucket, data_key=data_key)
-        await call.reply.whole(selection.status, selection.headers, data if stop - start == row.size else memoryview(data)[start:stop])
-        return
-    reply = call.reply
+        await reply.whole(selection.status, selection.headers, lines=selection.lines)
+    elif row.size <= SMALL_BYTES_MAX:
+        data: Buffer = await call.store.read_whole(row, bucket=call.bucket, data_key=selection.data_key)
+        if stop - start != row.size:
+            data = memoryview(data)[start:stop]
+        await reply.whole(selection.status, selection.headers, data, lines=selection.lines)
+    else:
+        await _stream(call, row, selection)
+
+
+async def _stream(call: Call, row: ObjectRow, selection: Selection) -> None:
+    reply, start, stop = call.reply, selection.start, selection.stop
 
     async def send(piece: Buffer) -> None:
         if not reply.started:  # as late as this, so that an object that can't be read is still answered with an error
-            await reply.start(selection.status, selection.headers, length=stop - start)
+            await reply.start(selection.status, selection.headers, length=stop - start, lines=selection.lines)
         await reply.send(piece)
 
-    await call.store.read(row, start, stop, send, bucket=call.bucket, data_key=data_key)
+    await call.store.read(row, start, stop, send, bucket=call.bucket, data_key=selection.data_key)
 
 
 async def head_object(call: Call) -> None:
     encryption.refuse_method(call)
-    row = await current_row(call)
-    _, echoed = await encryption.unlock(call, row.attributes)
-    selection = select(call, row, echoed)
-    if selection.status == 304:
-        await call.reply.whole(304, selection.headers)
-    else:
-        await call.reply.whole(selection.status, selection.headers, content_length=selection.stop - selection.start)
+    selection = await select(call, await current_row(call))
+    length = None if selection.status == 304 else selection.stop - selection.start
+    await call.reply.whole(selection.status, selection.headers, content_length=length, lines=selection.lines)
 
 
 _ATTRIBUTES = frozenset({"ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"})
