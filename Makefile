@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STORE ?= $(HOME)/frazil-store
 APT_RUN := python3-venv python3-pip
 
-.PHONY: install install-test system system-test up test check s3-table bench bench-peers clean
+.PHONY: install install-test system system-test up test check s3-table fuzz bench bench-peers clean
 
 # Wheels only: running the store compiles nothing.
 install: system $(VENV)/.installed
@@ -56,6 +56,10 @@ test: install-test
 # Whether the operation table in s3/README.md is current; WRITE=1 makes it so.
 s3-table: install
 	$(BIN)/python -m s3.table $(if $(WRITE),--write)
+
+# Hostile requests for MINUTES (default 5); SEED repeats a run, PROCESSOR=0.2 leaves the machine to others.
+fuzz: install-test
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED)) $(if $(PROCESSOR),--processor $(PROCESSOR))
 
 bench: install-test
 	$(BIN)/python -m benchmarks $(if $(S3),--s3 $(S3) --access $(ACCESS) --secret $(SECRET)) $(BENCH)

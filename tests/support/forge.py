@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import http.client
 from collections.abc import Mapping
 from typing import Any
 
-from .client import REGION, Answer, signed_headers, signing_key
+from .chunks import signed_chunks
+from .client import Answer, signed_headers
 from .store import StoreProcess
 
 AUTHORIZATION = "authorization"
@@ -43,19 +42,8 @@ def signed(store: StoreProcess, method: str = "PUT", target: str = TARGET, **mor
 
 
 def chunked_request(store: StoreProcess, pieces: list[bytes], *, decoded: int | None = None) -> tuple[dict[str, str], bytes]:
-    """A PUT with a signed chunked body: its headers and body. Source: AWS, "Transferring payload in multiple chunks"."""
-    length = sum(map(len, pieces)) if decoded is None else decoded
-    more = [("content-encoding", "aws-chunked"), ("x-amz-decoded-content-length", str(length))]
-    fields = signed(store, headers=more, payload="STREAMING-AWS4-HMAC-SHA256-PAYLOAD")
-    stamp = fields["x-amz-date"]
-    key = signing_key(store.credentials.secret_key, stamp[:8])
-    previous, body = fields[AUTHORIZATION][-64:], b""
-    for piece in [*pieces, b""]:
-        empty, digest = hashlib.sha256(b"").hexdigest(), hashlib.sha256(piece).hexdigest()
-        text = f"AWS4-HMAC-SHA256-PAYLOAD\n{stamp}\n{stamp[:8]}/{REGION}/s3/aws4_request\n{previous}\n{empty}\n{digest}"
-        previous = hmac.digest(key, text.encode(), "sha256").hex()
-        body += f"{len(piece):x};chunk-signature={previous}\r\n".encode() + piece + b"\r\n"
-    return fields, body
+    """A PUT with a signed chunked body: its headers and body."""
+    return signed_chunks(store.credentials, host_of(store), TARGET, pieces, decoded=decoded)
 
 
 def raw_put(fields: Mapping[str, str], body: bytes, length: int | None = None) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
 import json
 from collections.abc import Iterable, Mapping
@@ -30,7 +31,20 @@ def encode(fields: Iterable[tuple[str, str]], file: bytes | None, filename: str 
 def policy(conditions: Iterable[Any], *, lasts_s: float = 600, **more: Any) -> str:
     """A policy document in base64."""
     expiration = (datetime.now(UTC) + timedelta(seconds=lasts_s)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return base64.b64encode(json.dumps({"expiration": expiration, "conditions": list(conditions), **more}).encode()).decode()
+    return encode_policy(json.dumps({"expiration": expiration, "conditions": list(conditions), **more}).encode())
+
+
+def encode_policy(document: bytes) -> str:
+    return base64.b64encode(document).decode()
+
+
+def decode_policy(document: str) -> bytes:
+    return base64.b64decode(document)
+
+
+def md5(data: bytes) -> str:
+    """As Content-MD5 has it."""
+    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
 
 def sign_old(access_key: str, secret_key: str, document: str) -> dict[str, str]:
