@@ -150,7 +150,10 @@ class Committer:
             self._folders.unlink_quietly(path_of(arrival.chunk) + attributes.SIDECAR_SUFFIX)
 
     def _change(self, index: int, change: Change, results: list[Result]) -> list[tuple[int, int, str]]:
-        """Replaces the record; what must be synced for it. Other processes may do the same to the same chunk: hence the lock."""
+        """Replaces the record; what must be synced for it. Other processes may do the same to the same chunk: hence the lock.
+
+        It is given back before the sync: the next change of that chunk may be in the same batch, and would wait for it for ever.
+        """
         path = path_of(change.chunk)
         try:
             descriptor = system.open_plain(self._folders.root, path)
@@ -164,6 +167,7 @@ class Committer:
                 raise InvalidArgument("a record's size and unit_bytes belong to the bytes and can't change")
             if change.record.seq > old.record.seq:
                 attributes.replace(descriptor, self._folders.root, path, old, change.record)
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
         except OSError as error:
             results[index] = self._health.write_failed(error, f"changing the record of chunk {change.chunk}")
         except (RecordCorrupt, InvalidArgument) as error:

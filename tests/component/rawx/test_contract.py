@@ -234,6 +234,16 @@ async def test_the_newest_record_wins(rawx: Rawx) -> None:
         await rawx.update(made.chunk, msgspec.structs.replace(made.record, seq=9, size=11))
 
 
+async def test_records_of_one_chunk_change_at_once(rawx: Rawx) -> None:
+    """They wait together and go in one batch, which once waited for a lock of its own."""
+    made = await put(rawx, sample(10))
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            for seq in range(1, 9):
+                nursery.start_soon(rawx.update, made.chunk, msgspec.structs.replace(made.record, seq=seq, key=f"key {seq}"))
+    assert (await rawx.head(made.chunk, deep=True)).record.key == "key 8"
+
+
 @pytest.mark.parametrize("size", [0, 10, 40 * UNIT + 1])
 async def test_a_copy_stands_alone(rawx: Rawx, size: int) -> None:
     made = await put(rawx, sample(size))
