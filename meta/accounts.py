@@ -15,13 +15,13 @@ import apsw
 import msgspec
 
 from meta.base import Base
-from meta.kind import Kind, PlainTransaction
+from meta.kind import Kind, Transaction
 from meta.listing import successor
 from meta.protocol import BucketEntry, KeyPair, Person
 from node.auth import NamespaceKey
 from node.errors import AlreadyExists, InvalidArgument, KeyPairNotFound
 
-ACCOUNTS = Kind(name="accounts", format=1, tables=("accounts", "keys", "buckets"), begin=PlainTransaction)
+ACCOUNTS = Kind(name="accounts", format=2, tables=("accounts", "keys", "buckets"), transaction=Transaction)
 
 ACCESS_KEY_ALPHABET = string.ascii_uppercase + "234567"
 ACCESS_KEY_CHARACTERS = 20
@@ -38,7 +38,7 @@ _COLUMNS = "access_key, account, name, user_id, display_name, email, created_us,
 class LocalAccounts:
     """Implements meta.protocol.Accounts on a base of this host."""
 
-    def __init__(self, base: Base[PlainTransaction], key: NamespaceKey) -> None:
+    def __init__(self, base: Base[Transaction], key: NamespaceKey) -> None:
         self._base = base
         self._key = key
         self._opened: dict[str, KeyPair] = {}
@@ -110,11 +110,11 @@ def _context(access_key: str) -> bytes:
     return b"access key " + access_key.encode()
 
 
-def _create_key(transaction: PlainTransaction, pair: KeyPair, sealed: bytes) -> KeyPair:
+def _create_key(transaction: Transaction, pair: KeyPair, sealed: bytes) -> KeyPair:
     db = transaction.db
     if db.execute("SELECT 1 FROM keys WHERE access_key = ?", (pair.access_key,)).get is not None:
         raise AlreadyExists(f"there is an access key {pair.access_key} already")
-    db.execute("INSERT OR IGNORE INTO accounts VALUES (?, ?)", (pair.account, transaction.now_us))
+    transaction.write("INSERT OR IGNORE INTO accounts VALUES (?, ?)", (pair.account, transaction.now_us))
     # All keys of an account are one user to S3 unless told otherwise.
     user_id = (
         pair.user_id
@@ -124,7 +124,7 @@ def _create_key(transaction: PlainTransaction, pair: KeyPair, sealed: bytes) -> 
     pair = msgspec.structs.replace(
         pair, user_id=user_id, display_name=pair.display_name or pair.account, created_us=pair.created_us or transaction.now_us
     )
-    db.execute(
+    transaction.write(
         f"INSERT INTO keys({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             pair.access_key,
@@ -143,8 +143,8 @@ def _create_key(transaction: PlainTransaction, pair: KeyPair, sealed: bytes) -> 
     return pair
 
 
-def _revoke_key(transaction: PlainTransaction, access_key: str) -> None:
-    if transaction.db.execute("DELETE FROM keys WHERE access_key = ? RETURNING 1", (access_key,)).get is None:
+def _revoke_key(transaction: Transaction, access_key: str) -> None:
+    if not transaction.write("DELETE FROM keys WHERE access_key = ?", (access_key,)):
         raise KeyPairNotFound("there is no such access key")
 
 
@@ -167,14 +167,13 @@ def _pair(found: Any, secret: str) -> KeyPair:
     return KeyPair(access_key, account, name, user_id, display_name, email, secret, created_us, suspended == 1, admin == 1, policy)
 
 
-def _add_bucket(transaction: PlainTransaction, entry: BucketEntry) -> None:
-    db = transaction.db
-    db.execute("INSERT OR IGNORE INTO accounts VALUES (?, ?)", (entry.account, transaction.now_us))
-    db.execute("INSERT OR IGNORE INTO buckets VALUES (?, ?, ?, ?)", (entry.account, entry.bucket, entry.created_us, entry.region))
+def _add_bucket(transaction: Transaction, entry: BucketEntry) -> None:
+    transaction.write("INSERT OR IGNORE INTO accounts VALUES (?, ?)", (entry.account, transaction.now_us))
+    transaction.write("INSERT OR IGNORE INTO buckets VALUES (?, ?, ?, ?)", (entry.account, entry.bucket, entry.created_us, entry.region))
 
 
-def _remove_bucket(transaction: PlainTransaction, account: str, bucket: str) -> None:
-    transaction.db.execute("DELETE FROM buckets WHERE account = ? AND bucket = ?", (account, bucket))
+def _remove_bucket(transaction: Transaction, account: str, bucket: str) -> None:
+    transaction.write("DELETE FROM buckets WHERE account = ? AND bucket = ?", (account, bucket))
 
 
 def _buckets(db: apsw.Connection, account: str, prefix: str, after: str, limit: int) -> list[BucketEntry]:

@@ -72,8 +72,8 @@ def destroy(transaction: ContainerTransaction) -> None:
     if transaction.db.execute(_CONTENTS).get:
         raise BucketNotEmpty("the bucket still has objects, versions, delete markers or uploads")
     # Nothing can be repeated or found by its content in a bucket that is gone.
-    transaction.db.execute("DELETE FROM completed")
-    transaction.db.execute("DELETE FROM stale_records")
+    transaction.write("DELETE FROM completed")
+    transaction.write("DELETE FROM stale_records")
     transaction.write_settings(settings, removed=True)
     transaction.changed("settings", "", 0)
 

@@ -10,7 +10,7 @@ LOCAL_EPOCH = 1
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Where a base stands: the highest epoch seen and the index of the last entry applied."""
+    """Where a base stands: epoch and index of the last entry applied."""
 
     epoch: int
     index: int
@@ -18,12 +18,12 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One SQLite transaction as the peers get it. previous: the header it follows on."""
+    """One SQLite transaction as the peers get it. previous: the header it follows on; script: see meta/script.py."""
 
     base: str
     previous: Header
     header: Header
-    changeset: bytes
+    script: bytes
 
 
 class Committer(Protocol):

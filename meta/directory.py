@@ -13,11 +13,11 @@ import apsw
 import msgspec
 
 from meta.base import Base
-from meta.kind import Kind, PlainTransaction
+from meta.kind import Kind, Transaction
 from node.errors import BucketNotFound
 
-META0 = Kind(name="meta0", format=1, tables=("prefixes",), begin=PlainTransaction)
-META1 = Kind(name="meta1", format=1, tables=("containers", "opened"), begin=PlainTransaction)
+META0 = Kind(name="meta0", format=2, tables=("prefixes",), transaction=Transaction)
+META1 = Kind(name="meta1", format=2, tables=("containers", "opened"), transaction=Transaction)
 
 LOCAL_PEER = "local"
 ONLY_META1 = "meta1-0"
@@ -39,7 +39,7 @@ class Assignment(msgspec.Struct, frozen=True):
 class LocalDirectory:
     """meta0 and meta1 on this host. meta1(name) opens a meta1 base."""
 
-    def __init__(self, meta0: Base[PlainTransaction], meta1: Callable[[str], Base[PlainTransaction]]) -> None:
+    def __init__(self, meta0: Base[Transaction], meta1: Callable[[str], Base[Transaction]]) -> None:
         self._meta0 = meta0
         self._meta1 = meta1
 
@@ -86,13 +86,13 @@ class LocalDirectory:
     def _name(self, number: str) -> str:
         return self._meta0.read(_meta1_of, number)
 
-    def _base(self, number: str) -> Base[PlainTransaction]:
+    def _base(self, number: str) -> Base[Transaction]:
         return self._meta1(self._name(number))
 
 
-def _bootstrap(transaction: PlainTransaction) -> None:
+def _bootstrap(transaction: Transaction) -> None:
     if transaction.db.execute("SELECT 1 FROM prefixes").get is None:
-        transaction.db.execute("INSERT INTO prefixes VALUES ('', ?, ?)", (ONLY_META1, LOCAL_PEER))
+        transaction.write("INSERT INTO prefixes VALUES ('', ?, ?)", (ONLY_META1, LOCAL_PEER))
 
 
 def _meta1_of(db: apsw.Connection, number: str) -> str:
@@ -106,10 +106,10 @@ def _meta1_names(db: apsw.Connection) -> list[str]:
     return [row[0] for row in db.execute("SELECT DISTINCT base FROM prefixes ORDER BY base")]
 
 
-def _assign(transaction: PlainTransaction, number: str, bucket: str) -> Assignment:
+def _assign(transaction: Transaction, number: str, bucket: str) -> Assignment:
     db = transaction.db
-    db.execute("INSERT OR IGNORE INTO containers VALUES (?, ?, ?, 0)", (number, bucket, LOCAL_PEER))
-    db.execute("UPDATE containers SET removed = 0 WHERE id = ? AND removed = 1", (number,))
+    transaction.write("INSERT OR IGNORE INTO containers VALUES (?, ?, ?, 0)", (number, bucket, LOCAL_PEER))
+    transaction.write("UPDATE containers SET removed = 0 WHERE id = ? AND removed = 1", (number,))
     return _find(db, number)
 
 
@@ -121,21 +121,22 @@ def _find(db: apsw.Connection, number: str) -> Assignment:
     return Assignment(bucket, tuple(peers.split(",")), removed == 1)
 
 
-def _mark_removed(transaction: PlainTransaction, number: str) -> None:
-    transaction.db.execute("UPDATE containers SET removed = 1 WHERE id = ?", (number,))
+def _mark_removed(transaction: Transaction, number: str) -> None:
+    transaction.write("UPDATE containers SET removed = 1 WHERE id = ?", (number,))
 
 
-def _forget(transaction: PlainTransaction, number: str) -> None:
-    transaction.db.execute("DELETE FROM containers WHERE id = ? AND removed = 1", (number,))
-    transaction.db.execute("DELETE FROM opened WHERE id = ?", (number,))
+def _forget(transaction: Transaction, number: str) -> None:
+    transaction.write("DELETE FROM containers WHERE id = ? AND removed = 1", (number,))
+    transaction.write("DELETE FROM opened WHERE id = ?", (number,))
 
 
-def _mark_opened(transaction: PlainTransaction, number: str, bucket: str) -> None:
-    transaction.db.execute("INSERT OR IGNORE INTO opened VALUES (?, ?)", (number, bucket))
+def _mark_opened(transaction: Transaction, number: str, bucket: str) -> None:
+    transaction.write("INSERT OR IGNORE INTO opened VALUES (?, ?)", (number, bucket))
 
 
-def _mark_clean(transaction: PlainTransaction, numbers: list[str]) -> None:
-    transaction.db.executemany("DELETE FROM opened WHERE id = ?", ((number,) for number in numbers))
+def _mark_clean(transaction: Transaction, numbers: list[str]) -> None:
+    for number in numbers:
+        transaction.write("DELETE FROM opened WHERE id = ?", (number,))
 
 
 def _opened(db: apsw.Connection) -> list[str]:

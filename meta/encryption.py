@@ -9,11 +9,11 @@ from typing import Any
 import apsw
 
 from meta.base import Base
-from meta.kind import Kind, PlainTransaction
+from meta.kind import Kind, Transaction
 from meta.protocol import EncryptionKey
 from node.errors import AlreadyExists, EncryptionKeyNotFound, InvalidArgument
 
-ENCRYPTION = Kind(name="encryption", format=1, tables=("encryption_keys",), begin=PlainTransaction)
+ENCRYPTION = Kind(name="encryption", format=2, tables=("encryption_keys",), transaction=Transaction)
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _COLUMNS = "id, description, created_us, enabled, version, rotated_us"
@@ -22,7 +22,7 @@ _COLUMNS = "id, description, created_us, enabled, version, rotated_us"
 class LocalEncryptionKeys:
     """Implements meta.protocol.EncryptionKeys on a base of this host."""
 
-    def __init__(self, base: Base[PlainTransaction]) -> None:
+    def __init__(self, base: Base[Transaction]) -> None:
         self._base = base
 
     def __repr__(self) -> str:
@@ -46,7 +46,7 @@ class LocalEncryptionKeys:
         return await self._base.write(_rotate, key, implied)
 
 
-def _create(transaction: PlainTransaction, key: str, description: str) -> EncryptionKey:
+def _create(transaction: Transaction, key: str, description: str) -> EncryptionKey:
     made = EncryptionKey(key, description, transaction.now_us, True, 1, transaction.now_us)
     try:
         _insert(transaction, made)
@@ -55,9 +55,9 @@ def _create(transaction: PlainTransaction, key: str, description: str) -> Encryp
     return made
 
 
-def _insert(transaction: PlainTransaction, key: EncryptionKey) -> None:
+def _insert(transaction: Transaction, key: EncryptionKey) -> None:
     row = (key.id, key.description, key.created_us, int(key.enabled), key.version, key.rotated_us)
-    transaction.db.execute("INSERT INTO encryption_keys VALUES (?, ?, ?, ?, ?, ?)", row)
+    transaction.write("INSERT INTO encryption_keys VALUES (?, ?, ?, ?, ?, ?)", row)
 
 
 def _find(db: apsw.Connection, key: str, implied: bool) -> EncryptionKey:
@@ -73,21 +73,21 @@ def _list(db: apsw.Connection) -> list[EncryptionKey]:
     return [_key(found) for found in db.execute(f"SELECT {_COLUMNS} FROM encryption_keys ORDER BY created_us, id")]
 
 
-def _enable(transaction: PlainTransaction, key: str, enabled: bool) -> EncryptionKey:
+def _enable(transaction: Transaction, key: str, enabled: bool) -> EncryptionKey:
     db = transaction.db
-    db.execute("UPDATE encryption_keys SET enabled = ? WHERE id = ? AND created_us > 0", (int(enabled), key))
+    transaction.write("UPDATE encryption_keys SET enabled = ? WHERE id = ? AND created_us > 0", (int(enabled), key))
     found = _find(db, key, False)
     if found.created_us == 0:
         raise InvalidArgument(f"the encryption key {key} is the namespace's own and always enabled")
     return found
 
 
-def _rotate(transaction: PlainTransaction, key: str, implied: bool) -> EncryptionKey:
+def _rotate(transaction: Transaction, key: str, implied: bool) -> EncryptionKey:
     db = transaction.db
     found = _find(db, key, implied)
     if found.version == 1 and found.created_us == 0 and found.rotated_us == 0:
-        db.execute("INSERT OR IGNORE INTO encryption_keys VALUES (?, '', 0, 1, 1, 0)", (key,))
-    db.execute("UPDATE encryption_keys SET version = version + 1, rotated_us = ? WHERE id = ?", (transaction.now_us, key))
+        transaction.write("INSERT OR IGNORE INTO encryption_keys VALUES (?, '', 0, 1, 1, 0)", (key,))
+    transaction.write("UPDATE encryption_keys SET version = version + 1, rotated_us = ? WHERE id = ?", (transaction.now_us, key))
     return _find(db, key, False)
 
 

@@ -6,27 +6,45 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import apsw
+
+from meta.script import Script, Values
 
 _SCHEMA_FOLDER = Path(__file__).parent / "schema"
 
 
-class Transaction(Protocol):
-    """What the write functions of one SQLite transaction share. Each request ends with accept or reject;
-    then finish comes once."""
+class Transaction:
+    """What the write functions of one SQLite transaction share; one object serves all transactions of a connection, one after the other.
 
-    db: apsw.Connection
+    Each request ends with accept or reject; then finish comes once. db: for reading; changes go through `write`.
+    """
+
+    __slots__ = ("db", "now_us", "script")
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self.db = db
+        self.now_us = 0
+        self.script = Script(db)
+
+    def begin(self, now_us: int, *, afresh: bool) -> None:
+        """afresh: the base may not be as the last transaction left it, so nothing that was remembered of it counts."""
+        self.now_us = now_us
+        self.script.begin()
+
+    def write(self, sql: str, values: Values = ()) -> int:
+        """Executes an INSERT, UPDATE or DELETE; the number of rows it changed. Raises: apsw.Error."""
+        return self.script.write(sql, values)
 
     def accept(self) -> None:
         """The request's changes stay."""
 
     def reject(self) -> None:
-        """The request's changes were rolled back; forget what was remembered of them."""
+        """The request changed nothing, or its changes were rolled back; forget what was remembered of them."""
 
     def finish(self) -> None:
-        """Writes what was gathered for the whole batch (counters, trimming)."""
+        """Writes what was gathered for the whole batch."""
 
 
 T = TypeVar("T", bound=Transaction)
@@ -34,35 +52,16 @@ T = TypeVar("T", bound=Transaction)
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[T]):
-    """name: also the name of its schema file; format: version of the schema; tables: those that replicate, all with a primary key;
-    begin(db, now_us): makes the Transaction."""
+    """name: also the name of its schema file; format: version of the schema and of base.sql; tables: those that replicate;
+    transaction(db): makes the Transaction."""
 
     name: str
     format: int
     tables: tuple[str, ...]
-    begin: Callable[[apsw.Connection, int], T]
+    transaction: Callable[[apsw.Connection], T]
 
 
 @cache
 def schema(name: str) -> str:
     """SQL that makes an empty base of that kind, without the tables every base has (`base.sql`)."""
     return (_SCHEMA_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
-
-
-class PlainTransaction:
-    """For kinds that gather nothing."""
-
-    __slots__ = ("db", "now_us")
-
-    def __init__(self, db: apsw.Connection, now_us: int) -> None:
-        self.db = db
-        self.now_us = now_us
-
-    def accept(self) -> None:
-        return
-
-    def reject(self) -> None:
-        return
-
-    def finish(self) -> None:
-        return

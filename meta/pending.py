@@ -9,7 +9,10 @@ import apsw
 
 from meta.protocol import Counters, Dropped, RecordToSync
 from meta.row import find_row
-from meta.transaction import ContainerTransaction, read_settings
+from meta.transaction import ContainerTransaction, read_settings, read_sums
+
+_CLASS = "class/"
+_NOTHING = (0, 0)
 
 _KNOWS = (
     "SELECT EXISTS (SELECT 1 FROM objects WHERE key = ?1 AND (content = ?2 OR instr(parts, ?2)))"
@@ -24,13 +27,14 @@ def deletions(db: apsw.Connection, limit: int, after: int) -> list[Dropped]:
 
 
 def deletions_done(transaction: ContainerTransaction, ids: Sequence[int]) -> None:
-    transaction.db.executemany("DELETE FROM deletions WHERE id = ?", ((number,) for number in ids))
+    for number in ids:
+        transaction.write("DELETE FROM deletions WHERE id = ?", (number,))
 
 
 def add_deletion(transaction: ContainerTransaction, layout: bytes) -> Dropped:
     """Also in a removed bucket: chunks outlive it."""
     number = transaction.number()
-    transaction.db.execute("INSERT INTO deletions VALUES (?, '', '', ?)", (number, layout))
+    transaction.write("INSERT INTO deletions VALUES (?, '', '', ?)", (number, layout))
     return Dropped(number, layout)
 
 
@@ -44,7 +48,8 @@ def records_to_sync(db: apsw.Connection, limit: int, after: int) -> list[RecordT
 
 
 def records_synced(transaction: ContainerTransaction, ids: Sequence[int]) -> None:
-    transaction.db.executemany("DELETE FROM stale_records WHERE id = ?", ((number,) for number in ids))
+    for number in ids:
+        transaction.write("DELETE FROM stale_records WHERE id = ?", (number,))
 
 
 def knows(db: apsw.Connection, key: str, content: str) -> bool:
@@ -57,12 +62,12 @@ def counters(db: apsw.Connection) -> Counters:
     db.execute("BEGIN")
     try:
         read_settings(db)
-        sums = {(kind, name): (number, size) for kind, name, number, size in db.execute("SELECT kind, name, number, bytes FROM counters")}
+        sums = read_sums(db)
     finally:
         db.execute("COMMIT")
     return Counters(
-        classes={name: total for (kind, name), total in sums.items() if kind == "class" and total[0]},
-        markers=sums.get(("marker", ""), (0, 0))[0],
-        uploads=sums.get(("upload", ""), (0, 0))[0],
-        upload_bytes=sums.get(("part", ""), (0, 0))[1],
+        classes={place[len(_CLASS) :]: (number, size) for place, (number, size) in sums.items() if place.startswith(_CLASS) and number},
+        markers=sums.get("marker", _NOTHING)[0],
+        uploads=sums.get("upload", _NOTHING)[0],
+        upload_bytes=sums.get("part", _NOTHING)[1],
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import apsw
 
 from meta.base import Base
-from meta.kind import Kind, PlainTransaction
+from meta.kind import Kind, Transaction
 from meta.protocol import BucketEntry
 from node.errors import BucketNotFound, BucketTaken
 
-REGISTRY = Kind(name="registry", format=1, tables=("names",), begin=PlainTransaction)
+REGISTRY = Kind(name="registry", format=2, tables=("names",), transaction=Transaction)
 
 _FIND = "SELECT bucket, account, created_us, region FROM names WHERE bucket = ?"
 
@@ -17,7 +17,7 @@ _FIND = "SELECT bucket, account, created_us, region FROM names WHERE bucket = ?"
 class LocalRegistry:
     """Implements meta.protocol.BucketRegistry on a base of this host."""
 
-    def __init__(self, base: Base[PlainTransaction]) -> None:
+    def __init__(self, base: Base[Transaction]) -> None:
         self._base = base
 
     def __repr__(self) -> str:
@@ -34,10 +34,10 @@ class LocalRegistry:
         return self._base.read(_locate, bucket)
 
 
-def _claim(transaction: PlainTransaction, entry: BucketEntry) -> BucketEntry:
+def _claim(transaction: Transaction, entry: BucketEntry) -> BucketEntry:
     found = transaction.db.execute(_FIND, (entry.bucket,)).get
     if found is None:
-        transaction.db.execute("INSERT INTO names VALUES (?, ?, ?, ?)", (entry.bucket, entry.account, entry.created_us, entry.region))
+        transaction.write("INSERT INTO names VALUES (?, ?, ?, ?)", (entry.bucket, entry.account, entry.created_us, entry.region))
         return entry
     there = BucketEntry(*found)
     if there.account != entry.account:
@@ -45,8 +45,8 @@ def _claim(transaction: PlainTransaction, entry: BucketEntry) -> BucketEntry:
     return there
 
 
-def _release(transaction: PlainTransaction, bucket: str, account: str) -> None:
-    transaction.db.execute("DELETE FROM names WHERE bucket = ? AND account = ?", (bucket, account))
+def _release(transaction: Transaction, bucket: str, account: str) -> None:
+    transaction.write("DELETE FROM names WHERE bucket = ? AND account = ?", (bucket, account))
 
 
 def _locate(db: apsw.Connection, bucket: str) -> BucketEntry:

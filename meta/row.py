@@ -103,7 +103,7 @@ def has_rows(db: apsw.Connection, key: str) -> bool:
 def insert(transaction: ContainerTransaction, row: ObjectRow, *, parts: str = "", moved: bool = False, older: bool) -> None:
     """older: the key has other rows. `row` is complete: version, seq and all."""
     attributes = row.attributes
-    transaction.db.execute(
+    transaction.write(
         _INSERT,
         (
             row.key,
@@ -129,19 +129,19 @@ def insert(transaction: ContainerTransaction, row: ObjectRow, *, parts: str = ""
     )
     _count(transaction, row.marker, row.storage_class, row.size, 1)
     if older:
-        transaction.count("older", "", 1, 0)
+        transaction.count("older", 1, 0)
 
 
 def take(transaction: ContainerTransaction, stored: Stored, *, others: bool | None = None) -> bool:
     """Removes a row whose content lives on elsewhere. others: whether the key has other rows, None: look; returned."""
-    db = transaction.db
-    db.execute("DELETE FROM objects WHERE key = ? AND age = ?", (stored.key, stored.age))
+    transaction.write("DELETE FROM objects WHERE key = ? AND age = ?", (stored.key, stored.age))
     if others is None:
-        others = has_rows(db, stored.key)
+        others = has_rows(transaction.db, stored.key)
     if others:
-        transaction.count("older", "", -1, 0)
+        transaction.count("older", -1, 0)
     if stored.moved:
-        db.executemany("DELETE FROM moved WHERE content = ?", ((content,) for content in stored.contents))
+        for content in stored.contents:
+            transaction.write("DELETE FROM moved WHERE content = ?", (content,))
     _count(transaction, bool(stored.marker), stored.storage_class, stored.size, -1)
     return others
 
@@ -154,7 +154,8 @@ def remove(transaction: ContainerTransaction, stored: Stored, *, others: bool | 
 
 def remember_moved(transaction: ContainerTransaction, contents: Iterable[str], key: str, version: int) -> None:
     """`moved` names them, for their chunks' records may still name another key."""
-    transaction.db.executemany("INSERT OR REPLACE INTO moved VALUES (?, ?, ?)", ((content, key, -version) for content in contents))
+    for content in contents:
+        transaction.write("INSERT OR REPLACE INTO moved VALUES (?, ?, ?)", (content, key, -version))
 
 
 def check_lock(transaction: ContainerTransaction, stored: Stored, *, bypass_governance: bool) -> None:
@@ -188,6 +189,6 @@ def _object_row(
 
 def _count(transaction: ContainerTransaction, marker: bool, storage_class: str, size: int, sign: int) -> None:
     if marker:
-        transaction.count("marker", "", sign, 0)
+        transaction.count("marker", sign, 0)
     else:
-        transaction.count("class", storage_class, sign, sign * size)
+        transaction.count("class/" + storage_class, sign, sign * size)

@@ -5,35 +5,42 @@ from __future__ import annotations
 import apsw
 import msgspec
 
-from meta.kind import Kind
+from meta.kind import Kind, Transaction
 from meta.protocol import BucketSettings, Dropped
+from meta.script import ChangeLine
 from node.errors import BucketNotFound
 
-CHANGES_MAX = 10_000
-"""Rows kept in the change log of a container."""
 COMPLETED_KEPT_US = 24 * 3600 * 1_000_000
 """How long a completion, or a rename with a token, may be repeated."""
 
 _settings_decoder = msgspec.msgpack.Decoder(BucketSettings)
 _settings_encoder = msgspec.msgpack.Encoder()
 
-Sums = dict[tuple[str, str], list[int]]
+Sums = dict[str, list[int]]
+"""[number, bytes] by place: class/NAME = versions with content, by storage class · marker · upload · part · older = rows that are not their
+key's newest."""
+_sums_decoder = msgspec.json.Decoder(Sums)
+_sums_encoder = msgspec.json.Encoder()
 
 
-class ContainerTransaction:
-    """See meta/kind.py. Sums are gathered in memory and written once per transaction."""
+class ContainerTransaction(Transaction):
+    """See meta/kind.py. Sums are gathered in memory and written once per transaction; they and the settings are remembered for the next."""
 
-    __slots__ = ("_batch_sums", "_changes", "_numbers", "_settings", "_sums", "_totals", "db", "now_us")
+    __slots__ = ("_batch_sums", "_numbers", "_settings", "_sums", "_totals")
 
-    def __init__(self, db: apsw.Connection, now_us: int) -> None:
-        self.db = db
-        self.now_us = now_us
+    def __init__(self, db: apsw.Connection) -> None:
+        super().__init__(db)
         self._settings: BucketSettings | None = None
         self._numbers: list[int] | None = None
+        self._totals: Sums = {}
         self._sums: Sums = {}
         self._batch_sums: Sums = {}
-        self._totals: dict[tuple[str, str], tuple[int, int]] | None = None
-        self._changes = False
+
+    def begin(self, now_us: int, *, afresh: bool) -> None:
+        super().begin(now_us, afresh=afresh)
+        if afresh:
+            self._settings = self._numbers = None
+        self._sums, self._batch_sums = {}, {}
 
     # What the transaction knows
 
@@ -45,45 +52,38 @@ class ContainerTransaction:
         return self._settings
 
     def write_settings(self, settings: BucketSettings, *, removed: bool = False) -> None:
-        self.db.execute("INSERT OR REPLACE INTO settings VALUES (1, ?, ?)", (int(removed), _settings_encoder.encode(settings)))
+        self.write("INSERT OR REPLACE INTO settings VALUES (1, ?, ?)", (removed, _settings_encoder.encode(settings)))
         self._settings = None if removed else settings
 
     def number(self) -> int:
         """The next of the container's numbers."""
-        numbers = self._numbers or self._load_numbers()
+        numbers = self._numbers or self._load()
         numbers[0] += 1
         return numbers[0]
 
     def version(self, wish: int, newest: int) -> int:
         """A version larger than `newest` of its key: the wish if it is, else the time, moved beyond every version given before."""
-        numbers = self._numbers or self._load_numbers()
+        numbers = self._numbers or self._load()
         version = wish if wish > newest else max(self.now_us, numbers[1] + 1, newest + 1)
         numbers[1] = max(numbers[1], version)
         return version
 
     # What requests leave behind
 
-    def count(self, kind: str, name: str, number: int, size: int) -> None:
-        """Adds to a sum of `counters`."""
-        sums = self._sums.get((kind, name))
-        if sums is None:
-            self._sums[kind, name] = [number, size]
-        else:
-            sums[0] += number
-            sums[1] += size
+    def count(self, place: str, number: int, size: int) -> None:
+        """Adds to a sum."""
+        _add(self._sums, place, number, size)
 
     def total(self) -> int:
         """Bytes of all versions and parts, this request's included."""
-        if self._totals is None:
-            self._totals = {(kind, name): (number, size) for kind, name, number, size in self.db.execute("SELECT * FROM counters")}
-        stored = sum(size for _, size in self._totals.values())
-        return stored + sum(size for sums in (self._batch_sums, self._sums) for _, size in sums.values())
+        if self._numbers is None:
+            self._load()
+        return sum(size for sums in (self._totals, self._batch_sums, self._sums) for _, size in sums.values())
 
     def changed(self, kind: str, key: str, age: int) -> int:
         """A line in the change log; returns its seq."""
         seq = self.number()
-        self.db.execute("INSERT INTO changes VALUES (?, ?, ?, ?)", (seq, kind, key, age))
-        self._changes = True
+        self.script.lines.append(ChangeLine(seq, kind, key, age))
         return seq
 
     def drop(self, content: str, parts: str, layout: bytes) -> tuple[Dropped, ...]:
@@ -91,47 +91,44 @@ class ContainerTransaction:
         if not layout:
             return ()
         number = self.number()
-        self.db.execute("INSERT INTO deletions VALUES (?, ?, ?, ?)", (number, content, parts, layout))
+        self.write("INSERT INTO deletions VALUES (?, ?, ?, ?)", (number, content, parts, layout))
         return (Dropped(number, layout),)
 
     def stale(self, key: str, age: int) -> None:
         """The records of that version's chunks say something else now."""
-        self.db.execute("INSERT INTO stale_records VALUES (?, ?, ?)", (self.number(), key, age))
+        self.write("INSERT INTO stale_records VALUES (?, ?, ?)", (self.number(), key, age))
 
     # The writer's calls
 
     def accept(self) -> None:
-        sums, self._sums = self._sums, {}
-        for place, (number, size) in sums.items():
-            gathered = self._batch_sums.setdefault(place, [0, 0])
-            gathered[0] += number
-            gathered[1] += size
+        if self._sums:
+            sums, self._sums = self._sums, {}
+            for place, (number, size) in sums.items():
+                _add(self._batch_sums, place, number, size)
 
     def reject(self) -> None:
         self._sums = {}
         self._settings = None
 
     def finish(self) -> None:
-        for (kind, name), (number, size) in self._batch_sums.items():
-            if number or size:
-                self.db.execute(
-                    "INSERT INTO counters VALUES (?, ?, ?, ?)"
-                    " ON CONFLICT DO UPDATE SET number = number + excluded.number, bytes = bytes + excluded.bytes",
-                    (kind, name, number, size),
-                )
-        if self._numbers is not None:
-            self.db.execute("UPDATE sequence SET seq = ?, version = ?", self._numbers)
-        if self._changes:
-            self._trim()
+        numbers = self._numbers or self._load()
+        for place, (number, size) in self._batch_sums.items():
+            _add(self._totals, place, number, size)
+        self.write("UPDATE state SET seq = ?, version = ?, sums = ?", (*numbers, _sums_encoder.encode(self._totals).decode()))
 
-    def _trim(self) -> None:
-        """Seqs have gaps, so fewer than CHANGES_MAX rows may stay; counting them would cost more than the log is worth."""
-        assert self._numbers is not None
-        self.db.execute("DELETE FROM changes WHERE seq <= ?", (self._numbers[0] - CHANGES_MAX,))
-
-    def _load_numbers(self) -> list[int]:
-        self._numbers = list(self.db.execute("SELECT seq, version FROM sequence").get)
+    def _load(self) -> list[int]:
+        *self._numbers, sums = self.db.execute("SELECT seq, version, sums FROM state").get
+        self._totals = _sums_decoder.decode(sums)
         return self._numbers
+
+
+def _add(sums: Sums, place: str, number: int, size: int) -> None:
+    found = sums.get(place)
+    if found is None:
+        sums[place] = [number, size]
+    else:
+        found[0] += number
+        found[1] += size
 
 
 def completed(transaction: ContainerTransaction, name: str) -> bytes | None:
@@ -142,28 +139,21 @@ def completed(transaction: ContainerTransaction, name: str) -> bytes | None:
 
 def remember_completed(transaction: ContainerTransaction, name: str, key: str, result: bytes) -> None:
     """Keeps a result for COMPLETED_KEPT_US, and forgets those that are older."""
-    transaction.db.execute("DELETE FROM completed WHERE at_us < ?", (transaction.now_us - COMPLETED_KEPT_US,))
-    transaction.db.execute("INSERT OR REPLACE INTO completed VALUES (?, ?, ?, ?)", (name, key, transaction.now_us, result))
+    transaction.write("DELETE FROM completed WHERE at_us < ?", (transaction.now_us - COMPLETED_KEPT_US,))
+    transaction.write("INSERT OR REPLACE INTO completed VALUES (?, ?, ?, ?)", (name, key, transaction.now_us, result))
 
 
 CONTAINER = Kind(
     name="container",
-    format=1,
-    tables=(
-        "settings",
-        "objects",
-        "moved",
-        "uploads",
-        "parts",
-        "completed",
-        "deletions",
-        "stale_records",
-        "counters",
-        "sequence",
-        "changes",
-    ),
-    begin=ContainerTransaction,
+    format=2,
+    tables=("settings", "objects", "moved", "uploads", "parts", "completed", "deletions", "stale_records", "state"),
+    transaction=ContainerTransaction,
 )
+
+
+def read_sums(db: apsw.Connection) -> Sums:
+    """Empty in a base that holds no bucket yet."""
+    return _sums_decoder.decode(db.execute("SELECT sums FROM state").get)
 
 
 def read_settings(db: apsw.Connection) -> BucketSettings:

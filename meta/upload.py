@@ -42,10 +42,10 @@ def create(transaction: ContainerTransaction, row: UploadRow) -> UploadRow:
         raise InvalidArgument("an upload needs an id")
     row = msgspec.structs.replace(row, started_us=transaction.now_us)
     try:
-        transaction.db.execute("INSERT INTO uploads VALUES (?, ?, ?, ?)", (row.key, row.upload, row.started_us, _encode(row)))
+        transaction.write("INSERT INTO uploads VALUES (?, ?, ?, ?)", (row.key, row.upload, row.started_us, _encode(row)))
     except apsw.ConstraintError as error:
         raise AlreadyExists("there is such an upload already") from error
-    transaction.count("upload", "", 1, 0)
+    transaction.count("upload", 1, 0)
     return row
 
 
@@ -70,9 +70,9 @@ def put_part(transaction: ContainerTransaction, key: str, upload: str, part: Par
     dropped: tuple[Dropped, ...] = ()
     if old is not None:
         size, content, layout = old
-        transaction.count("part", "", -1, -size)
+        transaction.count("part", -1, -size)
         dropped = transaction.drop(content, "", layout)
-    transaction.db.execute(
+    transaction.write(
         "INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             upload,
@@ -85,7 +85,7 @@ def put_part(transaction: ContainerTransaction, key: str, upload: str, part: Par
             part.layout,
         ),
     )
-    transaction.count("part", "", 1, part.size)
+    transaction.count("part", 1, part.size)
     return dropped
 
 
@@ -186,14 +186,13 @@ def abort(transaction: ContainerTransaction, key: str, upload: str) -> tuple[Dro
 
 def _clear(transaction: ContainerTransaction, key: str, upload: str, *, used: set[str]) -> tuple[Dropped, ...]:
     """Removes an upload; contents of parts that no object uses join the deletions."""
-    db = transaction.db
-    parts: list[Any] = db.execute("SELECT size, content, layout FROM parts WHERE upload = ?", (upload,)).fetchall()
+    parts: list[Any] = transaction.db.execute("SELECT size, content, layout FROM parts WHERE upload = ?", (upload,)).fetchall()
     dropped: list[Dropped] = []
     for size, content, layout in parts:
-        transaction.count("part", "", -1, -size)
+        transaction.count("part", -1, -size)
         if content not in used:
             dropped += transaction.drop(content, "", layout)
-    db.execute("DELETE FROM parts WHERE upload = ?", (upload,))
-    db.execute("DELETE FROM uploads WHERE key = ? AND upload = ?", (key, upload))
-    transaction.count("upload", "", -1, 0)
+    transaction.write("DELETE FROM parts WHERE upload = ?", (upload,))
+    transaction.write("DELETE FROM uploads WHERE key = ? AND upload = ?", (key, upload))
+    transaction.count("upload", -1, 0)
     return tuple(dropped)

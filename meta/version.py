@@ -196,7 +196,7 @@ def change(transaction: ContainerTransaction, wish: Change) -> ObjectRow:
     if attributes == row.attributes and layout == row.layout:
         return row
     seq = transaction.changed("change", row.key, found.age)
-    transaction.db.execute(
+    transaction.write(
         "UPDATE objects SET attributes = ?, layout = ?, protected = ?, checksum_algorithm = ?, checksum_type = ?, seq = ?"
         " WHERE key = ? AND age = ?",
         (

@@ -1,7 +1,8 @@
-"""The one writer of a base: gathers waiting requests into one SQLite transaction, keeps its changeset, commits. Runs in a Lane's thread.
+"""The one writer of a base: gathers waiting requests into one SQLite transaction, keeps its script, commits. Runs in a Lane's thread.
 
-Order within a transaction: each request in a savepoint of its own, then the header and the changeset, then the peers agree
-(`Committer`), then COMMIT. Nobody gets an answer before COMMIT returned.
+Order within a transaction: the requests, then the entry with their script, then the peers agree (`Committer`), then COMMIT. Nobody gets an
+answer before COMMIT returned. Requests check first and change then, so a refusal rarely has anything to undo: when one does, the
+transaction is begun again with a savepoint around each.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ import apsw
 from meta.commit import Committer, Entry, Header
 from meta.connection import APPLICATION_ID, DISK_ERRORS, open_checkpointer, open_writer, sync_folder, translate
 from meta.kind import Kind, Transaction, schema
-from node.errors import BaseCorrupt, ConfigError, FrazilError
+from node.errors import ConfigError, FrazilError
 
-CHANGESETS_MAX = 1_000
-CHANGESETS_BYTES_MAX = 4 << 20
-"""Changesets kept for peers that lag; a peer further behind gets a snapshot."""
+ENTRIES_MAX = 10_000
+ENTRIES_BYTES_MAX = 4 << 20
+"""Entries kept for peers that lag and for who follows the changes; a peer further behind gets a snapshot."""
+ENTRIES_TRIMMED_TO = 7 / 8
+"""Share of both that is left when either is reached, so that one transaction in hundreds does the trimming."""
 LOG_PAGES_SOFT = 1_000
 """Pages in the write-ahead log (8 MiB) from which a background checkpoint is wished."""
 LOG_PAGES_HARD = 16_000
@@ -51,6 +54,7 @@ class Writer(Generic[T]):
         self._committer = committer
         self._now_us = now_us
         self._db: apsw.Connection | None = None
+        self._transaction: T
         self._header = Header(0, 0)
         self._kept = 0
         self._kept_bytes = 0
@@ -72,6 +76,9 @@ class Writer(Generic[T]):
         except FrazilError as error:
             self._recover(error)
             return [_caused(type(error)(str(error)), error) for _ in requests]
+        except AssertionError as bug:
+            self._recover(bug)
+            raise
 
     def checkpoint(self) -> None:
         """Copies the log into the base while the writer goes on; called in another thread. `settle_log` does what came meanwhile."""
@@ -99,6 +106,8 @@ class Writer(Generic[T]):
             db.close()
             raise
         db.set_wal_hook(self._count_log)
+        self._transaction = self._kind.transaction(db)
+        self._transaction.begin(0, afresh=True)
         self._db = db
         return db
 
@@ -113,11 +122,8 @@ class Writer(Generic[T]):
             sync_folder(self._path.parent)
 
     def _load(self, db: apsw.Connection) -> None:
-        row = db.execute("SELECT epoch, last FROM header").get
-        if row is None:
-            raise BaseCorrupt(f"the metadata base {self._path.name} has no header row")
-        self._header = Header(*row)
-        self._kept, self._kept_bytes = db.execute("SELECT count(*), coalesce(sum(length(changeset)), 0) FROM changesets").get
+        self._header = _newest(db)
+        self._kept, self._kept_bytes = db.execute("SELECT count(*), coalesce(sum(length(script)), 0) FROM entries").get
 
     def _count_log(self, _db: apsw.Connection, _schema: str, pages: int) -> int:
         self.log_pages = pages
@@ -130,43 +136,52 @@ class Writer(Generic[T]):
 
     def _transact(self, db: apsw.Connection, requests: list[Request[T]]) -> list[Any]:
         epoch = self._committer.lead(self._name)
-        db.execute("BEGIN IMMEDIATE")
-        if db.execute("SELECT epoch, last FROM header").get != (self._header.epoch, self._header.index):
-            self._load(db)  # another process wrote, as a command may while nobody serves
-        session = apsw.Session(db, "main")
-        try:
-            for table in self._kind.tables:
-                session.attach(table)
-            transaction = self._kind.begin(db, self._now_us())
-            if len(requests) == 1:
-                results = [self._alone(transaction, requests[0])]
-                changed = not session.is_empty and not isinstance(results[0], Exception)
-            else:
-                results = [self._among_others(transaction, request) for request in requests]
-                changed = not session.is_empty
-            if changed:
-                transaction.finish()
-                self._append(db, epoch, session.changeset())
-        finally:
-            session.close()
+        transaction = self._begin(db)
+        results = self._try_all(transaction, requests)
+        if results is None:
+            db.execute("ROLLBACK")
+            transaction = self._begin(db, afresh=True)
+            results = [self._in_savepoint(transaction, request) for request in requests]
+        changed = not transaction.script.empty
+        if changed:
+            transaction.finish()
+            assert transaction.script.complete, "a change went past the script"
+            self._append(db, epoch, transaction.script.encode())
         db.execute("COMMIT" if changed else "ROLLBACK")
         return results
 
-    @staticmethod
-    def _alone(transaction: T, request: Request[T]) -> Any:
-        """Without a savepoint (6 us): when it fails, the whole transaction is rolled back."""
-        try:
-            result = request.function(transaction, *request.arguments)
-        except DISK_ERRORS:
-            raise
-        except Exception as error:  # noqa: BLE001 - carried to the one who asked, a refusal as well as a bug
-            return error
-        transaction.accept()
-        return result
+    def _begin(self, db: apsw.Connection, *, afresh: bool = False) -> T:
+        db.execute("BEGIN IMMEDIATE")
+        if _newest(db) != self._header:
+            self._load(db)  # another process wrote, as a command may while nobody serves
+            afresh = True
+        self._transaction.begin(self._now_us(), afresh=afresh)
+        return self._transaction
 
     @staticmethod
-    def _among_others(transaction: T, request: Request[T]) -> Any:
-        db = transaction.db
+    def _try_all(transaction: T, requests: list[Request[T]]) -> list[Any] | None:
+        """None when one was refused after it had changed something: all must be undone and done again with savepoints (6 us each)."""
+        results: list[Any] = []
+        for request in requests:
+            mark = transaction.script.mark()
+            try:
+                result = request.function(transaction, *request.arguments)
+            except DISK_ERRORS:
+                raise
+            except Exception as error:  # noqa: BLE001 - carried to the one who asked, a refusal as well as a bug
+                if transaction.script.mark() != mark:
+                    return None
+                transaction.reject()
+                result = error
+            else:
+                transaction.accept()
+            results.append(result)
+        return results
+
+    @staticmethod
+    def _in_savepoint(transaction: T, request: Request[T]) -> Any:
+        db, script = transaction.db, transaction.script
+        mark = script.mark()
         db.execute("SAVEPOINT request")
         try:
             result = request.function(transaction, *request.arguments)
@@ -174,6 +189,7 @@ class Writer(Generic[T]):
             raise
         except Exception as error:  # noqa: BLE001 - as above
             db.execute("ROLLBACK TO request")
+            script.cut(mark)
             transaction.reject()
             result = error
         else:
@@ -181,17 +197,28 @@ class Writer(Generic[T]):
         db.execute("RELEASE request")
         return result
 
-    def _append(self, db: apsw.Connection, epoch: int, changeset: bytes) -> None:
+    def _append(self, db: apsw.Connection, epoch: int, script: bytes) -> None:
         header = Header(epoch, self._header.index + 1)
-        db.execute("UPDATE header SET epoch = ?, last = ?", (header.epoch, header.index))
-        kept, kept_bytes = self._kept + 1, self._kept_bytes + len(changeset)
-        db.execute("INSERT INTO changesets VALUES (?, ?, ?)", (header.index, epoch, changeset))
-        while kept > CHANGESETS_MAX or kept_bytes > CHANGESETS_BYTES_MAX:
-            oldest = header.index - kept + 1
-            kept_bytes -= db.execute("DELETE FROM changesets WHERE entry = ? RETURNING length(changeset)", (oldest,)).get
-            kept -= 1
-        self._committer.agree(Entry(self._name, self._header, header, changeset))
-        self._header, self._kept, self._kept_bytes = header, kept, kept_bytes
+        kept = len(script) <= ENTRIES_BYTES_MAX
+        db.execute("INSERT INTO entries VALUES (?, ?, ?)", (header.index, epoch, script if kept else None))
+        self._kept += 1
+        self._kept_bytes += len(script) if kept else 0
+        if self._kept > ENTRIES_MAX or self._kept_bytes > ENTRIES_BYTES_MAX or not kept:
+            self._trim(db, kept=kept)
+        self._committer.agree(Entry(self._name, self._header, header, script))
+        self._header = header
+
+    def _trim(self, db: apsw.Connection, *, kept: bool) -> None:
+        """Deletes the oldest entries; all but the newest when that one was not kept, for nobody could go on behind them."""
+        number, size = (ENTRIES_MAX * ENTRIES_TRIMMED_TO, ENTRIES_BYTES_MAX * ENTRIES_TRIMMED_TO) if kept else (1, 0)
+        last = 0
+        for entry, length in db.execute("SELECT entry, coalesce(length(script), 0) FROM entries ORDER BY entry"):
+            if self._kept == 1 or (self._kept <= number and self._kept_bytes <= size):
+                break
+            last = entry
+            self._kept -= 1
+            self._kept_bytes -= length
+        db.execute("DELETE FROM entries WHERE entry <= ?", (last,))
 
     def _recover(self, error: Exception) -> None:
         """After any failure the transaction is rolled back and the connection is opened anew: SQLite and the kernel may disagree now."""
@@ -206,9 +233,18 @@ class Writer(Generic[T]):
             error.add_note(f"and closing the base failed as well: {second}")
 
 
+def _newest(db: apsw.Connection) -> Header:
+    """Where the base stands."""
+    entry, epoch = db.execute("SELECT entry, epoch FROM entries ORDER BY entry DESC LIMIT 1").get or (0, 0)
+    return Header(epoch, entry)
+
+
 def check_format(path: Path, kind: str, found: int, known: int) -> None:
+    """Raises: ConfigError."""
     if found > known:
-        raise ConfigError(f"{path} is a {kind} base of format {found}; this Frazil knows formats up to {known}: use a newer one")
+        raise ConfigError(f"{path} is a {kind} base of format {found}; this Frazil knows format {known}: use a newer one")
+    if 0 < found < known:
+        raise ConfigError(f"{path} is a {kind} base of format {found}, from before the first release; this Frazil knows format {known}")
 
 
 def _caused(error: FrazilError, cause: Exception) -> FrazilError:

@@ -23,7 +23,7 @@ CREATE TABLE objects(
     policy              TEXT NOT NULL,     -- storage policy of the content
     protected           INTEGER NOT NULL,  -- 1 = attributes hold a retention or a legal hold: look before deleting
     moved               INTEGER NOT NULL,  -- 1 = was renamed: `moved` knows its contents
-    seq                 INTEGER NOT NULL,  -- changes.seq of the row's latest change
+    seq                 INTEGER NOT NULL,  -- number of the row's latest change in the change log
     content             TEXT NOT NULL,     -- id of the content; "" for a marker
     attributes          BLOB NOT NULL,     -- protocol.Attributes, msgpack
     layout              BLOB NOT NULL,     -- where the content lies (store's format); empty = nowhere
@@ -70,7 +70,7 @@ CREATE INDEX completed_at ON completed(at_us);
 
 -- Contents that no row names any more and whose chunks are still there. Nothing leaks: a row leaves only when its chunks are deleted.
 CREATE TABLE deletions(
-    id       INTEGER PRIMARY KEY,  -- from `sequence`, so lower is older
+    id       INTEGER PRIMARY KEY,  -- from `state`, so lower is older
     content  TEXT NOT NULL,        -- "" when only a layout is known
     parts    TEXT NOT NULL,        -- as objects.parts
     layout   BLOB NOT NULL
@@ -78,32 +78,16 @@ CREATE TABLE deletions(
 
 -- Versions whose chunks' records are out of date.
 CREATE TABLE stale_records(
-    id   INTEGER PRIMARY KEY,      -- from `sequence`, so lower is older
+    id   INTEGER PRIMARY KEY,      -- from `state`, so lower is older
     key  TEXT NOT NULL,
     age  INTEGER NOT NULL
 ) STRICT;
 
--- Sums over the tables above, exact: kept by the same transactions.
-CREATE TABLE counters(
-    kind    TEXT NOT NULL,     -- class: versions with content (name = storage class) · marker · upload · part · older: rows that are not their key's newest
-    name    TEXT NOT NULL,     -- "" unless kind = class
-    number  INTEGER NOT NULL,
-    bytes   INTEGER NOT NULL,
-    PRIMARY KEY (kind, name)
-) STRICT, WITHOUT ROWID;
-
 -- Where the container stands; written once per transaction.
-CREATE TABLE sequence(
+CREATE TABLE state(
     one      INTEGER PRIMARY KEY CHECK (one = 1),  -- a single row
-    seq      INTEGER NOT NULL,  -- highest number given: changes.seq, deletions.id and stale_records.id share it, none is ever given twice
-    version  INTEGER NOT NULL   -- highest version given, so that versions grow although a clock jumps back
+    seq      INTEGER NOT NULL,  -- highest number given: the change log's, deletions.id and stale_records.id share it, none is ever given twice
+    version  INTEGER NOT NULL,  -- highest version given, so that versions grow although a clock jumps back
+    sums     TEXT NOT NULL      -- over the tables above, exact: JSON {place: [number, bytes]}; places: meta/transaction.py
 ) STRICT;
-INSERT INTO sequence VALUES (1, 0, 0);
-
--- The latest changes, for whoever follows the bucket; bounded, the oldest leave.
-CREATE TABLE changes(
-    seq   INTEGER PRIMARY KEY,  -- grows with each change; gaps are normal
-    kind  TEXT NOT NULL,        -- put, delete, change, settings
-    key   TEXT NOT NULL,        -- "" for settings
-    age   INTEGER NOT NULL      -- of the version concerned; 0 = none
-) STRICT;
+INSERT INTO state VALUES (1, 0, 0, '{}');

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import apsw
 import pytest
 import trio
 
-from meta import bucket, listing, pending, version, writer
+from meta import bucket, listing, pending, script, version, writer
 from meta.base import Base
 from meta.commit import Entry, Header, LocalCommit
 from meta.connection import open_reader, open_writer
@@ -82,13 +83,21 @@ def test_each_transaction_is_one_entry_that_makes_a_copy_equal(tmp_path: Path) -
     copy.work([Request(pending.deletions_done, ([],))])
     db = open_writer(tmp_path / "copy.db", create=False)
     for entry in recorder.entries:
-        apsw.Changeset.apply(entry.changeset, db, conflict=lambda *_: apsw.SQLITE_CHANGESET_ABORT)
+        script.run(db, entry.script)
     original = open_writer(tmp_path / "base.db", create=False)
     assert dump(db) == dump(original)
-    assert original.execute("SELECT epoch, last FROM header").get == (7, 3)
-    assert original.execute("SELECT entry, changeset FROM changesets").fetchall() == [
-        (entry.header.index, entry.changeset) for entry in recorder.entries
+    assert original.execute("SELECT entry, epoch, script FROM entries").fetchall() == [
+        (entry.header.index, 7, entry.script) for entry in recorder.entries
     ]
+    assert [(line.kind, line.key) for entry in recorder.entries for line in script.change_lines(entry.script)] == [
+        ("settings", ""),
+        ("put", "a"),
+        ("put", "b"),
+        ("put", "c"),
+        ("put", "a"),
+    ]
+    with pytest.raises(BaseCorrupt):
+        script.run(db, recorder.entries[-1].script.replace(b"key = ?", b"key < ?"))
     for connection in (db, original):
         connection.close()
     for each in (made, copy):
@@ -118,6 +127,26 @@ def _fails_late(transaction: ContainerTransaction) -> None:
     raise ZeroDivisionError
 
 
+def test_a_change_past_the_script_is_undone(tmp_path: Path) -> None:
+    recorder = Recorder()
+    made = make(tmp_path / "base.db", recorder)
+
+    def goes_past(transaction: ContainerTransaction, *, before: bool) -> None:
+        if not before:
+            transaction.stale("a", -1)
+        transaction.db.execute("DELETE FROM settings")
+        if before:
+            transaction.stale("a", -1)
+
+    for request in (Request(partial(goes_past, before=before), ()) for before in (True, False)):
+        with pytest.raises(AssertionError):
+            made.work([*puts("b"), request])
+    assert no_errors(made.work(puts("a")))
+    assert len(recorder.entries) == 2
+    made.close()
+    assert keys(tmp_path / "base.db") == ["a"]
+
+
 def test_what_changes_nothing_makes_no_entry(tmp_path: Path) -> None:
     recorder = Recorder()
     made = make(tmp_path / "base.db", recorder)
@@ -140,34 +169,40 @@ def test_peers_that_refuse_undo_the_transaction(tmp_path: Path) -> None:
     assert keys(tmp_path / "base.db") == ["c"]
 
 
-def test_changesets_are_bounded_by_number_and_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "CHANGESETS_MAX", 3)
+def test_entries_are_bounded_by_number_and_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "ENTRIES_MAX", 3)
     made = make(tmp_path / "base.db")
 
     def kept() -> list[int]:
         db = apsw.Connection(str(tmp_path / "base.db"))
         try:
-            return [row[0] for row in db.execute("SELECT entry FROM changesets ORDER BY entry")]
+            return [row[0] for row in db.execute("SELECT entry FROM entries ORDER BY entry")]
         finally:
             db.close()
 
     for name in "abcd":
         made.work(puts(name))
+        assert len(kept()) <= 3
     assert kept() == [3, 4, 5]
-    monkeypatch.setattr(writer, "CHANGESETS_BYTES_MAX", 1_000)
+    monkeypatch.setattr(writer, "ENTRIES_BYTES_MAX", 800)
     made.work(puts("e"))
-    assert kept() == [6] or kept() == [5, 6]
-    made.work(puts(*(f"k{number}" for number in range(20))))
-    assert kept() == [], "an entry too large to keep: peers that miss it get a snapshot"
     made.work(puts("f"))
+    assert kept() == [7]
+    made.work(puts(*(f"k{number}" for number in range(20))))
     assert kept() == [8]
+    db = apsw.Connection(str(tmp_path / "base.db"))
+    assert db.execute("SELECT script FROM entries").get is None, "too large to keep: peers that miss it get a snapshot"
+    db.close()
+    made.work(puts("f"))
+    assert kept() == [8, 9]
     made.close()
 
 
-def test_another_formats_base_is_left_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("found", [1, 99])
+def test_another_formats_base_is_left_alone(tmp_path: Path, found: int) -> None:
     make(tmp_path / "base.db").close()
     db = apsw.Connection(str(tmp_path / "base.db"))
-    db.execute("PRAGMA user_version = 99")
+    db.execute(f"PRAGMA user_version = {found}")
     db.close()
     (result,) = Writer(tmp_path / "base.db", CONTAINER, LocalCommit(), lambda: 0).work(puts("a"))
     assert isinstance(result, ConfigError)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import apsw
 import pytest
 
 from meta.lock import check_change, check_default, check_removal, with_default
@@ -73,7 +74,8 @@ def test_retention_that_is_over_is_no_obstacle() -> None:
 @pytest.mark.parametrize("attributes", [b"\xc1", b"", b"\x81\xabretain_mode\x05"])
 def test_a_protection_that_can_not_be_read_holds(attributes: bytes) -> None:
     stored = Stored("k", -1, 0, 0, 1, "e", 1, "STANDARD", "SINGLE", "o", "c", b"l", 1, attributes, 1, 0, "")
-    transaction = ContainerTransaction(None, NOW)  # type: ignore[arg-type]
+    transaction = ContainerTransaction(apsw.Connection(":memory:"))
+    transaction.begin(NOW, afresh=True)
     with pytest.raises(Locked):
         check_lock(transaction, stored, bypass_governance=True)
 
