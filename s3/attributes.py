@@ -31,10 +31,8 @@ STORAGE_CLASSES = frozenset({STANDARD, "REDUCED_REDUNDANCY", "STANDARD_IA", "ONE
 _COLD = frozenset({"GLACIER", "DEEP_ARCHIVE", "GLACIER_IR"})
 _META = b"x-amz-meta-"
 _META_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]*")
-_KEPT = {
-    name: name.decode("ascii")
-    for name in (b"cache-control", b"content-disposition", b"content-language", b"expires", b"x-amz-website-redirect-location")
-}
+REDIRECT = b"x-amz-website-redirect-location"
+_KEPT = {name: name.decode("ascii") for name in (b"cache-control", b"content-disposition", b"content-language", b"expires", REDIRECT)}
 _WRITE_OFFSET = b"x-amz-write-offset-bytes"
 _NOT_YET = (b"x-amz-object-lock-event-", _WRITE_OFFSET)
 """Headers that ask for a protection or an effect: storing the object without it would be a silent lie."""
@@ -86,6 +84,8 @@ def attributes_of(call: Call) -> Attributes:
             content_type = decode_text(value)
         elif name in _KEPT:
             headers[_KEPT[name]] = decode_text(value)
+            if name == REDIRECT:
+                check_redirect(headers[_KEPT[name]])
         elif name == b"content-encoding":
             encodings = [part.strip() for part in decode_text(value).split(",")]
             rest = ",".join(part for part in encodings if part.lower() != "aws-chunked")
@@ -111,6 +111,12 @@ def attributes_of(call: Call) -> Attributes:
 
 def _add_metadata(metadata: dict[str, str], name: str, value: str) -> None:
     metadata[name] = f"{metadata[name]},{value}" if name in metadata else value
+
+
+def check_redirect(location: str) -> None:
+    """Raises: InvalidRedirectLocation."""
+    if not location.startswith(("/", "http://", "https://")):
+        raise S3Error("InvalidRedirectLocation", RedirectLocation=location)
 
 
 def decode_text(value: bytes) -> str:

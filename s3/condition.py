@@ -111,6 +111,12 @@ def rename_condition(call: Call, prefix: bytes) -> Condition:
     )
 
 
+def check_begin(header: bytes, started_us: int) -> None:
+    """An abort's condition on when the upload began. Raises: PreconditionFailed."""
+    if _seconds(header) != started_us // 1_000_000:
+        raise S3Error("PreconditionFailed", Condition="x-amz-if-match-initiated-time")
+
+
 def delete_condition(call: Call) -> Condition:
     """If-Match of a delete, and the two that AWS adds for it. Raises: InvalidArgument."""
     return entry_condition(call.text(b"if-match"), call.text(b"x-amz-if-match-size"), call.text(b"x-amz-if-match-last-modified-time"))

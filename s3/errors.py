@@ -62,6 +62,10 @@ CODES: Mapping[str, tuple[int, str]] = {
     "InvalidPartOrder": (400, "The list of parts was not in ascending order. The parts list must be specified in order by part number."),
     "InvalidPolicyDocument": (400, "The content of the form does not meet the conditions specified in the policy document."),
     "InvalidRange": (416, "The requested range is not satisfiable."),
+    "InvalidRedirectLocation": (
+        400,
+        "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+    ),
     "InvalidRequest": (400, "The request is not valid."),
     "InvalidStorageClass": (400, "The storage class that you specified is not valid."),
     "InvalidTag": (400, "The tag provided was not a valid tag."),
@@ -213,7 +217,9 @@ def to_s3(error: node_errors.FrazilError) -> S3Error:
     if isinstance(error, S3Error):
         return error
     if error.code in _NAMED_LIKE_S3:
-        return S3Error(error.code)
+        named = S3Error(error.code)
+        named.details.update(getattr(error, "details", {}))
+        return named
     code = next(code for kind, code in _FROM_STORE if isinstance(error, kind))
     return S3Error(code, str(error) if code in _SAYS_ITS_MESSAGE else "")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from unicodedata import category
 
 from s3.configuration import Configuration
 from s3.errors import S3Error
@@ -12,6 +13,7 @@ OBJECT_TAGS_MAX = 10
 BUCKET_TAGS_MAX = 50
 TAG_KEY_MAX = 128
 TAG_VALUE_MAX = 256
+_SIGNS = "_.:/=+-@"
 
 
 class Tag(Shape, frozen=True):
@@ -31,10 +33,15 @@ def check_tag(key: str, value: str) -> None:
     """Raises: InvalidTag."""
     if key.startswith("aws:"):
         raise S3Error("InvalidTag", "System tags cannot be added/updated by requester", TagKey=key)
-    if not 1 <= len(key) <= TAG_KEY_MAX:
+    if not 1 <= len(key) <= TAG_KEY_MAX or not _is_plain(key):
         raise S3Error("InvalidTag", "The TagKey you have provided is invalid", TagKey=key)
-    if len(value) > TAG_VALUE_MAX:
+    if len(value) > TAG_VALUE_MAX or not _is_plain(value):
         raise S3Error("InvalidTag", "The TagValue you have provided is invalid", TagKey=key, TagValue=value)
+
+
+def _is_plain(text: str) -> bool:
+    """AWS takes letters, digits, separators and a few signs."""
+    return all(character.isalnum() or character in _SIGNS or category(character)[0] == "Z" for character in text)
 
 
 def check_tags(pairs: Iterable[tuple[str, str]], *, most: int = OBJECT_TAGS_MAX, what: str = "Object") -> dict[str, str]:

@@ -11,6 +11,7 @@ from node.errors import NotEnoughServices
 from rawx.chunk import Buffer
 from store.content import ContentWriter, Tail
 from store.context import Context
+from store.envelope import envelope_of
 from store.layout import Layout
 from store.opening import Read, reader_of, stored_reader
 from store.put import commit_object, put_object, write
@@ -72,14 +73,15 @@ async def copy_object(
     storage_class: str,
     condition: Condition = NO_CONDITION,
     keys: CopyKeys = NO_KEYS,
+    digests: frozenset[str] = frozenset(),
 ) -> ObjectRow:
     """A new object of the source's bytes. The caller keeps the source from being deleted meanwhile.
 
-    Where the data key stays the same, so do ETag, parts and checksums (those are in `attributes`); else the bytes are written anew as
-    one content. Raises: as put_object; ContentLost, SealBroken.
+    Where the data key stays the same, so do ETag, parts and checksums (those are in `attributes`); else, and when `digests` are to be
+    computed, the bytes are written anew as one content. Raises: as put_object; ContentLost, SealBroken.
     """
     stored: ObjectRow | None = None
-    if keys.source == keys.target:
+    if keys.source == keys.target and not digests:
         stored = source
         layout = Layout.parse(source.layout)
         known = {context.policies.small.name, context.policies.large.name}
@@ -90,8 +92,8 @@ async def copy_object(
                 pass
         content = ContentSource(stored_reader(context, source, bucket=source_bucket), 0, layout.size)
     else:
-        digests = frozenset(source.attributes.checksums or (DEFAULT_CHECKSUM,))
-        attributes = msgspec.structs.replace(attributes, parts=(), part_checksums=(), checksums={}, checksum_type="")
+        digests = digests or frozenset(source.attributes.checksums or (DEFAULT_CHECKSUM,))
+        attributes = _of_one_piece(attributes)
         content = ContentSource(reader_of(context, source, bucket=source_bucket, data_key=keys.source), 0, source.size, digests)
     return await put_object(
         context,
@@ -105,6 +107,14 @@ async def copy_object(
         stored=stored,
         data_key=keys.target,
     )
+
+
+def _of_one_piece(attributes: Attributes) -> Attributes:
+    """Without what is said of parts and of the whole: it is told anew."""
+    envelope = envelope_of(attributes)
+    if envelope is not None and envelope.parts:
+        attributes = msgspec.structs.replace(envelope, parts=()).into(attributes)
+    return msgspec.structs.replace(attributes, parts=(), part_checksums=(), checksums={}, checksum_type="")
 
 
 async def _copy_chunks(

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import msgspec
 
-from meta.protocol import NO_CONDITION, PARTS_MAX, Complete, Condition, ObjectRow, PartRow, UploadRow
-from node.errors import InvalidArgument, Superseded, UploadNotFound
+from meta.protocol import NO_CONDITION, PARTS_MAX, Complete, Condition, Container, ObjectRow, PartRow, PutResult, UploadRow
+from node.errors import InvalidArgument, NotFound, Superseded, UploadNotFound
 from rawx.chunk import UploadRecord
 from store.content import ContentWriter, Tail
 from store.context import Context
@@ -31,7 +31,15 @@ Check = Callable[[UploadRow, Sequence[PartRow]], tuple[dict[str, str], str]]
 """Called with the upload and its parts before the object is visible; the whole's checksums and their type. May refuse by raising."""
 
 
-class InvalidPart(InvalidArgument):
+class _PartRefused(InvalidArgument):
+    """details: what S3 says of the part, by its names."""
+
+    def __init__(self, message: str = "", **details: str) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class InvalidPart(_PartRefused):
     """A part is not there, or not as the client names it."""
 
 
@@ -39,7 +47,7 @@ class InvalidPartOrder(InvalidArgument):
     pass
 
 
-class EntityTooSmall(InvalidArgument):
+class EntityTooSmall(_PartRefused):
     pass
 
 
@@ -87,7 +95,7 @@ async def complete_upload(
         page = await container.list_parts(key, upload, 0, PARTS_MAX, layouts=True)
     except UploadNotFound:
         done = await container.complete_upload(Complete(upload, ObjectRow(key), ()))  # the first completion's result, when there was one
-        return await container.get(key, 0 if done.null else done.version)
+        return await _completed(container, key, upload, done)
     rows = choose_parts(page.parts, parts)
     checksums, kind = check(page.upload, rows) if check is not None else ({}, "")
     row = ObjectRow(
@@ -119,6 +127,17 @@ async def complete_upload(
     return msgspec.structs.replace(row, version=result.version, null=result.null, mtime_us=result.mtime_us)
 
 
+async def _completed(container: Container, key: str, upload: str, done: PutResult) -> ObjectRow:
+    """What an earlier completion made. Raises: UploadNotFound when it was replaced or deleted since."""
+    try:
+        row = await container.get(key, 0 if done.null else done.version)
+    except NotFound as error:
+        raise UploadNotFound("the upload was completed, and the object is gone since") from error
+    if row.content != upload:
+        raise UploadNotFound("the upload was completed, and the object was replaced since")
+    return row
+
+
 async def abort_upload(context: Context, bucket: str, key: str, upload: str) -> None:
     """Raises: UploadNotFound."""
     context.afterwork.drop(bucket, await context.container(bucket).abort_upload(key, upload))
@@ -138,13 +157,19 @@ def choose_parts(there: Sequence[PartRow], wanted: Sequence[WantedPart]) -> list
     for number, etag, checksums in wanted:
         row = by_number.get(number)
         if row is None or row.etag != etag.strip('"'):
-            raise InvalidPart(f"part {number} is not there, or has another ETag")
+            raise InvalidPart(f"part {number} is not there, or has another ETag", PartNumber=str(number), ETag=etag)
         if any(row.checksums.get(name, value) != value for name, value in checksums.items()):
-            raise InvalidPart(f"part {number} has another checksum")
+            raise InvalidPart(f"part {number} has another checksum", PartNumber=str(number), ETag=etag)
         rows.append(row)
     small = next((row for row in rows[:-1] if row.size < PART_BYTES_MIN), None)
     if small is not None:
-        raise EntityTooSmall(f"part {small.part} has {small.size} bytes; all but the last need {PART_BYTES_MIN}")
+        raise EntityTooSmall(
+            f"part {small.part} has {small.size} bytes; all but the last need {PART_BYTES_MIN}",
+            ProposedSize=str(small.size),
+            MinSizeAllowed=str(PART_BYTES_MIN),
+            PartNumber=str(small.part),
+            ETag=small.etag,
+        )
     return rows
 
 

@@ -155,6 +155,7 @@ class Store:
         storage_class: str = "STANDARD",
         condition: Condition = NO_CONDITION,
         keys: CopyKeys = NO_KEYS,
+        digests: frozenset[str] = frozenset(),
     ) -> ObjectRow:
         """A new object of the same bytes. Raises: see store.copy.copy_object."""
         with self._context.afterwork.reading(Layout.parse(source.layout)):
@@ -169,6 +170,7 @@ class Store:
                 storage_class=storage_class,
                 condition=condition,
                 keys=keys,
+                digests=digests,
             )
 
     async def rename(

@@ -7,8 +7,10 @@ import msgspec
 from meta.protocol import Attributes, ObjectRow
 from s3 import checksum, encryption
 from s3.attributes import (
+    REDIRECT,
     acl_of,
     attributes_of,
+    check_redirect,
     expiration_headers,
     refuse_not_yet,
     storage_class_of,
@@ -36,6 +38,12 @@ def directive(call: Call, header: bytes) -> str:
     return value
 
 
+def too_large_to_copy() -> S3Error:
+    return S3Error(
+        "InvalidRequest", f"The specified copy source is larger than the maximum allowable size for a copy source: {OBJECT_BYTES_MAX}"
+    )
+
+
 async def copy_object(call: Call) -> None:
     refuse_not_yet(call)
     assert call.source is not None
@@ -45,9 +53,7 @@ async def copy_object(call: Call) -> None:
     check_copy_source(call, source.etag, source.mtime_us)
     storage_class = storage_class_of(call)
     if source.size > OBJECT_BYTES_MAX:
-        raise S3Error(
-            "InvalidRequest", f"The specified copy source is larger than the maximum allowable size for a copy source: {OBJECT_BYTES_MAX}"
-        )
+        raise too_large_to_copy()
     onto_itself = call.source.bucket == call.bucket and source.key == call.key and "versionId=" not in call.text(b"x-amz-copy-source")
     if (
         onto_itself
@@ -61,9 +67,7 @@ async def copy_object(call: Call) -> None:
             "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, "
             "storage class, website redirect location or encryption attributes.",
         )
-    wanted = call.header(b"x-amz-checksum-algorithm")
-    if wanted is not None:
-        checksum.parse_algorithm(wanted.decode("latin-1"))
+    digests = _wanted_digests(call, source)
     attributes, keys = await encryption.begin_copy(call, wish, source.attributes, _attributes(call, source, metadata, tagging))
     row = await call.store.copy_object(
         source,
@@ -75,15 +79,27 @@ async def copy_object(call: Call) -> None:
         storage_class=storage_class,
         condition=write_condition(call),
         keys=keys,
+        digests=digests,
     )
+    kind = f"<ChecksumType>{row.attributes.checksum_type}</ChecksumType>" if row.attributes.checksums else ""
     await call.answer_xml(
         f'{DECLARATION}<CopyObjectResult xmlns="{NAMESPACE}">{copy_result(row.etag, row.mtime_us)}'
-        f"{checksum_elements(row.attributes.checksums)}</CopyObjectResult>",
+        f"{checksum_elements(row.attributes.checksums)}{kind}</CopyObjectResult>",
         *version_headers(row.version, row.null, call.settings),
         *source_headers(call),
         *expiration_headers(call.settings, row),
         *encryption.echo(call, row.attributes, context=True),
     )
+
+
+def _wanted_digests(call: Call, source: ObjectRow) -> frozenset[str]:
+    """What is to be computed for the copy: the algorithm that is asked for, unless the source has its checksum. Raises: InvalidRequest."""
+    named = call.header(b"x-amz-checksum-algorithm")
+    if named is None:
+        return frozenset()
+    algorithm = checksum.parse_algorithm(named.decode("latin-1"))
+    there = source.attributes.checksum_type == checksum.FULL_OBJECT and algorithm in source.attributes.checksums
+    return frozenset() if there else frozenset({algorithm})
 
 
 def _attributes(call: Call, source: ObjectRow, metadata: str, tagging: str) -> Attributes:
@@ -96,10 +112,11 @@ def _attributes(call: Call, source: ObjectRow, metadata: str, tagging: str) -> A
     )
     if call.settings.object_lock:
         new = with_bucket_default(call, new)
-    redirect = call.header(b"x-amz-website-redirect-location")
+    redirect = call.header(REDIRECT)
     headers = {name: value for name, value in new.headers.items() if metadata == REPLACE or name != "x-amz-website-redirect-location"}
     if redirect is not None:
         headers["x-amz-website-redirect-location"] = redirect.decode("latin-1")
+        check_redirect(headers["x-amz-website-redirect-location"])
     return msgspec.structs.replace(
         new,
         headers=headers,

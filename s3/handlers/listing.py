@@ -31,8 +31,15 @@ def name_of(call: Call, parameter: str) -> str:
     return value
 
 
+_OPTIONAL = frozenset({"", "RestoreStatus"})
+"""Known, though no object has one yet."""
+
+
 async def _page(call: Call, request: ListRequest) -> ListPage:
-    """max-keys 0 asks nothing and gets nothing, and is not truncated."""
+    """max-keys 0 asks nothing and gets nothing, and is not truncated. Raises: InvalidArgument."""
+    optional = call.header(b"x-amz-optional-object-attributes")
+    if optional is not None and {name.strip() for name in optional.decode("latin-1").split(",")} - _OPTIONAL:
+        raise invalid_argument("Invalid attribute name specified", "x-amz-optional-object-attributes", optional.decode("latin-1"))
     return await call.container.list(request) if request.limit else ListPage([], [], truncated=False)
 
 
@@ -91,6 +98,8 @@ async def list_objects_v2(call: Call) -> None:
 async def _version_marker(call: Call, key: str, text: str) -> int | None:
     """Number of the version to continue behind. "null" is looked up, for only its number says where it stands in time."""
     if not text:
+        if "version-id-marker" in call.query:
+            raise invalid_argument("A version-id marker cannot be empty.", "version-id-marker", "")
         return None
     if not key:
         raise invalid_argument("A version-id marker cannot be specified without a key marker.", "version-id-marker", text)

@@ -19,9 +19,9 @@ from s3.attributes import (
 )
 from s3.byterange import parse_copy_range
 from s3.call import Call
-from s3.condition import check_copy_source, write_condition
+from s3.condition import check_begin, check_copy_source, write_condition
 from s3.errors import S3Error, invalid_argument
-from s3.handlers.copy import copy_result, source_headers
+from s3.handlers.copy import copy_result, source_headers, too_large_to_copy
 from s3.handlers.listing import encoding_of, name_of
 from s3.handlers.read import checksum_elements
 from s3.listing import common_prefixes, name_element, user_elements, writer_for
@@ -30,6 +30,7 @@ from s3.moment import iso_date
 from s3.source import OBJECT_BYTES_MAX, read_document, source_of
 from s3.xml import DECLARATION, NAMESPACE, XmlRefused, elements_of, escape, text_of
 from store.copy import CopyKeys
+from store.multipart import WantedPart
 
 SIZE_DIGITS_MAX = 18
 
@@ -123,7 +124,7 @@ async def upload_part_copy(call: Call) -> None:
     copy_range = call.header(b"x-amz-copy-source-range")
     start, stop = (0, row.size) if copy_range is None else parse_copy_range(copy_range.decode("latin-1"), row.size)
     if stop - start > OBJECT_BYTES_MAX:
-        raise S3Error("EntityTooLarge", ProposedSize=str(stop - start), MaxSizeAllowed=str(OBJECT_BYTES_MAX))
+        raise too_large_to_copy()
     part = await call.store.copy_part(row, start, stop, call.bucket, call.key, upload, number, keys=keys)
     await call.answer_xml(
         f'{DECLARATION}<CopyPartResult xmlns="{NAMESPACE}">{copy_result(part.etag, part.mtime_us)}'
@@ -145,6 +146,8 @@ async def complete_upload(call: Call) -> None:
         """Called with the parts as they are, before the object is visible: the whole's checksum, verified against what the client says."""
         if size is not None and sum(row.size for row in rows) != int(size):
             raise S3Error("InvalidRequest", "The provided 'x-amz-mp-object-size' header does not match what was computed.")
+        if upload.checksum_type == checksum.COMPOSITE:
+            _require_part_checksums(upload.checksum_algorithm, parts)
         return whole_checksum(upload, rows, wanted, call.text(b"x-amz-checksum-type"))
 
     row = await call.store.complete_upload(call.bucket, call.key, upload_id, parts, condition=write_condition(call), check=check)
@@ -161,9 +164,9 @@ async def complete_upload(call: Call) -> None:
     )
 
 
-def _parts_of(document: dict[str, object]) -> list[tuple[int, str, dict[str, str]]]:
+def _parts_of(document: dict[str, object]) -> list[WantedPart]:
     """(number, ETag, checksums) as listed. Raises: MalformedXML, InvalidPartOrder."""
-    parts: list[tuple[int, str, dict[str, str]]] = []
+    parts: list[WantedPart] = []
     try:
         elements = elements_of(document, "Part")
         if not 1 <= len(elements) <= PARTS_MAX:
@@ -179,6 +182,17 @@ def _parts_of(document: dict[str, object]) -> list[tuple[int, str, dict[str, str
     if any(later[0] <= earlier[0] for earlier, later in pairwise(parts)):
         raise S3Error("InvalidPartOrder")
     return parts
+
+
+def _require_part_checksums(algorithm: str, parts: Sequence[WantedPart]) -> None:
+    """Raises: InvalidRequest."""
+    missing = next((number for number, _, sums in parts if algorithm not in sums), None)
+    if missing is not None:
+        raise S3Error(
+            "InvalidRequest",
+            f"The upload was created using a {algorithm} checksum. The complete request must include the checksum for each part. "
+            f"It was missing for part {missing} in the request.",
+        )
 
 
 def _wanted_checksum(call: Call) -> tuple[str, str]:
@@ -211,7 +225,11 @@ def _common_algorithm(rows: Sequence[PartRow]) -> str:
 
 
 async def abort_upload(call: Call) -> None:
-    await call.store.abort_upload(call.bucket, call.key, _upload_id(call))
+    upload_id = _upload_id(call)
+    begun = call.header(b"x-amz-if-match-initiated-time")
+    if begun is not None:
+        check_begin(begun, (await call.container.get_upload(call.key, upload_id)).started_us)
+    await call.store.abort_upload(call.bucket, call.key, upload_id)
     await call.answer(204)
 
 
@@ -228,20 +246,20 @@ async def list_parts(call: Call) -> None:
         f"<Size>{row.size}</Size>{checksum_elements(row.checksums)}</Part>"
         for row in rows
     )
-    algorithm = page.upload.checksum_algorithm
-    sums = (
-        f"<ChecksumAlgorithm>{algorithm.upper()}</ChecksumAlgorithm><ChecksumType>{page.upload.checksum_type}</ChecksumType>"
-        if algorithm
-        else ""
-    )
     await call.answer_xml(
         f'{DECLARATION}<ListPartsResult xmlns="{NAMESPACE}"><Bucket>{escape(call.bucket)}</Bucket><Key>{escape(call.key)}</Key>'
         f"<UploadId>{upload_id}</UploadId><Initiator>{owner}</Initiator><Owner>{owner}</Owner>"
         f"<StorageClass>{escape(page.upload.storage_class)}</StorageClass><PartNumberMarker>{after}</PartNumberMarker>"
         f"<NextPartNumberMarker>{rows[-1].part if rows else after}</NextPartNumberMarker><MaxParts>{limit}</MaxParts>"
-        f"<IsTruncated>{'true' if truncated else 'false'}</IsTruncated>{sums}{body}</ListPartsResult>",
+        f"<IsTruncated>{'true' if truncated else 'false'}</IsTruncated>{_announced(page.upload)}{body}</ListPartsResult>",
         *abortion_headers(call.settings, page.upload),
     )
+
+
+def _announced(upload: UploadRow) -> str:
+    """The checksum that the upload was begun with."""
+    algorithm = upload.checksum_algorithm.upper()
+    return f"<ChecksumAlgorithm>{algorithm}</ChecksumAlgorithm><ChecksumType>{upload.checksum_type}</ChecksumType>" if algorithm else ""
 
 
 async def list_uploads(call: Call) -> None:
@@ -256,7 +274,8 @@ async def list_uploads(call: Call) -> None:
     body = "".join(
         f"<Upload><Key>{write(row.key)}</Key><UploadId>{row.upload}</UploadId>"
         f"<Initiator>{user_elements(row.owner, names)}</Initiator><Owner>{user_elements(row.owner, names)}</Owner>"
-        f"<StorageClass>{escape(row.storage_class)}</StorageClass><Initiated>{iso_date(row.started_us)}</Initiated></Upload>"
+        f"<StorageClass>{escape(row.storage_class)}</StorageClass><Initiated>{iso_date(row.started_us)}</Initiated>"
+        f"{_announced(row)}</Upload>"
         for row in page.uploads
     )
     following = ""

@@ -34,7 +34,7 @@ async def current_row(call: Call) -> ObjectRow:
         headers: list[Header] = [(b"x-amz-delete-marker", b"true"), *version_headers(row.version, row.null, call.settings)]
         if text is None:
             raise S3Error("NoSuchKey", Key=call.key, headers=tuple(headers))
-        headers.append((b"Last-Modified", http_date(row.mtime_us)))
+        headers += [(b"Last-Modified", http_date(row.mtime_us)), (b"Allow", b"DELETE")]
         raise S3Error("MethodNotAllowed", Method=call.request.method, ResourceType="DeleteMarker", headers=tuple(headers))
     return row
 
@@ -75,6 +75,7 @@ async def select(call: Call, row: ObjectRow) -> Selection:
         start, stop = _part(row, part)
         if row.attributes.parts:
             headers.append((b"x-amz-mp-parts-count", b"%d" % len(row.attributes.parts)))
+            headers += _part_checksum(call, row, int(part))
     elif range_header is not None:
         found = parse_range(range_header, row.size) if range_applies(call, row.etag, row.mtime_us) else None
         if found is None:
@@ -84,7 +85,8 @@ async def select(call: Call, row: ObjectRow) -> Selection:
     ranged = range_header is not None or (part is not None and row.size > 0)
     if ranged:
         headers.append((b"Content-Range", b"bytes %d-%d/%d" % (start, stop - 1, row.size)))
-    if stop - start == row.size and row.attributes.checksums and call.text(b"x-amz-checksum-mode").upper() == "ENABLED":
+    whole = stop - start == row.size and not (part is not None and row.attributes.parts)
+    if whole and row.attributes.checksums and call.text(b"x-amz-checksum-mode").upper() == "ENABLED":
         headers += checksum_headers(row.attributes.checksums, row.attributes.checksum_type)
     return Selection(206 if ranged else 200, start, stop, headers, lines, data_key)
 
@@ -104,6 +106,14 @@ def _part(row: ObjectRow, text: str) -> tuple[int, int]:
         raise S3Error("InvalidPartNumber", PartNumberRequested=text, ActualPartCount=str(len(sizes)))
     start = sum(sizes[: number - 1])
     return start, start + sizes[number - 1]
+
+
+def _part_checksum(call: Call, row: ObjectRow, number: int) -> list[Header]:
+    """The part's own, in place of the whole's."""
+    attributes = row.attributes
+    if number > len(attributes.part_checksums) or call.text(b"x-amz-checksum-mode").upper() != "ENABLED":
+        return []
+    return checksum_headers(dict.fromkeys(attributes.checksums, attributes.part_checksums[number - 1]), attributes.checksum_type)
 
 
 async def get_object(call: Call) -> None:

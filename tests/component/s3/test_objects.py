@@ -384,8 +384,8 @@ def test_tags(s3: Any, bucket: str) -> None:
     s3.put_object(Bucket=bucket, Key="k", Body=b"x", Tagging="a=1&b=%20%C3%BC")
     assert s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"] == [{"Key": "a", "Value": "1"}, {"Key": "b", "Value": " ü"}]
     assert s3.head_object(Bucket=bucket, Key="k")["ResponseMetadata"]["HTTPHeaders"]["x-amz-tagging-count"] == "2"
-    s3.put_object_tagging(Bucket=bucket, Key="k", Tagging={"TagSet": [{"Key": "<c>", "Value": ""}]})
-    assert s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"] == [{"Key": "<c>", "Value": ""}]
+    s3.put_object_tagging(Bucket=bucket, Key="k", Tagging={"TagSet": [{"Key": "c é_.:/=+-@", "Value": ""}]})
+    assert s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"] == [{"Key": "c é_.:/=+-@", "Value": ""}]
     s3.delete_object_tagging(Bucket=bucket, Key="k")
     assert s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"] == []
 
