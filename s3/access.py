@@ -212,7 +212,7 @@ async def _authorize_wishes(call: Call, access: Access) -> None:
     if access.plain:
         return
     owner = owner_of_new(call.identity, call.settings, call.acl)
-    future = Thing(owner, PRIVATE, foreign=owner != call.settings.owner and call.identity.account != call.settings.account)
+    future = Thing(owner, PRIVATE, foreign=owner != call.settings.owner and call.identity.account != call.settings.account, new=True)
     if shares(grants_of(call.acl or PRIVATE, owner, call.settings.owner), owner, call.settings.owner):
         await access.require("s3:PutObjectAcl", future)
     for permission in sorted({_WISHES[name] for name in _WISHES if call.header(name) is not None}):

@@ -48,6 +48,7 @@ class Thing(msgspec.Struct, frozen=True):
     """All of an object (or upload) that decides; as it will be, when it is about to be written.
 
     there     False: no such object
+    new       it is being made by this very request
     foreign   its owner is of another account than the bucket
     """
 
@@ -55,6 +56,7 @@ class Thing(msgspec.Struct, frozen=True):
     acl: str = "private"
     foreign: bool = False
     there: bool = True
+    new: bool = False
 
 
 ABSENT = Thing(there=False)
@@ -100,6 +102,8 @@ _BY_OBJECT_ACL: Mapping[str, str] = {
     "s3:PutObjectAcl": WRITE_ACP,
     "s3:PutObjectVersionAcl": WRITE_ACP,
 }
+_OF_NEW = frozenset({"s3:PutObjectAcl", "s3:PutObjectTagging"})
+"""Whom the bucket's list lets make an object, it also lets say who may read it and what its tags are; anybody's has no other owner."""
 _BY_INITIATOR = frozenset({"s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"})
 _OWNERS_ALWAYS = frozenset({READ_ACP, WRITE_ACP})
 _BY_ACCOUNT = frozenset({"s3:ListAllMyBuckets"})
@@ -180,7 +184,7 @@ def _by_acl(ask: Ask, guard: Guard, thing: Thing | None) -> Decision:
         return Decision.UNDECIDED if thing is None else _verdict(thing.owner == who.user_id and not who.anonymous)
     if guard.ownership == ENFORCED:
         return Decision.DENY
-    wanted = _BY_BUCKET_ACL.get(ask.permission)
+    wanted = WRITE if thing is not None and thing.new and ask.permission in _OF_NEW else _BY_BUCKET_ACL.get(ask.permission)
     if wanted is not None:
         return _verdict(permits(grants_of(guard.acl, guard.owner, guard.owner), who, wanted, ignore_public=ignored))
     wanted = _BY_OBJECT_ACL.get(ask.permission)

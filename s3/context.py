@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from s3.call import Call
 from s3.conditionkey import EXISTING_TAG, REQUEST_TAG
 from s3.errors import S3Error
+from s3.formclaim import OLD_KEY
 from s3.principal import account_arn, user_arn
 
 Values = Sequence[str]
@@ -127,7 +128,9 @@ class Context:
         signed = self._call.signed
         if signed.identity.anonymous:
             return _NONE
-        return ("AWS",) if signed.claim is None and self._call.form is None else ("AWS4-HMAC-SHA256",)
+        form = self._call.form
+        old = signed.claim is None if form is None else OLD_KEY in form.fields
+        return ("AWS",) if old else ("AWS4-HMAC-SHA256",)
 
     def _auth_type(self) -> Values:
         signed = self._call.signed

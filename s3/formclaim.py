@@ -18,10 +18,11 @@ from s3.errors import S3Error, not_implemented
 
 POLICY = "policy"
 _NEW = ("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature")
-_OLD = ("awsaccesskeyid", "signature")
+OLD_KEY = "awsaccesskeyid"
+_OLD = (OLD_KEY, "signature")
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 _DATE = re.compile(r"\d{8}T\d{6}Z")
-_SHOWN = {"awsaccesskeyid": "AWSAccessKeyId", "x-amz-algorithm": "X-Amz-Algorithm", "x-amz-credential": "X-Amz-Credential"}
+_SHOWN = {OLD_KEY: "AWSAccessKeyId", "x-amz-algorithm": "X-Amz-Algorithm", "x-amz-credential": "X-Amz-Credential"}
 _SHOWN |= {"x-amz-date": "X-Amz-Date", "x-amz-signature": "X-Amz-Signature"}
 _DUMMY_SECRET = "no key has this secret"
 
@@ -57,7 +58,7 @@ def parse(fields: Mapping[str, str]) -> Claim | None:
         if not fields.get(name):
             raise missing_field(name)
     if not new:
-        return Claim(fields["awsaccesskeyid"], fields[POLICY], fields["signature"])
+        return Claim(fields[OLD_KEY], fields[POLICY], fields["signature"])
     algorithm = fields["x-amz-algorithm"]
     if algorithm.startswith("AWS4-ECDSA-"):
         raise not_implemented("AWS4-ECDSA-P256-SHA256 (SigV4A)")

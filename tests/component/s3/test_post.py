@@ -257,3 +257,56 @@ def test_the_policy_is_in_the_answer_to_a_wrong_signature_and_the_secret_is_not(
     assert fields["policy"] in body.decode()
     assert OWNER.secret not in body.decode()
     assert "expiration" in json.loads(base64.b64decode(fields["policy"]))
+
+
+@pytest.fixture
+def open_page(page: Page, s3: Any) -> Page:
+    """Anybody may write to its bucket."""
+    s3.put_bucket_ownership_controls(Bucket=page.bucket, OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]})
+    s3.delete_public_access_block(Bucket=page.bucket)
+    s3.put_bucket_acl(Bucket=page.bucket, ACL="public-read-write")
+    return page
+
+
+def test_anybody_may_post_where_anybody_may_write(open_page: Page, served: Served, s3: Any) -> None:
+    tagging = "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"
+    fields = {"key": "${filename}", "acl": "public-read", "Content-Type": "text/plain", "tagging": tagging, "success_action_status": "201"}
+    status, body = open_page.post(fields)
+    assert status == 201, body
+    assert ElementTree.fromstring(body).findtext("Key") == "foo.txt"
+    reader = client_for(served, None)
+    assert reader.get_object(Bucket=open_page.bucket, Key="foo.txt")["Body"].read() == b"bar"
+    reader.close()
+    assert open_page.post({"key": "second", "x-ignore-foo": "bar", "unknown": "field"})[0] == 204
+    assert code(open_page.post({"key": "third", "policy": "", "AWSAccessKeyId": ""}))[0] == 400
+    assert code(open_page.post(spoiled(open_page.signed({"key": "third"}), x_amz_signature="0" * 64)))[0] == 403
+
+
+def test_a_strangers_form_is_his_where_anybody_may_write(open_page: Page, s3: Any) -> None:
+    fields = {"key": "his"}
+    fields |= form.sign(STRANGER.access_key, STRANGER.secret, form.covering(fields, open_page.bucket))
+    assert open_page.post(fields)[0] == 204
+    assert s3.list_objects_v2(Bucket=open_page.bucket, FetchOwner=True)["Contents"][0]["Owner"]["ID"] == STRANGER.user_id
+
+
+def test_a_buckets_policy_decides_by_the_forms_key_and_fields(page: Page, s3: Any) -> None:
+    def statement(effect: str, resource: str, **more: Any) -> dict[str, Any]:
+        return {"Effect": effect, "Principal": "*", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{page.bucket}/{resource}", **more}
+
+    acl = {"StringEquals": {"s3:x-amz-acl": "public-read"}}
+    document = {"Version": "2012-10-17", "Statement": [statement("Deny", "closed/*"), statement("Deny", "*", Condition=acl)]}
+    s3.put_bucket_policy(Bucket=page.bucket, Policy=json.dumps(document))
+    assert page.post(page.signed({"key": "open/k"}))[0] == 204
+    assert code(page.post(page.signed({"key": "closed/k"}))) == (403, "AccessDenied")
+    assert code(page.post(page.signed({"key": "closed/${filename}"}, [["starts-with", "$key", ""]]))) == (403, "AccessDenied")
+    assert code(page.post(page.signed({"key": "open/k", "acl": "public-read"}))) == (403, "AccessDenied")
+
+
+def test_a_page_of_another_origin_reads_the_answer_to_its_form(page: Page, s3: Any) -> None:
+    rule = {"AllowedMethods": ["POST"], "AllowedOrigins": ["http://page.example"]}
+    s3.put_bucket_cors(Bucket=page.bucket, CORSConfiguration={"CORSRules": [rule]})
+    body = form.encode(page.signed({"key": "k"}).items(), b"bar")
+    assert page.send(body, {"Origin": "http://page.example"})[0] == 204
+    assert page.headers["access-control-allow-origin"] == "http://page.example"
+    assert page.send(body, {"Origin": "http://other.example"})[0] == 204
+    assert "access-control-allow-origin" not in page.headers

@@ -226,6 +226,24 @@ def test_an_identity_without_account_owns_nothing() -> None:
     assert decide(Ask(ANONYMOUS, "s3:PutObject", f"{BUCKET}/{KEY}", none), guard, Thing()) is Decision.DENY
 
 
+def test_whom_a_buckets_list_lets_make_an_object_may_say_its_list_and_tags_then_and_no_later() -> None:
+    for acl, person, expected in (
+        ("public-read-write", ANONYMOUS, Decision.ALLOW),
+        ("public-read-write", BOB, Decision.ALLOW),
+        ("public-read", ANONYMOUS, Decision.DENY),
+        ("private", BOB, Decision.DENY),
+    ):
+        documents = {OWNERSHIP_CONTROLS.name: OWNERSHIP_CONTROLS.encode(controls_of("ObjectWriter"))}
+        guard = guard_of(BucketSettings(BUCKET, "ann", ANN.user_id, 1, acl=kept(acl), documents=documents))
+        for permission in ("s3:PutObjectAcl", "s3:PutObjectTagging"):
+            wanted = Ask(person, permission, f"{BUCKET}/{KEY}", none)
+            assert decide(wanted, guard, Thing(person.user_id, new=True)) is expected
+            assert decide(wanted, guard, Thing(ANN.user_id)) is Decision.DENY
+        assert (
+            decide(Ask(person, "s3:PutObjectRetention", f"{BUCKET}/{KEY}", none), guard, Thing(person.user_id, new=True)) is Decision.DENY
+        )
+
+
 @pytest.mark.parametrize(
     ("person", "mode", "acl", "owner"),
     [
