@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,12 +128,17 @@ async def run_main(options: ServeOptions, announce: Callable[[Serving], None], d
     """Serves until `drain` is set and all requests in flight are done. Raises: Hinted, FrazilError, OSError at the start."""
     tls = tls_context(options)
     check_free(options.listen)  # before a store is made that could then not be served
-    async with open_store(options.store, role="main", internal_address=str(options.directories[0] / SOCKET_FILE)) as store:
+    internal = str(options.directories[0] / SOCKET_FILE)
+    async with (
+        open_store(options.store, role="main", internal_address=internal) as store,
+        aclosing(Gateway(store, options.gateway)) as gateway,
+    ):
         async with trio.open_nursery() as background:
             await background.start(_workers, store)
+            await background.start(_gateway_workers, gateway)
             first = await first_admin_key(store.meta.accounts)
             async with trio.open_nursery() as serving:
-                state = await _start_serving(options, store, tls, serving, drain)
+                state = await _start_serving(options, gateway, tls, serving, drain)
                 settle()
                 announce(Serving(state, first, len(store.volumes)))
                 ready.ready(state.url)
@@ -141,7 +147,7 @@ async def run_main(options: ServeOptions, announce: Callable[[Serving], None], d
 
 
 async def _start_serving(
-    options: ServeOptions, store: Store, tls: ssl.SSLContext | None, serving: trio.Nursery, drain: trio.Event
+    options: ServeOptions, gateway: Gateway, tls: ssl.SSLContext | None, serving: trio.Nursery, drain: trio.Event
 ) -> State:
     """Starts all that ends by `drain`, and says where it is."""
     directory = options.directories[0]
@@ -150,7 +156,7 @@ async def _start_serving(
     cert = os.path.join(os.getcwd(), options.tls_cert) if tls else ""
     state = State(os.getpid(), url_of(sockets, secure=tls is not None), str(directory / SOCKET_FILE), options.region, cert)
     write_state(directory, state)
-    await serving.start(_s3_server(options, store, sockets, tls, drain))
+    await serving.start(_s3_server(gateway, sockets, tls, drain))
     if options.metrics:
         await serving.start(_metrics_server(bind(options.metrics, shared=False), drain))
     for number in range(2, options.workers + 1):
@@ -162,11 +168,14 @@ async def _workers(store: Store, *, task_status: trio.TaskStatus[None]) -> None:
     await store.run_workers(task_status=task_status)
 
 
+async def _gateway_workers(gateway: Gateway, *, task_status: trio.TaskStatus[None]) -> None:
+    await gateway.run_workers(task_status=task_status)
+
+
 Server = Callable[..., Awaitable[None]]
 
 
-def _s3_server(options: ServeOptions, store: Store, sockets: list[socket.socket], tls: ssl.SSLContext | None, drain: trio.Event) -> Server:
-    gateway = Gateway(store, options.gateway)
+def _s3_server(gateway: Gateway, sockets: list[socket.socket], tls: ssl.SSLContext | None, drain: trio.Event) -> Server:
     return functools.partial(serve, gateway.handle, sockets, tls=tls, name="s3", drain=drain, on_parse_error=gateway.on_parse_error)
 
 
@@ -181,11 +190,14 @@ async def run_gateway(options: ServeOptions, drain: trio.Event, ready: Ready) ->
     tls = tls_context(options)
     sockets = listen(*options.listen, reuse_port=True)
     internal = str(options.directories[0] / SOCKET_FILE)
-    async with open_store(options.store, role="gateway", internal_address=internal) as store:
+    async with (
+        open_store(options.store, role="gateway", internal_address=internal) as store,
+        aclosing(Gateway(store, options.gateway)) as gateway,
+    ):
         async with trio.open_nursery() as background:
             await background.start(_workers, store)
             async with trio.open_nursery() as serving:
-                await serving.start(_s3_server(options, store, sockets, tls, drain))
+                await serving.start(_s3_server(gateway, sockets, tls, drain))
                 settle()
                 ready.ready()
             background.cancel_scope.cancel()

@@ -15,9 +15,11 @@ from node.http.reply import Reply, header_lines
 from s3.cors import answer_headers
 from s3.errors import S3Error
 from s3.identity import Identity, Keyring, Signed
+from s3.outbox import Outbox
 from s3.ownership import owner_of_new
 from s3.router import Route
 from s3.xml import Element
+from store.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from s3.access import Access
@@ -50,6 +52,8 @@ class Services(msgspec.Struct, frozen=True):
     store: Store
     keyring: Keyring
     options: GatewayOptions
+    outbox: Outbox
+    webhooks: Webhooks
     now_s: Callable[[], float] = time.time
 
 

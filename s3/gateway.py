@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable
 from functools import cache
+from random import Random
 from typing import TYPE_CHECKING
+
+import trio
 
 from node.errors import FrazilError
 from node.http.message import MalformedMessage, Request
@@ -15,12 +19,15 @@ from node.http.reply import Reply
 from node.metrics import Requests
 from s3.access import authorize
 from s3.call import SERVER, XML, Call, GatewayOptions, Header, Services
+from s3.delivery import Courier
 from s3.errors import S3Error, error_document, to_s3
 from s3.form import read_form
 from s3.identity import NOT_SIGNED, Doorway, Keyring
+from s3.outbox import Outbox
 from s3.query import read_query
 from s3.router import ROUTES, Level, match
 from s3.target import decode_path, is_bucket_name, split_path
+from store.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from store.store import Store
@@ -57,7 +64,7 @@ class Gateway:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         options = options or GatewayOptions()
-        self._services = Services(store, Keyring(store.meta.accounts, monotonic), options, now_s)
+        self._services = Services(store, Keyring(store.meta.accounts, monotonic), options, Outbox(store.home), Webhooks(store.home), now_s)
         self._door = Doorway(self._services.keyring, options.region.encode("ascii"), options.domains, options.sigv2)
         self._domains = options.domains
         self._handlers = _load_handlers()
@@ -66,6 +73,18 @@ class Gateway:
 
     def __repr__(self) -> str:
         return f"<Gateway region={self._services.options.region} operations={len(self._handlers)}>"
+
+    async def run_workers(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """What one gateway of a store does for all of them: hands over what requests left for others. Until cancelled."""
+        services = self._services
+        courier = Courier(services.outbox.events, services.webhooks, now_s=services.now_s, random=Random(os.urandom(16)))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(courier.run)
+            task_status.started()
+
+    async def aclose(self) -> None:
+        """After the last request."""
+        await self._services.outbox.aclose()
 
     async def handle(self, request: Request, reply: Reply) -> None:
         """Answers every request once. What goes wrong after the answer's first byte can only end the connection: it is raised."""

@@ -189,7 +189,7 @@ ROUTES: tuple[Route, ...] = (
         ("notification",),
         permission="s3:GetBucketNotification",
         also=("GetBucketNotification",),
-        note=_LATER,
+        handler="notification.get_notification",
     ),
     Route(
         "PutBucketNotificationConfiguration",
@@ -198,7 +198,7 @@ ROUTES: tuple[Route, ...] = (
         ("notification",),
         permission="s3:PutBucketNotification",
         also=("PutBucketNotification",),
-        note=_LATER,
+        handler="notification.put_notification",
     ),
     *_configuration("replication", "BucketReplication", "ReplicationConfiguration", "GD", served="unset.replication"),
     *_configuration("replication", "BucketReplication", "ReplicationConfiguration", "P", "comes with replication between regions"),

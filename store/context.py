@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import trio
 
@@ -37,6 +38,7 @@ class Context:
 
     vault           keys of what is encrypted
     writes, reads   memory for bodies on their way in and out: apart, so that slow readers never stop writes
+    home            the store's first directory, where this process may keep files of its own
     remote_meta     the metadata is another process's: an answer may be lost and the change still happen
     """
 
@@ -48,6 +50,7 @@ class Context:
     reads: BufferPool
     clock: Clock
     afterwork: Afterwork
+    home: Path
     remote_meta: bool = False
     _stamp: int = 0
     _nulls: dict[str, bool] | None = None

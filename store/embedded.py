@@ -141,6 +141,7 @@ async def _open_context(
         reads=BufferPool(READ_BUFFER_BYTES),
         clock=clock,
         afterwork=Afterwork(),
+        home=first,
         remote_meta=gateway,
     )
     return context, [] if gateway else [place async for place in recent_places(context)]

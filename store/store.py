@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 import msgspec
 import trio
@@ -63,6 +64,11 @@ class Store:
 
     def __repr__(self) -> str:
         return f"<Store {self._context.fleet!r} {self._context.afterwork!r}>"
+
+    @property
+    def home(self) -> Path:
+        """The store's first directory."""
+        return self._context.home
 
     @property
     def volumes(self) -> dict[str, Rawx]:

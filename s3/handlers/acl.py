@@ -10,7 +10,9 @@ from s3.attributes import refuse_not_yet, version_headers
 from s3.call import Call
 from s3.grantee import acl_document
 from s3.handlers.read import current_row
+from s3.notification import ACL_PUT
 from s3.ownership import ENFORCED, ownership_of
+from s3.publish import publish_row
 from s3.version import parse_version
 from s3.wish import acl_of_request
 
@@ -49,4 +51,7 @@ async def put_object_acl(call: Call) -> None:
     text = call.query.get("versionId")
     version = None if text is None else parse_version(text)
     changed = await call.container.change(Change(call.key, version=version, acl=acl, expect_content=row.content))
+    changed = await call.container.change(Change(call.key, version=None if text is None else parse_version(text), acl=acl))
+    if call.settings.documents:
+        await publish_row(call, ACL_PUT, changed)
     await call.answer(200, *version_headers(changed.version, changed.null, call.settings))

@@ -14,6 +14,8 @@ from s3.attributes import attributes_of
 from s3.call import Call
 from s3.condition import write_condition
 from s3.errors import S3Error, invalid_argument, not_implemented
+from s3.notification import CREATED_PUT
+from s3.publish import publish_row
 from s3.source import source_of
 from store.envelope import envelope_of
 from store.source import Summary
@@ -70,4 +72,7 @@ async def _grow(call: Call, old: ObjectRow) -> ObjectRow:
         return {} if whole is None else {kept: whole}
 
     source = source_of(call, keep=kept, always=True)
-    return await call.store.append_object(call.bucket, old, source, combine=combine, condition=write_condition(call))
+    row = await call.store.append_object(call.bucket, old, source, combine=combine, condition=write_condition(call))
+    if call.settings.documents:
+        await publish_row(call, CREATED_PUT, row)
+    return row

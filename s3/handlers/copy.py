@@ -23,6 +23,8 @@ from s3.errors import S3Error, invalid_argument
 from s3.handlers.read import checksum_elements
 from s3.lock import protected_as_asked, with_bucket_default
 from s3.moment import iso_date
+from s3.notification import CREATED_COPY
+from s3.publish import publish_row
 from s3.source import OBJECT_BYTES_MAX
 from s3.version import encode_version
 from s3.xml import DECLARATION, NAMESPACE, escape
@@ -81,6 +83,8 @@ async def copy_object(call: Call) -> None:
         keys=keys,
         digests=digests,
     )
+    if call.settings.documents:
+        await publish_row(call, CREATED_COPY, row)
     kind = f"<ChecksumType>{row.attributes.checksum_type}</ChecksumType>" if row.attributes.checksums else ""
     await call.answer_xml(
         f'{DECLARATION}<CopyObjectResult xmlns="{NAMESPACE}">{copy_result(row.etag, row.mtime_us)}'

@@ -10,6 +10,7 @@ from s3.call import Call, Header
 from s3.condition import delete_condition, entry_condition
 from s3.errors import CODES, S3Error, to_s3
 from s3.lock import may_bypass
+from s3.publish import publish_deletions
 from s3.source import read_document
 from s3.target import decode_key
 from s3.version import encode_version, parse_version
@@ -28,6 +29,8 @@ async def delete_object(call: Call) -> None:
             bypass_governance=may_bypass(call),
         ),
     )
+    if call.settings.documents:
+        await publish_deletions(call, [result])
     headers: list[Header] = []
     if result.made_marker or result.was_marker:
         headers.append((b"x-amz-delete-marker", b"true"))
@@ -60,6 +63,8 @@ async def delete_objects(call: Call) -> None:
         except S3Error as error:
             answers.append(_failed(key, version, error.code, error.message))
     results = await call.store.delete_objects(call.bucket, requests) if requests else []
+    if call.settings.documents:
+        await publish_deletions(call, results)
     for (key, version), result in zip(asked, results, strict=True):
         if result.error:
             code, message = _translate(result)

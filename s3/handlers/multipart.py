@@ -27,6 +27,8 @@ from s3.handlers.read import checksum_elements
 from s3.listing import common_prefixes, name_element, user_elements, writer_for
 from s3.lock import require_checksum, with_bucket_default
 from s3.moment import iso_date
+from s3.notification import CREATED_PARTS
+from s3.publish import publish_row
 from s3.source import OBJECT_BYTES_MAX, read_document, source_of
 from s3.xml import DECLARATION, NAMESPACE, XmlRefused, elements_of, escape, text_of
 from store.copy import CopyKeys
@@ -151,6 +153,8 @@ async def complete_upload(call: Call) -> None:
         return whole_checksum(upload, rows, wanted, call.text(b"x-amz-checksum-type"))
 
     row = await call.store.complete_upload(call.bucket, call.key, upload_id, parts, condition=write_condition(call), check=check)
+    if call.settings.documents:
+        await publish_row(call, CREATED_PARTS, row)
     host = call.request.headers.get(b"host", b"").decode("latin-1")
     location = f"{'https' if call.request.secure else 'http'}://{host}{call.request.raw_path.decode('latin-1')}"
     kind = f"<ChecksumType>{row.attributes.checksum_type}</ChecksumType>" if row.attributes.checksums else ""

@@ -11,6 +11,7 @@ from s3.access import authorize_key
 from s3.call import Call
 from s3.condition import rename_condition
 from s3.errors import S3Error, invalid_argument
+from s3.publish import publish_rename
 from s3.target import decode_key, decode_path
 
 _SOURCE = b"x-amz-rename-source"
@@ -32,6 +33,8 @@ async def rename_object(call: Call) -> None:
         source_condition=rename_condition(call, _SOURCE + b"-"),
         token=f"{call.identity.user_id} {token}" if token else "",
     )
+    if call.settings.documents:
+        await publish_rename(call, source)
     await call.answer(200)
 
 

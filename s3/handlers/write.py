@@ -11,6 +11,8 @@ from s3.call import Call, Header
 from s3.condition import write_condition
 from s3.handlers.append import WRITE_OFFSET, append_object
 from s3.lock import require_checksum, with_bucket_default
+from s3.notification import CREATED_POST, CREATED_PUT
+from s3.publish import publish_row
 from s3.source import BodySource, source_of
 
 
@@ -39,7 +41,7 @@ async def write_object(call: Call, make_source: Callable[[Call], BodySource], co
         attributes = with_bucket_default(call, attributes)
         require_checksum(attributes, "Put Object", announced=source.announced)
     attributes, data_key = await encryption.begin(call, wish, attributes)
-    return await call.store.put_object(
+    row = await call.store.put_object(
         call.bucket,
         call.key,
         source,
@@ -49,6 +51,9 @@ async def write_object(call: Call, make_source: Callable[[Call], BodySource], co
         condition=condition,
         data_key=data_key,
     )
+    if call.settings.documents:
+        await publish_row(call, CREATED_PUT if call.form is None else CREATED_POST, row)
+    return row
 
 
 def written_headers(call: Call, row: ObjectRow) -> list[Header]:

@@ -63,6 +63,7 @@ class Served:
                 await store.meta.accounts.create_key(pair)
             self.store = store
             gateway = Gateway(store, self.options)
+            await nursery.start(lambda task_status: gateway.run_workers(task_status=task_status))
             sockets = listen("127.0.0.1", 0)
             self.port = sockets[0].getsockname()[1]
             self.endpoint = f"{'https' if self.certificate else 'http'}://127.0.0.1:{self.port}"
@@ -73,6 +74,7 @@ class Served:
             self._ready.set()
             await serve(gateway.handle, sockets, tls=tls, drain=drain, on_parse_error=gateway.on_parse_error, drain_timeout_s=2.0)
             nursery.cancel_scope.cancel()
+            await gateway.aclose()
 
     @contextmanager
     def running(self, *paths: Path) -> Iterator[Served]:

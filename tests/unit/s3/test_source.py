@@ -46,7 +46,7 @@ def call_with(
     items = tuple(headers.items())
     request = Request("PUT", b"/b/k", Headers(items), content_length=len(body) if length == -1 else length)
     request.body = FakeBody(body, pieces or [])  # type: ignore[assignment]
-    call = Call(request, SimpleNamespace(), Services(None, None, GatewayOptions()))  # type: ignore[arg-type]
+    call = Call(request, SimpleNamespace(), Services(None, None, GatewayOptions(), None, None))  # type: ignore[arg-type]
     claim = Claim(Credential("AK", b"20260304", b"us-east-1", b"s3", SEED.scope), b"host", b"a" * 64, SEED.timestamp, 0, None, payload)
     call.signed = Signed(ANONYMOUS, claim, SEED)
     return call
