@@ -17,7 +17,8 @@ from node import errors
 COPY_BYTES_MAX = 5 << 30
 """S3's limit of one CopyObject; above, parts are copied."""
 COPY_PART_BYTES = 1 << 30
-STORAGE_CLASS_HEADER = "x-amz-storage-class"
+_OF_THE_COPY = ("x-amz-storage-class", "x-amz-server-side-encryption")
+"""Headers that begin like this say how the copy is kept, not what it says of itself."""
 _KEPT_HEADERS = ("content-type", "cache-control", "content-disposition", "content-encoding", "content-language", "expires")
 
 
@@ -78,7 +79,7 @@ class Duplicator:
 
     async def _replaced(self, source: Remote, headers: Mapping[str, str]) -> Mapping[str, str]:
         """Headers for CopyObject: S3 keeps all of the source's or none, so what is not given has to be given again."""
-        if not headers.keys() - {STORAGE_CLASS_HEADER}:
+        if all(name.startswith(_OF_THE_COPY) for name in headers):
             return headers
         head = await self._source.head(source.bucket, source.key)
         return {**kept_headers(head), **headers, "x-amz-metadata-directive": "REPLACE"}

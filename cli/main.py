@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "verify": ("cli.commands.verify:verify", "Read and check every chunk of a bucket or object."),
     "key": ("cli.commands.key:key", "Make, list and revoke access keys."),
     "webhook": ("cli.commands.webhook:webhook", "Register the URLs that events of buckets go to."),
+    "encryption": ("cli.commands.encryption:encryption", "Make, rotate and switch encryption keys."),
     "mb": ("cli.commands.bucket:make_bucket", "Make buckets."),
     "rb": ("cli.commands.bucket:remove_bucket", "Remove buckets."),
     "ls": ("cli.commands.list:ls", "List buckets and objects."),

@@ -15,6 +15,7 @@ from cli.place import config_file, read_profiles
 from node.errors import ConfigError, InvalidArgument
 
 JOBS_MAX = 256
+ENCRYPTION_HEADER = "x-amz-server-side-encryption"
 _SIZE_UNITS = {
     "": 1,
     "b": 1,
@@ -139,10 +140,23 @@ def header_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--cache-control", metavar="TEXT", default="", help="Cache-Control."),
         click.option("--metadata", multiple=True, metavar="NAME=VALUE", help="User metadata (may be given often)."),
         click.option("--storage-class", metavar="CLASS", default="", help="Storage class."),
+        click.option("--sse", metavar="aes256|kms[:KEY]", default="", help="Encrypt in the store, with its own key or one that it holds."),
     )
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def _encryption_headers(wish: str) -> dict[str, str]:
+    method, _, key = wish.partition(":")
+    match method.lower():
+        case "":
+            return {}
+        case "aes256" if not key:
+            return {ENCRYPTION_HEADER: "AES256"}
+        case "kms":
+            return {ENCRYPTION_HEADER: "aws:kms"} | ({f"{ENCRYPTION_HEADER}-aws-kms-key-id": key} if key else {})
+    raise click.UsageError(f"--sse {wish!r} is not aes256, kms or kms:KEY")
 
 
 def object_headers(options: dict[str, Any]) -> dict[str, str]:
@@ -151,6 +165,7 @@ def object_headers(options: dict[str, Any]) -> dict[str, str]:
     for option, header in (("content_type", "content-type"), ("cache_control", "cache-control"), ("storage_class", "x-amz-storage-class")):
         if value := options.pop(option):
             headers[header] = value
+    headers |= _encryption_headers(options.pop("sse"))
     for pair in options.pop("metadata"):
         name, equals, value = pair.partition("=")
         if not equals or not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):

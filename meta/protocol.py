@@ -174,7 +174,9 @@ class ListPage(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Change of one version in place (no new version); None leaves a field as it is."""
+    """Change of one version in place (no new version); None leaves a field as it is.
+
+    expect_content, expect_seq: refused with Superseded when the version has others by now."""
 
     key: str
     version: int | None = None
@@ -187,6 +189,7 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     attributes: Attributes | None = None
     layout: bytes | None = None
     expect_content: str | None = None
+    expect_seq: int | None = None
 
 
 class UploadRow(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -188,6 +188,8 @@ def change(transaction: ContainerTransaction, wish: Change) -> ObjectRow:
         raise ObjectNotFound("the key is deleted") if wish.version is None else IsDeleteMarker("the version is a delete marker")
     if wish.expect_content is not None and wish.expect_content != found.content:
         raise Superseded("the version has another content now")
+    if wish.expect_seq is not None and wish.expect_seq != found.seq:
+        raise Superseded("the version was changed meanwhile")
     row = found.row()
     attributes = _changed_attributes(transaction, row.attributes, wish)
     if is_protected(attributes) and not settings.object_lock:

@@ -221,6 +221,12 @@ def parse_key(call: Call, name: str) -> str:
     return key
 
 
+def is_key_arn(name: str) -> bool:
+    """Whether it is the ARN of a key, which no alias is."""
+    match = _ARN.fullmatch(name)
+    return match is not None and match[3] == "key"
+
+
 def key_name(call: Call, key: str) -> str:
     """A key's ARN, which is how answers name it."""
     return f"arn:aws:kms:{call.services.options.region}:{KMS_ACCOUNT}:key/{key}"
@@ -237,11 +243,12 @@ async def begin(call: Call, wish: Wish | None, attributes: Attributes, data_key:
     try:
         envelope, data_key = await call.store.vault.seal(wish.envelope, secret, data_key)
     except (EncryptionKeyNotFound, EncryptionKeyDisabled) as error:
-        raise _about_key(call, wish.envelope.key, error) from error
+        raise about_key(call, wish.envelope.key, error) from error
     return envelope.into(attributes), data_key
 
 
-def _about_key(call: Call, key: str, error: EncryptionKeyNotFound | EncryptionKeyDisabled) -> S3Error:
+def about_key(call: Call, key: str, error: EncryptionKeyNotFound | EncryptionKeyDisabled) -> S3Error:
+    """The answer that says what is the matter with a key of the namespace."""
     name = key_name(call, key)
     if isinstance(error, EncryptionKeyDisabled):
         return S3Error("KMS.DisabledException", f"{name} is disabled.")
@@ -267,7 +274,7 @@ async def unlock(call: Call, attributes: Attributes, names: KeyHeaders = OF_OBJE
             "InvalidRequest",
             "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.",
         )
-    if envelope.mode == KMS and call.identity.anonymous:
+    if envelope.mode == KMS and call.signed.claim is None:
         raise S3Error(
             "InvalidArgument",
             "Requests specifying Server Side Encryption with AWS KMS managed keys require AWS Signature Version 4.",
@@ -279,7 +286,7 @@ async def unlock(call: Call, attributes: Attributes, names: KeyHeaders = OF_OBJE
     except CustomerKeyWrong as error:
         raise S3Error("AccessDenied") from error
     except (EncryptionKeyNotFound, EncryptionKeyDisabled) as error:
-        raise _about_key(call, envelope.key, error) from error
+        raise about_key(call, envelope.key, error) from error
     return data_key, echo(call, attributes)
 
 

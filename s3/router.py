@@ -244,7 +244,7 @@ ROUTES: tuple[Route, ...] = (
     Route("PutObjectRetention", "PUT", _O, ("retention",), permission="s3:PutObjectRetention", handler="lock.put_retention"),
     Route("RestoreObject", "POST", _O, ("restore",), permission="s3:RestoreObject", note="comes with the cold tier"),
     Route("RenameObject", "PUT", _O, ("renameObject",), permission="s3:PutObject", handler="rename.rename_object"),
-    Route("UpdateObjectEncryption", "PUT", _O, ("encryption",), permission="s3:UpdateObjectEncryption", note=_LATER),
+    Route("UpdateObjectEncryption", "PUT", _O, ("encryption",), permission="s3:UpdateObjectEncryption", handler="encryption.update"),
     Route(
         "SelectObjectContent", "POST", _O, ("select", "select-type=2"), permission="s3:GetObject", note="AWS has closed it to new customers"
     ),

@@ -33,6 +33,7 @@ from store.multipart import Check, WantedPart, abort_upload, complete_upload, pu
 from store.opening import reader_of
 from store.policy import PolicySet
 from store.put import put_object
+from store.rewrap import Wanted, rewrap
 from store.source import Source
 from store.vault import Vault
 from store.verify import verify
@@ -250,6 +251,10 @@ class Store:
     async def abort_upload(self, bucket: str, key: str, upload: str) -> None:
         """Raises: UploadNotFound."""
         await abort_upload(self._context, bucket, key, upload)
+
+    async def rewrap(self, bucket: str, key: str, version: int | None, wanted: Wanted) -> bool:
+        """Whether the version's data key is now wrapped otherwise. Raises: see store.rewrap.rewrap."""
+        return await rewrap(self._context, bucket, key, version, wanted)
 
     async def verify(self, row: ObjectRow, bucket: str) -> AsyncIterator[ChunkFinding]:
         """Reads and checks every chunk; yields what is wrong."""

@@ -49,8 +49,13 @@ class Vault:
         return self._keys
 
     @property
+    def managed_key(self) -> str:
+        """Id of the key behind SSE-S3."""
+        return MANAGED_KEY
+
+    @property
     def default_key(self) -> str:
-        """Id of the key that SSE-KMS uses when none is named (alias aws/s3): always there, the same for ever."""
+        """Id of the key that SSE-KMS uses where none is named (alias aws/s3): always there, the same for ever."""
         text = self._secret.derive(b"default encryption key id 1").hex()
         return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-8{text[17:20]}-{text[20:32]}"
 

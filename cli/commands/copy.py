@@ -121,7 +121,7 @@ def get(session: Session, place: Remote, file: str, **options: Any) -> Exit:
 
 
 _PLAIN: dict[str, Any] = {"recursive": False, "include": (), "exclude": ()}
-_NO_HEADERS: dict[str, Any] = {"content_type": "", "cache_control": "", "metadata": (), "storage_class": ""}
+_NO_HEADERS: dict[str, Any] = {"content_type": "", "cache_control": "", "metadata": (), "storage_class": "", "sse": ""}
 
 
 def _run(session: Session, sources: tuple[Address, ...], target: Address, options: dict[str, Any], *, move: bool) -> Exit:

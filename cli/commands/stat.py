@@ -70,6 +70,10 @@ def _fields(head: Answer) -> dict[str, object]:
         fields["modified"] = time_json(parsedate_to_datetime(headers["last-modified"]))
     fields["storage_class"] = headers.get("x-amz-storage-class", "STANDARD")
     fields |= {name.replace("-", "_"): headers[name] for name in _SHOWN if name in headers}
+    if "x-amz-server-side-encryption" in headers:
+        fields["encryption"] = headers["x-amz-server-side-encryption"]
+    if "x-amz-server-side-encryption-aws-kms-key-id" in headers:
+        fields["encryption_key"] = headers["x-amz-server-side-encryption-aws-kms-key-id"]
     if "x-amz-version-id" in headers:
         fields["version"] = headers["x-amz-version-id"]
     metadata = {name.removeprefix("x-amz-meta-"): value for name, value in headers.items() if name.startswith("x-amz-meta-")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 import click
@@ -15,14 +14,14 @@ from cli.meter import Meter, metered
 from cli.output import Output, bytes_text, count_text, visible
 from cli.parameter import REMOTE
 from cli.session import Session, with_session
-from meta.protocol import Listed, ListRequest
+from cli.stored import buckets, versions
+from meta.protocol import Listed
 from node.errors import FrazilError, NotFound, ObjectNotFound
 from store.fleet import ChunkFinding
 from store.store import Store
 
 JOBS_DEFAULT = 4
 JOBS_MAX = 64
-BUCKETS_PAGE = 1_000
 UNREADABLE = "unreadable"
 """The problem of a chunk whose volume does not answer: it may well be whole when the volume is back."""
 
@@ -62,19 +61,11 @@ async def _verify(session: Session, places: tuple[Remote, ...], jobs: int) -> Ex
     result = _Result()
     async with local_store(session.directory()) as store:
         with metered(session.output) as meter:
-            for place in places or [Remote(bucket) async for bucket in _buckets(store)]:
+            for place in places or [Remote(bucket) async for bucket in buckets(store)]:
                 session.subject = str(place)
                 await _verify_place(session.output, store, place, jobs, meter, result)
     _summarize(session.output, result)
     return result.exit
-
-
-async def _buckets(store: Store) -> AsyncGenerator[str, None]:
-    after = ""
-    while page := await store.meta.accounts.buckets("", after=after, limit=BUCKETS_PAGE):
-        for entry in page:
-            yield entry.bucket
-        after = page[-1].bucket
 
 
 async def _verify_place(output: Output, store: Store, place: Remote, jobs: int, meter: Meter, result: _Result) -> None:
@@ -90,33 +81,13 @@ async def _verify_place(output: Output, store: Store, place: Remote, jobs: int, 
             slots.release()
 
     async with trio.open_nursery() as nursery:
-        async for listed in _versions(store, place):
+        async for listed in versions(store, place):
             found = True
             await slots.acquire()
             meter.expect(listed.size)
             nursery.start_soon(one, listed)
     if place.key and not found:
         raise ObjectNotFound("nothing begins with it")
-
-
-async def _versions(store: Store, place: Remote) -> AsyncGenerator[Listed, None]:
-    """Every version and marker; an object's own when there is one of exactly that key, else all below the prefix."""
-    container = store.meta.container(place.bucket)
-    exact = False
-    if place.key:
-        try:
-            exact = bool((await container.get(place.key)).key)
-        except NotFound:
-            exact = False
-    request = ListRequest(prefix=place.key, versions=True)
-    while True:
-        page = await container.list(request)
-        for row in page.rows:
-            if not exact or row.key == place.key:
-                yield row
-        if not page.truncated:
-            return
-        request = ListRequest(prefix=place.key, versions=True, after=page.next_after, after_version=page.next_version)
 
 
 async def _verify_version(output: Output, store: Store, bucket: str, listed: Listed, result: _Result) -> None:

@@ -438,3 +438,41 @@ def test_keys_of_the_namespace(served: Served, s3: Any, bucket: str) -> None:
     served.run(switch, True)
     for key in ("k", "v2", "v3"):
         assert s3.get_object(Bucket=bucket, Key=key)["SSEKMSKeyId"] == arn
+
+
+def update(s3: Any, bucket: str, arn: str | None, **more: Any) -> Any:
+    kms = {} if arn is None else {"KMSKeyArn": arn}
+    return s3.update_object_encryption(Bucket=bucket, Key="k", ObjectEncryption={"SSEKMS": {**kms, **more}})
+
+
+def test_an_objects_key_is_changed_without_moving_the_object(served: Served, s3: Any, bucket: str) -> None:
+    made = served.run(served.store.vault.keys.create_encryption_key)
+    arn = f"arn:aws:kms:us-east-1:000000000000:key/{made.id}"
+    contents = [os.urandom(PART), os.urandom(10)]
+    upload(s3, bucket, "k", dict(zip((3, 8), contents, strict=True)), ServerSideEncryption="AES256")
+    s3.put_object_tagging(Bucket=bucket, Key="k", Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})
+    before = s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+    layout = served.run(served.store.get_row, bucket, "k").layout
+    for bucket_key in (False, True):
+        update(s3, bucket, arn, BucketKeyEnabled=bucket_key)
+        after = s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+        assert (after["ServerSideEncryption"], after["SSEKMSKeyId"], after.get("BucketKeyEnabled", False)) == ("aws:kms", arn, bucket_key)
+        for name in ("ETag", "LastModified", "ContentLength", "TagCount", "ChecksumCRC32"):
+            assert after.get(name) == before.get(name)
+    assert served.run(served.store.get_row, bucket, "k").layout == layout
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"".join(contents)
+
+
+def test_what_a_change_of_key_refuses(served: Served, s3: Any, bucket: str) -> None:
+    arn = f"arn:aws:kms:us-east-1:000000000000:key/{served.store.vault.default_key}"
+    assert code_of(update, s3=s3, bucket=bucket, arn=arn) == ("NoSuchKey", 404)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    assert code_of(update, s3=s3, bucket=bucket, arn=arn) == ("InvalidRequest", 400)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", **customer(KEY_A))
+    assert code_of(update, s3=s3, bucket=bucket, arn=arn) == ("InvalidRequest", 400)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", ServerSideEncryption="AES256")
+    for name in ("not-an-arn-but-long-enough", "arn:aws:kms:us-east-1:000000000000:alias/aws/s3"):
+        assert code_of(update, s3=s3, bucket=bucket, arn=name) == ("InvalidRequest", 400)
+    missing = "arn:aws:kms:us-east-1:000000000000:key/not-there"
+    assert code_of(update, s3=s3, bucket=bucket, arn=missing) == ("KMS.NotFoundException", 400)
+    assert s3.head_object(Bucket=bucket, Key="k")["ServerSideEncryption"] == "AES256"
