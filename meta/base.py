@@ -16,6 +16,7 @@ import apsw
 from meta.commit import Committer
 from meta.connection import DISK_ERRORS, open_reader, sync_folder, translate
 from meta.kind import Kind, Transaction
+from meta.logindex import LogIndex, log_index
 from meta.writer import LOG_PAGES_SOFT, Request, Writer, check_format, settle_log
 from node.errors import BaseNotFound
 from node.threads import Lane, run_blocking
@@ -47,6 +48,7 @@ class Base(Generic[T]):
         self._log_grown = log_grown
         self._checkpoint_wished = False
         self._reader: apsw.Connection | None = None
+        self._index: LogIndex | None = None
         self._inode = 0
         self._closed = False
 
@@ -63,6 +65,10 @@ class Base(Generic[T]):
         except DISK_ERRORS as error:
             self._close_reader()
             raise translate(error, self.path) from error
+
+    def state(self) -> bytes | None:
+        """The same object as long as no process commits anything, and never again another time; None when that can't be told."""
+        return self._index.state() if self._index is not None else None
 
     async def write(self, function: Callable[Concatenate[T, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """function(transaction, ...) within the next transaction; durable at return. Makes the base where it is missing.
@@ -141,10 +147,12 @@ class Base(Generic[T]):
         check_format(self.path, self._kind.name, found, self._kind.format)
         self._inode = os.stat(self.path).st_ino
         self._reader = reader
+        self._index = log_index(reader)
         return reader
 
     def _close_reader(self) -> None:
         reader, self._reader = self._reader, None
+        self._index = None
         if reader is not None:
             reader.close(True)
 

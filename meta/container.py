@@ -38,6 +38,7 @@ from meta.protocol import (
     UploadPage,
     UploadRow,
 )
+from meta.recent import Recent
 from meta.transaction import ContainerTransaction, read_settings
 from node.errors import BaseNotFound, BucketNotFound, InvalidArgument
 
@@ -47,6 +48,11 @@ R = TypeVar("R")
 
 class Bases(Protocol):
     """Where containers find their bases."""
+
+    recent: Recent
+
+    def state(self, bucket: str) -> bytes | None:
+        """Base.state of the bucket's base, None when it is not open."""
 
     def opened(self, bucket: str) -> Base[ContainerTransaction]:
         """The bucket's base, whether its file is there or not."""
@@ -62,11 +68,12 @@ class Bases(Protocol):
 
 
 class LocalContainer:
-    """Implements meta.protocol.Container. A handle without state."""
+    """Implements meta.protocol.Container. A handle without state, but for what it remembers."""
 
     def __init__(self, bases: Bases, name: str) -> None:
         self._bases = bases
         self._name = name
+        self._settings: tuple[bytes | None, BucketSettings] | None = None
 
     def __repr__(self) -> str:
         return f"<LocalContainer {self._name}>"
@@ -106,10 +113,17 @@ class LocalContainer:
     async def settings(self) -> BucketSettings:
         base = self._bases.sole(self._name)
         if base is None:
-            return self._read(read_settings)
+            return self._settings_beside_another()
         settings: BucketSettings = base.memo or self._read(read_settings)
         base.memo = settings
         return settings
+
+    def _settings_beside_another(self) -> BucketSettings:
+        """In a process that does not write, which must look whether another has."""
+        state = self._bases.state(self._name)
+        if state is None or self._settings is None or self._settings[0] is not state:
+            self._settings = state, self._read(read_settings)
+        return self._settings[1]
 
     async def change_settings(
         self,
@@ -125,7 +139,12 @@ class LocalContainer:
         await self._write_settings(bucket.destroy)
 
     async def get(self, key: str, version: int | None = None) -> ObjectRow:
-        return self._read(versions.get, key, version)
+        place, state = (self._name, key, version), self._bases.state(self._name)
+        row = self._bases.recent.get(place, state)
+        if row is None:
+            row = self._read(versions.get, key, version)
+            self._bases.recent.put(place, state, row)
+        return row
 
     async def put(self, row: ObjectRow, condition: Condition = NO_CONDITION) -> PutResult:
         return await self._write(versions.put, row, condition)

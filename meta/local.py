@@ -26,6 +26,7 @@ from meta.directory import META0, META1, LocalDirectory, container_id
 from meta.encryption import ENCRYPTION, LocalEncryptionKeys
 from meta.kind import Kind
 from meta.protocol import BucketEntry, BucketSettings
+from meta.recent import Recent
 from meta.registry import REGISTRY, LocalRegistry
 from meta.transaction import CONTAINER, ContainerTransaction
 from node.auth import NamespaceKey
@@ -74,6 +75,7 @@ class LocalMeta:
         self._bases_max = bases_max
         self._committer = committer or LocalCommit()
         self._containers: OrderedDict[str, Base[ContainerTransaction]] = OrderedDict()
+        self.recent = Recent()
         self._single: dict[str, Base[Any]] = {}
         self._handles: dict[str, LocalContainer] = {}  # they have no state; a request uses one several times
         self._to_checkpoint: set[Base[Any]] = set()
@@ -166,6 +168,13 @@ class LocalMeta:
         await self.registry.release(bucket, account)
 
     # Bases (meta.container.Bases)
+
+    def state(self, bucket: str) -> bytes | None:
+        base = self._containers.get(bucket)
+        if base is None:
+            return None
+        self._containers.move_to_end(bucket)
+        return base.state()
 
     def opened(self, bucket: str) -> Base[ContainerTransaction]:
         base = self._containers.get(bucket)
