@@ -26,7 +26,9 @@ from s3.identity import NOT_SIGNED, Doorway, Keyring
 from s3.outbox import Outbox
 from s3.query import read_query
 from s3.router import ROUTES, Level, match
+from s3.site import OPERATION, serve_site
 from s3.target import decode_path, is_bucket_name, split_path
+from s3.website import site_of_host
 from store.webhooks import Webhooks
 
 if TYPE_CHECKING:
@@ -93,11 +95,16 @@ class Gateway:
         begin = self._monotonic()
         operation = "Unknown"
         try:
+            host = request.headers.get(b"host", b"")
+            if b".s3-website" in host and (site := site_of_host(host, self._domains)):
+                operation = OPERATION
+                await serve_site(call, site)
+                return
             query, signature = read_query(request.raw_query)
             if request.method != "OPTIONS":  # its URL may be presigned, but for the request that follows
                 call.signed = await self._door.admit(request, query, signature, self._services.now_s())
             call.query = query.values
-            call.bucket, call.key = split_path(decode_path(request.raw_path), request.headers.get(b"host", b""), self._domains)
+            call.bucket, call.key = split_path(decode_path(request.raw_path), host, self._domains)
             level = Level.OBJECT if call.key else Level.BUCKET if call.bucket else Level.SERVICE
             call.route = route = match(request.method, level, call.query, request.headers)
             operation = route.operation

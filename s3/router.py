@@ -179,7 +179,7 @@ ROUTES: tuple[Route, ...] = (
         handler="lock.put_configuration",
     ),
     *_configuration("logging", "BucketLogging", "BucketLogging", "GP"),
-    *_configuration("website", "BucketWebsite", "BucketWebsite", "GPD"),
+    *_configuration("website", "BucketWebsite", "BucketWebsite", "GPD", served="website.website"),
     *_configuration("requestPayment", "BucketRequestPayment", "BucketRequestPayment", "GP", served="configuration.request_payment"),
     *_configuration("accelerate", "BucketAccelerateConfiguration", "AccelerateConfiguration", "GP", served="configuration.acceleration"),
     Route(

@@ -33,6 +33,11 @@ def canonical_path(raw: bytes) -> bytes:
 @lru_cache(maxsize=4_096)
 def bucket_of_host(host: bytes, domains: Sequence[str]) -> str:
     """The bucket that a virtual-host style Host header names, "" when the host names none; `domains` are the suffixes served."""
+    return host_below(host, domains)
+
+
+def host_below(host: bytes, domains: Sequence[str]) -> str:
+    """What a Host header has before one of the domains, "" when it is below none of them."""
     name = host.decode("latin-1").lower()
     if name.startswith("["):
         return ""

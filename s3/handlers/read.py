@@ -132,7 +132,10 @@ async def get_object(call: Call) -> None:
 
 
 async def _send(call: Call, row: ObjectRow) -> None:
-    selection = await select(call, row)
+    await send_selected(call, row, await select(call, row))
+
+
+async def send_selected(call: Call, row: ObjectRow, selection: Selection) -> None:
     reply, start, stop = call.reply, selection.start, selection.stop
     if selection.status == 304 or stop == start:
         await reply.whole(selection.status, selection.headers, lines=selection.lines)

@@ -35,10 +35,20 @@ CORS_RULE = {
     "ExposeHeaders": ["ETag"],
 }
 
+WEBSITE = {
+    "IndexDocument": {"Suffix": "index.html"},
+    "ErrorDocument": {"Key": "errors/404.html"},
+    "RoutingRules": [
+        {"Condition": {"KeyPrefixEquals": "a/", "HttpErrorCodeReturnedEquals": "404"}, "Redirect": {"ReplaceKeyPrefixWith": "b/"}},
+        {"Redirect": {"HostName": "h", "HttpRedirectCode": "307", "Protocol": "https", "ReplaceKeyWith": "k"}},
+    ],
+}
+
 NOT_SET: list[tuple[str, dict[str, Any], str]] = [
     ("get_bucket_tagging", {}, "NoSuchTagSet"),
     ("get_bucket_cors", {}, "NoSuchCORSConfiguration"),
     ("get_bucket_lifecycle_configuration", {}, "NoSuchLifecycleConfiguration"),
+    ("get_bucket_website", {}, "NoSuchWebsiteConfiguration"),
     ("get_bucket_replication", {}, "ReplicationConfigurationNotFoundError"),
     *(
         (f"{verb}_bucket_{name}_configuration", {"Id": "x"}, "NoSuchConfiguration")
@@ -62,6 +72,8 @@ ROUND_TRIPS: list[tuple[str, str, dict[str, Any], str]] = [
     ("tagging", "Tagging", {"TagSet": [tag(f"k{i}") for i in range(50)]}, "NoSuchTagSet"),
     ("cors", "CORSConfiguration", {"CORSRules": [CORS_RULE, {**CORS_RULE, "ID": "2", "MaxAgeSeconds": 0}]}, "NoSuchCORSConfiguration"),
     ("cors", "CORSConfiguration", {"CORSRules": [CORS_RULE] * 100}, "NoSuchCORSConfiguration"),
+    ("website", "WebsiteConfiguration", {"RedirectAllRequestsTo": {"HostName": "h", "Protocol": "https"}}, "NoSuchWebsiteConfiguration"),
+    ("website", "WebsiteConfiguration", WEBSITE, "NoSuchWebsiteConfiguration"),
     ("request_payment", "RequestPaymentConfiguration", {"Payer": "BucketOwner"}, ""),
     ("accelerate_configuration", "AccelerateConfiguration", {"Status": "Suspended"}, ""),
 ]  # fmt: skip
@@ -85,6 +97,11 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("put_bucket_cors", "CORSConfiguration", {"CORSRules": [{**CORS_RULE, "AllowedOrigins": ["*.*"]}]}, "InvalidRequest"),
     ("put_bucket_cors", "CORSConfiguration", {"CORSRules": [{**CORS_RULE, "AllowedHeaders": ["*.*"]}]}, "InvalidRequest"),
     ("put_bucket_cors", "CORSConfiguration", {"CORSRules": [{**CORS_RULE, "ExposeHeaders": ["*"]}]}, "InvalidRequest"),
+    ("put_bucket_website", "WebsiteConfiguration", {}, "InvalidArgument"),
+    ("put_bucket_website", "WebsiteConfiguration", {**WEBSITE, "RedirectAllRequestsTo": {"HostName": "h"}}, "InvalidArgument"),
+    ("put_bucket_website", "WebsiteConfiguration", {**WEBSITE, "ErrorDocument": {"Key": ""}}, "MalformedXML"),
+    ("put_bucket_website", "WebsiteConfiguration", {"RedirectAllRequestsTo": {"HostName": "h", "Protocol": "ftp"}}, "MalformedXML"),
+    ("put_bucket_website", "WebsiteConfiguration", {**WEBSITE, "RoutingRules": [{"Redirect": {"HostName": "h"}}] * 51}, "MalformedXML"),
     ("put_bucket_request_payment", "RequestPaymentConfiguration", {"Payer": "Nobody"}, "MalformedXML"),
     ("put_bucket_request_payment", "RequestPaymentConfiguration", {"Payer": "Requester"}, "NotImplemented"),
     ("put_bucket_accelerate_configuration", "AccelerateConfiguration", {"Status": "Fast"}, "MalformedXML"),
