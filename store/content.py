@@ -34,7 +34,8 @@ from store.source import Source, Summary
 POOLLESS_BYTES_MAX = 16 << 10
 """Bodies up to here don't ask the pool; a connection has at most one."""
 Incoming = Source | SealingSource
-"""A SealingSource hashes by itself, for the store sees sealed bytes only."""
+Hashing = Digests | SealingSource
+"""A SealingSource hashes plain bytes by itself, for the store sees sealed ones only."""
 _PROCESSORS = len(os.sched_getaffinity(0))
 
 
@@ -87,7 +88,7 @@ class ContentWriter:
         usable = await self._fleet.usable()
         length = source.length
         self.policy = policy = self._policies.choose(length, usable)
-        digests = None if isinstance(source, SealingSource) else Digests(source.digests)
+        digests: Hashing = source if isinstance(source, SealingSource) else Digests(source.digests)
         if length is not None and length <= POOLLESS_BYTES_MAX and not policy.coded:
             room = Room((memoryview(bytearray(length + 1)),), memoryview(b""))  # one more: a full buffer would leave the end in doubt
             count = await source.fill(room.slabs[0])
@@ -166,11 +167,11 @@ class ContentWriter:
                 for part in (*room.slabs, room.parity):
                     part.release()
 
-    async def _write_whole(self, source: Incoming, digests: Digests | None, room: Room, count: int) -> Layout:
+    async def _write_whole(self, source: Incoming, digests: Hashing, room: Room, count: int) -> Layout:
         data = room.slabs[0][:count]
-        if digests is not None and count <= DIGEST_INLINE_BYTES_MAX:
+        if count <= DIGEST_INLINE_BYTES_MAX or not digests.dear:
             digests.update(data)
-        elif digests is not None:
+        else:
             async with self._fleet.slabs:
                 await run_blocking(digests.update, data)
         tail = self._finish(source, digests, count)
@@ -178,7 +179,7 @@ class ContentWriter:
         await writer.put_whole(room.slabs[0], count, self._common(0, last=tail))
         return self._layout()
 
-    async def _write_slabs(self, source: Incoming, digests: Digests | None, room: Room) -> Layout:
+    async def _write_slabs(self, source: Incoming, digests: Hashing, room: Room) -> Layout:
         """The first slab is full already."""
         filled, turn = len(room.slabs[0]), 0
         committing: Errand[None] | None = None
@@ -204,15 +205,11 @@ class ContentWriter:
                 await committing.result()
         return self._layout()
 
-    async def _take_in(self, nursery: trio.Nursery, digests: Digests | None, slab: memoryview, count: int) -> None:
+    async def _take_in(self, nursery: trio.Nursery, digests: Hashing, slab: memoryview, count: int) -> None:
         """Hashes and writes one slab: in two threads side by side while processors are free for it, else in one hop: a fifth less
         processor time."""
         slabs = self._fleet.slabs
-        if digests is None:
-            async with slabs:
-                await self._writers[-1].write(slab, count)
-            return
-        side_by_side = SLABS_AT_ONCE - slabs.value < _PROCESSORS
+        side_by_side = digests.dear and SLABS_AT_ONCE - slabs.value < _PROCESSORS
         update = partial(digests.update, slab[:count])
         async with slabs:
             if not side_by_side:
@@ -231,11 +228,11 @@ class ContentWriter:
         await self._writers[index].commit(self._common(index, last=tail))
         await self._writers[index].drop_failed()
 
-    def _finish(self, source: Incoming, digests: Digests | None, size: int) -> Tail:
+    def _finish(self, source: Incoming, digests: Hashing, size: int) -> Tail:
         if isinstance(source, SealingSource):
             self.summary = source.summary()
         else:
-            assert digests is not None
+            assert isinstance(digests, Digests)
             found = digests.finish()
             self.summary = Summary(size, found["md5"].hex(), source.complete(found))
         return self._describe(self.summary)

@@ -47,12 +47,14 @@ _MAKERS: dict[str, Callable[[], Any]] = {
     "xxhash128": xxhash.xxh3_128,
 }
 ALGORITHMS = frozenset(_MAKERS)
+DEAR = frozenset({"md5", "sha1", "sha256", "sha512"})
+"""Milliseconds per MiB; the others take hardly more than a copy."""
 
 
 class Digests:
-    """Running checksums by algorithm."""
+    """Running checksums by algorithm. dear: `update` of much is for a thread."""
 
-    __slots__ = ("_running",)
+    __slots__ = ("_running", "dear")
 
     def __init__(self, algorithms: Iterable[str], *, etag: bool = True) -> None:
         """etag: MD5 too, which is the ETag. Raises: InvalidArgument for an algorithm that is not in ALGORITHMS."""
@@ -60,6 +62,7 @@ class Digests:
             self._running = {name: _MAKERS[name]() for name in ({"md5", *algorithms} if etag else set(algorithms))}
         except KeyError as error:
             raise InvalidArgument(f"there is no checksum algorithm {error}") from error
+        self.dear = etag or not DEAR.isdisjoint(self._running)
 
     def update(self, data: memoryview) -> None:
         """Blocking: MD5 takes 1.6 ms per MiB."""

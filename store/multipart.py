@@ -65,7 +65,7 @@ async def put_part(
 
     record = await context.new_record(bucket, key)
     writer = ContentWriter(context.fleet, context.writes, context.policies, record, describe)
-    incoming = sealed(source, upload.attributes, data_key, part, context.fleet.slabs)
+    incoming = sealed(source, upload.attributes, data_key, part)
     layout = await write(context, bucket, writer, lambda: writer.write(incoming))
     summary = writer.summary
     row = PartRow(part, summary.size, summary.etag, writer.content, layout.encode(), stamp, summary.checksums)

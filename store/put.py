@@ -57,7 +57,7 @@ async def put_object(
         return Tail(object=object_record(row))
 
     writer = ContentWriter(context.fleet, context.writes, context.policies, record, describe)
-    incoming = sealed(source, attributes, data_key, 0, context.fleet.slabs) if stored is None else source
+    incoming = sealed(source, attributes, data_key, 0) if stored is None else source
     layout = await write(context, bucket, writer, lambda: writer.write(incoming))
     row = msgspec.structs.replace(row, layout=layout.encode())
     return await commit_object(context, bucket, row, writer, condition)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 import pytest
@@ -43,15 +44,17 @@ def seal(data: bytes, part: int = 0, *, room: int = 1 << 20, known: bool = True,
         inner = BytesSource(data, frozenset({"crc64nvme"}))
         if not known:
             inner.length = None
-        source = SealingSource(inner, key, part, trio.Semaphore(2), md5=True)
+        source = SealingSource(inner, key, part, md5=True)
         out = bytearray()
         buffer = memoryview(bytearray(room))
         while count := await source.fill(buffer):
             out += buffer[:count]
+            source.update(buffer[:count])
             if count < room:
                 break
         assert await source.fill(buffer) == 0
         summary = source.summary()
+        assert summary.etag == hashlib.md5(data).hexdigest()
         assert summary.size == len(data)
         assert source.length in (None, len(out))
         return bytes(out)
@@ -205,7 +208,7 @@ class Lying(BytesSource):
 
 @pytest.mark.parametrize("announced", [5, UNIT_BYTES + 3])
 async def test_a_source_that_gives_more_than_it_announced_is_refused(announced: int) -> None:
-    source = SealingSource(Lying(bytes(3 * UNIT_BYTES), announced), KEY, 0, trio.Semaphore(1), md5=True)
+    source = SealingSource(Lying(bytes(3 * UNIT_BYTES), announced), KEY, 0, md5=True)
     with pytest.raises(FrazilError):
         while await source.fill(memoryview(bytearray(1 << 20))):
             pass
