@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 import string
+from collections.abc import Sequence
 from typing import Any
 
 import apsw
@@ -17,11 +18,11 @@ import msgspec
 from meta.base import Base
 from meta.kind import Kind, Transaction
 from meta.listing import successor
-from meta.protocol import BucketEntry, KeyPair, Person
+from meta.protocol import Account, BucketEntry, KeyPair, Person
 from node.auth import NamespaceKey
-from node.errors import AlreadyExists, InvalidArgument, KeyPairNotFound
+from node.errors import AlreadyExists, InvalidArgument, KeyPairNotFound, PolicyNotFound
 
-ACCOUNTS = Kind(name="accounts", format=2, tables=("accounts", "keys", "buckets"), transaction=Transaction)
+ACCOUNTS = Kind(name="accounts", format=3, tables=("accounts", "users", "keys", "policies", "buckets"), transaction=Transaction)
 
 ACCESS_KEY_ALPHABET = string.ascii_uppercase + "234567"
 ACCESS_KEY_CHARACTERS = 20
@@ -81,10 +82,11 @@ class LocalAccounts:
             self._opened_from = opened_from
         pair = self._opened.get(access_key)
         if pair is None:
-            found = db.execute(f"SELECT {_COLUMNS} FROM keys WHERE access_key = ?", (access_key,)).get
+            found = db.execute(_FIND_KEYS + " WHERE access_key = ?", (access_key,)).get
             if found is None:
                 raise KeyPairNotFound("there is no such access key")
-            pair = _pair(found, self._key.unseal(found[-1], _context(access_key)).decode())
+            secret = self._key.unseal(found[_SEALED], _context(access_key)).decode()
+            pair = msgspec.structs.replace(_pair(found, secret), boundaries=_boundaries(db, found[-1], found[_POLICY]))
             self._opened[access_key] = pair
         return pair
 
@@ -114,16 +116,17 @@ def _create_key(transaction: Transaction, pair: KeyPair, sealed: bytes) -> KeyPa
     db = transaction.db
     if db.execute("SELECT 1 FROM keys WHERE access_key = ?", (pair.access_key,)).get is not None:
         raise AlreadyExists(f"there is an access key {pair.access_key} already")
-    transaction.write("INSERT OR IGNORE INTO accounts VALUES (?, ?)", (pair.account, transaction.now_us))
+    check_policies(db, pair.policies)
+    account = ensure_account(transaction, pair)
     # All keys of an account are one user to S3 unless told otherwise.
-    user_id = (
-        pair.user_id
-        or db.execute("SELECT user_id FROM keys WHERE account = ? ORDER BY created_us LIMIT 1", (pair.account,)).get
-        or secrets.token_hex(32)
-    )
     pair = msgspec.structs.replace(
-        pair, user_id=user_id, display_name=pair.display_name or pair.account, created_us=pair.created_us or transaction.now_us
+        pair,
+        user_id=pair.user_id or account.user_id,
+        display_name=pair.display_name or account.display_name,
+        created_us=pair.created_us or transaction.now_us,
+        suspended_by="key" if pair.suspended else "",
     )
+    transaction.write("INSERT OR IGNORE INTO users VALUES (?, ?, ?, 0, '')", (pair.account, pair.name, transaction.now_us))
     transaction.write(
         f"INSERT INTO keys({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -136,11 +139,67 @@ def _create_key(transaction: Transaction, pair: KeyPair, sealed: bytes) -> KeyPa
             pair.created_us,
             pair.suspended,
             pair.admin,
-            pair.policy,
+            encode_names(pair.policies),
             sealed,
         ),
     )
     return pair
+
+
+def ensure_account(transaction: Transaction, pair: KeyPair) -> Account:
+    """The account of a new key, made when it is new; its first key gives it its canonical id, display name and e-mail address."""
+    found = transaction.db.execute(f"{FIND_ACCOUNTS} WHERE account = ?", (pair.account,)).get
+    if found is not None and found[1]:
+        return account_of(found)
+    account = Account(
+        pair.account,
+        pair.user_id or secrets.token_hex(32),
+        pair.display_name or pair.account,
+        pair.email,
+        transaction.now_us if found is None else found[4],
+    )
+    write_account(transaction, account)
+    return account
+
+
+FIND_ACCOUNTS = "SELECT account, user_id, display_name, email, created_us, suspended FROM accounts"
+
+
+def account_of(found: Any) -> Account:
+    account, user_id, display_name, email, created_us, suspended = found
+    return Account(account, user_id, display_name, email, created_us, suspended == 1)
+
+
+def write_account(transaction: Transaction, account: Account) -> None:
+    transaction.write(
+        "INSERT OR REPLACE INTO accounts(account, user_id, display_name, email, created_us, suspended) VALUES (?, ?, ?, ?, ?, ?)",
+        (account.account, account.user_id, account.display_name, account.email, account.created_us, account.suspended),
+    )
+
+
+def check_policies(db: apsw.Connection, names: Sequence[str]) -> None:
+    """Raises: PolicyNotFound."""
+    for name in names:
+        if db.execute("SELECT 1 FROM policies WHERE name = ?", (name,)).get is None:
+            raise PolicyNotFound(f"there is no policy {name}")
+
+
+def encode_names(names: Sequence[str]) -> str:
+    return msgspec.json.encode(list(names)).decode() if names else ""
+
+
+def decode_names(text: str) -> tuple[str, ...]:
+    return msgspec.json.decode(text, type=tuple[str, ...]) if text else ()
+
+
+def _boundaries(db: apsw.Connection, *attached: str | None) -> tuple[tuple[str, ...], ...]:
+    """Texts of the policies of each group that has any. A policy that is not there has no text, and so allows nothing."""
+    groups = []
+    for text in attached:
+        if text:
+            found = dict(db.execute("SELECT name, text FROM policies"))
+            groups.append(tuple(found.get(name, "") for name in decode_names(text)))
+    return tuple(groups)
 
 
 def _revoke_key(transaction: Transaction, access_key: str) -> None:
@@ -149,26 +208,55 @@ def _revoke_key(transaction: Transaction, access_key: str) -> None:
 
 
 def _keys(db: apsw.Connection) -> list[KeyPair]:
-    return [_pair(found, "") for found in db.execute(f"SELECT {_COLUMNS} FROM keys ORDER BY account, created_us, access_key")]
+    return [_pair(found, "") for found in db.execute(_FIND_KEYS + " ORDER BY keys.account, keys.created_us, access_key")]
 
 
 def _people(db: apsw.Connection, user_id: str, email: str) -> list[Person]:
-    """The oldest key of a canonical id speaks for it."""
+    """An account speaks for its canonical id; for one that only keys have, the oldest of them does."""
+    if email:
+        condition, value = "lower(email) = lower(?1)", email
+    elif user_id:
+        condition, value = "user_id = ?1", user_id
+    else:
+        return []
     found = db.execute(
-        "SELECT user_id, account, display_name, email FROM keys"
-        " WHERE (user_id = ?1 AND ?1 != '') OR (lower(email) = lower(?2) AND ?2 != '') ORDER BY created_us, access_key",
-        (user_id, email),
+        f"SELECT user_id, account, display_name, email, 0, created_us, '' AS access_key FROM accounts WHERE {condition}"
+        f" UNION ALL SELECT user_id, account, display_name, email, 1, created_us, access_key FROM keys WHERE {condition} ORDER BY 5, 6, 7",
+        (value,),
     )
-    return list({row[0]: Person(*row) for row in reversed(found.fetchall())}.values())
+    return list({row[0]: Person(*row[:4]) for row in reversed(found.fetchall())}.values())
+
+
+_FIND_KEYS = (
+    "SELECT access_key, keys.account, name, keys.user_id, keys.display_name, keys.email, keys.created_us, keys.suspended, admin, policy,"
+    " sealed, coalesce(users.suspended, 0), coalesce(accounts.suspended, 0), users.policies"
+    " FROM keys LEFT JOIN users ON users.account = keys.account AND users.user = keys.name"
+    " LEFT JOIN accounts ON accounts.account = keys.account"
+)
+_POLICY, _SEALED = 9, 10
 
 
 def _pair(found: Any, secret: str) -> KeyPair:
-    access_key, account, name, user_id, display_name, email, created_us, suspended, admin, policy, _ = found
-    return KeyPair(access_key, account, name, user_id, display_name, email, secret, created_us, suspended == 1, admin == 1, policy)
+    access_key, account, name, user_id, display_name, email, created_us, suspended, admin, policy, _, by_user, by_account, _ = found
+    by = "account" if by_account else "user" if by_user else "key" if suspended else ""
+    return KeyPair(
+        access_key,
+        account,
+        name,
+        user_id,
+        display_name,
+        email,
+        secret,
+        created_us,
+        suspended=bool(by),
+        admin=admin == 1,
+        policies=decode_names(policy),
+        suspended_by=by,
+    )
 
 
 def _add_bucket(transaction: Transaction, entry: BucketEntry) -> None:
-    transaction.write("INSERT OR IGNORE INTO accounts VALUES (?, ?)", (entry.account, transaction.now_us))
+    transaction.write("INSERT OR IGNORE INTO accounts(account, created_us) VALUES (?, ?)", (entry.account, transaction.now_us))
     transaction.write("INSERT OR IGNORE INTO buckets VALUES (?, ?, ?, ?)", (entry.account, entry.bucket, entry.created_us, entry.region))
 
 

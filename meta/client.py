@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
-from meta.protocol import Accounts, BucketRegistry, BucketSettings, Container, EncryptionKeys
+from meta.protocol import Accounts, BucketRegistry, BucketSettings, Container, EncryptionKeys, Identities
 from meta.wire import ANSWER_BYTES_MAX, Method, methods
 from node.errors import PeerUnreachable
 from node.http.client import Client
@@ -22,12 +22,14 @@ class RemoteMeta:
     accounts: Accounts
     registry: BucketRegistry
     encryption: EncryptionKeys
+    identities: Identities
 
     def __init__(self, client: Client, address: str) -> None:
         """client: with the namespace's key; address as node.http.client takes it ("127.0.0.1:6200", "unix:/path")."""
         self._client = client
         self._address = address
         self.accounts = cast(Accounts, _Door(self, "accounts", ""))
+        self.identities = cast(Identities, _Door(self, "identities", ""))
         self.registry = cast(BucketRegistry, _Door(self, "registry", ""))
         self.encryption = cast(EncryptionKeys, _Door(self, "encryption", ""))
         self._door = _Door(self, "meta", "")

@@ -24,6 +24,7 @@ from meta.connection import limit_memory
 from meta.container import LocalContainer
 from meta.directory import META0, META1, LocalDirectory, container_id
 from meta.encryption import ENCRYPTION, LocalEncryptionKeys
+from meta.identities import LocalIdentities
 from meta.kind import Kind
 from meta.protocol import BucketEntry, BucketSettings
 from meta.recent import Recent
@@ -87,6 +88,7 @@ class LocalMeta:
         self._locks: dict[str, tuple[trio.Lock, int]] = {}
         self.directory = LocalDirectory(self._one(META0, "meta0"), lambda name: self._one(META1, name))
         self.accounts = LocalAccounts(self._one(ACCOUNTS, "accounts"), key)
+        self.identities = LocalIdentities(self._one(ACCOUNTS, "accounts"))
         self.registry = LocalRegistry(self._one(REGISTRY, "registry"))
         self.encryption = LocalEncryptionKeys(self._one(ENCRYPTION, "encryption"))
 

@@ -422,7 +422,13 @@ class Container(Protocol):
 
 
 class KeyPair(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An access key. secret: only filled where it is needed (verification, creation); stored encrypted."""
+    """An access key; `name` is its user's.
+
+    secret        only filled where it is needed (verification, creation); stored encrypted
+    policies      names of those attached to the key itself
+    boundaries    texts of the policies that narrow it, filled where the secret is: those of the user, those of the key; each group counts
+    suspended     it is refused;  suspended_by: "account", "user" or "key", the widest of them
+    """
 
     access_key: str
     account: str
@@ -434,7 +440,9 @@ class KeyPair(msgspec.Struct, frozen=True, omit_defaults=True):
     created_us: int = 0
     suspended: bool = False
     admin: bool = False
-    policy: str = ""
+    policies: tuple[str, ...] = ()
+    boundaries: tuple[tuple[str, ...], ...] = ()
+    suspended_by: str = ""
 
 
 class Person(msgspec.Struct, frozen=True):
@@ -444,6 +452,44 @@ class Person(msgspec.Struct, frozen=True):
     account: str
     display_name: str
     email: str = ""
+
+
+class Account(msgspec.Struct, frozen=True, omit_defaults=True):
+    """user_id: canonical id of the account, which is its buckets' owner; "" for one that never had a key."""
+
+    account: str
+    user_id: str = ""
+    display_name: str = ""
+    email: str = ""
+    created_us: int = 0
+    suspended: bool = False
+
+
+class User(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who of an account; has any number of access keys. policies: names of those attached; none: it may do what the account may."""
+
+    account: str
+    user: str
+    created_us: int = 0
+    suspended: bool = False
+    policies: tuple[str, ...] = ()
+
+
+class NamedPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
+    """text: JSON; meta never looks into it."""
+
+    name: str
+    text: str
+    created_us: int = 0
+    changed_us: int = 0
+
+
+class Subject(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Whom a suspension or a policy concerns: an access key, or a user of an account, or an account."""
+
+    account: str = ""
+    user: str = ""
+    access_key: str = ""
 
 
 class BucketEntry(msgspec.Struct, frozen=True):
@@ -457,7 +503,7 @@ class Accounts(Protocol):
     """Accounts, access keys and each account's buckets: one base."""
 
     async def create_key(self, pair: KeyPair) -> KeyPair:
-        """Makes access key and secret where they are empty, the account where it is new. Raises: AlreadyExists."""
+        """Makes access key and secret where they are empty, account and user where they are new. Raises: AlreadyExists, PolicyNotFound."""
 
     async def key(self, access_key: str) -> KeyPair:
         """With the secret. Raises: KeyPairNotFound."""
@@ -475,6 +521,37 @@ class Accounts(Protocol):
 
     async def buckets(self, account: str, *, prefix: str = "", after: str = "", limit: int = 10_000) -> list[BucketEntry]:
         """account "": those of all accounts."""
+
+
+class Identities(Protocol):
+    """Accounts, their users, and the policies that narrow users and keys: in the same base as the keys."""
+
+    async def create_account(self, account: Account) -> Account:
+        """Makes the canonical id when it is empty. Raises: AlreadyExists, InvalidArgument."""
+
+    async def accounts(self) -> list[Account]: ...
+
+    async def create_user(self, user: User) -> User:
+        """Raises: AlreadyExists, AccountNotFound, PolicyNotFound."""
+
+    async def users(self) -> list[User]: ...
+
+    async def remove_user(self, account: str, user: str) -> None:
+        """Raises: UserNotFound, StillInUse while it has keys."""
+
+    async def suspend(self, subject: Subject, *, suspended: bool) -> None:
+        """Or resume. Raises: AccountNotFound, UserNotFound, KeyPairNotFound."""
+
+    async def put_policy(self, name: str, text: str) -> NamedPolicy:
+        """Also in place of one that is there; to whom it is attached feels it at once. Raises: InvalidArgument."""
+
+    async def policies(self) -> list[NamedPolicy]: ...
+
+    async def delete_policy(self, name: str) -> None:
+        """Raises: PolicyNotFound, StillInUse while it is attached."""
+
+    async def attach(self, subject: Subject, policy: str, *, attached: bool) -> None:
+        """Or detach. Raises: UserNotFound, KeyPairNotFound, PolicyNotFound (also when it was not attached), InvalidArgument."""
 
 
 class BucketRegistry(Protocol):
@@ -524,6 +601,9 @@ class Meta(Protocol):
 
     @property
     def accounts(self) -> Accounts: ...
+
+    @property
+    def identities(self) -> Identities: ...
 
     @property
     def registry(self) -> BucketRegistry: ...

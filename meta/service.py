@@ -54,6 +54,8 @@ class MetaService:
                 return self._meta.accounts
             case "registry":
                 return self._meta.registry
+            case "identities":
+                return self._meta.identities
             case "encryption":
                 return self._meta.encryption
         return self._meta

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from meta.local import HANDLES_MAX, LocalMeta
-from meta.protocol import Accounts, BucketRegistry, BucketSettings, Container, EncryptionKeys, Meta
+from meta.protocol import Accounts, BucketRegistry, BucketSettings, Container, EncryptionKeys, Identities, Meta
 
 READS = frozenset(
     (
@@ -25,6 +25,9 @@ READS = frozenset(
         "key",
         "keys",
         "people",
+        "accounts",
+        "users",
+        "policies",
         "buckets",
         "locate",
         "encryption_key",
@@ -42,6 +45,7 @@ class SplitMeta:
         self._writes = writes
         self._containers: dict[str, Container] = {}
         self.accounts = cast(Accounts, _Split(reads.accounts, writes.accounts))
+        self.identities = cast(Identities, _Split(reads.identities, writes.identities))
         self.registry = cast(BucketRegistry, _Split(reads.registry, writes.registry))
         self.encryption = cast(EncryptionKeys, _Split(reads.encryption, writes.encryption))
 

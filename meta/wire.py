@@ -2,8 +2,8 @@
 
     POST /meta/1/<door>/<method>     body: msgpack array [subject, argument, ...]     answer: msgpack of the result
 
-door: container (subject: the bucket), accounts, registry, encryption, meta (subject: ""). Arguments come in the order of the signature;
-those at the end may be missing when they have defaults. Errors are JSON (node/errors.py) with their status.
+door: container (subject: the bucket), accounts, identities, registry, encryption, meta (subject: ""). Arguments come in the order of the
+signature; those at the end may be missing when they have defaults. Errors are JSON (node/errors.py) with their status.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from meta.protocol import Accounts, BucketRegistry, Container, EncryptionKeys, Meta
+from meta.protocol import Accounts, BucketRegistry, Container, EncryptionKeys, Identities, Meta
 from node.errors import InvalidArgument
 
 API = "/meta/1/"
@@ -26,7 +26,14 @@ ANSWER_BYTES_MAX = 64 << 20
 """10,000 parts with their layouts are the largest answer."""
 
 DOORS: Mapping[str, type] = MappingProxyType(
-    {"container": Container, "accounts": Accounts, "registry": BucketRegistry, "encryption": EncryptionKeys, "meta": Meta}
+    {
+        "container": Container,
+        "accounts": Accounts,
+        "identities": Identities,
+        "registry": BucketRegistry,
+        "encryption": EncryptionKeys,
+        "meta": Meta,
+    }
 )
 
 _encode = msgspec.msgpack.Encoder().encode

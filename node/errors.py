@@ -12,11 +12,11 @@ FrazilError
 │   ├── CustomerKeyWrong        an object is encrypted with another key than the one that the caller brings
 │   └── EncryptionKeyDisabled   a key of the namespace that is switched off
 ├── NotFound
-│   ├── AccountNotFound, KeyPairNotFound, BucketNotFound, ObjectNotFound, VersionNotFound, UploadNotFound
+│   ├── AccountNotFound, UserNotFound, KeyPairNotFound, PolicyNotFound, BucketNotFound, ObjectNotFound, VersionNotFound, UploadNotFound
 │   ├── EncryptionKeyNotFound
 │   ├── ChunkNotFound, BaseNotFound, VolumeNotFound
 ├── Conflict                    the state of things forbids it
-│   ├── AlreadyExists, BucketTaken, BucketOwned, BucketNotEmpty
+│   ├── AlreadyExists, StillInUse, BucketTaken, BucketOwned, BucketNotEmpty
 │   ├── PreconditionFailed      a condition of the request does not hold
 │   ├── NotModified             If-None-Match / If-Modified-Since on a read
 │   ├── Superseded              something newer is there (a part, an upload, a record)
@@ -103,7 +103,15 @@ class AccountNotFound(NotFound):
     pass
 
 
+class UserNotFound(NotFound):
+    pass
+
+
 class KeyPairNotFound(NotFound):
+    pass
+
+
+class PolicyNotFound(NotFound):
     pass
 
 
@@ -144,6 +152,10 @@ class Conflict(FrazilError):
 
 
 class AlreadyExists(Conflict):
+    pass
+
+
+class StillInUse(Conflict):
     pass
 
 

@@ -20,7 +20,7 @@ from s3.ownership import ENFORCED, MIXED, ownership_of
 from s3.policy import Effect, Policy, parse_policy
 from s3.publicaccess import NO_BLOCK, PUBLIC_ACCESS_BLOCK, PublicAccessBlock
 from s3.router import Level
-from s3.statement import Ask
+from s3.statement import Ask, PolicyRefused
 
 POLICY = "policy"
 """Name of the bucket's policy among its documents."""
@@ -153,7 +153,10 @@ def _waits(policy: Policy, ask: Ask, thing: Thing | None) -> bool:
 def _within(ask: Ask, thing: Thing | None) -> Decision:
     """Whether each group of the caller's own policies allows it and none denies it."""
     for group in ask.who.boundaries:
-        policies = [parse_policy(text) for text in group]
+        try:
+            policies = [parse_policy(text) for text in group]
+        except PolicyRefused:  # nobody can say what it allows
+            return Decision.DENY
         if any(_waits(policy, ask, thing) for policy in policies):
             return Decision.UNDECIDED
         effects = {policy.effect(ask) for policy in policies}

@@ -11,6 +11,7 @@ from s3.conditionkey import REQUEST_TAG
 from s3.context import Context
 from s3.policy import Policy, parse_policy
 from s3.source import read_document
+from s3.statement import PolicyRefused
 from s3.xml import Element, XmlRefused, elements_of, text_of
 
 Values = Mapping[str, Sequence[str]]
@@ -61,7 +62,10 @@ async def read_for_conditions(call: Call, policy: Policy | None, context: Contex
     body = _BODIES.get(call.route.operation)
     if body is None:
         return
-    policies = [parse_policy(text) for group in call.identity.boundaries for text in group]
+    try:
+        policies = [parse_policy(text) for group in call.identity.boundaries for text in group]
+    except PolicyRefused:  # then nothing is allowed, whatever the document says
+        return
     if policy is not None:
         policies.append(policy)
     if any(key.startswith(body.keys) for each in policies for key in each.keys):

@@ -127,7 +127,7 @@ def _identity(pair: KeyPair) -> Identity:
         pair.access_key,
         pair.admin,
         pair.name,
-        ((pair.policy,),) if pair.policy else (),
+        pair.boundaries,
     )
 
 

@@ -1,24 +1,24 @@
-"""key: make, list and revoke access keys of a store on this host."""
+"""key: make, list, suspend, resume and revoke access keys of a store on this host."""
 
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from cli.exit import Exit, Hinted
-from cli.output import time_json, time_text, visible
+from cli.identity import each, keep_an_admin, marks, provide_policies, shown, stamped
+from cli.output import visible
 from cli.place import SECRET_BYTES_MAX, check_secret, read_secret
 from cli.session import Session, with_session
-from meta.protocol import KeyPair
+from meta.protocol import KeyPair, Meta, Subject
 from node.errors import FrazilError
 
 
-@click.group("key", short_help="Make, list and revoke access keys.")
+@click.group("key", short_help="Make, list, suspend and revoke access keys.")
 def key() -> None:
-    """Make, list and revoke access keys, on the store's host, whether or not it runs."""
+    """Make, list, suspend, resume and revoke access keys, on the store's host, whether or not it runs."""
 
 
 @key.command("create", short_help="Make an access key.")
@@ -31,6 +31,7 @@ def key() -> None:
 @click.option("--user-id", default="", metavar="HEX", help="Owner id in listings and ACLs [default: the account's, or a new one].")
 @click.option("--display-name", default="", metavar="TEXT", help="Owner name in listings [default: the account's].")
 @click.option("--email", default="", metavar="ADDRESS", help="Kept with the key.")
+@click.option("--policy", "policies", multiple=True, metavar="NAME", help="A policy that narrows it; may be given again.")
 @with_session
 def create(
     session: Session,
@@ -43,6 +44,7 @@ def create(
     user_id: str,
     display_name: str,
     email: str,
+    policies: tuple[str, ...],
 ) -> Exit:
     """Make an access key called NAME and print it with its secret, which is shown this once."""
     if secret_key and secret_file:
@@ -62,6 +64,7 @@ def create(
         display_name=display_name,
         email=email,
         admin=admin,
+        policies=policies,
     )
     return session.run(lambda: _create(session, wanted))
 
@@ -70,6 +73,7 @@ async def _create(session: Session, wanted: KeyPair) -> Exit:
     from cli.door import local_store
 
     async with local_store(session.directory(), write=True) as store:
+        await provide_policies(store.meta, wanted.policies)
         made = await store.meta.accounts.create_key(wanted)
     lines = [f"access key  {made.access_key}", f"secret key  {made.secret}"]
     session.output.record("key", "\n".join(lines), **_fields(made), secret_key=made.secret)
@@ -85,14 +89,12 @@ def _fields(pair: KeyPair) -> dict[str, object]:
         "user_id": pair.user_id,
         "display_name": pair.display_name,
         "email": pair.email,
-        "created": time_json(_created(pair)),
+        "created": stamped(pair.created_us),
         "admin": pair.admin,
         "suspended": pair.suspended,
+        "suspended_by": pair.suspended_by,
+        "policies": list(pair.policies),
     }
-
-
-def _created(pair: KeyPair) -> datetime:
-    return datetime.fromtimestamp(pair.created_us / 1e6, UTC)
 
 
 @key.command("list", short_help="List access keys.")
@@ -108,12 +110,72 @@ async def _list(session: Session) -> Exit:
     async with local_store(session.directory()) as store:
         pairs = await store.meta.accounts.keys()
     for pair in pairs:
-        marks = " ".join(mark for mark, there in (("admin", pair.admin), ("suspended", pair.suspended)) if there)
-        line = f"{pair.access_key:<24} {visible(pair.name):<20} {visible(pair.account):<20} {time_text(_created(pair))}  {marks}".rstrip()
+        tail = " ".join(part for part in (marks(admin=pair.admin, suspended=pair.suspended), visible(", ".join(pair.policies))) if part)
+        line = f"{pair.access_key:<24} {visible(pair.name):<20} {visible(pair.account):<20} {shown(pair.created_us)}  {tail}".rstrip()
         session.output.record("key", line, **_fields(pair))
     if session.output.json:
         session.output.record("summary", keys=len(pairs))
     return Exit.OK
+
+
+@key.command("show", short_help="Show an access key.")
+@click.argument("access_key")
+@with_session
+def show(session: Session, access_key: str) -> Exit:
+    """Show an access key, without its secret: whose it is, and what narrows it."""
+    session.subject = access_key
+    return session.run(lambda: _show(session, access_key))
+
+
+async def _show(session: Session, access_key: str) -> Exit:
+    from cli.door import local_store
+
+    async with local_store(session.directory()) as store:
+        found = [pair for pair in await store.meta.accounts.keys() if pair.access_key == access_key]
+        users = {(user.account, user.user): user.policies for user in await store.meta.identities.users()}
+    if not found:
+        raise Hinted("there is no such access key", "list them with `frazil key list`", code=Exit.NOT_FOUND)
+    (pair,) = found
+    inherited = users.get((pair.account, pair.name), ())
+    lines = [
+        f"access key    {pair.access_key}  {marks(admin=pair.admin)}".rstrip(),
+        f"user          {visible(pair.name)}",
+        f"account       {visible(pair.account)}",
+        f"canonical id  {visible(pair.user_id)}",
+        f"name          {visible(pair.display_name)}",
+        f"e-mail        {visible(pair.email)}".rstrip(),
+        f"made          {shown(pair.created_us)}",
+        f"suspended     {f'by its {pair.suspended_by}' if pair.suspended_by != 'key' else 'yes'}" if pair.suspended else "suspended     no",
+        f"policies      {visible(', '.join(pair.policies)) or '(none)'}",
+        f"of its user   {visible(', '.join(inherited)) or '(none)'}",
+    ]
+    session.output.record("key", "\n".join(lines), **_fields(pair), user_policies=list(inherited))
+    return Exit.OK
+
+
+@key.command("suspend", short_help="Suspend access keys until they are resumed.")
+@click.argument("access_keys", nargs=-1, required=True, metavar="ACCESS_KEY...")
+@with_session
+def suspend(session: Session, access_keys: tuple[str, ...]) -> Exit:
+    """Suspend access keys: requests with them are refused within seconds."""
+
+    async def act(meta: Meta, access_key: str) -> None:
+        await keep_an_admin(meta, lambda pair: pair.access_key == access_key)
+        await meta.identities.suspend(Subject(access_key=access_key), suspended=True)
+
+    return session.run(lambda: each(session, "key", access_keys, "suspended", act))
+
+
+@key.command("resume", short_help="Resume suspended access keys.")
+@click.argument("access_keys", nargs=-1, required=True, metavar="ACCESS_KEY...")
+@with_session
+def resume(session: Session, access_keys: tuple[str, ...]) -> Exit:
+    """Resume suspended access keys: they work again within seconds, unless their user or account is suspended."""
+
+    async def act(meta: Meta, access_key: str) -> None:
+        await meta.identities.suspend(Subject(access_key=access_key), suspended=False)
+
+    return session.run(lambda: each(session, "key", access_keys, "resumed", act))
 
 
 @key.command("revoke", short_help="Revoke access keys.")
