@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STORE ?= $(HOME)/frazil-store
 APT_RUN := python3-venv python3-pip
 
-.PHONY: install install-test system system-test up test check s3-table fuzz bench bench-peers clean
+.PHONY: install install-test system system-test up test check s3-table test-clients fuzz bench bench-peers clean
 
 # Wheels only: running the store compiles nothing.
 install: system $(VENV)/.installed
@@ -56,6 +56,10 @@ test: install-test
 # Whether the operation table in s3/README.md is current; WRITE=1 makes it so.
 s3-table: install
 	$(BIN)/python -m s3.table $(if $(WRITE),--write)
+
+# Client programs and SDKs from their registries (Go, JavaScript, Java, other boto3s, mc): built once in ~/.cache, skipped where a tool chain is missing.
+test-clients: install-test
+	FRAZIL_TEST_CLIENTS=1 $(BIN)/pytest tests/clients
 
 # Hostile requests for MINUTES (default 5); SEED repeats a run, PROCESSOR=0.2 leaves the machine to others.
 fuzz: install-test

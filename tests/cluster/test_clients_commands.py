@@ -1,4 +1,4 @@
-"""awscli, rclone and s3cmd, as Debian ships them: a day's work of a person."""
+"""awscli, rclone, s3cmd, restic and s3fs, as Debian ships them: a day's work of a person."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import os
 import random
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.support.need import need_programs
+from tests.support.need import need_fuse, need_programs
 from tests.support.store import StoreProcess, environment
 
 pytestmark = pytest.mark.clients
@@ -188,3 +188,78 @@ class TestS3cmd:
         s3cmd("get", "s3://s3cmd/moved", scratch / "none", code=64)
         s3cmd("del", "--recursive", "--force", "s3://s3cmd")
         s3cmd("rb", "s3://s3cmd")
+
+
+class TestRestic:
+    @pytest.fixture
+    def restic(self, shared_store: StoreProcess, home: Path) -> Command:
+        need_programs("restic")
+        variables = {
+            "AWS_ACCESS_KEY_ID": shared_store.credentials.access_key,
+            "AWS_SECRET_ACCESS_KEY": shared_store.credentials.secret_key,
+            "RESTIC_REPOSITORY": f"s3:{shared_store.url}/restic/repository",
+            "RESTIC_PASSWORD": "secret",
+            "RESTIC_PROGRESS_FPS": "0",
+        }
+        return lambda *words, **more: run(["restic", "--no-cache", *map(str, words)], variables, home, **more)
+
+    def test_backups_of_two_days(self, restic: Command, tree: Path, scratch: Path, seed: str) -> None:
+        large = tree / "large"
+        large.write_bytes(random.Random(seed).randbytes(20 * MIB + 1))
+        restic("init")
+        restic("backup", tree)
+        (tree / "new").write_text("of the second day")
+        large.unlink()
+        restic("backup", tree)
+        assert len(json.loads(restic("snapshots", "--json"))) == 2
+        restic("check", "--read-data")
+        restic("restore", "latest", "--target", scratch / "back")
+        assert same(tree, scratch / "back" / tree.relative_to("/"))
+        restic("forget", "--keep-last", "1", "--prune")
+        restic("check", "--read-data")
+        assert len(json.loads(restic("snapshots", "--json"))) == 1
+        restic("restore", "latest", "--target", scratch / "again")
+        assert same(tree, scratch / "again" / tree.relative_to("/"))
+        restic("snapshots", "--password-command", "echo wrong", code=1)
+
+
+class TestS3fs:
+    @pytest.fixture
+    def mounted(self, shared_store: StoreProcess, home: Path, scratch: Path) -> Iterator[Path]:
+        """A folder that is a bucket."""
+        need_programs("s3fs")
+        need_fuse()
+        with shared_store.client() as client:
+            client.make_bucket("s3fs-day")
+        secrets = home / "passwd"
+        secrets.write_text(f"{shared_store.credentials.access_key}:{shared_store.credentials.secret_key}")
+        secrets.chmod(0o600)
+        folder = scratch / "mounted"
+        folder.mkdir()
+        options = f"passwd_file={secrets},url={shared_store.url},use_path_request_style,endpoint=us-east-1,multipart_size=8"
+        run(["s3fs", "s3fs-day", str(folder), "-o", options], {}, home)
+        try:
+            yield folder
+        finally:
+            run(["fusermount3" if shutil.which("fusermount3") else "fusermount", "-u", str(folder)], {}, home)
+
+    def test_day(self, mounted: Path, shared_store: StoreProcess, tree: Path, seed: str) -> None:
+        shutil.copytree(tree / "d1", mounted / "d1")
+        assert same(tree / "d1", mounted / "d1")
+        data = random.Random(seed).randbytes(21 * MIB + 1)
+        (mounted / "large").write_bytes(data)
+        assert (mounted / "large").read_bytes() == data
+        with shared_store.client() as client:
+            assert client.get("s3fs-day", "large").body == data
+            assert client.put("s3fs-day", "from-outside", b"seen").status == 200
+        assert (mounted / "from-outside").read_bytes() == b"seen"
+        with (mounted / "large").open("r+b") as file:
+            file.seek(5 * MIB)
+            file.write(b"changed")
+        assert (mounted / "large").read_bytes() == data[: 5 * MIB] + b"changed" + data[5 * MIB + 7 :]
+        (mounted / "large").rename(mounted / "renamed")
+        assert (mounted / "renamed").stat().st_size == len(data)
+        os.chmod(mounted / "renamed", 0o600)
+        (mounted / "renamed").unlink()
+        shutil.rmtree(mounted / "d1")
+        assert sorted(path.name for path in mounted.iterdir()) == ["from-outside"]
