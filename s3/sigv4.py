@@ -429,15 +429,18 @@ def verify(
 
 
 def _wrong_scope(claim: Claim, region: bytes) -> S3Error:
-    code = "AuthorizationHeaderMalformed" if claim.expires_s is None else "AuthorizationQueryParametersError"
+    code, begin = "AuthorizationHeaderMalformed", "The authorization header is malformed; the"
+    if claim.expires_s is not None:
+        code, begin = "AuthorizationQueryParametersError", "Error parsing the X-Amz-Credential parameter; the"
     credential = claim.credential
     if credential.region != region:
         wrong, right = credential.region.decode("latin-1"), region.decode("ascii")
-        return S3Error(code, f"The authorization header is malformed; the region '{wrong}' is wrong; expecting '{right}'", Region=right)
+        return S3Error(code, f"{begin} region '{wrong}' is wrong; expecting '{right}'", Region=right)
     if credential.service != b"s3":
         service = credential.service.decode("latin-1")
-        return S3Error(code, f'Error parsing the Credential; incorrect service "{service}". This endpoint belongs to "s3".')
-    return S3Error(code, "Invalid credential date: it differs from the date of the request.")
+        return S3Error(code, f'{begin} service "{service}" is wrong. This endpoint belongs to "s3".')
+    date, stamp = credential.date.decode("latin-1"), claim.timestamp[:8].decode("ascii")
+    return S3Error(code, f'{begin} credential date "{date}" is wrong. This date is not the same as X-Amz-Date: "{stamp}".')
 
 
 def _check_time(claim: Claim, now_s: float) -> None:

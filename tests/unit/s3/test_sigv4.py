@@ -200,3 +200,28 @@ def test_signing_keys_are_those_of_the_day() -> None:
     later = sign(now=NOW + datetime.timedelta(days=1))
     assert verify(later, now_s=NOW_S + 86_400) is not None
     assert ACCESS_KEY.encode() in later.header(b"authorization")
+
+
+def test_a_wrong_region_is_answered_with_the_right_one() -> None:
+    """Clients sign again for it."""
+    for presigned in (None, 60):
+        with pytest.raises(S3Error, match="the region 'eu-west-1' is wrong; expecting 'us-east-1'") as caught:
+            verify(sign(region="eu-west-1", presigned=presigned))
+        assert caught.value.details == {"Region": "us-east-1"}
+
+
+def test_a_url_of_tomorrow_is_not_yet_valid() -> None:
+    future = NOW + datetime.timedelta(minutes=16)
+    with pytest.raises(S3Error, match="Request is not yet valid"):
+        verify(sign(presigned=60, now=future))
+    assert verify(sign(presigned=60, now=NOW + datetime.timedelta(minutes=14))) is not None
+
+
+def test_the_date_header_serves_where_there_is_no_other() -> None:
+    """In RFC 822's form, as HTTP has it; botocore signs with the one that is there."""
+    dated = sign(headers={"Date": "any"})
+    assert b"x-amz-date" not in dict(dated.headers)
+    assert verify(dated) is not None
+    assert code_of(dated.replacing(b"date", b"Wed, 04 Mar 2026 05:06:08 GMT")) == "SignatureDoesNotMatch"
+    assert code_of(dated.replacing(b"date", b"Thu, 05 Mar 2026 05:06:07 GMT")) == "AuthorizationHeaderMalformed"
+    assert code_of(dated, now_s=NOW_S + 901) == "RequestTimeTooSkewed"
