@@ -308,6 +308,18 @@ async def unlock_upload(call: Call, attributes: Attributes) -> bytes:
         raise S3Error("InvalidRequest", "The provided encryption parameters did not match the ones used originally.") from error
 
 
+async def unlock_for_append(call: Call, attributes: Attributes) -> bytes:
+    """The data key of an object that is to grow. What is appended is encrypted as the object is, so a request may say nothing else.
+
+    Raises: S3Error EncryptionTypeMismatch; and as for `unlock`.
+    """
+    envelope = envelope_of(attributes)
+    asked = call.text(METHOD) or (CUSTOMER if call.request.headers.get(OF_OBJECT.algorithm) is not None else "")
+    if asked and (envelope is None or asked != envelope.mode):
+        raise S3Error("EncryptionTypeMismatch")
+    return (await unlock(call, attributes))[0]
+
+
 def changes(call: Call, wish: Wish | None, attributes: Attributes) -> bool:
     """Whether a copy by this wish is encrypted otherwise than an object with these attributes."""
     old = envelope_of(attributes)

@@ -9,7 +9,7 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/directory-buckets-
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -18,9 +18,11 @@ from node.errors import Conflict, InvalidArgument, ObjectNotFound, Superseded
 from rawx.chunk import ChunkRecord, new_chunk_id
 from store.content import ContentWriter, Tail
 from store.context import Context
+from store.envelope import envelope_of
 from store.layout import Layout
 from store.put import commit, committed, write
 from store.record import object_record, of_one_part
+from store.sealing import sealed
 from store.source import Source, Summary
 
 COMMITS_MAX = 5
@@ -45,9 +47,18 @@ class ConditionalRequestConflict(Conflict):
 
 
 async def append_object(
-    context: Context, bucket: str, old: ObjectRow, source: Source, *, combine: Combine, condition: Condition = NO_CONDITION
+    context: Context,
+    bucket: str,
+    old: ObjectRow,
+    source: Source,
+    *,
+    combine: Combine,
+    condition: Condition = NO_CONDITION,
+    data_key: bytes = b"",
 ) -> ObjectRow:
-    """The object as it is now; durable and visible at return. old: its current version, which ends where the source begins.
+    """The object as it is now; durable and visible at return.
+
+    old: its current version, which ends where the source begins; data_key: of one that is encrypted
 
     Raises: as put_object; InvalidWriteOffset, TooManyParts, ConditionalRequestConflict.
     """
@@ -56,17 +67,23 @@ async def append_object(
     settings = await context.container(bucket).settings()
     record = ChunkRecord(bucket, old.key, new_chunk_id(), "", account=settings.account)
     growth = _Growth(context, bucket, old, record, combine, null=settings.versioning != "Enabled")
-    layout = await write(context, bucket, growth.writer, lambda: growth.writer.write(source))
+    incoming = sealed(source, old.attributes, data_key, growth.number)
+    layout = await write(context, bucket, growth.writer, lambda: growth.writer.write(incoming))
     return await growth.finish(layout, condition)
 
 
 class _Growth:
-    """One append. null: the result is a null version; where the object is one already, it grows in place."""
+    """One append.
+
+    number  of the new content among the object's
+    null    the result is a null version; where the object is one already, it grows in place
+    """
 
     def __init__(self, context: Context, bucket: str, old: ObjectRow, record: ChunkRecord, combine: Combine, *, null: bool) -> None:
         self._context, self._bucket, self._old, self._combine = context, bucket, old, combine
         self._in_place = null and old.null
         self._version, self._null = context.stamp(), null
+        self.number = max(_numbers(old)) + 1
         self._summary: Summary
         self._row = old
         self.writer = ContentWriter(context.fleet, context.writes, context.policies, record, self._describe)
@@ -87,7 +104,7 @@ class _Growth:
             return await self._append(Layout.join((old, layout)), (self.writer.content,), condition)
         record = msgspec.structs.replace(self.writer.record, content=new_chunk_id())
         copier = ContentWriter(context.fleet, context.writes, context.policies, record, lambda _: Tail())
-        tail = Tail(object=of_one_part(object_record(self._row, part=1, parts=2)))
+        tail = Tail(object=of_one_part(object_record(self._row, part=1, parts=len(self._row.attributes.parts))))
         with context.afterwork.reading(old):
             copied = await write(context, bucket, copier, lambda: copier.copy(old, tail))
         joined, contents = Layout.join((copied, layout)), (copier.content, self.writer.content)
@@ -130,7 +147,7 @@ class _Growth:
     def _grown(self, old: ObjectRow, summary: Summary) -> ObjectRow:
         """The object as it will be, but for its layout. A new version has the old one's attributes, but not its protection."""
         was = old.attributes
-        sizes = was.parts if was.parts and self._in_place else (old.size,)
+        sizes = was.parts or (old.size,)
         parts = (*sizes, summary.size)
         sums = self._combine(old, summary)
         attributes = msgspec.structs.replace(
@@ -140,6 +157,9 @@ class _Growth:
             parts=parts,
             part_checksums=(*_part_sums(old, len(sizes)), *summary.checksums.values()) if sums else (),
         )
+        envelope = envelope_of(was)
+        if envelope is not None:
+            attributes = msgspec.structs.replace(envelope, parts=(*_numbers(old), self.number)).into(attributes)
         if not self._in_place:
             attributes = msgspec.structs.replace(attributes, retain_mode="", retain_until_us=0, legal_hold=None)
         return msgspec.structs.replace(
@@ -152,6 +172,12 @@ class _Growth:
             content=self.writer.content,
             attributes=attributes,
         )
+
+
+def _numbers(row: ObjectRow) -> Sequence[int]:
+    """The numbers that an object's contents have, or would have, in their sealed form; no later one may be given twice."""
+    envelope = envelope_of(row.attributes)
+    return (envelope.parts if envelope is not None else ()) or range(1, len(row.attributes.parts) + 1) or (0,)
 
 
 def _part_sums(old: ObjectRow, parts: int) -> tuple[str, ...]:

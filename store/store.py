@@ -205,10 +205,17 @@ class Store:
         return count
 
     async def append_object(
-        self, bucket: str, old: ObjectRow, source: Source, *, combine: Combine, condition: Condition = NO_CONDITION
+        self,
+        bucket: str,
+        old: ObjectRow,
+        source: Source,
+        *,
+        combine: Combine,
+        condition: Condition = NO_CONDITION,
+        data_key: bytes = b"",
     ) -> ObjectRow:
         """The object `old`, which ends where the source begins, grown by it. Raises: see store.append.append_object."""
-        return await append_object(self._context, bucket, old, source, combine=combine, condition=condition)
+        return await append_object(self._context, bucket, old, source, combine=combine, condition=condition, data_key=data_key)
 
     async def create_upload(self, bucket: str, row: UploadRow) -> UploadRow:
         return await self._context.container(bucket).create_upload(row)

@@ -13,11 +13,10 @@ from s3 import checksum, encryption
 from s3.attributes import attributes_of
 from s3.call import Call
 from s3.condition import write_condition
-from s3.errors import S3Error, invalid_argument, not_implemented
+from s3.errors import S3Error, invalid_argument
 from s3.notification import CREATED_PUT
 from s3.publish import publish_row
 from s3.source import source_of
-from store.envelope import envelope_of
 from store.source import Summary
 
 WRITE_OFFSET = b"x-amz-write-offset-bytes"
@@ -56,11 +55,8 @@ async def _current(call: Call) -> ObjectRow | None:
 
 async def _grow(call: Call, old: ObjectRow) -> ObjectRow:
     """The object keeps its attributes, whatever the request says of them."""
-    if envelope_of(old.attributes) is not None:
-        raise not_implemented("Appending to an encrypted object")
+    data_key = await encryption.unlock_for_append(call, old.attributes)
     attributes_of(call)
-    if encryption.wish_of(call) is not None:
-        raise S3Error("EncryptionTypeMismatch")
     full = old.attributes.checksum_type == checksum.FULL_OBJECT
     kept = next((name for name in old.attributes.checksums if full and name in checksum.COMBINED), "")
 
@@ -72,7 +68,8 @@ async def _grow(call: Call, old: ObjectRow) -> ObjectRow:
         return {} if whole is None else {kept: whole}
 
     source = source_of(call, keep=kept, always=True)
-    row = await call.store.append_object(call.bucket, old, source, combine=combine, condition=write_condition(call))
+    condition = write_condition(call)
+    row = await call.store.append_object(call.bucket, old, source, combine=combine, condition=condition, data_key=data_key)
     if call.settings.documents:
         await publish_row(call, CREATED_PUT, row)
     return row

@@ -476,3 +476,47 @@ def test_what_a_change_of_key_refuses(served: Served, s3: Any, bucket: str) -> N
     missing = "arn:aws:kms:us-east-1:000000000000:key/not-there"
     assert code_of(update, s3=s3, bucket=bucket, arn=missing) == ("KMS.NotFoundException", 400)
     assert s3.head_object(Bucket=bucket, Key="k")["ServerSideEncryption"] == "AES256"
+
+
+@pytest.mark.parametrize("mode", MODES[1:])
+@pytest.mark.parametrize("versioned", [False, True])
+def test_what_is_appended_is_sealed_as_the_object_is(served: Served, s3: Any, bucket: str, mode: dict[str, Any], versioned: bool) -> None:
+    if versioned:
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    pieces = [MARK * 10, b"", MARK * 50_000, b"end"]
+    offset = 0
+    for piece in pieces:
+        put = s3.put_object(Bucket=bucket, Key="k", Body=piece, WriteOffsetBytes=offset, **(mode if not offset else key_of(mode)))
+        offset += len(piece)
+        assert (put["Size"], put.get("ServerSideEncryption"), put.get("SSECustomerAlgorithm")) == (
+            offset,
+            mode.get("ServerSideEncryption"),
+            mode.get("SSECustomerAlgorithm"),
+        )
+    whole = b"".join(pieces)
+    got = s3.get_object(Bucket=bucket, Key="k", **key_of(mode))
+    assert (got["Body"].read(), got["ChecksumCRC32"]) == (whole, put["ChecksumCRC32"])
+    ranged = s3.get_object(Bucket=bucket, Key="k", Range=f"bytes=400-{len(whole) - 2}", **key_of(mode))
+    assert ranged["Body"].read() == whole[400:-1]
+    copied = {f"CopySource{name}": value for name, value in key_of(mode).items()}
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/k", **mode, **copied)
+    assert s3.get_object(Bucket=bucket, Key="copy", **key_of(mode))["Body"].read() == whole
+    assert MARK not in on_disk(served.path)  # type: ignore[attr-defined]
+
+
+def test_an_append_encrypts_neither_more_nor_less_than_the_object(s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="plain", Body=b"x")
+    s3.put_object(Bucket=bucket, Key="managed", Body=b"x", ServerSideEncryption="AES256")
+    s3.put_object(Bucket=bucket, Key="customer", Body=b"x", **customer(KEY_A))
+    rest = {"Bucket": bucket, "Body": b"y", "WriteOffsetBytes": 1}
+    for key, mode in (("plain", MODES[1]), ("plain", MODES[3]), ("managed", MODES[2]), ("managed", MODES[3]), ("customer", MODES[1])):
+        assert code_of(s3.put_object, Key=key, **rest, **mode) == ("EncryptionTypeMismatch", 400), (key, mode)
+    assert code_of(s3.put_object, Key="customer", **rest) == ("InvalidRequest", 400)
+    assert code_of(s3.put_object, Key="customer", **rest, **customer(KEY_B)) == ("AccessDenied", 403)
+    for key, mode in (("plain", {}), ("managed", {}), ("managed", MODES[1]), ("customer", MODES[3])):
+        assert s3.put_object(
+            Key=key, **{**rest, "WriteOffsetBytes": s3.head_object(Bucket=bucket, Key=key, **key_of(mode))["ContentLength"]}, **mode
+        )
+    default = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
+    s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=default)
+    assert "ServerSideEncryption" not in s3.put_object(**{**rest, "WriteOffsetBytes": 2}, Key="plain")
