@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.component.s3.conftest import Served, client_for
+from tests.component.s3.conftest import OWNER, Served, client_for
+from tests.support.client import UNSIGNED, Client, Credentials
 
 MIB = 1 << 20
 HOUR = datetime.timedelta(hours=1)
@@ -240,3 +242,22 @@ def test_a_copy_computes_the_checksum_it_is_asked_for(served: Served, s3: Any, b
     other = client_for(served)
     assert refused(other.copy_object, Bucket=bucket, Key="x", CopySource=f"{bucket}/k", ChecksumAlgorithm="MD4")["Code"] == "InvalidRequest"
     other.close()
+
+
+def test_a_part_that_arrives_while_its_upload_is_aborted_is_refused_and_leaves_nothing(served: Served, s3: Any, bucket: str) -> None:
+    upload = Upload(s3, bucket)
+    upload.put(1, b"x")
+    client = Client(served.endpoint, Credentials(OWNER.access_key, OWNER.secret))
+
+    def pieces() -> Iterator[bytes]:
+        yield b"a" * MIB
+        s3.abort_multipart_upload(**upload.name)
+        yield b"b" * MIB
+
+    query = [("partNumber", "2"), ("uploadId", upload.name["UploadId"])]
+    response = client.send("PUT", bucket, "k", query=query, body=pieces(), length=2 * MIB, payload=UNSIGNED)
+    assert (response.status, b"<Code>NoSuchUpload</Code>" in response.read()) == (404, True)
+    client.close()
+    counters = served.run(served.store.meta.container(bucket).counters)
+    assert (counters.uploads, counters.upload_bytes) == (0, 0)
+    s3.delete_bucket(Bucket=bucket)
