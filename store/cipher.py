@@ -89,3 +89,17 @@ class UnitCipher:
             self._aead.decrypt_into(_NONCE.pack(index, len(sealed) < SEALED_UNIT_BYTES), sealed, None, target)
         except self._failure as error:
             raise SealBroken(f"unit {index} of the encrypted content is not what was sealed, or not with this key") from error
+
+
+def open_content(sealed: bytes, size: int, part: int, data_key: bytes) -> bytes:
+    """All `size` plain bytes of a content that is at hand whole. Raises: SealBroken."""
+    if len(sealed) != sealed_bytes(size):
+        raise SealBroken(f"the encrypted content has {len(sealed)} bytes instead of {sealed_bytes(size)}")
+    view, plain = memoryview(sealed), bytearray(size)
+    header = sealed[:HEADER_BYTES]
+    check_header(header, part)
+    cipher = UnitCipher(data_key, header)
+    with memoryview(plain) as target:
+        for index, at in enumerate(range(HEADER_BYTES, len(sealed), SEALED_UNIT_BYTES)):
+            cipher.open_into(index, view[at : at + SEALED_UNIT_BYTES], target[index * UNIT_BYTES : (index + 1) * UNIT_BYTES])
+    return bytes(plain)

@@ -21,7 +21,7 @@ from store.cipher import HEADER_BYTES, SEALED_UNIT_BYTES, TAG_BYTES, UNIT_BYTES,
 from store.context import Context
 from store.envelope import ENCRYPTION, Envelope, envelope_of, parts_of
 from store.fleet import Fleet
-from store.get import Sink, Subject, read_content, read_small
+from store.get import Sink, Subject, read_content
 from store.layout import Layout
 
 OPEN_BYTES_MAX = 5 * UNIT_BYTES
@@ -122,13 +122,7 @@ class Opener:
         return cipher
 
     async def _stored(self, begin: int, end: int, sink: Sink) -> None:
-        layout = self._layout
-        if begin == 0 and end == layout.size and len(layout.metachunks) == 1:
-            policy = layout.policies[0]
-            if not policy.coded and end <= policy.unit_bytes:
-                await sink(await read_small(self._fleet, self._subject, layout))
-                return
-        await read_content(self._fleet, self._buffers, self._subject, layout, begin, end, sink)
+        await read_content(self._fleet, self._buffers, self._subject, self._layout, begin, end, sink)
 
 
 class _Frames:

@@ -22,6 +22,7 @@ from meta.protocol import (
 )
 from rawx.protocol import Rawx, VolumeStat
 from store.append import Combine, append_object
+from store.cipher import open_content
 from store.context import Context
 from store.copy import NO_KEYS, ContentSource, CopyKeys, copy_object
 from store.delete import Place
@@ -125,10 +126,11 @@ class Store:
         """All bytes of a small object. Raises: ContentLost, SealBroken, Busy."""
         layout = Layout.parse(row.layout)
         context = self._context
-        if len(layout.metachunks) == 1 and ENCRYPTION not in row.attributes.extra:
+        if len(layout.metachunks) == 1:
             policy = layout.policies[0]
-            if not policy.parity and row.size <= policy.unit_bytes:
-                return await read_small(context.fleet, Subject(bucket, row.key, row.version), layout)
+            if not policy.parity and layout.metachunks[0].size <= policy.unit_bytes and not row.attributes.parts:
+                data = await read_small(context.fleet, Subject(bucket, row.key, row.version), layout)
+                return open_content(data, row.size, 0, data_key) if ENCRYPTION in row.attributes.extra else data
         pieces: list[bytes] = []
 
         async def keep(piece: object) -> None:

@@ -23,6 +23,7 @@ from store.cipher import (
     UnitCipher,
     check_header,
     new_header,
+    open_content,
     plain_bytes,
     sealed_bytes,
 )
@@ -109,7 +110,10 @@ def test_sealed_bytes_are_the_same_whatever_buffers_fetch_them(size: int, room: 
         plain = bytearray(len(unit) - TAG_BYTES)
         cipher.open_into(index, unit, memoryview(plain))
         out += plain
-    assert out == data
+    assert out == data == open_content(sealed, size, 0, KEY)
+    for wrong in (sealed[:-1], sealed + b"x", sealed[:-1] + bytes([sealed[-1] ^ 1])):
+        with pytest.raises(SealBroken):
+            open_content(wrong, size, 0, KEY)
 
 
 @given(st.lists(sizes, min_size=1, max_size=3), st.data())
