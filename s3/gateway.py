@@ -104,7 +104,8 @@ class Gateway:
             if request.method != "OPTIONS":  # its URL may be presigned, but for the request that follows
                 call.signed = await self._door.admit(request, query, signature, self._services.now_s())
             call.query = query.values
-            call.bucket, call.key = split_path(decode_path(request.raw_path), host, self._domains)
+            path = request.raw_path
+            call.bucket, call.key = split_path(decode_path(path) if b"%" in path else path, host, self._domains)
             level = Level.OBJECT if call.key else Level.BUCKET if call.bucket else Level.SERVICE
             call.route = route = match(request.method, level, call.query, request.headers)
             operation = route.operation

@@ -83,6 +83,10 @@ class Layout(msgspec.Struct, frozen=True, gc=False):
         """No bytes are the layout of no content. Raises: RecordCorrupt when the bytes are no layout of a version this code knows."""
         if not data:
             return EMPTY
+        return _remembered(data) if len(data) <= REMEMBERED_BYTES_MAX else cls._parse(data)
+
+    @classmethod
+    def _parse(cls, data: bytes) -> Layout:
         try:
             wire = _decoder.decode(data)
             if wire.version != LAYOUT_VERSION:
@@ -148,7 +152,13 @@ _decoder = msgspec.msgpack.Decoder(_Wire)
 
 
 REMEMBERED = 1_024
-"""Policies and volumes are few, and each layout names some: what their codes mean is remembered."""
+"""Policies and volumes are few, and each layout names some: what their codes mean is remembered; so are the layouts of small objects."""
+REMEMBERED_BYTES_MAX = 512
+
+
+@lru_cache(maxsize=4 * REMEMBERED)
+def _remembered(data: bytes) -> Layout:
+    return Layout._parse(data)
 
 
 @lru_cache(maxsize=REMEMBERED)

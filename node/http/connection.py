@@ -217,10 +217,12 @@ class Connection:
         data = transport.rest
         if not data:
             if transport.received:
-                self._begin(IDLE)
+                self.phase = IDLE
+                self.since = self._service.now
             data = await transport.receive(wait_first=True)
         if self.phase is not HEAD:
-            self._begin(HEAD)
+            self.phase = HEAD
+            self.since = self._service.now
         while data:
             request = parser.feed(data)
             if request is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from http import HTTPStatus
 
 from node.http.body import Body
@@ -16,6 +17,8 @@ HeaderList = Sequence[tuple[bytes, bytes]]
 JOIN_BYTES_MAX = 32 * 1024
 """Up to here copying the body behind the head is cheaper than a second buffer in the system call."""
 NAMES_MAX = 1024
+LINES_REMEMBERED = 256
+"""A header that comes alone is mostly a Content-Type, of which there are few."""
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _OWN = frozenset((b"content-length", b"transfer-encoding", b"connection", b"date"))
 _names: set[bytes] = set()
@@ -72,6 +75,11 @@ def header_lines(headers: HeaderList) -> bytes:
     return block + b"\r\n" if headers else b""
 
 
+@lru_cache(maxsize=LINES_REMEMBERED)
+def _line(header: tuple[bytes, bytes]) -> bytes:
+    return header_lines((header,))
+
+
 class Reply:
     """Answers `request` once, by `whole` or by `start` ... `send` ... `finish`. Raises (all that send): PeerUnreachable.
 
@@ -117,7 +125,7 @@ class Reply:
         if self.started:
             raise RuntimeError("the reply was started already")
         if headers:
-            lines += header_lines(headers)
+            lines += header_lines(headers) if len(headers) > 1 else _line(headers[0])
         self.status = status
         body = self._body
         if not body.ended and not body.drainable:
