@@ -24,14 +24,27 @@ def need(*programs: str) -> None:
         pytest.skip(f"needs {', '.join(absent)}")
 
 
-def build(command: Sequence[str | Path], folder: Path, variables: Mapping[str, str] | None = None) -> None:
-    """Runs a command that downloads or compiles; its failure skips the test, for the registry may be out of reach."""
+def fetch(command: Sequence[str | Path], folder: Path, variables: Mapping[str, str] | None = None) -> None:
+    """Runs a command that downloads; its failure skips the test, for the registry may be out of reach."""
+    failure = _failure(command, folder, variables or {})
+    if failure:
+        pytest.skip(failure)
+
+
+def build(command: Sequence[str | Path], folder: Path) -> None:
+    """Runs a command that compiles a program of ours; its failure is the program's."""
+    failure = _failure(command, folder, {})
+    assert not failure, failure
+
+
+def _failure(command: Sequence[str | Path], folder: Path, variables: Mapping[str, str]) -> str:
     done = subprocess.run(
-        [*map(str, command)], cwd=folder, env=os.environ | (variables or {}), capture_output=True, text=True, timeout=BUILD_S, check=False
+        [*map(str, command)], cwd=folder, env=os.environ | variables, capture_output=True, text=True, timeout=BUILD_S, check=False
     )
-    if done.returncode:
-        said = "\n".join((done.stdout + done.stderr).splitlines()[-LINES:])
-        pytest.skip(f"{' '.join(map(str, command))} ended with {done.returncode}: {said}")
+    if not done.returncode:
+        return ""
+    said = "\n".join((done.stdout + done.stderr).splitlines()[-LINES:])
+    return f"{' '.join(map(str, command))} ended with {done.returncode}: {said}"
 
 
 def copied(name: str, tools: Path) -> Path:
@@ -45,8 +58,8 @@ def virtual_environment(name: str, tools: Path, *requirements: str) -> Path:
     """The `bin` folder of a virtual environment with other versions than this project's."""
     path = tools / name
     if not (path / "done").exists():
-        build([sys.executable, "-m", "venv", path], tools)
-        build([path / "bin" / "pip", "install", "--quiet", *requirements], tools)
+        fetch([sys.executable, "-m", "venv", path], tools)
+        fetch([path / "bin" / "pip", "install", "--quiet", *requirements], tools)
         (path / "done").touch()
     return path / "bin"
 

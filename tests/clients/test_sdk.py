@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.build import HERE, build, copied, need, run, virtual_environment
+from tests.clients.build import HERE, build, copied, fetch, need, run, virtual_environment
 from tests.support.store import StoreProcess
 
 pytestmark = pytest.mark.clients
@@ -22,6 +22,7 @@ def place(shared_store: StoreProcess) -> dict[str, str]:
 def test_go(place: dict[str, str], tools: Path, tmp_path: Path) -> None:
     need("go")
     folder = copied("go", tools)
+    fetch(["go", "mod", "download"], folder)
     build(["go", "build", "-o", "day", "."], folder)
     assert run([folder / "day"], place, tmp_path) == "done\n"
 
@@ -29,16 +30,17 @@ def test_go(place: dict[str, str], tools: Path, tmp_path: Path) -> None:
 def test_javascript(place: dict[str, str], tools: Path, tmp_path: Path) -> None:
     need("node", "npm")
     folder = copied("js", tools)
-    build(["npm", "ci", "--silent"], folder)
+    fetch(["npm", "ci", "--silent"], folder)
     assert run(["node", folder / "day.mjs"], place, tmp_path) == "done\n"
 
 
 def test_java(place: dict[str, str], tools: Path, tmp_path: Path) -> None:
-    need("java", "mvn")
+    need("java", "javac", "mvn")
     folder = copied("java", tools)
-    build(["mvn", "--quiet", "--batch-mode", "package", "dependency:copy-dependencies"], folder)
-    classes = f"{folder / 'target/classes'}:{folder / 'target/dependency/*'}"
-    assert run(["java", "-cp", classes, "frazil.Day"], place, tmp_path).endswith("done\n")
+    fetch(["mvn", "--quiet", "--batch-mode", "dependency:copy-dependencies"], folder)
+    libraries = f"{folder / 'target/dependency'}/*"
+    build(["javac", "-encoding", "UTF-8", "-cp", libraries, "-d", "classes", "Day.java"], folder)
+    assert run(["java", "-cp", f"{folder / 'classes'}:{libraries}", "frazil.Day"], place, tmp_path).endswith("done\n")
 
 
 @pytest.mark.parametrize("version", ["1.35.99", "1.36.1", "1.26.27"])

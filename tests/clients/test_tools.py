@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.build import build, need, run, virtual_environment
+from tests.clients.build import fetch, need, run, virtual_environment
 from tests.cluster.test_clients_commands import TestAwscli as DebiansAwscli
 from tests.cluster.test_clients_commands import home, same, tree  # noqa: F401 - fixtures
 from tests.cluster.test_clients_commands import run as run_command
@@ -46,7 +46,7 @@ def program_of_go(name: str, package: str, tools: Path) -> Path:
         return Path(found)
     if not (tools / "bin" / name).exists():
         need("go")
-        build(["go", "install", f"{package}@latest"], tools, {"GOBIN": str(tools / "bin")})
+        fetch(["go", "install", f"{package}@latest"], tools, {"GOBIN": str(tools / "bin")})
     return tools / "bin" / name
 
 

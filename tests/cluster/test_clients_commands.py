@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.conftest import StoreMaker
 from tests.support.need import need_fuse, need_programs
 from tests.support.store import StoreProcess, environment
 
@@ -267,3 +268,35 @@ class TestS3fs:
         (mounted / "renamed").unlink()
         shutil.rmtree(mounted / "d1")
         assert sorted(path.name for path in mounted.iterdir()) == ["from-outside"]
+
+
+class TestSignatureVersion2:
+    """Old clients, where the store is told to take them."""
+
+    def test_s3cmd_and_rclone(self, make_store: StoreMaker, home: Path, tree: Path, scratch: Path) -> None:
+        need_programs("s3cmd", "rclone")
+        store = make_store(options=["--sigv2"])
+        host, credentials = f"127.0.0.1:{store.port}", store.credentials
+        (home / ".s3cfg").write_text(
+            f"[default]\naccess_key = {credentials.access_key}\nsecret_key = {credentials.secret_key}\nhost_base = {host}\n"
+            f"host_bucket = {host}\nuse_https = False\nsignature_v2 = True\n"
+        )
+        variables = {
+            "RCLONE_CONFIG_F_TYPE": "s3",
+            "RCLONE_CONFIG_F_PROVIDER": "Other",
+            "RCLONE_CONFIG_F_ENDPOINT": store.url,
+            "RCLONE_CONFIG_F_ACCESS_KEY_ID": credentials.access_key,
+            "RCLONE_CONFIG_F_SECRET_ACCESS_KEY": credentials.secret_key,
+            "RCLONE_CONFIG_F_V2_AUTH": "true",
+            "RCLONE_CONFIG": str(home / "rclone.conf"),
+        }
+        (home / "rclone.conf").touch()
+        run(["s3cmd", "mb", "s3://old"], {}, home)
+        run(["s3cmd", "--no-progress", "put", "--recursive", str(tree / "d1"), "s3://old/"], {}, home)
+        run(["rclone", "copy", "f:old/d1", str(scratch / "back")], variables, home)
+        assert same(tree / "d1", scratch / "back")
+        run(["rclone", "copy", str(tree / "d2"), "f:old/d2"], variables, home)
+        run(["s3cmd", "--no-progress", "get", "--recursive", "s3://old/d2", f"{scratch}/"], {}, home)
+        assert same(tree / "d2", scratch / "d2")
+        run(["s3cmd", "del", "--recursive", "--force", "s3://old"], {}, home)
+        run(["s3cmd", "rb", "s3://old"], {}, home)
