@@ -9,12 +9,13 @@ import string
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from urllib.parse import quote
+from urllib.parse import quote, unquote_plus
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support import form
 from tests.support.client import REGION, Credentials, presigned_query
 from tests.support.forge import AUTHORIZATION, BUCKET, host_of, request, signed
 from tests.support.store import StoreProcess
@@ -113,6 +114,58 @@ def test_any_change_of_a_byte_is_refused(shared_store: StoreProcess, data: st.Da
     assert 400 <= answer.status < 500, (what, answer)
 
 
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    at=st.integers(0, 10_000),
+    letter=st.sampled_from(string.ascii_letters + string.digits + "-/_.~=;&%+"),
+    method=st.sampled_from(["PUT", "GET"]),
+)
+def test_any_change_of_a_presigned_url_is_refused(shared_store: StoreProcess, at: int, letter: str, method: str) -> None:
+    """Or means the same: an escape in other letters, say."""
+    host = host_of(shared_store)
+    path = "/hostile/x" if method == "PUT" else "/hostile/good"
+    target = f"{path}?{presigned_query(shared_store.credentials, method, host, path)}"
+    at = 1 + at % (len(target) - 1)
+    changed = target[:at] + letter + target[at + 1 :]
+    if unquote_plus(changed) == unquote_plus(target):
+        return
+    answer = request(shared_store, method, changed, {"host": host}, b"body" if method == "PUT" else b"")
+    assert 400 <= answer.status < 500, changed
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_changes_in_a_form_its_policy_holds(shared_store: StoreProcess, data: st.DataObject) -> None:
+    """Bytes changed, doubled, cut out or put in anywhere: what is stored, if anything, is what the policy allows."""
+    fields = {"key": "form/x", "acl": "private", "Content-Type": "text/plain", "x-amz-meta-a": "b"}
+    conditions = [*form.covering(fields, BUCKET), ["content-length-range", 0, 40]]
+    credentials = shared_store.credentials
+    signed_fields = fields | form.sign(credentials.access_key, credentials.secret_key, conditions)
+    body = bytearray(form.encode(signed_fields.items(), b"the file"))
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(body)))
+        end = min(len(body), at + data.draw(st.sampled_from([0, 1, 4, 60, 300])))
+        more = data.draw(
+            st.sampled_from(
+                [b"", b"x", b"\r\n", b'"', b"--" + form.BOUNDARY, bytes(body[at:end]) * 2, b'name="key"', b"public-read", b"\0", b"y" * 50]
+            )
+        )
+        body[at:end] = more
+    headers = {"host": host_of(shared_store), "content-type": form.CONTENT_TYPE.decode()}
+    answer = request(shared_store, "POST", f"/{BUCKET}", headers, bytes(body))
+    assert answer.status == 204 or 400 <= answer.status < 500, answer
+    with shared_store.client() as client:
+        stored = [key for key in client.keys(BUCKET) if key != "good"]
+        assert stored in ([], ["form/x"])
+        assert bool(stored) == (answer.status == 204)
+        if stored:
+            found = client.get(BUCKET, "form/x")
+            assert len(found.body) <= 40
+            assert (found.headers["content-type"], found.headers["x-amz-meta-a"]) == ("text/plain", "b")
+            assert request(shared_store, "GET", f"/{BUCKET}/form/x", {"host": host_of(shared_store)}).status == 403
+            assert client.delete(BUCKET, "form/x").status == 204
+
+
 @pytest.mark.parametrize("minutes", [-16, 16, -60 * 24 * 400])
 def test_a_wrong_clock_is_refused(shared_store: StoreProcess, minutes: int) -> None:
     fields = signed(shared_store, now=datetime.now(UTC) + timedelta(minutes=minutes))
@@ -194,17 +247,19 @@ ANYONE: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize(("method", "target"), ANYONE.values(), ids=ANYONE)
 def test_nobody_may_anything(shared_store: StoreProcess, method: str, target: str) -> None:
-    """Without credentials, and with a credential but no signature: 403, and the same whether the thing is there or not."""
+    """Without credentials, and with a credential but no signature: 403, and the same whether the thing is there or not.
+
+    But of a bucket: as with AWS, everybody may know which names are taken.
+    """
     host = {"host": host_of(shared_store)}
-    assert request(shared_store, method, target, host).status == 403
+    refused = 404 if target.startswith("/nobucket") else 403
+    assert request(shared_store, method, target, host).status == refused
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     scope = quote(f"{shared_store.credentials.access_key}/{stamp[:8]}/{REGION}/s3/aws4_request", safe="")
     joined = target + ("&" if "?" in target else "?") + f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={scope}&X-Amz-Date={stamp}"
     assert request(shared_store, method, joined, host).status in (400, 403)
-    assert request(shared_store, method, target, {**host, "x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}).status in (
-        400,
-        403,
-    )
+    trailer = {**host, "x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER"}
+    assert request(shared_store, method, target, trailer).status in (400, refused)
 
 
 def test_secrets_appear_in_no_log(shared_store: StoreProcess) -> None:
