@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "user": ("cli.commands.user:user", "Make, list, suspend and remove users of accounts."),
     "key": ("cli.commands.key:key", "Make, list, suspend and revoke access keys."),
     "policy": ("cli.commands.policy:policy", "Make, list, attach and detach policies of users and keys."),
+    "rebuild": ("cli.commands.rebuild:rebuild", "Make anew what a disk has lost."),
     "webhook": ("cli.commands.webhook:webhook", "Register the URLs that events of buckets go to."),
     "encryption": ("cli.commands.encryption:encryption", "Make, rotate and switch encryption keys."),
     "mb": ("cli.commands.bucket:make_bucket", "Make buckets."),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 import string
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from meta.kind import Kind, Transaction
 from meta.listing import successor
 from meta.protocol import Account, BucketEntry, KeyPair, Person
 from node.auth import NamespaceKey
-from node.errors import AlreadyExists, InvalidArgument, KeyPairNotFound, PolicyNotFound
+from node.errors import AlreadyExists, InvalidArgument, KeyPairNotFound, PolicyNotFound, RecordCorrupt
 
 ACCOUNTS = Kind(name="accounts", format=3, tables=("accounts", "users", "keys", "policies", "buckets"), transaction=Transaction)
 
@@ -31,6 +32,7 @@ SECRET_CHARACTERS = 40
 """238 random bits."""
 BUCKETS_PAGE_MAX = 10_000
 OPENED_PAIRS_MAX = 10_000
+DUMP_VERSION = 1
 _ACCESS_KEY = re.compile(r"[A-Za-z0-9_.-]{3,128}")
 _SECRET = re.compile(r"[\x21-\x7e]{8,256}")
 _COLUMNS = "access_key, account, name, user_id, display_name, email, created_us, suspended, admin, policy, sealed"
@@ -74,6 +76,16 @@ class LocalAccounts:
 
     async def buckets(self, account: str, *, prefix: str = "", after: str = "", limit: int = BUCKETS_PAGE_MAX) -> list[BucketEntry]:
         return self._base.read(_buckets, account, prefix, after, min(limit, BUCKETS_PAGE_MAX))
+
+    async def dump(self) -> bytes:
+        return self._base.read(_dump)
+
+    async def restore(self, dump: bytes) -> None:
+        try:
+            tables = msgspec.json.decode(dump, type=_Dump)
+        except msgspec.DecodeError as error:
+            raise RecordCorrupt(f"the dump of the accounts is not readable: {error}") from error
+        await self._base.write(_restore, tables)
 
     def _look_up(self, db: apsw.Connection, access_key: str) -> KeyPair:
         opened_from = (db, db.execute("PRAGMA data_version").get)
@@ -253,6 +265,45 @@ def _pair(found: Any, secret: str) -> KeyPair:
         policies=decode_names(policy),
         suspended_by=by,
     )
+
+
+class _Dump(msgspec.Struct, frozen=True):
+    """Table by table: names of the columns, then rows. Blobs are written {"base64": text}."""
+
+    tables: dict[str, tuple[list[str], list[list[str | int | dict[str, str] | None]]]]
+    v: int = DUMP_VERSION
+
+
+def _dump(db: apsw.Connection) -> bytes:
+    """Every table that replicates but `buckets`, which the buckets' own settings tell."""
+    db.execute("BEGIN")
+    try:
+        tables = {}
+        for table in ACCOUNTS.tables:
+            if table != "buckets":
+                cursor = db.execute(f"SELECT * FROM {table} ORDER BY 1, 2")
+                rows: list[Any] = cursor.fetchall()
+                columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+                tables[table] = (columns, [[_plain(value) for value in row] for row in rows])
+    finally:
+        db.execute("COMMIT")
+    return msgspec.json.format(msgspec.json.encode(_Dump(tables)), indent=1)
+
+
+def _plain(value: Any) -> Any:
+    return {"base64": b64encode(value).decode()} if isinstance(value, bytes) else value
+
+
+def _restore(transaction: Transaction, dump: _Dump) -> None:
+    db = transaction.db
+    for table, (columns, rows) in dump.tables.items():
+        known = {row[1] for row in db.execute("SELECT * FROM pragma_table_info(?)", (table,))} if table in ACCOUNTS.tables else set()
+        if not columns or not known.issuperset(columns):
+            raise RecordCorrupt(f"the dump of the accounts has a table {table} that this Frazil does not know")
+        places = ", ".join("?" * len(columns))
+        for row in rows:
+            values = tuple([b64decode(value["base64"]) if isinstance(value, dict) else value for value in row])
+            transaction.write(f"INSERT OR IGNORE INTO {table}({', '.join(columns)}) VALUES ({places})", values)
 
 
 def _add_bucket(transaction: Transaction, entry: BucketEntry) -> None:

@@ -7,7 +7,7 @@ import msgspec
 
 from meta.lock import check_default
 from meta.protocol import BucketSettings, LockSettings
-from meta.transaction import ContainerTransaction, decode_settings
+from meta.transaction import SETTINGS_KEY, ContainerTransaction, decode_settings
 from node.errors import BucketNotEmpty, BucketOwned, BucketTaken, InvalidArgument, InvalidBucketState
 
 _VERSIONING = ("Enabled", "Suspended")
@@ -25,7 +25,7 @@ def create(transaction: ContainerTransaction, settings: BucketSettings) -> None:
     if settings.object_lock and settings.versioning != "Enabled":
         raise InvalidBucketState("object lock needs versioning")
     transaction.write_settings(settings)
-    transaction.changed("settings", "", 0)
+    _changed(transaction)
 
 
 def change_settings(
@@ -53,7 +53,7 @@ def change_settings(
     )
     if new != transaction.settings:
         transaction.write_settings(new)
-        transaction.changed("settings", "", 0)
+        _changed(transaction)
     return new
 
 
@@ -75,7 +75,13 @@ def destroy(transaction: ContainerTransaction) -> None:
     transaction.write("DELETE FROM completed")
     transaction.write("DELETE FROM stale_records")
     transaction.write_settings(settings, removed=True)
+    _changed(transaction)
+
+
+def _changed(transaction: ContainerTransaction) -> None:
+    """The settings are repeated in a chunk, which is out of date now."""
     transaction.changed("settings", "", 0)
+    transaction.stale(SETTINGS_KEY, 0)
 
 
 def removed_settings(db: apsw.Connection) -> BucketSettings | None:

@@ -35,10 +35,12 @@ from meta.protocol import (
     PartRow,
     PutResult,
     RecordsToSync,
+    Refill,
     UploadPage,
     UploadRow,
 )
 from meta.recent import Recent
+from meta.refill import refill
 from meta.transaction import ContainerTransaction, read_settings
 from node.errors import BaseNotFound, BucketNotFound, InvalidArgument
 
@@ -219,3 +221,6 @@ class LocalContainer:
 
     async def counters(self) -> Counters:
         return self._read(pending.counters)
+
+    async def refill(self, batch: Refill) -> None:
+        await self._write(refill, batch)

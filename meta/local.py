@@ -26,7 +26,7 @@ from meta.directory import META0, META1, LocalDirectory, container_id
 from meta.encryption import ENCRYPTION, LocalEncryptionKeys
 from meta.identities import LocalIdentities
 from meta.kind import Kind
-from meta.protocol import BucketEntry, BucketSettings
+from meta.protocol import SYSTEM_BUCKET, BucketEntry, BucketSettings
 from meta.recent import Recent
 from meta.registry import REGISTRY, LocalRegistry
 from meta.transaction import CONTAINER, ContainerTransaction
@@ -107,6 +107,10 @@ class LocalMeta:
         bucket, account = settings.bucket, settings.account
         entry = BucketEntry(bucket, account, settings.created_us, settings.region)
         async with self._exclusive(bucket):
+            if bucket == SYSTEM_BUCKET:  # nobody's: in no list
+                await self.directory.assign(bucket)
+                await self.container(bucket).create(settings)
+                return
             await self.registry.claim(entry)
             await self.directory.assign(bucket)
             there = False
@@ -137,7 +141,9 @@ class LocalMeta:
                 if await self._has_work(bucket):
                     dirty.append(bucket)
             except BaseNotFound:
-                self._touched.discard(bucket)
+                base = self._containers.get(bucket)
+                if base is None or not base.pending:  # else its first transaction is on its way
+                    self._touched.discard(bucket)
             except FrazilError as error:  # this one's work waits; the others' goes on
                 _log.warning("what is to be done in a bucket is not known: %s", error)
         return dirty

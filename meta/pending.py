@@ -9,7 +9,7 @@ import apsw
 
 from meta.protocol import Counters, Dropped, RecordToSync
 from meta.row import find_row
-from meta.transaction import ContainerTransaction, read_settings, read_sums
+from meta.transaction import SETTINGS_KEY, ContainerTransaction, find_settings, read_settings, read_sums
 
 _CLASS = "class/"
 _NOTHING = (0, 0)
@@ -42,7 +42,10 @@ def records_to_sync(db: apsw.Connection, limit: int, after: int) -> list[RecordT
     db.execute("BEGIN")
     try:
         found: list[Any] = db.execute("SELECT id, key, age FROM stale_records WHERE id > ? ORDER BY id LIMIT ?", (after, limit)).fetchall()
-        return [RecordToSync(number, find_row(db, key, -age)) for number, key, age in found]
+        return [
+            RecordToSync(number, None, True, find_settings(db)) if key == SETTINGS_KEY else RecordToSync(number, find_row(db, key, -age))
+            for number, key, age in found
+        ]
     finally:
         db.execute("COMMIT")
 

@@ -13,6 +13,8 @@ import msgspec
 LIST_LIMIT_MAX = 1_000
 DELETE_MANY_MAX = 1_000
 PARTS_MAX = 10_000
+SYSTEM_BUCKET = ".frazil"
+"""No bucket of S3's (the name is none there) and in no list: its objects repeat what else no chunk would know, see store/keepsake.py."""
 
 
 class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -255,20 +257,24 @@ class Append(msgspec.Struct, frozen=True, omit_defaults=True):
     condition: Condition = NO_CONDITION
 
 
-class RecordToSync(msgspec.Struct, frozen=True):
-    """A row whose chunks' records are out of date; `row` is the row as it is now (None: gone meanwhile, nothing to do)."""
+class Restored(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A version as its chunks tell it. parts: ids of the parts' contents, comma between; moved: some chunk still names another key."""
 
-    id: int
-    row: ObjectRow | None
+    row: ObjectRow
+    parts: str = ""
+    moved: bool = False
 
 
-class Counters(msgspec.Struct, frozen=True):
-    """Per storage class: (versions with content, their bytes); markers; uploads in progress and their parts' bytes."""
+class Refill(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Rows for a container that is rebuilt. parts: (upload, part); deletions: layouts; stale: (key, version) whose records differ;
+    seq: the highest number that any record names."""
 
-    classes: dict[str, tuple[int, int]]
-    markers: int = 0
-    uploads: int = 0
-    upload_bytes: int = 0
+    objects: tuple[Restored, ...] = ()
+    uploads: tuple[UploadRow, ...] = ()
+    parts: tuple[tuple[str, PartRow], ...] = ()
+    deletions: tuple[bytes, ...] = ()
+    stale: tuple[tuple[str, int], ...] = ()
+    seq: int = 0
 
 
 class DefaultRetention(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -300,6 +306,27 @@ class BucketSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     default_retention: DefaultRetention | None = None
     quota_bytes: int = 0
     documents: dict[str, str] = {}
+
+
+class RecordToSync(msgspec.Struct, frozen=True):
+    """A row whose chunks' records are out of date; `row` is the row as it is now (None: gone meanwhile, nothing to do).
+
+    about_bucket: it is the bucket's settings that changed, to `settings`, or the bucket was removed (None).
+    """
+
+    id: int
+    row: ObjectRow | None
+    about_bucket: bool = False
+    settings: BucketSettings | None = None
+
+
+class Counters(msgspec.Struct, frozen=True):
+    """Per storage class: (versions with content, their bytes); markers; uploads in progress and their parts' bytes."""
+
+    classes: dict[str, tuple[int, int]]
+    markers: int = 0
+    uploads: int = 0
+    upload_bytes: int = 0
 
 
 DeleteResults = list[DeleteResult]
@@ -420,6 +447,9 @@ class Container(Protocol):
 
     async def counters(self) -> Counters: ...
 
+    async def refill(self, batch: Refill) -> None:
+        """Adds rows as they are, with their sums: for a rebuild into a new bucket. Raises: AlreadyExists."""
+
 
 class KeyPair(msgspec.Struct, frozen=True, omit_defaults=True):
     """An access key; `name` is its user's.
@@ -522,6 +552,12 @@ class Accounts(Protocol):
     async def buckets(self, account: str, *, prefix: str = "", after: str = "", limit: int = 10_000) -> list[BucketEntry]:
         """account "": those of all accounts."""
 
+    async def dump(self) -> bytes:
+        """All that is known but the buckets, for `restore`; equal states give equal bytes. Secrets are sealed in it."""
+
+    async def restore(self, dump: bytes) -> None:
+        """Adds what a dump says to what is there; existing rows stay. Raises: RecordCorrupt when it can't be read."""
+
 
 class Identities(Protocol):
     """Accounts, their users, and the policies that narrow users and keys: in the same base as the keys."""
@@ -615,7 +651,8 @@ class Meta(Protocol):
         """A handle; cheap, makes no call."""
 
     async def create_bucket(self, settings: BucketSettings) -> None:
-        """Registry, directory, container and account entry, in this order; repeating it finishes what a crash left.
+        """Registry, directory, container and account entry, in this order; repeating it finishes what a crash left. SYSTEM_BUCKET joins
+        neither registry nor account.
 
         Raises: BucketTaken, BucketOwned.
         """

@@ -29,6 +29,7 @@ READS = frozenset(
         "users",
         "policies",
         "buckets",
+        "dump",
         "locate",
         "encryption_key",
         "encryption_keys",

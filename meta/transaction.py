@@ -12,6 +12,8 @@ from node.errors import BucketNotFound
 
 COMPLETED_KEPT_US = 24 * 3600 * 1_000_000
 """How long a completion, or a rename with a token, may be repeated."""
+SETTINGS_KEY = ""
+"""Stands in `stale_records` for the bucket's settings: no object has it."""
 
 _settings_decoder = msgspec.msgpack.Decoder(BucketSettings)
 _settings_encoder = msgspec.msgpack.Encoder()
@@ -67,6 +69,11 @@ class ContainerTransaction(Transaction):
         version = wish if wish > newest else max(self.now_us, numbers[1] + 1, newest + 1)
         numbers[1] = max(numbers[1], version)
         return version
+
+    def begin_after(self, seq: int) -> None:
+        """Numbers go on behind this one."""
+        numbers = self._numbers or self._load()
+        numbers[0] = max(numbers[0], seq)
 
     # What requests leave behind
 
@@ -158,10 +165,16 @@ def read_sums(db: apsw.Connection) -> Sums:
 
 def read_settings(db: apsw.Connection) -> BucketSettings:
     """Raises: BucketNotFound."""
-    value = db.execute("SELECT value FROM settings WHERE removed = 0").get
-    if value is None:
+    settings = find_settings(db)
+    if settings is None:
         raise BucketNotFound("there is no such bucket")
-    return decode_settings(value)
+    return settings
+
+
+def find_settings(db: apsw.Connection) -> BucketSettings | None:
+    """None when the bucket was never made or is removed."""
+    value = db.execute("SELECT value FROM settings WHERE removed = 0").get
+    return None if value is None else decode_settings(value)
 
 
 def decode_settings(value: bytes) -> BucketSettings:

@@ -66,6 +66,7 @@ class ObjectRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     mtime_us      last modified, microseconds since 1970
     part, parts   which part of a multipart object this content is, and of how many (1, 1 when not multipart; numbered from 1)
     after         of an object that grew by appending: the version whose contents come before this one; 0 when this version's parts are all
+    content       id of the object's content as its row has it, when it is not this chunk's content: of an object of several; else ""
     attributes    headers, user metadata, tags, checksums, lock, ACL: as in the metadata row; of what it lists per part only this part's
     """
 
@@ -82,10 +83,11 @@ class ObjectRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     parts: int = 1
     after: int = 0
     attributes: dict[str, object] = {}
+    content: str = ""
 
 
 class UploadRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A part of a multipart upload that is not completed yet."""
+    """A part of a multipart upload that is not completed yet: the part's row, and what the upload's row says (from `started_us` on)."""
 
     upload: str
     part: int
@@ -93,6 +95,13 @@ class UploadRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     etag: str
     mtime_us: int
     checksums: dict[str, str] = {}
+    started_us: int = 0
+    owner: str = ""
+    storage_class: str = "STANDARD"
+    policy: str = ""
+    checksum_algorithm: str = ""
+    checksum_type: str = ""
+    attributes: dict[str, object] = {}
 
 
 class ChunkRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -110,7 +119,6 @@ class ChunkRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     unit_bytes    bytes per checksummed unit (fragments: the stripe unit)
     seq           grows with each later change of the record; the highest wins at rebuild
     object, upload   see there; both None in chunks that are not of the last metachunk
-    settings      bucket settings, in the chunk without bytes that keeps them
     """
 
     bucket: str
@@ -129,7 +137,6 @@ class ChunkRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     seq: int = 0
     object: ObjectRecord | None = None
     upload: UploadRecord | None = None
-    settings: dict[str, str] | None = None
     v: int = msgspec.field(default_factory=lambda: RECORD_VERSION)  # a factory, for a plain default would be omitted
 
     def encode(self) -> bytes:

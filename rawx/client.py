@@ -19,9 +19,20 @@ from node.errors import (
 from node.http.client import Client, Put
 from rawx.attributes import check_units
 from rawx.chunk import UNIT_DIGEST_BYTES, Buffer, ChunkRecord, check_chunk_id, chunk_checksum, unit_digests
-from rawx.protocol import ChunkStat, ListPage, VolumeStat
+from rawx.protocol import ChunkStat, Examined, ExaminedChunks, ListPage, VolumeStat
 from rawx.reader import check_range
-from rawx.service import API, CHECKSUM_TRAILER, RECORD_TRAILER, UNITS_TRAILER, WHOLE_BYTES_MAX, Deleted, Reason, to_base64
+from rawx.service import (
+    API,
+    CHECKSUM_TRAILER,
+    EXAMINED_AT_ONCE_MAX,
+    RECORD_TRAILER,
+    UNITS_TRAILER,
+    WHOLE_BYTES_MAX,
+    Deleted,
+    Examine,
+    Reason,
+    to_base64,
+)
 
 T = TypeVar("T")
 
@@ -128,6 +139,17 @@ class RemoteRawx:
         if limit < 1:
             raise InvalidArgument("a page lists at least one chunk")
         return await self.ask(self.target("list", after=after, limit=limit), ListPage)
+
+    async def examine(self, chunks: Sequence[str], *, deep: bool) -> ExaminedChunks:
+        found: builtins.list[Examined] = []
+        for at in range(0, len(chunks), EXAMINED_AT_ONCE_MAX):
+            body = msgspec.json.encode(Examine([check_chunk_id(chunk) for chunk in chunks[at : at + EXAMINED_AT_ONCE_MAX]], deep))
+            answer = await self.call("POST", self.target("examine"), body, timeout_s=DEEP_TIMEOUT_S if deep else CALL_TIMEOUT_S)
+            found += _decode(answer, builtins.list[Examined])
+        return found
+
+    async def noted(self) -> builtins.list[str]:
+        return await self.ask(self.target("noted"), builtins.list[str])
 
     async def recent(self) -> builtins.list[str]:
         return await self.ask(self.target("recent"), builtins.list[str])

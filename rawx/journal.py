@@ -84,6 +84,15 @@ class Journal:
             content = [self._read(name) for name in self._left_by_dead()] + [self._read(self._own)]
         return list(_parse(b"".join(part[: part.rfind(b"\n") + 1] for part in content)))[:RECENT_MAX]
 
+    def noted(self) -> set[str]:
+        """Chunks noted and not settled, by whichever process. Raises: OSError."""
+        found: set[str] = set()
+        with self._lock:
+            for name in os.listdir(self._folder):
+                if not name.startswith("."):
+                    found.update(_parse(self._read(name)))
+        return found
+
     def close(self) -> None:
         """Ends it; the file stays for the next one to ask, unless nothing in it is unsettled. Also when the disk is gone."""
         try:

@@ -22,6 +22,25 @@ class ChunkStat(msgspec.Struct, frozen=True):
     mtime_us: int
 
 
+class Examined(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a look at one chunk found.
+
+    problem   "" well; "missing"; "record" (none that can be read); "truncated" (or too long); "corrupt" (bytes or their checksums)
+    record    None when it can't be read;  size: bytes of the file;  checksum: chunk_checksum of its unit checksums;  mtime_us: of the file
+    """
+
+    chunk: str
+    problem: str = ""
+    detail: str = ""
+    record: ChunkRecord | None = None
+    size: int = 0
+    checksum: bytes = b""
+    mtime_us: int = 0
+
+
+ExaminedChunks = list[Examined]
+
+
 class ListPage(msgspec.Struct, frozen=True):
     """Chunk ids in ascending order; `truncated` when more follow the last."""
 
@@ -114,8 +133,14 @@ class Rawx(Protocol):
 
     async def list(self, after: str, limit: int) -> ListPage: ...
 
+    async def examine(self, chunks: Sequence[str], *, deep: bool) -> ExaminedChunks:
+        """A look at each, in order; `deep` also reads all bytes and compares. A damaged chunk is a finding, no error."""
+
     async def recent(self) -> Sequence[str]:
         """Chunks whose upload ended since the journal was last settled: after a crash, those whose metadata may be missing."""
+
+    async def noted(self) -> ChunkIds:
+        """Chunks in any journal, also of other processes that live: their metadata may be on its way, so nobody else may judge them."""
 
     async def settle(self, chunks: Sequence[str]) -> None:
         """Takes chunks off the journal of recent ones."""

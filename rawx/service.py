@@ -45,6 +45,8 @@ BODY_BYTES_MAX = 1 << 20
 PIECE_BYTES = 1 << 20
 WHOLE_BYTES_MAX = 2 << 20
 """A range up to this size is verified whole before the first byte of the answer; damage in a longer one ends the connection."""
+EXAMINED_AT_ONCE_MAX = 200
+"""Their records fill a few MiB of an answer at the most."""
 POOL_BYTES = 64 << 20
 CHECKSUM_TRAILER = b"x-frazil-checksum"
 """XXH3, 128 bits, hex, over the body: what arrived is what was sent. The trailer's proof binds it to the caller."""
@@ -59,6 +61,11 @@ class Deleted(msgspec.Struct, frozen=True):
     """failed: the chunks that could not be deleted."""
 
     failed: list[str]
+
+
+class Examine(msgspec.Struct, frozen=True):
+    chunks: list[str]
+    deep: bool
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -147,6 +154,8 @@ class RawxService:
             ("POST", "quarantine", 2): self._quarantine,
             ("POST", "delete", 1): self._delete,
             ("GET", "list", 1): self._list,
+            ("POST", "examine", 1): self._examine,
+            ("GET", "noted", 1): self._noted,
             ("GET", "recent", 1): self._recent,
             ("POST", "settle", 1): self._settle,
             ("GET", "stat", 1): self._stat,
@@ -287,6 +296,16 @@ class RawxService:
     async def _list(self, call: Call) -> None:
         await call.no_body()
         await call.answer(await call.volume.list(call.argument("after", ""), call.number("limit", "1000")))
+
+    async def _examine(self, call: Call) -> None:
+        asked = await call.body(Examine)
+        if len(asked.chunks) > EXAMINED_AT_ONCE_MAX:
+            raise InvalidArgument(f"at most {EXAMINED_AT_ONCE_MAX} chunks are examined in one call")
+        await call.answer(await call.volume.examine(asked.chunks, deep=asked.deep))
+
+    async def _noted(self, call: Call) -> None:
+        await call.no_body()
+        await call.answer(await call.volume.noted())
 
     async def _recent(self, call: Call) -> None:
         await call.no_body()

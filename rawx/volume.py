@@ -18,12 +18,13 @@ from rawx import attributes, housekeeping, system
 from rawx.attributes import Stored, check_units
 from rawx.chunk import UNIT_BYTES_MAX, UNIT_DIGEST_BYTES, Buffer, ChunkRecord, check_chunk_id, chunk_checksum
 from rawx.commit import Arrival, Change, Committer, Removal, Request, Result
+from rawx.examine import EXAMINED_MAX, examine_blocking
 from rawx.folders import Folders, path_of
 from rawx.health import Health, translate
 from rawx.identity import Identity, claim
 from rawx.journal import Journal
 from rawx.probe import volume_stat
-from rawx.protocol import ChunkStat, ListPage, VolumeStat
+from rawx.protocol import ChunkIds, ChunkStat, Examined, ExaminedChunks, ListPage, VolumeStat
 from rawx.reader import LocalReader
 from rawx.upload import LocalUpload
 
@@ -259,6 +260,19 @@ class Volume:
     async def list(self, after: str, limit: int) -> ListPage:
         self.health.admit_read()
         return await self.bounded("listing", housekeeping.list_blocking, self.root, self.health, after, limit)
+
+    async def examine(self, chunks: Sequence[str], *, deep: bool) -> ExaminedChunks:
+        self.health.admit_read()
+        for chunk in chunks:
+            check_chunk_id(chunk)
+        found: list[Examined] = []
+        while len(found) < len(chunks):
+            found += await self.bounded("examining chunks", examine_blocking, self, chunks[len(found) : len(found) + EXAMINED_MAX], deep)
+        return found
+
+    async def noted(self) -> ChunkIds:
+        self.health.admit_read()
+        return sorted(await self.bounded("reading the journal", self._told, self.journal.noted))
 
     async def recent(self) -> Sequence[str]:
         self.health.admit_read()

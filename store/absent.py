@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from node.errors import VolumeSick
 from rawx.chunk import Buffer, ChunkRecord
-from rawx.protocol import ChunkIds, ChunkStat, ListPage, Reader, Upload, VolumeStat
+from rawx.protocol import ChunkIds, ChunkStat, ExaminedChunks, ListPage, Reader, Upload, VolumeStat
 
 
 class AbsentVolume:
@@ -50,6 +50,12 @@ class AbsentVolume:
         raise self._sick()
 
     async def list(self, after: str, limit: int) -> ListPage:
+        raise self._sick()
+
+    async def examine(self, chunks: Sequence[str], *, deep: bool) -> ExaminedChunks:
+        raise self._sick()
+
+    async def noted(self) -> ChunkIds:
         raise self._sick()
 
     async def recent(self) -> ChunkIds:

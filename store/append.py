@@ -104,7 +104,9 @@ class _Growth:
             return await self._append(Layout.join((old, layout)), (self.writer.content,), condition)
         record = msgspec.structs.replace(self.writer.record, content=new_chunk_id())
         copier = ContentWriter(context.fleet, context.writes, context.policies, record, lambda _: Tail())
-        tail = Tail(object=of_one_part(object_record(self._row, part=1, parts=len(self._row.attributes.parts))))
+        parts = self._row.attributes.parts
+        whole = object_record(self._row, part=len(parts) - 1, parts=len(parts), content=self.writer.content)
+        tail = Tail(object=of_one_part(whole, parts[:-1]))
         with context.afterwork.reading(old):
             copied = await write(context, bucket, copier, lambda: copier.copy(old, tail))
         joined, contents = Layout.join((copied, layout)), (copier.content, self.writer.content)

@@ -34,6 +34,7 @@ from node.errors import ConfigError, FrazilError, VolumeForeign
 from node.http.client import Client
 from node.http.server import listen_unix, serve
 from node.log import get_logger
+from rawx.folders import FOLDER_DIGITS
 from rawx.identity import read_identity
 from rawx.volume import make_durable_folder, open_volume
 from store.afterwork import Afterwork
@@ -88,6 +89,8 @@ async def open_store(options: StoreOptions, *, role: Role = "main", internal_add
             settings, key = prepare(first, options, create=role == "main")
         except OSError as error:
             raise ConfigError(f"{error.filename or first} can't be used: {error.strerror}") from error
+        if role == "main":
+            check_metadata(first, settings)
         slots = [stack.enter_context(Slot(slot.id, settings.path_of(slot, first), settings.namespace)) for slot in settings.volumes]
         fleet = Fleet({slot.id: slot.volume for slot in slots}, random=Random(os.urandom(32)))
         nursery = await stack.enter_async_context(crew())
@@ -145,6 +148,15 @@ async def _open_context(
         remote_meta=gateway,
     )
     return context, [] if gateway else [place async for place in recent_places(context)]
+
+
+def check_metadata(first: Path, settings: Settings) -> None:
+    """An empty metadata beside chunks would be taken for the truth. Raises: ConfigError."""
+    if (first / "meta" / "accounts" / "accounts.db").exists():
+        return
+    used = [str(path) for slot in settings.volumes if any((path := settings.path_of(slot, first)).glob("[0-9a-f]" * FOLDER_DIGITS))]
+    if used:
+        raise ConfigError(f"the metadata in {first / 'meta'} is gone, but {used[0]} holds chunks: run `frazil rebuild meta` first")
 
 
 async def _finish(context: Context) -> None:

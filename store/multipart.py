@@ -10,12 +10,12 @@ import msgspec
 
 from meta.protocol import NO_CONDITION, PARTS_MAX, Complete, Condition, Container, ObjectRow, PartRow, PutResult, UploadRow
 from node.errors import InvalidArgument, NotFound, Superseded, UploadNotFound
-from rawx.chunk import UploadRecord
 from store.content import ContentWriter, Tail
 from store.context import Context
 from store.envelope import with_parts
 from store.layout import Layout
 from store.put import commit, committed, write
+from store.record import upload_record
 from store.sealing import sealed
 from store.source import Source, Summary
 
@@ -60,15 +60,18 @@ async def put_part(
     """
     stamp = context.stamp()
 
-    def describe(summary: Summary) -> Tail:
-        return Tail(upload=UploadRecord(upload.upload, part, summary.size, summary.etag, stamp, summary.checksums))
-
     record = await context.new_record(bucket, key)
+
+    def row_of(summary: Summary) -> PartRow:
+        return PartRow(part, summary.size, summary.etag, record.content, mtime_us=stamp, checksums=summary.checksums)
+
+    def describe(summary: Summary) -> Tail:
+        return Tail(upload=upload_record(upload, row_of(summary)))
+
     writer = ContentWriter(context.fleet, context.writes, context.policies, record, describe)
     incoming = sealed(source, upload.attributes, data_key, part)
     layout = await write(context, bucket, writer, lambda: writer.write(incoming))
-    summary = writer.summary
-    row = PartRow(part, summary.size, summary.etag, writer.content, layout.encode(), stamp, summary.checksums)
+    row = msgspec.structs.replace(row_of(writer.summary), layout=layout.encode())
     dropped = await commit(context, bucket, key, writer, lambda: context.container(bucket).put_part(key, upload.upload, row))
     context.afterwork.drop(bucket, dropped)
     await committed(context, bucket, key, 0, writer)
@@ -98,16 +101,17 @@ async def complete_upload(
         return await _completed(container, key, upload, done)
     rows = choose_parts(page.parts, parts)
     checksums, kind = check(page.upload, rows) if check is not None else ({}, "")
+    layout = Layout.join(Layout.parse(each.layout) for each in rows)
     row = ObjectRow(
         key=key,
         version=NO_RECORD,
         size=sum(each.size for each in rows),
         etag=whole_etag(rows),
         storage_class=page.upload.storage_class,
-        policy=context.policies.large.name,
+        policy=layout.policies[0].name,  # of the first bytes: what a rebuild from the chunks finds, too
         owner=page.upload.owner,
         content=upload,
-        layout=Layout.join(Layout.parse(each.layout) for each in rows).encode(),
+        layout=layout.encode(),
         attributes=msgspec.structs.replace(
             with_parts(page.upload.attributes, [each.part for each in rows]),
             checksums=checksums,

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
-from meta.protocol import Attributes, ObjectRow
-from rawx.chunk import ObjectRecord
+from meta.protocol import Attributes, ObjectRow, PartRow, UploadRow
+from rawx.chunk import ObjectRecord, UploadRecord
 
 NO_ATTRIBUTES = Attributes()
 
 
-def object_record(row: ObjectRow, *, part: int = 1, parts: int = 1, after: int = 0) -> ObjectRecord:
-    """part, parts: which of the object's contents the record is for; after: as in ObjectRecord."""
+def object_record(row: ObjectRow, *, part: int = 1, parts: int = 1, after: int = 0, content: str = "") -> ObjectRecord:
+    """part, parts: which of the object's contents the record is for; after, content: as in ObjectRecord."""
     attributes = row.attributes
-    others: dict[str, object] = {}
-    if attributes != NO_ATTRIBUTES:
-        others = msgspec.to_builtins(attributes)
-        others.pop("type", None)  # has its own field
+    others = _builtins(attributes)
+    others.pop("type", None)  # has its own field
     return ObjectRecord(
         version=row.version,
         size=row.size,
@@ -31,23 +31,72 @@ def object_record(row: ObjectRow, *, part: int = 1, parts: int = 1, after: int =
         parts=parts,
         after=after,
         attributes=others,
+        content=content,
     )
 
 
-def of_one_part(record: ObjectRecord) -> ObjectRecord:
+def of_one_part(record: ObjectRecord, span: Sequence[int] = ()) -> ObjectRecord:
     """The record as the chunks of one part of several keep it: of what the row lists per part only this part's.
 
     Otherwise the chunks of 10,000 parts would keep 10,000 entries each. A part's size is that of its metachunks.
+    span: sizes of the parts, up to this one, that are one content: of an object that was copied in one piece and then grew.
     """
     if record.parts == 1:
         return record
     attributes = {name: value for name, value in record.attributes.items() if name != "parts"}
     sums = attributes.pop("part_checksums", None)
     if isinstance(sums, list | tuple) and len(sums) == record.parts:
-        attributes["part_checksums"] = [sums[record.part - 1]]
+        attributes["part_checksums"] = list(sums[record.part - max(len(span), 1) : record.part])
+    if len(span) > 1:
+        attributes["parts"] = list(span)
     return msgspec.structs.replace(record, attributes=attributes)
 
 
+def span_of(record: ObjectRecord | None) -> list[int]:
+    """Sizes of the parts that a content covers, when they are several."""
+    parts = record.attributes.get("parts") if record is not None else None
+    return list(parts) if isinstance(parts, list | tuple) else []
+
+
 def attributes_of(record: ObjectRecord) -> Attributes:
-    """The row's attributes as the record tells them; the way back."""
+    """The row's attributes as the record tells them; the way back. Raises: msgspec.ValidationError."""
     return msgspec.convert({**record.attributes, "type": record.type}, Attributes)
+
+
+def upload_record(upload: UploadRow, part: PartRow) -> UploadRecord:
+    """Each part repeats what the upload says: whichever parts are left, the upload is known."""
+    return UploadRecord(
+        upload.upload,
+        part.part,
+        part.size,
+        part.etag,
+        part.mtime_us,
+        part.checksums,
+        started_us=upload.started_us,
+        owner=upload.owner,
+        storage_class=upload.storage_class,
+        policy=upload.policy,
+        checksum_algorithm=upload.checksum_algorithm,
+        checksum_type=upload.checksum_type,
+        attributes=_builtins(upload.attributes),
+    )
+
+
+def upload_of(record: UploadRecord, key: str) -> UploadRow:
+    """The upload's row as a part's record tells it; the way back. Raises: msgspec.ValidationError."""
+    return UploadRow(
+        record.upload,
+        key,
+        started_us=record.started_us,
+        owner=record.owner,
+        storage_class=record.storage_class,
+        policy=record.policy,
+        checksum_algorithm=record.checksum_algorithm,
+        checksum_type=record.checksum_type,
+        attributes=msgspec.convert(record.attributes, Attributes),
+    )
+
+
+def _builtins(attributes: Attributes) -> dict[str, object]:
+    built: dict[str, object] = {} if attributes == NO_ATTRIBUTES else msgspec.to_builtins(attributes)
+    return built

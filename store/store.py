@@ -29,6 +29,7 @@ from store.delete import Place
 from store.envelope import ENCRYPTION
 from store.fleet import ChunkFinding
 from store.get import Sink, Subject, read_small
+from store.keepsake import Keeper
 from store.layout import Layout
 from store.multipart import Check, WantedPart, abort_upload, complete_upload, put_part
 from store.opening import reader_of
@@ -38,7 +39,8 @@ from store.rewrap import Wanted, rewrap
 from store.source import Source
 from store.vault import Vault
 from store.verify import verify
-from store.workers import Deleter, RecordSync, Settler, Sweeper, Worker, drive
+from store.worker import Worker, drive
+from store.workers import Deleter, RecordSync, Settler, Sweeper
 
 PART_CHECKSUM = "crc64nvme"
 """Of copied parts whose upload names no algorithm."""
@@ -291,7 +293,7 @@ class Store:
         context = self._context
         workers: list[Worker] = [Settler(context), Sweeper(context, self._left)]
         if not context.remote_meta:
-            workers += [Deleter(context), RecordSync(context)]
+            workers += [Deleter(context), RecordSync(context), Keeper(context)]
         async with trio.open_nursery() as nursery:
             for worker in workers:
                 nursery.start_soon(drive, worker)

@@ -18,7 +18,7 @@ from store.fleet import ChunkFinding, problem_of
 from store.layout import Chunk, Layout, Metachunk
 from store.parallel import gather
 from store.put import commit, committed, write
-from store.record import object_record, of_one_part
+from store.record import object_record, of_one_part, span_of
 from store.source import BytesSource
 
 
@@ -44,7 +44,8 @@ async def sync_record(context: Context, bucket: str, row: ObjectRow) -> None:
 def _last_metachunks(row: ObjectRow, layout: Layout) -> Iterator[tuple[int, Metachunk, ObjectRecord]]:
     """(index, metachunk, record of the object) for the last metachunk of each part; the object is one part when it has none.
 
-    In a copy, which is one content, a part may end within a metachunk; a part without bytes ends where the one before it did.
+    In a copy, which is one content, a part may end within a metachunk; a part without bytes ends where the one before it did. More
+    metachunks may be told than there are parts, when several without bytes end there: their records say which of them end a content.
     """
     ends = list(accumulate(stored_parts(row)))
     offset, part = 0, 0
@@ -54,7 +55,9 @@ def _last_metachunks(row: ObjectRow, layout: Layout) -> Iterator[tuple[int, Meta
             part += 1
         if part < len(ends) and ends[part] == offset:
             part += 1
-            yield index, metachunk, object_record(row, part=part, parts=len(ends))
+        elif not part or ends[part - 1] != offset:
+            continue
+        yield index, metachunk, object_record(row, part=part, parts=len(ends))
 
 
 async def _update(context: Context, bucket: str, row: ObjectRow, index: int, volume_id: str, chunk: Chunk, record: ObjectRecord) -> None:
@@ -63,9 +66,13 @@ async def _update(context: Context, bucket: str, row: ObjectRow, index: int, vol
         old = (await volume.head(chunk.name, deep=False)).record
         if old.seq >= row.seq or not old.metachunks:  # newer already; or a part's end in a copy, which is one content with one end
             return
-        if old.object is not None and old.object.parts == 1:  # a copy of parts is one content with one end
+        if old.object is not None:  # a content keeps its place
+            record = msgspec.structs.replace(record, part=max(old.object.part, len(span_of(old.object))))
+        if row.content != old.content:
+            record = msgspec.structs.replace(record, content=row.content)
+        elif old.object is not None and old.object.parts == 1:  # a copy of parts is one content with one end
             record = msgspec.structs.replace(record, part=1, parts=1)
-        record = of_one_part(record)
+        record = of_one_part(record, span_of(old.object))
         await volume.update(chunk.name, msgspec.structs.replace(old, key=row.key, seq=row.seq, object=record, upload=None))
     except VolumeNotFound:
         raise

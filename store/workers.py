@@ -6,9 +6,7 @@ Where each is: the containers' lists and the volumes' journals, on disk; a worke
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from enum import Enum
 from functools import partial
-from typing import Protocol
 
 import trio
 
@@ -18,14 +16,18 @@ from node.log import get_logger
 from rawx.chunk import ChunkRecord
 from store.context import Context
 from store.delete import Place, delete_places
+from store.keepsake import Keeper, keep_settings
 from store.layout import Layout
 from store.parallel import gather
 from store.sync import sync_record
+from store.worker import State
 
 BATCH_CONTENTS = 500
 """Contents deleted in one go: each volume gets their chunks in one call."""
 SCAN_PERIOD_S = 30.0
 """How often the containers' lists are looked through for what no request announced or what failed before."""
+SYNC_PERIOD_S = 5.0
+"""How often they are looked through for stale records: changed settings are announced by nobody."""
 SYNC_ROWS = 64
 """Rows whose records are brought up to date side by side."""
 SETTLE_PERIOD_S = 1.0
@@ -33,27 +35,6 @@ SETTLE_PERIOD_S = 1.0
 SWEEP_PERIOD_S = 600.0
 """Chunks that stay unsettled for a whole period while nobody writes their content are looked up."""
 log = get_logger("store.workers")
-
-
-class State(Enum):
-    """What `Worker.work` answers: more to do now; nothing now; nothing ever again."""
-
-    BUSY = "busy"
-    IDLE = "idle"
-    DONE = "done"
-
-
-class Worker(Protocol):
-    name: str
-
-    def status(self) -> str:
-        """One line for people."""
-
-    async def work(self) -> State:
-        """One unit. Raises: FrazilError when the world is in the way; it is tried again later."""
-
-    async def wait(self) -> None:
-        """Until there may be something to do."""
 
 
 class Deleter:
@@ -129,7 +110,7 @@ class RecordSync:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._scanned_at = -SCAN_PERIOD_S
+        self._scanned_at = -SYNC_PERIOD_S
 
     def status(self) -> str:
         return f"{len(self._context.afterwork.to_sync)} buckets have records to bring up to date"
@@ -141,7 +122,7 @@ class RecordSync:
             await gather([partial(self._write_marker, *marker) for marker in batch])
             return State.BUSY
         buckets, afterwork.to_sync = afterwork.to_sync, set()
-        if trio.current_time() - self._scanned_at >= SCAN_PERIOD_S:
+        if trio.current_time() - self._scanned_at >= SYNC_PERIOD_S:
             self._scanned_at = trio.current_time()
             buckets |= set(await self._context.meta.dirty_containers())
         for bucket in sorted(buckets):
@@ -152,22 +133,32 @@ class RecordSync:
         """All that the bucket's list holds; what a volume that is away keeps is tried again with the next scan."""
         container, after = self._context.container(bucket), 0
         while found := await container.records_to_sync(SYNC_ROWS, after):
-            results = await gather([partial(self._sync, bucket, each) for each in found])
-            done = [each.id for each, result in zip(found, results, strict=True) if not isinstance(result, FrazilError)]
+            todo = _once(found)
+            results = await gather([partial(self._sync, bucket, each) for each in todo])
+            failed = {each.id for each, result in zip(todo, results, strict=True) if isinstance(result, FrazilError)}
+            done = [each.id for each in found if each.id not in failed]
             if done:
                 await container.records_synced(done)
             after = found[-1].id
 
     async def wait(self) -> None:
-        await self._context.afterwork.syncs.wait(SCAN_PERIOD_S)
+        await self._context.afterwork.syncs.wait(SYNC_PERIOD_S)
 
     async def _write_marker(self, bucket: str, key: str, version: int) -> None:
         """Raises: ObjectNotFound, VersionNotFound when it is gone meanwhile; Unavailable, and then the container's list knows it."""
         await sync_record(self._context, bucket, await self._context.container(bucket).get(key, version))
 
     async def _sync(self, bucket: str, each: RecordToSync) -> None:
-        if each.row is not None:
+        if each.about_bucket:
+            await keep_settings(self._context, bucket, each.settings)
+        elif each.row is not None:
             await sync_record(self._context, bucket, each.row)
+
+
+def _once(found: list[RecordToSync]) -> list[RecordToSync]:
+    """Without all but the last that are for the settings: two at a time might end in the wrong order."""
+    settings = [each.id for each in found if each.about_bucket]
+    return [each for each in found if not each.about_bucket or each.id == settings[-1]]
 
 
 class Settler:
@@ -275,23 +266,12 @@ async def recent_places(context: Context) -> AsyncIterator[Place]:
             log.warning("a volume's journal can't be read", extra={"volume": volume_id, "error": str(error)})
 
 
-async def drive(worker: Worker) -> None:
-    """Runs a worker for ever, until it is done."""
-    while True:
-        state = State.IDLE
-        try:
-            state = await worker.work()
-        except FrazilError as error:
-            log.warning("a background job could not go on now", extra={"worker": worker.name, "error": str(error)})
-        if state is State.DONE:
-            return
-        if state is State.IDLE:
-            await worker.wait()
-
-
 async def drain(context: Context) -> None:
     """Does what is in the queues now: for a clean end. Raises: FrazilError."""
     deleter = Deleter(context)
     while context.afterwork.dropped:
         await deleter.work()
+    if not context.remote_meta:
+        await RecordSync(context).work()
+        await Keeper(context).work()
     await Settler(context).work()

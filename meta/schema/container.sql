@@ -76,7 +76,7 @@ CREATE TABLE deletions(
     layout   BLOB NOT NULL
 ) STRICT;
 
--- Versions whose chunks' records are out of date.
+-- Versions whose chunks' records are out of date; key "" and age 0: the bucket's settings, which a chunk repeats.
 CREATE TABLE stale_records(
     id   INTEGER PRIMARY KEY,      -- from `state`, so lower is older
     key  TEXT NOT NULL,

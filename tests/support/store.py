@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from .client import Client, Credentials
+from .survey import is_keepsake
 
 COMMAND = Path(sys.executable).parent / "frazil"
 START_TIMEOUT_S = 20.0
@@ -260,8 +261,8 @@ def _status_bytes(pid: int, name: str) -> int:
 
 
 def chunk_paths(store: StoreProcess) -> Iterable[Path]:
-    """The chunk files of all volumes, without sidecars and what a write has not finished."""
+    """The chunk files of all volumes, without sidecars, what a write has not finished, and keepsakes."""
     for directory in store.directories:
         for path in sorted((directory / "volumes").glob("*/[0-9a-f][0-9a-f][0-9a-f]/*")):
-            if re.fullmatch(r"[0-9a-f]{32,64}", path.name):
+            if re.fullmatch(r"[0-9a-f]{32,64}", path.name) and not is_keepsake(path):
                 yield path

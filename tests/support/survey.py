@@ -84,8 +84,21 @@ def empty(client: Client, bucket: str) -> None:
 
 
 def chunk_files(directories: Iterable[Path]) -> list[Path]:
-    """Every file in the chunk folders of all volumes, temporary ones and sidecars too."""
-    return [path for directory in directories for path in sorted((directory / "volumes").glob(f"*/{CHUNK_FOLDER}/*")) if path.is_file()]
+    """Every file in the chunk folders of all volumes, temporary ones and sidecars too, but for the keepsakes that workers write."""
+    return [path for path in chunk_paths(directories) if path.is_file() and not is_keepsake(path)]
+
+
+def chunk_paths(directories: Iterable[Path]) -> list[Path]:
+    """All of it, keepsakes too."""
+    return [path for directory in directories for path in sorted((directory / "volumes").glob(f"*/{CHUNK_FOLDER}/*"))]
+
+
+def is_keepsake(path: Path) -> bool:
+    """Whether the chunk keeps settings or accounts."""
+    try:
+        return b'"bucket":".frazil"' in os.getxattr(path, "user.frazil.chunk")
+    except OSError:
+        return False
 
 
 def wait_until_gone(directories: list[Path], timeout_s: float, keep: Iterable[Path] = ()) -> list[str]:

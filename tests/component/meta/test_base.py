@@ -21,7 +21,7 @@ from meta.transaction import CONTAINER, ContainerTransaction
 from meta.writer import Request, Writer
 from node.clock import FakeClock
 from node.errors import BaseCorrupt, BaseNotFound, ConfigError, NotLeader, ObjectNotFound, VolumeFull
-from tests.component.meta.conftest import KEY, settings
+from tests.component.meta.conftest import KEY, keep, settings
 from tests.support.disk import LoopDisk
 
 BUCKET = BucketSettings("b", "a", "o", 1)
@@ -263,6 +263,7 @@ async def test_unfinished_work_is_found_after_a_crash(scratch: Path, clock: Fake
         for name in ("clean", "dirty"):
             await meta.create_bucket(settings(name))
             await meta.container(name).put(ObjectRow("a", content="a", layout=b"a"))
+        await keep(meta)
         await meta.container("dirty").put(ObjectRow("a", content="b", layout=b"b"))
         shutil.copytree(scratch / "meta", scratch / "crashed")
     for path in ("crashed", "meta"):
@@ -325,6 +326,7 @@ async def test_a_removal_cut_short_is_finished_after_the_next_start(
             await meta.remove_bucket("pictures")
     monkeypatch.undo()
     async with open_meta(scratch / "meta", key=KEY, clock=clock) as meta:
+        await keep(meta)
         assert await meta.dirty_containers() == []
         assert await meta.accounts.buckets("ann") == []
         await meta.create_bucket(settings(account="bob"))
@@ -336,6 +338,8 @@ async def test_a_removed_buckets_files_are_deleted(scratch: Path, clock: FakeClo
         async with open_meta(scratch / "meta", key=KEY, clock=clock, read_only=True) as reading:
             assert (await reading.container("pictures").settings()).account == "ann"
             await meta.remove_bucket("pictures")
+            await keep(meta)
+            assert await meta.dirty_containers() == []
             assert list((scratch / "meta" / "container").rglob("*.db*")) == []
             await meta.create_bucket(settings(account="bob"))
             await meta.container("pictures").put(ObjectRow("a"))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
+from meta.local import open_meta
 from meta.protocol import (
     Attributes,
     Change,
@@ -13,6 +16,7 @@ from meta.protocol import (
     Container,
     DefaultRetention,
     DeleteRequest,
+    KeyPair,
     ListRequest,
     LockSettings,
     Meta,
@@ -34,11 +38,12 @@ from node.errors import (
     ObjectNotFound,
     PreconditionFailed,
     QuotaExceeded,
+    RecordCorrupt,
     Superseded,
     UploadNotFound,
     VersionNotFound,
 )
-from tests.component.meta.conftest import settings
+from tests.component.meta.conftest import KEY, keep, settings
 
 DAY_S = 24 * 3600
 
@@ -120,6 +125,7 @@ async def test_deletions_outlive_their_bucket(container: Container, meta: Meta) 
     await meta.create_bucket(settings())
     assert await container.deletions(10) == [dropped]
     await meta.remove_bucket("pictures")
+    await keep(meta)
 
     await container.deletions_done([dropped.id])
     assert await meta.dirty_containers() == []
@@ -306,9 +312,10 @@ async def test_attributes_change_in_place(container: Container) -> None:
 # Versioning
 
 
-async def test_versions_pile_up_and_deletes_leave_markers(container: Container) -> None:
+async def test_versions_pile_up_and_deletes_leave_markers(container: Container, meta: Meta) -> None:
     before = await container.put(row("a", "null"))
     await container.change_settings(versioning="Enabled")
+    await keep(meta)
     one = await container.put(row("a", "one"))
     assert (one.null, one.dropped) == (False, ())
     marker = await container.delete(DeleteRequest("a", owner="o"))
@@ -614,6 +621,37 @@ async def test_uploads_are_listed_by_key_and_id(container: Container) -> None:
     assert [row.upload for row in (await container.list_uploads(ListRequest(prefix="b/"))).uploads] == ["3", "4"]
     assert [row.upload for row in (await container.list_uploads(ListRequest(after="a"))).uploads] == ["3", "4", "5"]
     assert [row.upload for row in (await container.list_uploads(ListRequest(after="a"), "1")).uploads] == ["2", "3", "4", "5"]
+
+
+async def test_changed_settings_and_a_removal_are_to_be_kept(container: Container, meta: Meta) -> None:
+    async def to_keep() -> bool:
+        return any(each.about_bucket and each.row is None for each in await container.records_to_sync(10))
+
+    await container.change_settings(acl="public-read")
+    assert await to_keep()
+    assert await meta.dirty_containers() == ["pictures"]
+    await keep(meta)
+    await container.change_settings(acl="public-read")
+    assert not await to_keep(), "nothing changed"
+    await meta.remove_bucket("pictures")
+    assert await to_keep()
+
+
+async def test_accounts_come_back_from_their_dump(meta: Meta, scratch: Path, clock: FakeClock) -> None:
+    made = await meta.accounts.create_key(KeyPair(access_key="", account="ann", name="camera", user_id="", admin=True))
+    await meta.accounts.create_key(KeyPair(access_key="", account="bob", name="bob", user_id=""))
+    dump = await meta.accounts.dump()
+    assert made.secret.encode() not in dump
+    assert dump == await meta.accounts.dump()
+    async with open_meta(scratch / "another", key=KEY, clock=clock) as another:
+        await another.accounts.restore(dump)
+        await another.accounts.restore(dump)
+        assert await another.accounts.keys() == await meta.accounts.keys()
+        assert await another.accounts.key(made.access_key) == made
+        assert await another.accounts.dump() == dump
+        for damaged in (b"{", b'{"tables":{"strangers":[["a"],[]]}}', b'{"tables":{"keys":[["nothing"],[]]}}'):
+            with pytest.raises(RecordCorrupt):
+                await another.accounts.restore(damaged)
 
 
 async def test_pending_deletions_can_be_added(container: Container, meta: Meta) -> None:

@@ -332,3 +332,37 @@ async def test_a_key_of_1024_bytes_with_2_kib_of_metadata_is_kept(rawx: Rawx) ->
     await reader.aclose()
     await rawx.delete([made.chunk])
     assert (await rawx.list("", 10)).chunks == []
+
+
+async def test_a_look_tells_what_is_wrong_with_each_chunk(rawx: Rawx, volume: Volume) -> None:
+    made = {name: await put(rawx, sample(3 * UNIT - 5)) for name in ("well", "flipped", "short", "long", "nameless", "sums")}
+    missing = new_chunk_id()
+    files = {name: file_of(volume, each.chunk) for name, each in made.items()}
+    files["flipped"].write_bytes(bytes(3 * UNIT - 5))
+    os.truncate(files["short"], UNIT)
+    os.truncate(files["long"], 5 * UNIT)
+    os.removexattr(files["nameless"], "user.frazil.chunk")
+    os.setxattr(files["sums"], "user.frazil.units", os.getxattr(files["flipped"], "user.frazil.units"))
+    chunks = [*(each.chunk for each in made.values()), missing]
+
+    async def problems(*, deep: bool) -> list[str]:
+        return [each.problem for each in await rawx.examine(chunks, deep=deep)]
+
+    assert await problems(deep=False) == ["", "", "truncated", "truncated", "record", "corrupt", "missing"]
+    assert await problems(deep=True) == ["", "corrupt", "truncated", "truncated", "record", "corrupt", "missing"]
+    (look,) = await rawx.examine(chunks[:1], deep=True)
+    assert (look.record, look.size, look.checksum) == (made["well"].record, 3 * UNIT - 5, made["well"].checksum)
+    assert [each.chunk for each in await rawx.examine(chunks, deep=True)] == chunks
+
+
+async def test_a_look_at_many_chunks_goes_on_in_pieces(rawx: Rawx, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rawx.examine.HOP_BYTES", 2 * UNIT)
+    made = [await put(rawx, sample(UNIT)) for _ in range(7)]
+    found = await rawx.examine([each.chunk for each in made], deep=True)
+    assert [each.checksum for each in found] == [each.checksum for each in made]
+
+
+async def test_noted_chunks_are_those_not_settled(rawx: Rawx) -> None:
+    made = [await put(rawx, sample(10)) for _ in range(3)]
+    await rawx.settle([made[0].chunk])
+    assert sorted(await rawx.noted()) == sorted(each.chunk for each in made[1:])

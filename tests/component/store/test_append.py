@@ -33,7 +33,7 @@ async def all_records(store: Store) -> list[ChunkRecord]:
     found = []
     for volume in store.volumes.values():
         found += [(await volume.head(chunk, deep=False)).record for chunk in (await volume.list("", 10_000)).chunks]
-    return found
+    return [record for record in found if record.bucket == BUCKET]
 
 
 def rebuilt(found: list[ChunkRecord], key: str) -> list[str]:
@@ -77,7 +77,7 @@ async def test_chunks_alone_tell_the_whole(tmp_path: Path, volumes: int) -> None
             whole += piece
             row = await store.get_row(BUCKET, "k")
             assert await read(store, row) == whole
-            assert await store.meta.container(BUCKET).records_to_sync(10) == []
+            assert not [each for each in await store.meta.container(BUCKET).records_to_sync(10) if each.row is not None]
             await check_records(store, row, number)
         assert [file.stat().st_ctime_ns for file in files] == stamps, "what was there is left alone"
         row = await store.meta.container(BUCKET).change(Change("k", tags={"a": "b"}))

@@ -1,0 +1,170 @@
+"""rebuild: metadata out of the chunks."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.exit import Exit, Hinted
+from cli.output import Output, count_text, visible
+from cli.session import Session, with_session
+
+if TYPE_CHECKING:
+    from store.rebuild.report import Report
+    from store.rebuild.site import Site
+
+TOLD_EVERY_S = 5.0
+DIFFERENCES_SHOWN_MAX = 1_000
+_DIFFERENCES = {"missing": "no chunk tells it", "more": "only the chunks tell it", "changed": "the chunks tell something else"}
+
+
+@click.group("rebuild", short_help="Make anew what a disk has lost.")
+def rebuild() -> None:
+    """Make anew what a disk has lost."""
+
+
+@rebuild.command("meta", short_help="Make the metadata anew from the chunks.")
+@click.option("--bucket", default="", metavar="NAME", help="Of this bucket only.")
+@click.option("-n", "--dry-run", is_flag=True, help="Change nothing; tell in what the metadata that is there differs.")
+@click.option("--force", is_flag=True, help="Also when the metadata is whole, or some volumes are away.")
+@with_session
+def meta(session: Session, bucket: str, dry_run: bool, force: bool) -> Exit:
+    """Make the metadata of a store that does not run anew, from nothing but the chunks on its volumes.
+
+    Objects, versions, delete markers, tags, uploads in progress, bucket settings and access keys come back; what could not be proven
+    whole is told. What was there before is kept beside it, as meta.before-TIME. Exit code 7 when something could not be restored, or
+    differs.
+    """
+    return session.run(lambda: _rebuild(session, bucket, force))
+
+
+async def _rebuild(session: Session, bucket: str, force: bool) -> Exit:
+    from cli.door import check_store
+    from store.rebuild.site import build, open_site
+    from store.rebuild.swap import META_FOLDER, NEW_FOLDER, finish_renames, is_built
+
+    first, output = check_store(session.directory()), session.output
+    async with open_site(first) as site:
+        if is_built(first):
+            finish_renames(first)
+            output.record("done", "an earlier rebuild was complete and is in its place now", verb="rebuild")
+            return Exit.OK
+        _check(site, bucket, force or output.dry_run)
+        report = await build(site, first / NEW_FOLDER, bucket=bucket, progress=_Progress(output))
+        differ = 0
+        try:
+            if output.dry_run:
+                differ = _tell_differences(output, first / META_FOLDER, first / NEW_FOLDER, bucket)
+            else:
+                await _put_in_place(output, site, bucket)
+        finally:
+            shutil.rmtree(first / NEW_FOLDER, ignore_errors=True)
+    return _tell(output, report, differ)
+
+
+def _check(site: Site, bucket: str, force: bool) -> None:
+    """Raises: Hinted."""
+    from store.rebuild.swap import META_FOLDER, unhealthy
+
+    if force:
+        return
+    if site.away:
+        volume, reason = next(iter(site.away.items()))
+        hint = "bring them back, or give --force: what only they hold is not restored then"
+        raise Hinted(f"{count_text(len(site.away), 'volume')} can't be looked at: {volume}: {reason}", hint, code=Exit.TEMPORARY)
+    if not unhealthy(site.first / META_FOLDER, bucket=bucket):
+        raise Hinted("the metadata is whole", "compare it with --dry-run, or replace it with --force", code=Exit.CONFLICT)
+
+
+async def _put_in_place(output: Output, site: Site, bucket: str) -> None:
+    from store.rebuild.swap import put_bucket_in_place, put_in_place
+
+    if not bucket:
+        old: Path | None = put_in_place(site.first)
+    else:
+        old = put_bucket_in_place(site.first, bucket)
+        await _name(site, bucket)
+    if old is not None:
+        output.note(f"the metadata as it was lies in {old}")
+
+
+async def _name(site: Site, bucket: str) -> None:
+    """The bucket's names in registry, directory and account, as its container says."""
+    from meta.local import open_meta
+    from meta.protocol import BucketEntry
+    from node.clock import SystemClock
+    from store.rebuild.swap import META_FOLDER
+
+    async with open_meta(site.first / META_FOLDER, key=site.key, clock=SystemClock()) as meta:
+        settings = await meta.container(bucket).settings()
+        entry = BucketEntry(bucket, settings.account, settings.created_us, settings.region)
+        await meta.registry.claim(entry)
+        await meta.directory.assign(bucket)
+        await meta.accounts.add_bucket(entry)
+
+
+class _Progress:
+    """A line now and then."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._next = time.monotonic() + TOLD_EVERY_S
+        self._counts: dict[str, int] = {}
+
+    def __call__(self, what: str, count: int) -> None:
+        self._counts[what] = self._counts.get(what, 0) + count
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + TOLD_EVERY_S
+            self._output.note(", ".join(f"{number:,} {name}" for name, number in self._counts.items()) + " so far")
+
+
+def _tell_differences(output: Output, there: Path, new: Path, bucket: str) -> int:
+    """How many there are; shows some of them."""
+    from store.rebuild.compare import differences
+    from store.rebuild.swap import base_of
+
+    count = 0
+    for each in differences(there, new, only=base_of(new, bucket).name if bucket else ""):
+        count += 1
+        if count <= DIFFERENCES_SHOWN_MAX:
+            key = " ".join(str(part) for part in each.key)
+            words = _DIFFERENCES[each.what]
+            line = f"{each.base[:12]} {each.table} {visible(key)}: {words}"
+            output.record("difference", line, base=each.base, table=each.table, key=[str(part) for part in each.key], what=each.what)
+    return count
+
+
+def _tell(output: Output, report: Report, differ: int) -> Exit:
+    for each in report.unwhole:
+        line = f"not restored: {visible(each.bucket)}/{visible(each.key)}: {each.reason}"
+        output.record("unwhole", line, bucket=each.bucket, key=each.key, content=each.content, reason=each.reason, chunks=each.chunks)
+    for bucket, key, version in report.thin:
+        line = f"restored from fewer chunks than were promised: {visible(bucket)}/{visible(key)}"
+        output.record("thin", line, bucket=bucket, key=key, version=version)
+    for bucket in report.guessed:
+        output.record("guessed", f"no chunk tells the settings of bucket {visible(bucket)}: set them anew", bucket=bucket)
+    if not report.accounts:
+        output.record("guessed", "no chunk tells the access keys: make them anew with `frazil key create`", accounts=True)
+    for problem, number in sorted(report.damaged.items()):
+        output.record("damaged", f"{count_text(number, 'chunk')} could not be used: {problem}", problem=problem, chunks=number)
+    code = Exit.DAMAGED if report.unwhole_count or differ else Exit.OK
+    rate = report.versions / max(report.seconds, 1e-3)
+    parts = [
+        count_text(report.versions, "version"),
+        count_text(report.markers, "delete marker"),
+        count_text(report.uploads, "upload"),
+        count_text(report.buckets, "bucket"),
+        f"from {count_text(report.chunks, 'chunk')} in {report.seconds:.1f} s ({rate:,.0f} versions/s)",
+    ]
+    if report.unwhole_count:
+        parts.append(f"{report.unwhole_count:,} could not be restored")
+    if output.dry_run:
+        parts.append(count_text(differ, "difference"))
+    fields = {name: getattr(report, name) for name in ("chunks", "versions", "markers", "uploads", "parts", "buckets", "replaced", "stale")}
+    more = {"unwhole": report.unwhole_count, "thin": report.thin_count, "differences": differ}
+    output.record("summary", ", ".join(parts), **fields, **more, seconds=round(report.seconds, 3), exit=int(code))
+    return code

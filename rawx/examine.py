@@ -1,0 +1,97 @@
+"""Looking at many chunks in one thread hop: what scrubs and rebuilds ask. A look never changes a chunk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from node.errors import ChunkCorrupt, ChunkNotFound, RecordCorrupt
+from rawx import attributes, system
+from rawx.chunk import ChunkRecord, chunk_checksum
+from rawx.folders import path_of
+from rawx.protocol import Examined
+from rawx.reader import LocalReader
+
+if TYPE_CHECKING:
+    from rawx.volume import Volume
+
+EXAMINED_MAX = 1_000
+"""Chunks of one call."""
+HOP_BYTES = 64 << 20
+"""Bytes read in one thread hop before the caller gets a turn; the slowest healthy disk needs seconds for it."""
+BUFFER_BYTES = 1 << 20
+
+
+def examine_blocking(volume: Volume, chunks: Sequence[str], deep: bool) -> list[Examined]:
+    """The first chunks' findings: all of them, or as many as HOP_BYTES of reading allow. Raises: VolumeSick, Busy."""
+    found: list[Examined] = []
+    read = 0
+    buffer = memoryview(bytearray(BUFFER_BYTES if deep else 0))
+    for chunk in chunks:
+        each = _examine(volume, chunk, buffer)
+        found.append(each)
+        read += each.size if deep else 0
+        if read >= HOP_BYTES:
+            break
+    return found
+
+
+def _examine(volume: Volume, chunk: str, buffer: memoryview) -> Examined:
+    """buffer: room to read all bytes through; empty to leave them alone."""
+    try:
+        descriptor, path = _open(volume, chunk)
+    except ChunkNotFound:
+        return Examined(chunk, "missing")
+    try:
+        return _look(volume, chunk, descriptor, path, buffer)
+    except (RecordCorrupt, ChunkCorrupt) as error:
+        problem = "record" if isinstance(error, RecordCorrupt) else "corrupt"
+        status = os.fstat(descriptor)
+        return Examined(chunk, problem, str(error), None, status.st_size, b"", status.st_mtime_ns // 1000)
+    finally:
+        os.close(descriptor)
+
+
+def _open(volume: Volume, chunk: str) -> tuple[int, str]:
+    path = path_of(chunk)
+    try:
+        return system.open_plain(volume.root, path), path
+    except OSError as error:
+        raise volume.health.read_failed(error, f"opening chunk {chunk}") from error
+
+
+def _look(volume: Volume, chunk: str, descriptor: int, path: str, buffer: memoryview) -> Examined:
+    try:
+        stored = attributes.read(descriptor, volume.root, path)
+    except OSError as error:
+        meaning = volume.health.read_failed(error, f"reading the record of chunk {chunk}")
+        raise meaning from error
+    record, status = stored.record, os.fstat(descriptor)
+    checksum = chunk_checksum(stored.units)
+
+    def told(problem: str, detail: str) -> Examined:
+        return Examined(chunk, problem, detail, record, status.st_size, checksum, status.st_mtime_ns // 1000)
+
+    if status.st_size != record.size:
+        return told("truncated", f"it has {status.st_size} bytes, its record says {record.size}")
+    if checksum.hex() != record.checksum:
+        return told("corrupt", "its unit checksums are not those that its record names")
+    if buffer and record.size:
+        problem = _read_all(volume, chunk, os.dup(descriptor), record, stored.unit_bytes, stored.units, buffer)
+        if problem:
+            return told("corrupt", problem)
+    return told("", "")
+
+
+def _read_all(volume: Volume, chunk: str, own: int, record: ChunkRecord, unit_bytes: int, units: bytes, buffer: memoryview) -> str:
+    reader = LocalReader(chunk, own, record.size, unit_bytes, units, health=volume.health, run=volume.bounded)
+    step = max(len(buffer) // unit_bytes, 1) * unit_bytes
+    try:
+        for offset in range(0, record.size, step):
+            reader.read_blocking(offset, buffer[: min(step, record.size - offset)])
+    except ChunkCorrupt as error:
+        return str(error)
+    finally:
+        reader.close()
+    return ""

@@ -1,0 +1,96 @@
+"""What no chunk of an object tells, kept in objects of its own: the settings of buckets, the accounts and their keys.
+
+    .frazil/accounts          Accounts.dump; secrets sealed in it
+    .frazil/buckets/<name>    BucketSettings as JSON
+
+They are objects as any other in a bucket that S3 doesn't show: copied, checked, repaired and rebuilt like those, the newest wins. They
+follow the metadata: a bucket's through its container's queue of stale records, the accounts' by comparing now and then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+import trio
+
+from meta.protocol import SYSTEM_BUCKET, Attributes, BucketSettings, DeleteRequest
+from node.errors import BucketNotFound, BucketOwned, ObjectNotFound
+from store.context import Context
+from store.put import put_object
+from store.source import BytesSource
+from store.worker import State
+
+ACCOUNTS_KEY = "accounts"
+BUCKETS_PREFIX = "buckets/"
+KEEP_PERIOD_S = 10.0
+"""How often the accounts are compared with what is kept of them."""
+_JSON = Attributes(type="application/json")
+
+
+async def keep_settings(context: Context, bucket: str, settings: BucketSettings | None) -> None:
+    """Writes what the bucket's settings are now; of a removed bucket (None) nothing stays. Raises: as put_object."""
+    if bucket == SYSTEM_BUCKET:
+        return
+    if settings is None:
+        await _forget(context, BUCKETS_PREFIX + bucket)
+    else:
+        await _keep(context, BUCKETS_PREFIX + bucket, msgspec.json.encode(settings))
+
+
+def settings_of(data: bytes) -> BucketSettings:
+    """The way back. Raises: msgspec.DecodeError."""
+    return msgspec.json.decode(data, type=BucketSettings)
+
+
+async def _keep(context: Context, key: str, data: bytes) -> None:
+    etag = await _kept_etag(context, key)
+    if etag is None and key == ACCOUNTS_KEY and not await context.meta.accounts.keys():
+        return  # no key was ever made
+    if etag != hashlib.md5(data, usedforsecurity=False).hexdigest():
+        await put_object(context, SYSTEM_BUCKET, key, BytesSource(data), attributes=_JSON, owner=SYSTEM_BUCKET)
+
+
+async def _kept_etag(context: Context, key: str) -> str | None:
+    """Of what is kept now, None when there is none; the bucket is made where it is missing."""
+    try:
+        return (await context.container(SYSTEM_BUCKET).get(key)).etag
+    except ObjectNotFound:
+        return None
+    except BucketNotFound:
+        await _make_bucket(context)
+        return None
+
+
+async def _forget(context: Context, key: str) -> None:
+    try:
+        result = await context.container(SYSTEM_BUCKET).delete(DeleteRequest(key))
+    except BucketNotFound:  # nothing was ever kept
+        return
+    context.afterwork.drop(SYSTEM_BUCKET, result.dropped)
+
+
+async def _make_bucket(context: Context) -> None:
+    try:
+        await context.meta.create_bucket(BucketSettings(SYSTEM_BUCKET, SYSTEM_BUCKET, SYSTEM_BUCKET, 0))
+    except BucketOwned:  # the other of two that were first
+        pass
+
+
+class Keeper:
+    """Follows the accounts."""
+
+    name = "keepsakes"
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def status(self) -> str:
+        return f"accounts are looked at every {KEEP_PERIOD_S:g} s"
+
+    async def work(self) -> State:
+        await _keep(self._context, ACCOUNTS_KEY, await self._context.meta.accounts.dump())
+        return State.IDLE
+
+    async def wait(self) -> None:
+        await trio.sleep(KEEP_PERIOD_S)

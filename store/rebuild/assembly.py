@@ -1,0 +1,252 @@
+"""From the records of chunks to rows of the metadata: which chunks make a content, and what the content is. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from meta.protocol import ObjectRow, PartRow, Restored, UploadRow
+from rawx.chunk import ChunkRecord, ObjectRecord
+from store.cipher import plain_bytes
+from store.delete import Place
+from store.envelope import ENCRYPTION
+from store.layout import Draft, Layout
+from store.policy import POLICIES, Policy
+from store.record import attributes_of, span_of, upload_of
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One chunk as it was found."""
+
+    volume: str
+    chunk: str
+    record: ChunkRecord
+
+    @property
+    def place(self) -> Place:
+        return self.volume, self.chunk
+
+
+class Unwhole(msgspec.Struct, frozen=True):
+    """A content of which too little is left, or of which no chunk tells what it is."""
+
+    bucket: str
+    key: str
+    content: str
+    reason: str
+    chunks: int
+
+
+class Whole(msgspec.Struct, frozen=True):
+    """A content that can be read.
+
+    head     the record that tells most of it: of the last metachunk, the highest seq
+    spare    chunks that repeat what the layout names already, or fit to nothing of it
+    thin     some metachunk has fewer chunks than a write is acknowledged with
+    stale    some record of the last metachunk is older than the head;  moved: some record names another key
+    """
+
+    head: ChunkRecord
+    layout: Layout
+    spare: tuple[Place, ...] = ()
+    thin: bool = False
+    stale: bool = False
+    moved: bool = False
+
+
+def assemble(facts: Sequence[Fact]) -> Whole | Unwhole:
+    """All chunks that name one content."""
+    heads = [fact.record for fact in facts if fact.record.metachunks and (fact.record.object or fact.record.upload)]
+    any_record = facts[0].record
+    if not heads:
+        reason = "its last part is missing or was never written: no chunk tells what it is"
+        return Unwhole(any_record.bucket, any_record.key, any_record.content, reason, len(facts))
+    head = max(heads, key=lambda record: (record.seq, record.object is not None))
+    by_metachunk: dict[int, list[Fact]] = {}
+    for fact in facts:
+        by_metachunk.setdefault(fact.record.metachunk, []).append(fact)
+    draft, spare, thin = Draft(), [], False
+    for index in range(head.metachunks):
+        policy, chosen, rest = _choose(by_metachunk.pop(index, []))
+        spare += [fact.place for fact in rest]
+        if policy is None or len(chosen) < policy.needed:
+            needed = policy.needed if policy else 1
+            reason = f"metachunk {index} of {head.metachunks} needs {needed} chunks, {len(chosen)} are left"
+            return Unwhole(head.bucket, head.key, head.content, reason, len(facts))
+        thin = thin or len(chosen) < policy.quorum
+        places = [(fact.record.position, fact.volume, bytes.fromhex(fact.chunk), bytes.fromhex(fact.record.checksum)) for fact in chosen]
+        draft.add(policy, chosen[0].record.metachunk_size, places)
+    spare += [fact.place for rest in by_metachunk.values() for fact in rest]
+    return Whole(
+        head,
+        draft.layout(),
+        tuple(spare),
+        thin,
+        any(record.seq < head.seq for record in heads),
+        any(fact.record.key != head.key for fact in facts),
+    )
+
+
+def _choose(facts: Iterable[Fact]) -> tuple[Policy | None, list[Fact], list[Fact]]:
+    """Policy, one chunk for each position in order, and the others. What most chunks agree on is right."""
+    fitting: dict[tuple[object, ...], list[Fact]] = {}
+    strange: list[Fact] = []
+    for fact in facts:
+        policy = policy_of(fact.record)
+        if policy is None or not _fits(fact.record, policy):
+            strange.append(fact)
+        else:
+            same = () if policy.coded else (fact.record.checksum,)
+            fitting.setdefault((policy, fact.record.metachunk_size, *same), []).append(fact)
+    if not fitting:
+        return None, [], strange
+    group = max(fitting.values(), key=lambda found: len({fact.record.position for fact in found}))
+    strange += [fact for other in fitting.values() if other is not group for fact in other]
+    best: dict[int, Fact] = {}
+    for fact in sorted(group, key=lambda fact: (-fact.record.seq, fact.volume, fact.chunk)):
+        if fact.record.position in best:
+            strange.append(fact)
+        else:
+            best[fact.record.position] = fact
+    return policy_of(group[0].record), [best[position] for position in sorted(best)], strange
+
+
+def policy_of(record: ChunkRecord) -> Policy | None:
+    """With the unit size that the chunk was written with; None when there is no such policy."""
+    known = POLICIES.get(record.policy)
+    return None if known is None else known if known.unit_bytes == record.unit_bytes else replace(known, unit_bytes=record.unit_bytes)
+
+
+def _fits(record: ChunkRecord, policy: Policy) -> bool:
+    return (
+        0 <= record.position < policy.chunks
+        and record.unit_bytes > 0
+        and record.metachunk_size >= 0
+        and record.size == policy.chunk_bytes(record.metachunk_size)
+        and len(record.checksum) == 32
+    )
+
+
+def single_row(whole: Whole) -> Restored:
+    """The row of an object that is one content. Raises: msgspec.ValidationError."""
+    record = whole.head.object
+    assert record is not None
+    content = "" if record.marker else whole.head.content
+    row = _row(whole.head, record, content, whole.layout)
+    return Restored(row, moved=whole.moved)
+
+
+def part_row(whole: Whole) -> tuple[UploadRow, PartRow]:
+    """An upload in progress as one of its parts tells it, and that part. Raises: msgspec.ValidationError."""
+    record = whole.head.upload
+    assert record is not None
+    part = PartRow(record.part, record.size, record.etag, whole.head.content, whole.layout.encode(), record.mtime_us, record.checksums)
+    return upload_of(record, whole.head.key), part
+
+
+def joined_row(parts: Sequence[Whole]) -> Restored | Unwhole:
+    """The row of an object that was uploaded in parts: all of them, in order. Some may still say that they are parts of an upload.
+
+    Raises: msgspec.ValidationError.
+    """
+    heads = [part.head for part in parts if part.head.object is not None]
+    head = max(heads, key=lambda record: record.seq)
+    record = head.object
+    assert record is not None
+    sizes = tuple(size for part in parts for size in _part_sizes(part, record))
+    covered = [number for part in parts for number in covers(part.head)]
+    whole = covered == list(range(1, record.parts + 1))
+    if not record.after and not (whole and sum(sizes) == record.size):
+        reason = f"{sum(sizes)} of {record.size} bytes are left, in parts {[_number(part.head) for part in parts]} of {record.parts}"
+        return Unwhole(head.bucket, head.key, record.content or head.content, reason, len(parts))
+    sums = [each for part in parts for each in _part_checksums(part.head)]
+    layout = Layout.join(part.layout for part in parts)
+    row = _row(head, record, record.content or head.content, layout)
+    attributes = msgspec.structs.replace(row.attributes, parts=sizes, part_checksums=tuple(sums))
+    row = msgspec.structs.replace(row, attributes=attributes)
+    moved = any(part.moved or part.head.key != head.key for part in parts)
+    return Restored(row, ",".join(part.head.content for part in parts), moved)
+
+
+def appended(before: Restored, link: Restored) -> Restored | None:
+    """An object that grew, from what it was and what was appended (see store/append.py); None when they don't make the whole."""
+    old, new = before.row, link.row
+    sizes = old.attributes.parts or (old.size,)
+    sums = old.attributes.part_checksums if len(sizes) > 1 else tuple(old.attributes.checksums.values())
+    attributes = msgspec.structs.replace(
+        new.attributes,
+        parts=(*sizes, *new.attributes.parts),
+        part_checksums=(*sums, *new.attributes.part_checksums) if new.attributes.checksums else (),
+    )
+    if sum(attributes.parts) != new.size:
+        return None
+    layout = Layout.join((Layout.parse(old.layout), Layout.parse(new.layout)))
+    row = msgspec.structs.replace(new, attributes=attributes, layout=layout.encode(), policy=layout.policies[0].name)
+    moved = before.moved or link.moved or old.key != new.key
+    return Restored(row, f"{before.parts or old.content},{link.parts}", moved)
+
+
+def _part_sizes(part: Whole, record: ObjectRecord) -> Sequence[int]:
+    """Plain bytes of the parts of the object that the content covers. record: says whether the object is encrypted."""
+    extra = record.attributes.get("extra", {})
+    stored = part.layout.size
+    return span_of(part.head.object) or (plain_bytes(stored) if isinstance(extra, dict) and ENCRYPTION in extra else stored,)
+
+
+def covers(record: ChunkRecord) -> range:
+    """Numbers of the parts that the content is."""
+    number = _number(record)
+    return range(number - max(len(span_of(record.object)), 1) + 1, number + 1)
+
+
+def _number(record: ChunkRecord) -> int:
+    if record.object is not None:
+        return record.object.part
+    return record.upload.part if record.upload is not None else 0
+
+
+def _part_checksums(record: ChunkRecord) -> list[str]:
+    if record.object is None:
+        return [*record.upload.checksums.values()][:1] if record.upload is not None else []
+    sums = record.object.attributes.get("part_checksums")
+    return [str(each) for each in sums] if isinstance(sums, list) else []
+
+
+def _row(head: ChunkRecord, record: ObjectRecord, content: str, layout: Layout) -> ObjectRow:
+    return ObjectRow(
+        key=head.key,
+        version=record.version,
+        null=record.null,
+        marker=record.marker,
+        size=record.size,
+        etag=record.etag,
+        mtime_us=record.mtime_us,
+        storage_class=record.storage_class,
+        policy="" if record.marker else layout.policies[0].name,
+        owner=record.owner,
+        content=content,
+        layout=layout.encode(),
+        seq=head.seq,
+        attributes=attributes_of(record),
+    )
+
+
+def newest_first(rows: Iterable[tuple[Restored, int]]) -> tuple[list[Restored], list[bytes]]:
+    """Of one key: the versions that were there, and the layouts of those that others had replaced.
+
+    rows: with the seq of each. Of two rows of one version the one with the higher seq is it; of null versions the newest.
+    """
+    kept: list[Restored] = []
+    replaced: list[bytes] = []
+    null = False
+    for each, _ in sorted(rows, key=lambda pair: (-pair[0].row.version, -pair[1])):
+        same = bool(kept) and kept[-1].row.version == each.row.version
+        if same or (each.row.null and null):
+            replaced.append(each.row.layout)
+            continue
+        null = null or each.row.null
+        kept.append(each)
+    return kept, replaced

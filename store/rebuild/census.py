@@ -1,0 +1,118 @@
+"""Every chunk of every volume in one sorted scratch table, so that the chunks of a content come together. Bounded memory: it is a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from rawx.chunk import ChunkRecord
+from rawx.protocol import Examined
+from store.rebuild.assembly import Fact
+
+CACHE_KIB = 65_536
+_SCHEMA = """
+CREATE TABLE chunks(bucket TEXT, content TEXT, volume INTEGER, chunk BLOB, record BLOB);
+CREATE TABLE rows(bucket TEXT, key TEXT, seq INTEGER, thin INTEGER, stale INTEGER, value BLOB);
+CREATE TABLE pieces(bucket TEXT, whole TEXT, part INTEGER, rank INTEGER, value BLOB);
+CREATE TABLE links(bucket TEXT, key TEXT, version INTEGER, after INTEGER, seq INTEGER, thin INTEGER, stale INTEGER, value BLOB);
+CREATE TABLE leftovers(bucket TEXT, layout BLOB);
+"""
+
+
+class Census:
+    """pieces: parts of objects and of uploads, by the id of the whole; rank: the higher, the better, among those of one number."""
+
+    def __init__(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        self._path = path
+        self._db = apsw.Connection(str(path))
+        for pragma in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{CACHE_KIB}", "locking_mode=EXCLUSIVE"):
+            self._db.execute(f"PRAGMA {pragma}").fetchall()
+        self._db.execute(_SCHEMA)
+        self._volumes: list[str] = []
+        self.chunks = 0
+
+    def __repr__(self) -> str:
+        return f"<Census {self._path.name} chunks={self.chunks}>"
+
+    def close(self) -> None:
+        self._db.close()
+        self._path.unlink(missing_ok=True)
+
+    def add(self, volume: str, found: Iterable[Examined]) -> None:
+        """Chunks whose record can be read. Blocking."""
+        if volume not in self._volumes:
+            self._volumes.append(volume)
+        index = self._volumes.index(volume)
+        rows = [
+            (each.record.bucket, each.record.content, index, bytes.fromhex(each.chunk), each.record.encode())
+            for each in found
+            if each.record is not None
+        ]
+        with self._db:
+            self._db.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?)", rows)
+        self.chunks += len(rows)
+
+    def contents(self) -> Iterator[list[Fact]]:
+        """All chunks, content by content, bucket by bucket."""
+        cursor = self._db.execute("SELECT bucket, content, volume, chunk, record FROM chunks ORDER BY 1, 2")
+        with closing(cursor):
+            for _, group in groupby(cursor, key=lambda row: row[:2]):
+                yield [Fact(self._volumes[row[2]], row[3].hex(), ChunkRecord.parse(row[4])) for row in group]
+
+    def add_many(self, table: str, rows: list[tuple[Any, ...]]) -> None:
+        """Rows for one of the tables below, as the schema has them."""
+        if rows:
+            with self._db:
+                self._db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+
+    def buckets(self) -> list[str]:
+        found: list[Any] = self._db.execute("SELECT bucket FROM chunks UNION SELECT bucket FROM rows ORDER BY 1").fetchall()
+        return [row[0] for row in found]
+
+    def sort(self) -> None:
+        self._db.execute("CREATE INDEX rows_sorted ON rows(bucket, key); CREATE INDEX pieces_sorted ON pieces(bucket, whole, part)")
+
+    def pieces(self) -> Iterator[tuple[str, list[tuple[int, bytes]]]]:
+        """(bucket, [(part, value)]) for each whole; of each number the best first."""
+        cursor = self._db.execute("SELECT bucket, whole, part, value FROM pieces ORDER BY bucket, whole, part, rank DESC")
+        with closing(cursor):
+            for (bucket, _), group in groupby(cursor, key=lambda row: row[:2]):
+                yield bucket, [(row[2], row[3]) for row in group]
+
+    def rows(self, bucket: str) -> Iterator[list[tuple[int, bool, bool, bytes]]]:
+        """(seq, thin, stale, value) of all rows of each key, key by key."""
+        cursor = self._db.execute("SELECT key, seq, thin, stale, value FROM rows WHERE bucket = ? ORDER BY key", (bucket,))
+        with closing(cursor):
+            for _, group in groupby(cursor, key=lambda row: row[0]):
+                yield [(row[1], row[2] == 1, row[3] == 1, row[4]) for row in group]
+
+    def links(self) -> list[tuple[str, str, int, int, bool, bool, bytes]]:
+        """(bucket, key, after, seq, thin, stale, value) of what was appended, oldest first."""
+        found: list[Any] = self._db.execute("SELECT bucket, key, after, seq, thin, stale, value FROM links ORDER BY version").fetchall()
+        return [(*row[:4], row[4] == 1, row[5] == 1, row[6]) for row in found]
+
+    def rows_of(self, bucket: str, key: str) -> list[tuple[int, bool, bool, bytes]]:
+        """(number of the row here, thin, stale, value)."""
+        statement = "SELECT rowid, thin, stale, value FROM rows WHERE bucket = ? AND key = ?"
+        found: list[Any] = self._db.execute(statement, (bucket, key)).fetchall()
+        return [(row[0], row[1] == 1, row[2] == 1, row[3]) for row in found]
+
+    def replace_row(self, number: int, row: tuple[Any, ...]) -> None:
+        with self._db:
+            self._db.execute("DELETE FROM rows WHERE rowid = ?", (number,))
+            self._db.execute("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def leftovers(self, bucket: str) -> list[bytes]:
+        found: list[Any] = self._db.execute("SELECT layout FROM leftovers WHERE bucket = ?", (bucket,)).fetchall()
+        return [row[0] for row in found]
+
+    def any_record(self, bucket: str) -> ChunkRecord | None:
+        """Any record of the bucket."""
+        found = self._db.execute("SELECT record FROM chunks WHERE bucket = ? LIMIT 1", (bucket,)).get
+        return None if found is None else ChunkRecord.parse(found)
