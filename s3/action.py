@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 
 from s3.router import NOT_IN_MODEL, ROUTES, Level
@@ -50,8 +51,10 @@ ACTIONS: Mapping[str, Level] = MappingProxyType(_actions())
 """Every action that a policy may name, with what it is done to."""
 _BY_LOWER = {name.lower(): name for name in ACTIONS}
 _SERVICE = "s3"
+_TEXTS_CACHED = 1_024
 
 
+@lru_cache(maxsize=_TEXTS_CACHED)
 def actions_of(text: str, *, others: bool) -> frozenset[str]:
     """The actions that a policy's text names, whatever its case. others: actions of other services are passed over.
 

@@ -24,6 +24,7 @@ from s3.statement import Ask, PolicyRefused
 
 POLICY = "policy"
 """Name of the bucket's policy among its documents."""
+GUARDS_CACHED = 1_024
 
 
 class Decision(Enum):
@@ -69,6 +70,21 @@ def is_plain(settings: BucketSettings) -> bool:
 
 
 def guard_of(settings: BucketSettings) -> Guard:
+    """Remembered for as long as the very same settings are at hand."""
+    known = _guards.get(settings.bucket)
+    if known is not None and known[0] is settings:
+        return known[1]
+    if len(_guards) >= GUARDS_CACHED:
+        _guards.clear()
+    guard = _new_guard(settings)
+    _guards[settings.bucket] = settings, guard
+    return guard
+
+
+_guards: dict[str, tuple[BucketSettings, Guard]] = {}
+
+
+def _new_guard(settings: BucketSettings) -> Guard:
     text = settings.documents.get(POLICY)
     return Guard(
         settings.account,

@@ -63,9 +63,18 @@ class Statement(msgspec.Struct, frozen=True):
         if self.principals is not None and self.principals.fit(ask.who) == self.not_principals:
             return False
         lookup, resource = ask.lookup, ask.resource
-        if any(pattern.matches(resource, lookup) for pattern in self.resources) == self.not_resources:
-            return False
-        return all(condition.holds(lookup) for condition in self.conditions)
+        for pattern in self.resources:
+            if pattern.matches(resource, lookup):
+                if self.not_resources:
+                    return False
+                break
+        else:
+            if not self.not_resources:
+                return False
+        for condition in self.conditions:  # noqa: SIM110 - on the path of requests, where a generator costs as much as a condition
+            if not condition.holds(lookup):
+                return False
+        return True
 
 
 def parse_statement(value: object, dialect: Dialect) -> Statement:
@@ -169,13 +178,13 @@ def _reaches(statement: Statement, bucket: str) -> bool:
     if statement.not_resources:
         return True
     levels = {ACTIONS[action] for action in statement.actions}
-    if Level.BUCKET in levels and any(pattern.matches(bucket, _no_values) or pattern.fixed is None for pattern in statement.resources):
+    if Level.BUCKET in levels and any(pattern.matches(bucket, _no_values) or pattern.parts is None for pattern in statement.resources):
         return True
     return Level.OBJECT in levels and any(_may_be_object(pattern) for pattern in statement.resources)
 
 
 def _may_be_object(pattern: Pattern) -> bool:
-    return any("/" in piece or "*" in piece for piece in pattern.pieces if isinstance(piece, str)) or pattern.fixed is None
+    return any("/" in piece or "*" in piece for piece in pattern.pieces if isinstance(piece, str)) or pattern.parts is None
 
 
 def _conditions(value: object, dialect: Dialect) -> tuple[Condition, ...]:
