@@ -70,6 +70,8 @@ async def local_endpoint(place: StoreDirectory) -> Endpoint:
         for pair in await meta.accounts.keys():
             if pair.admin and not pair.suspended:
                 opened = await meta.accounts.key(pair.access_key)
+                if opened.boundaries:  # an administrator's, yet narrowed
+                    continue
                 return Endpoint(state.url, opened.access_key, opened.secret, state.region, state.tls_cert)
     raise Hinted(f"the store in {path} has no admin key", "make one: frazil key create NAME --admin", code=Exit.DENIED)
 

@@ -14,7 +14,7 @@ from node.errors import BucketNotFound, NotFound, ObjectNotFound, VersionNotFoun
 from s3.acl import PRIVATE, grants_of, shares
 from s3.action import ACTIONS, OF_VERSIONS
 from s3.authorize import ABSENT, Decision, Guard, Thing, decide, guard_of, is_plain
-from s3.body import read_for_conditions
+from s3.body import read_creation, read_for_conditions
 from s3.call import Call, CopySource
 from s3.context import Context
 from s3.errors import S3Error
@@ -166,13 +166,14 @@ async def authorize(call: Call) -> None:
         await _authorize_wishes(call, access)
 
 
-async def authorize_key(call: Call, key: str, version: str | None, *permissions: str) -> None:
+async def authorize_key(call: Call, key: str, version: str | None, *permissions: str) -> Access:
     """Another key of the bucket that the handler finds in the request. Raises: AccessDenied, NotFound."""
     if call.access.plain:
-        return
+        return call.access
     access = Access(call, call.settings, call.bucket, key, version)
     for permission in permissions:
         await access.require(permission)
+    return access
 
 
 async def authorize_again(call: Call) -> None:
@@ -212,7 +213,7 @@ async def _authorize_wishes(call: Call, access: Access) -> None:
     if access.plain:
         return
     owner = owner_of_new(call.identity, call.settings, call.acl)
-    future = Thing(owner, PRIVATE, foreign=owner != call.settings.owner and call.identity.account != call.settings.account, new=True)
+    future = Thing(owner, PRIVATE, new=True)
     if shares(grants_of(call.acl or PRIVATE, owner, call.settings.owner), owner, call.settings.owner):
         await access.require("s3:PutObjectAcl", future)
     for permission in sorted({_WISHES[name] for name in _WISHES if call.header(name) is not None}):
@@ -231,6 +232,8 @@ async def _authorize_creation(call: Call) -> None:
     access = Access(call, future, name, "", None)
     await read_for_conditions(call, None, access.context)
     await access.require(call.route.permission)
+    if who.boundaries and (await read_creation(call)).get("Tags"):
+        await access.require("s3:PutBucketTagging")
     call.acl = await acl_of_headers(call, Guard(who.account, who.user_id, PRIVATE, DEFAULT), of_bucket=True)
     if call.acl:
         await access.require("s3:PutBucketAcl")

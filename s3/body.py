@@ -57,6 +57,12 @@ _BODIES: Mapping[str, _Body] = {
 }
 
 
+async def read_creation(call: Call) -> Element:
+    """What a CreateBucket says of its bucket. Raises: S3Error."""
+    call.document = await read_document(call, _BODIES["CreateBucket"].root, empty=True)
+    return call.document
+
+
 async def read_for_conditions(call: Call, policy: Policy | None, context: Context) -> None:
     """Only where a policy asks: a body that is read is no longer refused unread. Raises: S3Error when the document can't be read."""
     body = _BODIES.get(call.route.operation)

@@ -134,6 +134,11 @@ class Call:
         return owner_of_new(self.identity, self.settings, self.acl)
 
     @property
+    def content(self) -> str | None:
+        """Of the row that authorization read: a change in place must find it unchanged. None when none was read."""
+        return None if self.row is None else self.row.content
+
+    @property
     def container(self) -> Container:
         return self.store.meta.container(self.bucket)
 

@@ -26,7 +26,7 @@ async def delete_object(call: Call) -> None:
             version=None if text is None else parse_version(text),
             condition=delete_condition(call),
             owner=call.owner,
-            bypass_governance=may_bypass(call),
+            bypass_governance=may_bypass(call, call.access),
         ),
     )
     if call.settings.documents:
@@ -78,14 +78,14 @@ async def _request(call: Call, key: str, version: str | None, element: Element) 
     if not key:
         raise S3Error("InvalidArgument", "A key must have at least one character")
     decode_key(key.encode())
-    await authorize_key(call, key, version, "s3:DeleteObject")
+    access = await authorize_key(call, key, version, "s3:DeleteObject")
     condition = entry_condition(text_of(element, "ETag", ""), text_of(element, "Size", ""), text_of(element, "LastModifiedTime", ""))
     return DeleteRequest(
         key,
         version=None if version is None else parse_version(version),
         condition=condition,
         owner=call.owner,
-        bypass_governance=may_bypass(call),
+        bypass_governance=may_bypass(call, access),
     )
 
 

@@ -62,7 +62,14 @@ async def put_retention(call: Call) -> None:
         raise S3Error("MalformedXML") from error
     if mode:
         lock.require_future(call, until_us, until)
-    change = Change(call.key, version=_version(call), retain_mode=mode, retain_until_us=until_us, bypass_governance=lock.may_bypass(call))
+    change = Change(
+        call.key,
+        version=_version(call),
+        retain_mode=mode,
+        retain_until_us=until_us,
+        bypass_governance=lock.may_bypass(call, call.access),
+        expect_content=call.content,
+    )
     await call.container.change(change)
     await call.answer(200)
 
@@ -84,5 +91,5 @@ async def put_legal_hold(call: Call) -> None:
         raise S3Error("MalformedXML") from error
     if status not in (lock.ON, lock.OFF):
         raise S3Error("MalformedXML")
-    await call.container.change(Change(call.key, version=_version(call), legal_hold=status == lock.ON))
+    await call.container.change(Change(call.key, version=_version(call), legal_hold=status == lock.ON, expect_content=call.content))
     await call.answer(200)

@@ -8,6 +8,7 @@ from meta.protocol import ObjectRow
 from node.errors import ContentLost, ObjectNotFound
 from rawx.chunk import Buffer
 from s3 import checksum, encryption
+from s3.access import authorize_again
 from s3.attributes import checksum_headers, object_headers, object_lines, version_headers
 from s3.byterange import parse_range
 from s3.call import Call, Header
@@ -123,8 +124,10 @@ async def get_object(call: Call) -> None:
         try:
             return await _send(call, row)
         except ContentLost:
-            if call.reply.started or call.row is not None:  # a stranger was let in to that very row
+            if call.reply.started:
                 raise
+            if call.row is not None:  # who was let in to that very row is asked again for the new one
+                await authorize_again(call)
             newer = await current_row(call)
             if newer.content == row.content:
                 raise

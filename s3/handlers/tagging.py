@@ -41,7 +41,9 @@ async def delete_tagging(call: Call) -> None:
 
 async def _change(call: Call, tags: dict[str, str], status: int, event: str) -> None:
     text = call.query.get("versionId")
-    row = await call.container.change(Change(call.key, version=None if text is None else parse_version(text), tags=tags))
+    row = await call.container.change(
+        Change(call.key, version=None if text is None else parse_version(text), tags=tags, expect_content=call.content)
+    )
     if call.settings.documents:
         await publish_row(call, event, row)
     await call.answer(status, *version_headers(row.version, row.null, call.settings))
