@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 LOCAL_EPOCH = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """Where a base stands: epoch and index of the last entry applied."""
+class Header(msgspec.Struct, frozen=True, order=True, array_like=True):
+    """Where a base stands: epoch and index of the last entry applied. The greater one is further on."""
 
     epoch: int
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, array_like=True):
     """One SQLite transaction as the peers get it. previous: the header it follows on; script: see meta/script.py."""
 
     base: str

@@ -1,0 +1,208 @@
+"""The leader's side of replication: one base in one epoch. See meta/peer.py for why it is safe.
+
+One task per peer that lacks something drives that peer: it pushes the entry under way when the peer stands just before it, else lets
+the peer pull what it lacks from the leader's own log. The writer waits for a majority only; the others follow in their own time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from meta.commit import Entry, Header
+from meta.peer import Standing
+from node.errors import Behind, FrazilError, NotLeader, Unavailable
+from node.log import get_logger
+
+AGREE_S = 5.0
+"""How long a majority may take to hold an entry; after that nobody knows who holds it, and the epoch is over."""
+RETRY_S = (0.05, 2.0)
+"""Pause before a peer that failed is asked again: the first, and the longest."""
+
+_log = get_logger("meta.leader")
+
+
+class Peer(Protocol):
+    """A peer of one base as the leader sees it: over the network, or itself. All raise Fenced; PeerUnreachable, DeadlineExceeded and the
+    like, after which the call may or may not have happened, or may still happen."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def survey(self, epoch: int) -> Standing:
+        """Promises the epoch."""
+
+    async def append(self, epoch: int, entry: Entry) -> Standing:
+        """Takes the entry if it follows on the peer's last one; the standing tells."""
+
+    async def pull(self, epoch: int, source: str) -> Standing:
+        """Catches up from the peer `source`: by entries while that has them, else by a snapshot."""
+
+
+@dataclass(eq=False, slots=True)
+class _Followed:
+    peer: Peer
+    header: Header | None = None
+    driven: bool = False
+    failed_s: float = 0.0
+
+
+class Leader:
+    """Used in one event loop; `take_over` first, then one `replicate` and `committed` after the other, until `over`."""
+
+    def __init__(self, epoch: int, own: Peer, others: Iterable[Peer], *, nursery: trio.Nursery, agree_s: float = AGREE_S) -> None:
+        """nursery: runs the tasks that drive the peers, which outlive single calls."""
+        self.epoch = epoch
+        self.over = False
+        self._own = own
+        self._followed = [_Followed(peer) for peer in others]
+        self._majority = (len(self._followed) + 1) // 2 + 1
+        self._nursery = nursery
+        self._agree_s = agree_s
+        self._last = Header(0, 0)
+        self._pending: Entry | None = None
+        self._changed = trio.Event()
+
+    def __repr__(self) -> str:
+        lacking = [followed.peer.name for followed in self._followed if followed.header != self._last]
+        return f"<Leader epoch={self.epoch} last={self._last} lacking={lacking} over={self.over}>"
+
+    @property
+    def lag(self) -> dict[str, int | None]:
+        """Entries that each peer lacks; None while that is not known."""
+        return {
+            followed.peer.name: None if followed.header is None else max(0, self._last.index - followed.header.index)
+            for followed in self._followed
+        }
+
+    async def take_over(self, base: str) -> Header:
+        """Makes this node's log the furthest of a majority and commits an empty entry: only then may anyone be answered.
+
+        Raises: Fenced, NotLeader, what the peers raise; the epoch is over then.
+        """
+        try:
+            best, furthest = await self._survey()
+            self._last = (await self._own.survey(self.epoch)).header
+            if furthest != self._last:
+                self._last = (await self._own.pull(self.epoch, best)).header
+                if self._last < furthest:
+                    raise Behind(f"{best} did not give all that it has")
+            empty = Entry(base, self._last, Header(self.epoch, self._last.index + 1), b"")
+            await self.replicate(empty)
+            standing = await self._own.append(self.epoch, empty)
+            if standing.header != empty.header:
+                raise NotLeader("this node's own log changed under its leader")
+        except BaseException:
+            self.end()
+            raise
+        self.committed(empty)
+        return empty.header
+
+    async def _survey(self) -> tuple[str, Header]:
+        """Name and header of the furthest peer of a majority that promised the epoch."""
+        found = {self._own.name: (await self._own.survey(self.epoch)).header}
+        enough = trio.Event()
+        failures: list[FrazilError] = []
+
+        async def ask(followed: _Followed) -> None:
+            try:
+                followed.header = found[followed.peer.name] = (await followed.peer.survey(self.epoch)).header
+            except FrazilError as error:
+                failures.append(error)
+            if len(found) >= self._majority:
+                enough.set()
+
+        if len(found) < self._majority:
+            with trio.move_on_after(self._agree_s):
+                async with trio.open_nursery() as nursery:
+                    for followed in self._followed:
+                        nursery.start_soon(ask, followed)
+                    await enough.wait()
+                    nursery.cancel_scope.cancel()
+        if len(found) < self._majority:
+            raise NotLeader(f"{len(found)} of {len(self._followed) + 1} peers answer; {self._majority} are needed") from (
+                failures[0] if failures else None
+            )
+        return max(found.items(), key=lambda item: item[1])
+
+    async def replicate(self, entry: Entry) -> None:
+        """Returns when a majority, this node counted, holds the entry or is about to: the caller commits it to its own log next, and calls
+        `committed`, or `end` when it could not.
+
+        Raises: NotLeader; some peer may hold the entry then, so the epoch is over.
+        """
+        if self.over or entry.previous != self._last:
+            self.end()
+            raise NotLeader("this epoch is over")
+        self._pending = entry
+        self._drive_all()
+        with trio.move_on_after(self._agree_s):
+            while not self.over:
+                if 1 + sum(followed.header == entry.header for followed in self._followed) >= self._majority:
+                    return
+                await self._changed.wait()
+        self.end()
+        raise NotLeader("no majority of the peers holds the entry; another epoch decides about it")
+
+    def committed(self, entry: Entry) -> None:
+        """The entry is in this node's own log."""
+        self._last = entry.header
+        self._pending = None
+        self._drive_all()
+
+    def end(self) -> None:
+        """Nothing is sent in this epoch any more."""
+        self.over = True
+        self._pending = None
+        self._notify()
+
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+
+    def _drive_all(self) -> None:
+        if self.over:
+            return
+        goal = self._pending.header if self._pending else self._last
+        for followed in self._followed:
+            if not followed.driven and followed.header != goal:
+                followed.driven = True
+                self._nursery.start_soon(self._drive, followed)
+
+    async def _drive(self, followed: _Followed) -> None:
+        """Until the peer has everything or the epoch is over."""
+        try:
+            while not self.over:
+                pending = self._pending
+                if followed.header == (pending.header if pending else self._last):
+                    return
+                try:
+                    await self._step(followed, pending)
+                except Unavailable as error:
+                    await self._pause(followed, error)
+                else:
+                    followed.failed_s = 0.0
+                self._notify()
+        finally:
+            followed.driven = False
+
+    async def _step(self, followed: _Followed, pending: Entry | None) -> None:
+        peer = followed.peer
+        if pending is not None and followed.header in (None, pending.previous):
+            followed.header = (await peer.append(self.epoch, pending)).header
+            return
+        before, followed.header = followed.header, (await peer.pull(self.epoch, self._own.name)).header
+        if followed.header == before:
+            raise Behind(f"{peer.name} stays at {before}")
+
+    async def _pause(self, followed: _Followed, error: Unavailable) -> None:
+        if not error.transient:  # fenced: another leads
+            self.end()
+            return
+        first, longest = RETRY_S
+        followed.failed_s = min(max(first, followed.failed_s * 2), longest)
+        _log.info("a peer of a base does not follow: %s: %s", followed.peer.name, error)
+        await trio.sleep(followed.failed_s)

@@ -1,0 +1,76 @@
+"""Replication under every fault that a seed can think of, and the proof that the simulator would see if it were wrong."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from meta.commit import Entry
+from meta.leader import Leader
+from meta.peer import Follower, Standing
+from node.errors import NotLeader
+from tests.conftest import SCALE
+from tests.sim.meta.disk import State
+from tests.sim.meta.node import Node
+from tests.sim.meta.schedule import play
+
+SCHEDULES = int(60 * SCALE)
+PLANTED_SCHEDULES_MAX = 40 if SCALE <= 1 else 1_000
+
+
+@pytest.mark.slow
+def test_no_schedule_breaks_a_promise(seed: str) -> None:
+    first = random.Random(seed).randrange(1_000_000) if SCALE > 1 else 0
+    puts = 0
+    for number in range(first, first + SCHEDULES):
+        outcome = play(number)
+        assert not outcome.problems, (number, outcome.problems)
+        puts += outcome.puts
+    assert puts > 3 * SCHEDULES  # else nothing was tried
+
+
+def test_a_seed_repeats_its_schedule() -> None:
+    assert repr(play(7)) == repr(play(7))
+    assert repr(play(7)) != repr(play(8))
+
+
+class _HeedsNoEpoch(Follower[State]):
+    def _admit(self, epoch: int) -> Standing:
+        standing = self.log.standing()
+        if standing.promised < epoch:
+            self.log.promise(epoch)
+        return standing
+
+
+class _WaitsForNobody(Leader):
+    async def replicate(self, entry: Entry) -> None:
+        if self.over or entry.previous != self._last:
+            raise NotLeader("this epoch is over")
+        self._pending = entry
+        self._drive_all()
+
+
+class _SkipsTheEpochCheck(Node):
+    follower_kind = _HeedsNoEpoch
+
+
+class _AcknowledgesBeforeMajority(Node):
+    leader_kind = _WaitsForNobody
+
+
+class _TrustsAStaleLeader(Node):
+    @property
+    def trusted(self) -> bool:
+        return True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("bug", "near"), [(_SkipsTheEpochCheck, 87), (_AcknowledgesBeforeMajority, 6), (_TrustsAStaleLeader, 184)])
+def test_a_planted_bug_is_found(bug: type[Node], near: int) -> None:
+    """By default only near a seed that is known to find it; FRAZIL_TEST_SCALE above 1 looks from the begin."""
+    begin = near if SCALE <= 1 else 0
+    for number in range(begin, begin + PLANTED_SCHEDULES_MAX):
+        if play(number, node=bug).problems:
+            return
+    pytest.fail(f"{bug.__name__} passed {PLANTED_SCHEDULES_MAX} schedules unseen")

@@ -1,0 +1,107 @@
+"""A world of one seed: virtual time, a network that delays, loses, doubles and reorders, and nodes that crash, pause and part.
+
+Every await of a simulated node goes through here, so that one seed repeats one schedule to the letter.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import trio
+import trio._core._run as trio_run
+import trio.testing
+
+from node.errors import FrazilError, PeerUnreachable
+
+T = TypeVar("T")
+
+CALL_S = 0.5
+"""How long a caller waits for an answer."""
+
+
+def run(seed: int, main: Callable[[], Awaitable[T]]) -> T:
+    """Runs main in virtual time; tasks that are ready run in an order that the seed decides."""
+    trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[attr-defined]
+    trio_run._r.seed(seed)
+    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+@dataclass
+class Machine:
+    """Where a node's tasks run. `life` is the nursery of its current incarnation, None while it is down."""
+
+    name: str
+    life: trio.Nursery | None = None
+    running: trio.Event | None = None  # set when it goes on; None = it runs
+
+    async def gate(self) -> None:
+        while self.running is not None:
+            await self.running.wait()
+
+
+@dataclass
+class World:
+    random: random.Random
+    nursery: trio.Nursery
+    delay_s: float = 0.01
+    loss: float = 0.0
+    doubling: float = 0.0
+    cut: set[tuple[str, str]] = field(default_factory=set)
+
+    async def sleep(self, machine: Machine, longest_s: float) -> None:
+        await trio.sleep(self.random.random() * longest_s)
+        await machine.gate()
+
+    async def call(self, source: Machine, target: Machine, function: Callable[..., Awaitable[T]], *args: Any, once: bool = False) -> T:
+        """function(*args) at the target, as over a network; unless `once`, it may happen twice, the second time late.
+
+        Raises: PeerUnreachable, and then it may happen, or happen later.
+        """
+        answered = trio.Event()
+        answers: list[tuple[Any, FrazilError | None]] = []
+
+        async def handle() -> None:
+            await target.gate()
+            try:
+                result, failure = await function(*args), None
+            except FrazilError as error:
+                result, failure = None, error
+            self.nursery.start_soon(arrive, result, failure)
+
+        async def arrive(result: Any, failure: FrazilError | None) -> None:
+            await trio.sleep(self._delay())
+            if not self._lost(target, source):
+                answers.append((result, failure))
+                answered.set()
+
+        async def send() -> None:
+            await trio.sleep(self._delay())
+            if not self._lost(source, target) and target.life is not None:
+                target.life.start_soon(handle)
+
+        self.nursery.start_soon(send)
+        if not once and self.random.random() < self.doubling:
+            self.nursery.start_soon(self._late, send)
+        with trio.move_on_after(CALL_S):
+            await answered.wait()
+        await source.gate()
+        if not answers:
+            raise PeerUnreachable(f"{target.name} does not answer {source.name}")
+        result, failure = answers[0]
+        if failure is not None:
+            raise type(failure)(str(failure))
+        return result
+
+    async def _late(self, send: Callable[[], Awaitable[None]]) -> None:
+        await trio.sleep(self.random.random() * 3 * CALL_S)
+        await send()
+
+    def _delay(self) -> float:
+        late = self.random.random() < 0.05
+        return self.random.random() * self.delay_s * (30 if late else 1)
+
+    def _lost(self, source: Machine, target: Machine) -> bool:
+        return (source.name, target.name) in self.cut or self.random.random() < self.loss
