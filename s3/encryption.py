@@ -6,8 +6,6 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/serv-side-encrypti
 from __future__ import annotations
 
 import binascii
-import hashlib
-import hmac
 import re
 from base64 import b64decode, b64encode
 
@@ -16,6 +14,7 @@ import msgspec
 from meta.protocol import Attributes
 from node.errors import CustomerKeyWrong, EncryptionKeyDisabled, EncryptionKeyNotFound
 from s3.call import Call, Header
+from s3.customer_key import METHOD, OF_OBJECT, OF_SOURCE, CustomerKey, KeyHeaders, customer_key, wrong_key
 from s3.default_encryption import DOUBLE, Rule, blocks_customer_keys, rule_of
 from s3.errors import S3Error, invalid_argument, not_implemented
 from store.copy import CopyKeys
@@ -23,93 +22,15 @@ from store.envelope import CUSTOMER, KMS, MANAGED, Envelope, envelope_of, withou
 
 KMS_ACCOUNT = "000000000000"
 """The account in the names of keys: they are the namespace's."""
-KEY_BYTES = 32
 CONTEXT_BYTES_MAX = 8 << 10
-METHOD = b"x-amz-server-side-encryption"
 KMS_KEY = METHOD + b"-aws-kms-key-id"
 CONTEXT = METHOD + b"-context"
 BUCKET_KEY = METHOD + b"-bucket-key-enabled"
 _ARN = re.compile(r"arn:aws:kms:([a-z0-9-]+):([0-9]{12}):(key|alias)/([A-Za-z0-9/_-]{1,256})")
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DEFAULT_ALIAS = "aws/s3"
 _contexts = msgspec.json.Decoder(dict[str, str])
-
-
-class KeyHeaders(msgspec.Struct, frozen=True):
-    """Names of the three headers that bring a customer's key."""
-
-    algorithm: bytes
-    key: bytes
-    md5: bytes
-
-    @classmethod
-    def behind(cls, prefix: bytes) -> KeyHeaders:
-        return cls(prefix + b"algorithm", prefix + b"key", prefix + b"key-md5")
-
-
-OF_OBJECT = KeyHeaders.behind(METHOD + b"-customer-")
-OF_SOURCE = KeyHeaders.behind(b"x-amz-copy-source-server-side-encryption-customer-")
-
-
-class CustomerKey:
-    """A key that a request brought. Never shown, never kept."""
-
-    __slots__ = ("secret",)
-
-    def __init__(self, secret: bytes) -> None:
-        self.secret = secret
-
-    def __repr__(self) -> str:
-        return "<CustomerKey>"
-
-
-def _about_customer_keys(words: str, header: bytes) -> S3Error:
-    return S3Error(
-        "InvalidArgument", f"Requests specifying Server Side Encryption with Customer provided keys must {words}",
-        ArgumentName=header.decode("ascii"), ArgumentValue="null",
-    )  # fmt: skip
-
-
-def customer_key(call: Call, names: KeyHeaders = OF_OBJECT) -> CustomerKey | None:
-    """The key in the request's headers; from headers only, for a URL's parameters end up in logs.
-
-    Raises: S3Error InvalidRequest without TLS, InvalidArgument, InvalidEncryptionAlgorithmError.
-    """
-    headers = call.request.headers
-    algorithm, key, md5 = (headers.get(name) for name in (names.algorithm, names.key, names.md5))
-    if algorithm is None and key is None and md5 is None:
-        return None
-    if not call.request.secure and not call.services.options.allow_ssec_http:
-        raise S3Error(
-            "InvalidRequest",
-            "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection.",
-        )
-    if not algorithm:
-        raise _about_customer_keys("provide a valid encryption algorithm.", names.algorithm)
-    if algorithm != b"AES256":
-        raise S3Error("InvalidEncryptionAlgorithmError", ArgumentName=(names.algorithm).decode(), ArgumentValue=algorithm.decode("latin-1"))
-    if not key:
-        raise _about_customer_keys("provide an appropriate secret key.", names.key)
-    if not md5:
-        raise _about_customer_keys("provide the client calculated MD5 of the secret key.", names.md5)
-    return CustomerKey(_secret(key, md5, names.key.decode("ascii")))
-
-
-def _secret(key: bytes, md5: bytes, name: str) -> bytes:
-    """The errors don't repeat the key. Raises: InvalidArgument."""
-    try:
-        secret = b64decode(key, validate=True)
-    except binascii.Error:
-        raise invalid_argument("The secret key was invalid for the specified algorithm.", name, "null") from None
-    if len(secret) != KEY_BYTES:
-        raise invalid_argument("The secret key was invalid for the specified algorithm.", name, "null")
-    try:
-        announced = b64decode(md5, validate=True)
-    except binascii.Error:
-        announced = b""
-    if not hmac.compare_digest(announced, hashlib.md5(secret, usedforsecurity=False).digest()):
-        raise invalid_argument("The calculated MD5 hash of the key did not match the hash that was provided.", name + "-MD5", "null")
-    return secret
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -228,8 +149,8 @@ def is_key_arn(name: str) -> bool:
 
 
 def key_name(call: Call, key: str) -> str:
-    """A key's ARN, which is how answers name it."""
-    return f"arn:aws:kms:{call.services.options.region}:{KMS_ACCOUNT}:key/{key}"
+    """How answers name a key: by its ARN, as AWS does. One whose id a person chose, as AWS has none, by that id."""
+    return key if _UUID.fullmatch(key) is None else f"arn:aws:kms:{call.services.options.region}:{KMS_ACCOUNT}:key/{key}"
 
 
 async def begin(call: Call, wish: Wish | None, attributes: Attributes, data_key: bytes = b"") -> tuple[Attributes, bytes]:
@@ -284,21 +205,34 @@ async def unlock(call: Call, attributes: Attributes, names: KeyHeaders = OF_OBJE
     try:
         data_key = await call.store.vault.open(envelope, customer.secret if customer is not None else b"")
     except CustomerKeyWrong as error:
-        raise S3Error("AccessDenied") from error
+        raise wrong_key() from error
     except (EncryptionKeyNotFound, EncryptionKeyDisabled) as error:
         raise about_key(call, envelope.key, error) from error
     return data_key, echo(call, attributes)
 
 
 async def unlock_upload(call: Call, attributes: Attributes) -> bytes:
-    """The data key of an upload, b"" when it is not encrypted. Raises: S3Error, as for `unlock`."""
-    refuse_method(call)
+    """The data key of an upload, b"" when it is not encrypted. Raises: S3Error, as for `unlock`.
+
+    A part is encrypted as its upload is. A header that asks for the same method is taken, whatever key it names: the answer tells which
+    key it is.
+    """
     envelope = envelope_of(attributes)
-    if envelope is not None and envelope.mode == CUSTOMER and customer_key(call) is None:
+    mode = envelope.mode if envelope is not None else ""
+    method = call.text(METHOD, mode)
+    if method != mode:
+        raise _not_supported(method)
+    brought = customer_key(call) is not None
+    if mode == CUSTOMER and not brought:
         raise S3Error(
             "InvalidRequest",
             "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate encryption "
             "parameters.",
+        )
+    if brought and mode != CUSTOMER:
+        raise S3Error(
+            "InvalidRequest",
+            "The multipart upload initiate did not request encryption. Please resend the request without sending encryption parameters.",
         )
     try:
         return (await unlock(call, attributes))[0]
@@ -372,6 +306,9 @@ def refuse_method(call: Call) -> None:
     """For operations that take no such header. Raises: InvalidArgument."""
     value = call.request.headers.get(METHOD)
     if value is not None:
-        raise invalid_argument(
-            f"{METHOD.decode('ascii')} header is not supported for this operation.", METHOD.decode("ascii"), value.decode("latin-1")
-        )
+        raise _not_supported(value.decode("latin-1"))
+
+
+def _not_supported(value: str) -> S3Error:
+    name = METHOD.decode("ascii")
+    return invalid_argument(f"{name} header is not supported for this operation.", name, value)

@@ -50,7 +50,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "InvalidBucketState": (409, "The request is not valid for the current state of the bucket."),
     "InvalidBucketName": (400, "The specified bucket is not valid."),
     "InvalidDigest": (400, "The Content-MD5 that you specified is not valid."),
-    "InvalidEncryptionAlgorithmError": (400, "The encryption request you specified is not valid. The valid value is AES256."),
+    "InvalidEncryptionAlgorithmError": (400, "The Encryption request you specified is not valid. Supported value: AES256."),
     "InvalidLocationConstraint": (400, "The specified location constraint is not valid."),
     "InvalidObjectState": (403, "The operation is not valid for the object's storage class."),
     "InvalidPart": (

@@ -20,6 +20,7 @@ from s3.attributes import (
 from s3.byterange import parse_copy_range
 from s3.call import Call
 from s3.condition import check_begin, check_copy_source, write_condition
+from s3.customer_key import OF_SOURCE
 from s3.errors import S3Error, invalid_argument
 from s3.handlers.copy import copy_result, source_headers, too_large_to_copy
 from s3.handlers.listing import encoding_of, name_of
@@ -119,7 +120,7 @@ async def upload_part_copy(call: Call) -> None:
     number = _part_number(call)
     assert call.source is not None
     row = call.source.row
-    source_key, _ = await encryption.unlock(call, row.attributes, encryption.OF_SOURCE)
+    source_key, _ = await encryption.unlock(call, row.attributes, OF_SOURCE)
     upload = await call.container.get_upload(call.key, _upload_id(call))
     keys = CopyKeys(source_key, await encryption.unlock_upload(call, upload.attributes))
     check_copy_source(call, row.etag, row.mtime_us)

@@ -13,6 +13,7 @@ from s3.attributes import checksum_headers, object_headers, object_lines, versio
 from s3.byterange import parse_range
 from s3.call import Call, Header
 from s3.condition import check_read, range_applies
+from s3.customer_key import OF_OBJECT
 from s3.errors import S3Error, invalid_argument
 from s3.moment import http_date
 from s3.version import encode_version, parse_version
@@ -53,7 +54,7 @@ class Selection(msgspec.Struct, frozen=True):
 
 _SELECTING = frozenset(
     (b"range", b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"x-amz-checksum-mode")
-).union((encryption.OF_OBJECT.algorithm, encryption.OF_OBJECT.key, encryption.OF_OBJECT.md5))
+).union((OF_OBJECT.algorithm, OF_OBJECT.key, OF_OBJECT.md5))
 """Without any of these headers, and without parameters, all of the object is sent."""
 
 

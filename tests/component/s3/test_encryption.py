@@ -113,16 +113,16 @@ def test_a_customers_key_is_needed_and_must_be_the_same(s3: Any, bucket: str) ->
         assert call(Bucket=bucket, Key="sealed", **encoded(KEY_A), **more)
 
 
-def raw_put(served: Served, s3: Any, bucket: str, headers: dict[str, str], method: str = "PUT") -> tuple[int, str]:
+def raw_put(served: Served, s3: Any, bucket: str, headers: dict[str, str], method: str = "PUT", key: str = "k") -> tuple[int, str]:
     """Status and document of a request with headers that boto3 would not send."""
     from botocore.auth import S3SigV4Auth
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials
 
-    request = AWSRequest(method, f"{served.endpoint}/{bucket}/k", data=b"x" if method == "PUT" else b"", headers=headers)
+    request = AWSRequest(method, f"{served.endpoint}/{bucket}/{key}", data=b"x" if method == "PUT" else b"", headers=headers)
     S3SigV4Auth(Credentials(OWNER.access_key, OWNER.secret), "s3", "us-east-1").add_auth(request)
     connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=10)
-    connection.request(method, f"/{bucket}/k", b"x" if method == "PUT" else None, dict(request.headers))
+    connection.request(method, f"/{bucket}/{key}", b"x" if method == "PUT" else None, dict(request.headers))
     answer = connection.getresponse()
     document = answer.read().decode()
     connection.close()
@@ -141,8 +141,8 @@ REFUSALS: list[tuple[dict[str, str], str, str]] = [
     ({ALGORITHM: "AES256", MD5: MD5_TEXT}, "InvalidArgument", "must provide an appropriate secret key."),
     ({ALGORITHM: "AES256"}, "InvalidArgument", "must provide an appropriate secret key."),
     ({ALGORITHM: "AES256", KEY: KEY_TEXT}, "InvalidArgument", "must provide the client calculated MD5 of the secret key."),
-    ({**ALL, ALGORITHM: "AES128"}, "InvalidEncryptionAlgorithmError", "The valid value is AES256."),
-    ({**ALL, ALGORITHM: "aes256"}, "InvalidEncryptionAlgorithmError", "The valid value is AES256."),
+    ({**ALL, ALGORITHM: "AES128"}, "InvalidEncryptionAlgorithmError", "Supported value: AES256."),
+    ({**ALL, ALGORITHM: "aes256"}, "InvalidEncryptionAlgorithmError", "Supported value: AES256."),
     ({**ALL, KEY: "no base64!"}, "InvalidArgument", "The secret key was invalid for the specified algorithm."),
     ({**ALL, KEY: SHORT}, "InvalidArgument", "The secret key was invalid for the specified algorithm."),
     ({**ALL, MD5: "no base64!"}, "InvalidArgument", "The calculated MD5 hash of the key did not match the hash that was provided."),
@@ -272,6 +272,14 @@ def source_of(mode: dict[str, Any]) -> dict[str, Any]:
     return {f"CopySource{name}": value for name, value in key_of(mode).items()}
 
 
+def test_parts_may_say_again_how_their_upload_is_encrypted(served: Served, s3: Any, bucket: str) -> None:
+    upload_id = s3.create_multipart_upload(Bucket=bucket, Key="k", ServerSideEncryption="aws:kms")["UploadId"]
+    path = f"k?partNumber=1&uploadId={upload_id}"
+    assert raw_put(served, s3, bucket, {METHOD: "aws:kms", KMS_KEY: "another"}, key=path)[0] == 200
+    status, document = raw_put(served, s3, bucket, {METHOD: "AES256"}, key=path)
+    assert (status, "header is not supported for this operation" in document) == (400, True)
+
+
 def test_parts_need_the_uploads_key(s3: Any, bucket: str) -> None:
     started = s3.create_multipart_upload(Bucket=bucket, Key="k", **customer(KEY_A))
     plain = s3.create_multipart_upload(Bucket=bucket, Key="k")
@@ -281,7 +289,7 @@ def test_parts_need_the_uploads_key(s3: Any, bucket: str) -> None:
         for upload_id, key, words in (
             (started["UploadId"], {}, "must include the appropriate encryption parameters."),
             (started["UploadId"], customer(KEY_B), "The provided encryption parameters did not match the ones used originally."),
-            (plain["UploadId"], customer(KEY_A), "The encryption parameters are not applicable to this object."),
+            (plain["UploadId"], customer(KEY_A), "The multipart upload initiate did not request encryption."),
         ):
             with pytest.raises(ClientError) as caught:
                 call(UploadId=upload_id, **part, **more, **key)
@@ -410,9 +418,16 @@ def test_a_bucket_may_block_customers_keys(s3: Any, bucket: str) -> None:
     s3.put_object(Bucket=bucket, Key="k", Body=b"x", **customer(KEY_A))
 
 
+def test_a_key_with_an_id_of_its_own_is_called_by_it(served: Served, s3: Any, bucket: str) -> None:
+    served.run(served.store.vault.keys.create_encryption_key, f"{bucket}-key")
+    for name in (f"{bucket}-key", f"arn:aws:kms:us-east-1:000000000000:key/{bucket}-key"):
+        s3.put_object(Bucket=bucket, Key="k", Body=b"x", ServerSideEncryption="aws:kms", SSEKMSKeyId=name)
+        assert s3.head_object(Bucket=bucket, Key="k")["SSEKMSKeyId"] == f"{bucket}-key"
+
+
 def test_keys_of_the_namespace(served: Served, s3: Any, bucket: str) -> None:
     keys = served.store.vault.keys
-    made = served.run(keys.create_encryption_key, f"{bucket}-key")
+    made = served.run(keys.create_encryption_key)
     arn = f"arn:aws:kms:us-east-1:000000000000:key/{made.id}"
     context = base64.b64encode(b'{"project": "ice"}').decode()
     for name in (made.id, arn):
