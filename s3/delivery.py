@@ -104,17 +104,19 @@ class Courier:
 
     async def _deliver(self, topic: str, records: Sequence[Record]) -> bool:
         """Whether all were handed over, or given up. Raises: FrazilError."""
-        webhook = self._webhooks.find(topic)
+        account, _, name = topic.rpartition("/")
+        webhook = self._webhooks.find(name)
+        if webhook is not None and not webhook.serves(account):
+            return await self._give_up(topic, records, "forbidden")
         oldest_us = int((self._now_s() - EVENT_AGE_S_MAX) * 1_000_000)
         gone = [record for record in records if record.at_us < oldest_us]
         if gone:
-            log.error("events were given up: nobody took them", extra={"destination": topic, "count": len(gone)})
-            self._outcomes.labels("expired").inc(len(gone))
+            await self._give_up(topic, gone, "expired")
         lanes: dict[int, list[Record]] = {}
         for record in records:
             if record.at_us >= oldest_us:
                 lanes.setdefault(zlib.crc32(record.key.encode()) % LANES, []).append(record)
-        done = list(gone)
+        done: list[Record] = []
         if webhook is not None:
             async with trio.open_nursery() as nursery:
                 for lane in lanes.values():
@@ -123,7 +125,14 @@ class Courier:
             log.warning("events wait for a webhook that is not registered", extra={"destination": topic})
         if done:
             await self._channel.spool.done(done)
-        return len(done) == len(records)
+        return len(done) + len(gone) == len(records)
+
+    async def _give_up(self, topic: str, records: Sequence[Record], outcome: str) -> bool:
+        """Raises: FrazilError."""
+        log.error("events were given up", extra={"destination": topic, "outcome": outcome, "count": len(records)})
+        self._outcomes.labels(outcome).inc(len(records))
+        await self._channel.spool.done(records)
+        return True
 
     async def _drive(self, webhook: Webhook, lane: Sequence[Record], done: list[Record]) -> None:
         """In order, until one can't be handed over."""

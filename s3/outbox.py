@@ -17,6 +17,13 @@ EVENTS_MAX = 1_000_000
 EVENTS_BYTES_MAX = 1 << 30
 """Bounds of what waits for one destination."""
 FOLDER = "spool"
+
+
+def topic_of(account: str, webhook: str) -> str:
+    """Each account has a queue of its own to each webhook: one that floods it keeps nobody else's events from it."""
+    return f"{account}/{webhook}"
+
+
 log = get_logger("s3.outbox")
 
 

@@ -15,6 +15,7 @@ from meta.spool import Record
 from s3.call import Call
 from s3.moment import iso_date
 from s3.notification import CREATED_COPY, NOTIFICATION, REMOVED, REMOVED_BY_MARKER, Happened
+from s3.outbox import topic_of
 from s3.version import encode_version
 
 
@@ -64,11 +65,12 @@ async def publish(call: Call, changes: Iterable[Change]) -> None:
     if notification is None:
         return
     now_us = _now_us(call)
-    records = [
-        Record(target.webhook, f"{call.bucket}/{change.key}", now_us, _happened(call, change, now_us).message(target.id))
-        for change in changes
-        for target in notification.wanting(change.event, change.key)
-    ]
+    records = []
+    for change in changes:
+        happened = _happened(call, change, now_us)
+        for target in notification.wanting(change.event, change.key):
+            topic = topic_of(call.settings.account, target.webhook)
+            records.append(Record(topic, f"{call.bucket}/{change.key}", now_us, happened.message(target.id)))
     if records:
         await call.services.outbox.events.add(records)
 

@@ -20,11 +20,15 @@ _URL = re.compile(rf"[\x21-\x7e]{{1,{URL_CHARACTERS_MAX}}}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
-class Webhook(msgspec.Struct, frozen=True):
-    """name: the resource in the ARNs that name it; url: http or https, as the operator gave it."""
+class Webhook(msgspec.Struct, frozen=True, omit_defaults=True):
+    """name: the resource in the ARNs that name it; url: http or https; account: whose buckets may use it, "" = all."""
 
     name: str
     url: str
+    account: str = ""
+
+    def serves(self, account: str) -> bool:
+        return self.account in ("", account)
 
 
 class _File(msgspec.Struct, frozen=True):

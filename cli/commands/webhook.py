@@ -21,14 +21,15 @@ def webhook() -> None:
 @webhook.command("add", short_help="Register a URL, or give a name another one.")
 @click.argument("name")
 @click.argument("url")
+@click.option("--account", default="", metavar="NAME", help="Only this account's buckets may use it.")
 @with_session
-def add(session: Session, name: str, url: str) -> Exit:
+def add(session: Session, name: str, url: str, account: str) -> Exit:
     """Register a URL under a name. What waits for that name goes to the new URL."""
     from cli.door import check_store
     from store.webhooks import Webhook, check_webhook, load_webhooks, save_webhooks
 
     first = check_store(session.directory())
-    made = Webhook(name, url)
+    made = Webhook(name, url, account)
     check_webhook(made)
     save_webhooks(first, load_webhooks(first) | {name: made})
     session.output.progress("done", f"registered {visible(name)}: arn:aws:sns:::{name}", verb="register", source=name)
@@ -43,7 +44,8 @@ def list_webhooks(session: Session) -> Exit:
     from store.webhooks import load_webhooks
 
     for each in load_webhooks(check_store(session.directory())).values():
-        session.output.record("webhook", f"{visible(each.name):<24} {visible(each.url)}", name=each.name, url=each.url)
+        line = f"{visible(each.name):<24} {visible(each.account) or '*':<16} {visible(each.url)}"
+        session.output.record("webhook", line, name=each.name, account=each.account, url=each.url)
     return Exit.OK
 
 

@@ -8,6 +8,7 @@ from s3.errors import S3Error
 from s3.handlers.configuration import getter, keep, received
 from s3.moment import iso_date
 from s3.notification import NOTIFICATION, Notification, trial_message
+from s3.outbox import topic_of
 
 get_notification = getter(NOTIFICATION)
 
@@ -24,7 +25,8 @@ async def put_notification(call: Call) -> None:
 
 def _check_destinations(call: Call, notification: Notification) -> None:
     for target in notification.targets:
-        if call.services.webhooks.find(target.webhook) is None:
+        webhook = call.services.webhooks.find(target.webhook)
+        if webhook is None or not webhook.serves(call.settings.account):
             raise S3Error(
                 "InvalidArgument",
                 "Unable to validate the following destination configurations",
@@ -39,4 +41,4 @@ async def _send_tests(call: Call, notification: Notification) -> None:
     body = trial_message(time=iso_date(now_us), bucket=call.bucket, request_id=call.request.id, host_id=call.services.options.host_id)
     names = dict.fromkeys(target.webhook for target in (*notification.topics, *notification.queues))
     if names:
-        await call.services.outbox.events.add([Record(name, call.bucket, now_us, body) for name in names])
+        await call.services.outbox.events.add([Record(topic_of(call.settings.account, name), call.bucket, now_us, body) for name in names])

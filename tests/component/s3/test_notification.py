@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from meta.spool import Spool
 from store.webhooks import Webhook, load_webhooks, save_webhooks
-from tests.component.s3.conftest import Served, client_for
+from tests.component.s3.conftest import STRANGER, Served, client_for
 from tests.component.s3.test_configuration import refusal
 from tests.support.receiver import Receiver
 
@@ -214,6 +215,31 @@ def test_refused(served: Served, bucket: str, configuration: dict[str, Any], cod
     assert refusal(put, Bucket=bucket, NotificationConfiguration=configuration)[0] == code
     assert served.run(served.store.meta.container(bucket).settings).documents == {}
     s3.close()
+
+
+def test_a_webhook_of_an_account_serves_no_other(served: Served, s3: Any, bucket: str, receiver: Receiver) -> None:
+    home = served.store.home
+    save_webhooks(home, {**load_webhooks(home), "theirs": Webhook("theirs", receiver.url, "two")})
+    configuration = topic(arn="arn:aws:sns:::theirs")
+    put = s3.put_bucket_notification_configuration
+    assert refusal(put, Bucket=bucket, NotificationConfiguration=configuration) == ("InvalidArgument", 400)
+    put(Bucket=bucket, NotificationConfiguration=configuration, SkipDestinationValidation=True)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"")
+    receiver.wait(lambda: "one/theirs" not in served.run(topics, served))
+    assert receiver.names(bucket) == []
+    other = client_for(served, STRANGER)
+    other.create_bucket(Bucket="theirs")
+    other.put_bucket_notification_configuration(Bucket="theirs", NotificationConfiguration=configuration)
+    other.put_object(Bucket="theirs", Key="k", Body=b"")
+    receiver.wait(lambda: receiver.names("theirs") == [("ObjectCreated:Put", "k")])
+    other.close()
+
+
+async def topics(served: Served) -> dict[str, int]:
+    spool = Spool(served.store.home / "spool" / "events.db", number_max=1, bytes_max=1)
+    found = await spool.topics()
+    await spool.aclose()
+    return found
 
 
 @pytest.mark.usefixtures("receiver")
