@@ -35,6 +35,7 @@ CORS_RULE = {
     "ExposeHeaders": ["ETag"],
 }
 
+REDIRECT = {"RedirectAllRequestsTo": {"HostName": "h", "Protocol": "https"}}
 WEBSITE = {
     "IndexDocument": {"Suffix": "index.html"},
     "ErrorDocument": {"Key": "errors/404.html"},
@@ -50,11 +51,14 @@ NOT_SET: list[tuple[str, dict[str, Any], str]] = [
     ("get_bucket_lifecycle_configuration", {}, "NoSuchLifecycleConfiguration"),
     ("get_bucket_website", {}, "NoSuchWebsiteConfiguration"),
     ("get_bucket_replication", {}, "ReplicationConfigurationNotFoundError"),
-    *(
-        (f"{verb}_bucket_{name}_configuration", {"Id": "x"}, "NoSuchConfiguration")
-        for verb in ("get", "delete")
-        for name in ("analytics", "inventory", "metrics", "intelligent_tiering")
-    ),
+    ("get_bucket_analytics_configuration", {"Id": "x"}, "NoSuchConfiguration"),
+    ("get_bucket_inventory_configuration", {"Id": "x"}, "NoSuchConfiguration"),
+    ("get_bucket_metrics_configuration", {"Id": "x"}, "NoSuchConfiguration"),
+    ("get_bucket_intelligent_tiering_configuration", {"Id": "x"}, "NoSuchConfiguration"),
+    ("delete_bucket_analytics_configuration", {"Id": "x"}, "NoSuchConfiguration"),
+    ("delete_bucket_inventory_configuration", {"Id": "x"}, "NoSuchConfiguration"),
+    ("delete_bucket_metrics_configuration", {"Id": "x"}, "NoSuchConfiguration"),
+    ("delete_bucket_intelligent_tiering_configuration", {"Id": "x"}, "NoSuchConfiguration"),
 ]
 
 DEFAULTS: list[tuple[str, dict[str, Any]]] = [
@@ -66,16 +70,22 @@ DEFAULTS: list[tuple[str, dict[str, Any]]] = [
     ("list_bucket_intelligent_tiering_configurations", {"IsTruncated": False}),
 ]  # fmt: skip
 
-ROUND_TRIPS: list[tuple[str, str, dict[str, Any], str]] = [
-    # noun of the operations, argument of put, its value, code when it is deleted ("" = can't be)
-    ("tagging", "Tagging", {"TagSet": [tag("ä + ", "é="), tag("b", ""), tag("k" * 128, "v" * 256)]}, "NoSuchTagSet"),
-    ("tagging", "Tagging", {"TagSet": [tag(f"k{i}") for i in range(50)]}, "NoSuchTagSet"),
-    ("cors", "CORSConfiguration", {"CORSRules": [CORS_RULE, {**CORS_RULE, "ID": "2", "MaxAgeSeconds": 0}]}, "NoSuchCORSConfiguration"),
-    ("cors", "CORSConfiguration", {"CORSRules": [CORS_RULE] * 100}, "NoSuchCORSConfiguration"),
-    ("website", "WebsiteConfiguration", {"RedirectAllRequestsTo": {"HostName": "h", "Protocol": "https"}}, "NoSuchWebsiteConfiguration"),
-    ("website", "WebsiteConfiguration", WEBSITE, "NoSuchWebsiteConfiguration"),
-    ("request_payment", "RequestPaymentConfiguration", {"Payer": "BucketOwner"}, ""),
-    ("accelerate_configuration", "AccelerateConfiguration", {"Status": "Suspended"}, ""),
+TAGGING = ("put_bucket_tagging", "get_bucket_tagging", "delete_bucket_tagging")
+CORS = ("put_bucket_cors", "get_bucket_cors", "delete_bucket_cors")
+WEBSITE_OPERATIONS = ("put_bucket_website", "get_bucket_website", "delete_bucket_website")
+PAYMENT = ("put_bucket_request_payment", "get_bucket_request_payment")
+ACCELERATION = ("put_bucket_accelerate_configuration", "get_bucket_accelerate_configuration")
+
+ROUND_TRIPS: list[tuple[tuple[str, ...], str, dict[str, Any], str]] = [
+    # put, get and delete; argument of put, its value, code once it is deleted
+    (TAGGING, "Tagging", {"TagSet": [tag("ä + ", "é="), tag("b", ""), tag("k" * 128, "v" * 256)]}, "NoSuchTagSet"),
+    (TAGGING, "Tagging", {"TagSet": [tag(f"k{i}") for i in range(50)]}, "NoSuchTagSet"),
+    (CORS, "CORSConfiguration", {"CORSRules": [CORS_RULE, {**CORS_RULE, "ID": "2", "MaxAgeSeconds": 0}]}, "NoSuchCORSConfiguration"),
+    (CORS, "CORSConfiguration", {"CORSRules": [CORS_RULE] * 100}, "NoSuchCORSConfiguration"),
+    (WEBSITE_OPERATIONS, "WebsiteConfiguration", REDIRECT, "NoSuchWebsiteConfiguration"),
+    (WEBSITE_OPERATIONS, "WebsiteConfiguration", WEBSITE, "NoSuchWebsiteConfiguration"),
+    (PAYMENT, "RequestPaymentConfiguration", {"Payer": "BucketOwner"}, ""),
+    (ACCELERATION, "AccelerateConfiguration", {"Status": "Suspended"}, ""),
 ]  # fmt: skip
 
 REFUSED: list[tuple[str, str, Any, str]] = [
@@ -131,18 +141,21 @@ def test_defaults(s3: Any, bucket: str, operation: str, answer: dict[str, Any]) 
     assert got == answer
 
 
-@pytest.mark.parametrize(("noun", "argument", "value", "code"), ROUND_TRIPS)
-def test_put_get_delete(s3: Any, bucket: str, noun: str, argument: str, value: dict[str, Any], code: str) -> None:
-    operations = {verb: getattr(s3, f"{verb}_bucket_{noun}", None) for verb in ("put", "get", "delete")}
-    operations["delete"] = operations["delete"] or getattr(s3, f"delete_bucket_{noun.removesuffix('_configuration')}", None)
-    operations["put"](Bucket=bucket, **{argument: value})
-    got = operations["get"](Bucket=bucket)
+@pytest.mark.parametrize(("names", "argument", "value", "code"), ROUND_TRIPS)
+def test_put_get_delete(s3: Any, bucket: str, names: tuple[str, ...], argument: str, value: dict[str, Any], code: str) -> None:
+    put, get, *delete = (getattr(s3, name) for name in names)
+    put(Bucket=bucket, **{argument: value})
+    got = get(Bucket=bucket)
     del got["ResponseMetadata"]
     assert got == value
-    if code:
-        assert operations["delete"](Bucket=bucket)["ResponseMetadata"]["HTTPStatusCode"] == 204
-        assert refusal(operations["get"], Bucket=bucket) == (code, 404)
-        operations["delete"](Bucket=bucket)  # once more is no error
+    for each in delete:
+        assert each(Bucket=bucket)["ResponseMetadata"]["HTTPStatusCode"] == 204
+        assert refusal(get, Bucket=bucket) == (code, 404)
+        each(Bucket=bucket)  # once more is no error
+
+
+def test_no_replication_is_deleted_with_success(s3: Any, bucket: str) -> None:
+    assert s3.delete_bucket_replication(Bucket=bucket)["ResponseMetadata"]["HTTPStatusCode"] == 204
 
 
 @pytest.mark.parametrize(("operation", "argument", "value", "code"), REFUSED)
