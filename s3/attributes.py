@@ -33,6 +33,7 @@ _META = b"x-amz-meta-"
 _META_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]*")
 REDIRECT = b"x-amz-website-redirect-location"
 _KEPT = {name: name.decode("ascii") for name in (b"cache-control", b"content-disposition", b"content-language", b"expires", REDIRECT)}
+_LOCK = b"x-amz-object-lock-"
 _WRITE_OFFSET = b"x-amz-write-offset-bytes"
 _NOT_YET = (b"x-amz-object-lock-event-", _WRITE_OFFSET)
 """Headers that ask for a protection or an effect: storing the object without it would be a silent lie."""
@@ -79,6 +80,7 @@ def attributes_of(call: Call) -> Attributes:
     content_type = ""
     headers: dict[str, str] = {}
     metadata: dict[str, str] = {}
+    protected = bool(call.query)  # a presigned URL may ask for it too
     for name, value in call.items:
         if name == b"content-type":
             content_type = decode_text(value)
@@ -93,6 +95,8 @@ def attributes_of(call: Call) -> Attributes:
                 headers["content-encoding"] = rest
         elif name.startswith(_META):
             _add_metadata(metadata, name[len(_META) :].decode("latin-1"), decode_text(value))
+        elif name.startswith(_LOCK) and not name.startswith(_NOT_YET):
+            protected = True
         elif name.startswith(_NOT_YET) and not (name == _WRITE_OFFSET and call.route.operation == "PutObject"):
             raise not_implemented(f"The header {name.decode('latin-1')}")
     refuse_hoisted(call)
@@ -106,7 +110,7 @@ def attributes_of(call: Call) -> Attributes:
     attributes = Attributes(
         type=content_type or DEFAULT_TYPE, headers=headers, metadata=metadata, tags=tags_of_header(call), acl=acl_of(call)
     )
-    return protected_as_asked(call, attributes)
+    return protected_as_asked(call, attributes) if protected else attributes
 
 
 def _add_metadata(metadata: dict[str, str], name: str, value: str) -> None:

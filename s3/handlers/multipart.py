@@ -201,11 +201,15 @@ def _require_part_checksums(algorithm: str, parts: Sequence[WantedPart]) -> None
 
 
 def _wanted_checksum(call: Call) -> tuple[str, str]:
-    """Algorithm and value of the whole as the client computed it, ("", "") when it does not say."""
+    """Algorithm and value of the whole as the client computed it, ("", "") when it does not say. Raises: InvalidRequest."""
     for header, algorithm in checksum.HEADERS.items():
-        value = call.header(header)
-        if value is not None:
-            return algorithm, value.decode("latin-1")
+        value = call.text(header)
+        if value:
+            try:
+                checksum.parse_value(algorithm, value.partition("-")[0])
+            except ValueError as error:
+                raise S3Error("InvalidRequest", f"Value for {header.decode('ascii')} header is invalid.") from error
+            return algorithm, value
     return "", ""
 
 

@@ -287,7 +287,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.uploads)
     @rule(data=st.data(), number=st.sampled_from((1, 2, 3, 10_000)), body=st.binary(min_size=1, max_size=12))
     def put_part(self, data: st.DataObject, number: int, body: bytes) -> None:
-        name = data.draw(st.sampled_from(sorted(self.model.uploads)))
+        name = data.draw(st.sampled_from(list(self.model.uploads)))
         upload = self.model.uploads[name]
         answer = self.call("PUT", upload.key, query=[("partNumber", str(number)), ("uploadId", name)], body=body)
         assert answer.headers["etag"] == f'"{md5(body)}"'
@@ -296,7 +296,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.uploads)
     @rule(data=st.data(), abort=st.booleans())
     def end_upload(self, data: st.DataObject, abort: bool) -> None:
-        name = data.draw(st.sampled_from(sorted(self.model.uploads)))
+        name = data.draw(st.sampled_from(list(self.model.uploads)))
         upload = self.model.uploads[name]
         if abort:
             self.call("DELETE", upload.key, query=[("uploadId", name)], expect=204)

@@ -123,6 +123,8 @@ def test_a_composite_checksum_wants_each_parts(s3: Any, bucket: str) -> None:
     upload.parts[1]["ChecksumSHA256"] = "A" * 43 + "="
     assert refused(upload.complete)["Code"] == "InvalidPart"
     upload.parts[1]["ChecksumSHA256"] = value
+    assert refused(upload.complete, ChecksumSHA256="bad")["Code"] == "InvalidRequest"
+    assert refused(upload.complete, ChecksumSHA256="A" * 43 + "=-1")["Code"] == "BadDigest"
     upload.complete()
 
 
