@@ -19,7 +19,8 @@ from meta.kind import Kind, Transaction
 from meta.logindex import LogIndex, log_index
 from meta.writer import LOG_PAGES_SOFT, Request, Writer, check_format, settle_log
 from node.errors import BaseNotFound
-from node.threads import Lane, run_blocking
+from node.lane import Job, Lane
+from node.threads import run_blocking
 
 BATCH_MAX = 256
 """Requests in one transaction: bounds what one commit holds back and how long it takes (about 10 ms)."""
@@ -75,18 +76,22 @@ class Base(Generic[T]):
 
         Raises: VolumeFull, VolumeSick, VolumeReadOnly, BaseCorrupt, Busy, NotLeader; what the function raises.
         """
+        with self.job(function, *args, **kwargs) as job:
+            result: R = await self._lane.submit(job.request)
+        return result
+
+    def job(self, function: Callable[Concatenate[T, P], R], *args: P.args, **kwargs: P.kwargs) -> Underway:
+        """The same for a relay; the base stays open until the block is left. Raises: BaseNotFound."""
         assert not kwargs  # arguments cross to the writer by place
         if self._closed:
             raise BaseNotFound(f"the base {self.path.name} is closed")
-        self.pending += 1
-        try:
-            result: R = await self._lane.submit(Request(function, args))
-        finally:
-            self.pending -= 1
+        return Underway(self, Job(self._lane, Request(function, args)))
+
+    def look_at_log(self) -> None:
+        """After a write."""
         if self._writer.log_pages >= LOG_PAGES_SOFT and not self._checkpoint_wished:
             self._checkpoint_wished = True
             self._log_grown(self)
-        return result
 
     async def make(self) -> None:
         """Makes the file where it is missing, so that it can be read. Raises: as write."""
@@ -155,6 +160,24 @@ class Base(Generic[T]):
         self._index = None
         if reader is not None:
             reader.close(True)
+
+
+class Underway:
+    """A write that is on its way, as a context."""
+
+    __slots__ = ("_base", "_job")
+
+    def __init__(self, base: Base[Any], job: Job) -> None:
+        self._base = base
+        self._job = job
+
+    def __enter__(self) -> Job:
+        self._base.pending += 1
+        return self._job
+
+    def __exit__(self, *_: object) -> None:
+        self._base.pending -= 1
+        self._base.look_at_log()
 
 
 def _nothing(_transaction: Transaction) -> None:

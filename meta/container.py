@@ -12,7 +12,7 @@ from meta import bucket, listing, pending
 from meta import rename as renaming
 from meta import upload as uploads
 from meta import version as versions
-from meta.base import Base
+from meta.base import Base, Underway
 from meta.protocol import (
     LIST_LIMIT_MAX,
     NO_CONDITION,
@@ -150,6 +150,11 @@ class LocalContainer:
 
     async def put(self, row: ObjectRow, condition: Condition = NO_CONDITION) -> PutResult:
         return await self._write(versions.put, row, condition)
+
+    async def put_job(self, row: ObjectRow, condition: Condition) -> Underway:
+        """`put` for a relay (node/lane.py), whose result is PutResult or what `put` raises."""
+        base = await self._bases.writable(self._name)
+        return base.job(versions.put, row, condition)
 
     async def delete(self, request: DeleteRequest) -> DeleteResult:
         return await self._write(versions.delete, request)

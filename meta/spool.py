@@ -16,7 +16,8 @@ import msgspec
 from meta.connection import DISK_ERRORS, open_writer, translate
 from meta.kind import schema
 from node.errors import ConfigError
-from node.threads import Lane, run_blocking
+from node.lane import Lane
+from node.threads import run_blocking
 
 FORMAT = 1
 BATCH_MAX = 256

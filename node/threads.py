@@ -1,7 +1,7 @@
 """Blocking file and database work, off the event loop. The only module that starts threads for it.
 
 A hop to a thread and back costs about 150 us here (240 us through trio.to_thread, measured on 2 cores), so a hop must carry much:
-`Lane` carries everything that waits in one call, `gang` carries the writes of all chunks of a stripe.
+`node.lane.Lane` carries everything that waits in one call, `gang` carries the writes of all chunks of a stripe.
 """
 
 from __future__ import annotations
@@ -11,22 +11,19 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import trio
 
 from node.errors import Busy, DeadlineExceeded
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 THREADS_MAX = 64
 """Threads for short jobs; a job that hangs on a dead disk keeps one until the kernel lets go. A lane's thread comes on top."""
 THREAD_WAIT_S = 10.0
 """How long a job waits for a thread before its caller is told to come again."""
 IDLE_THREAD_S = 30.0
-LANE_QUEUE_MAX = 10_000
-"""Requests that may wait in one lane before new ones are refused with Busy."""
 
 
 class _Pool:
@@ -41,7 +38,7 @@ class _Pool:
         self._lock = threading.Lock()
         self._threads = 0
         self._free = 0
-        self._waiting: deque[_Wait] = deque()
+        self._waiting: deque[Wait] = deque()
 
     def __repr__(self) -> str:
         return f"<_Pool threads={self._threads} free={self._free} waiting={len(self._waiting)}>"
@@ -73,7 +70,7 @@ class _Pool:
         threading.Thread(target=self._run, name="frazil-blocking", daemon=True).start()
 
     async def _wait_for_thread(self) -> None:
-        wait = _Wait()
+        wait = Wait()
         with self._lock:
             self._waiting.append(wait)
             if self._free > 0:  # one came free since we looked
@@ -89,7 +86,7 @@ class _Pool:
         if not promised:
             raise Busy(f"all {THREADS_MAX} threads were held by disk or database calls for {THREAD_WAIT_S:g} s")
 
-    def _leave(self, wait: _Wait) -> None:
+    def _leave(self, wait: Wait) -> None:
         with self._lock:
             if wait in self._waiting:
                 self._waiting.remove(wait)
@@ -125,16 +122,16 @@ def _nothing() -> None:
     return
 
 
-_pool = _Pool()
+pool = _Pool()
 
 
-class _Wait:
+class Wait:
     """One task that sleeps until a thread is done with its job; a cancelled wait abandons the result, never the job."""
 
-    __slots__ = ("_done", "_error", "_result", "_task", "_token")
+    __slots__ = ("_done", "_error", "_result", "_task", "token")
 
     def __init__(self) -> None:
-        self._token = trio.lowlevel.current_trio_token()
+        self.token = trio.lowlevel.current_trio_token()
         self._task: trio.lowlevel.Task | None = None
         self._done = False
         self._result: Any = None
@@ -150,17 +147,18 @@ class _Wait:
     def finish_soon(self, result: Any, error: BaseException | None) -> bool:
         """Called in the worker's thread. False when the loop has ended: nobody waits any more."""
         try:
-            self._token.run_sync_soon(self.finish, result, error)
+            self.token.run_sync_soon(self.finish, result, error)
         except trio.RunFinishedError:
             return False
         return True
 
-    async def wait(self, *, abandon: bool) -> Any:
+    async def wait(self, *, abandon: bool, may_leave: Callable[[], bool] | None = None) -> Any:
+        """may_leave: asked when a caller that abandons is cancelled; it can still forbid it."""
         if not self._done:
             self._task = trio.lowlevel.current_task()
 
             def aborted(_raise_cancel: Any) -> trio.lowlevel.Abort:
-                if not abandon:
+                if not abandon or (may_leave is not None and not may_leave()):
                     return trio.lowlevel.Abort.FAILED
                 self._task = None
                 return trio.lowlevel.Abort.SUCCEEDED
@@ -178,7 +176,7 @@ async def run_blocking(function: Callable[..., T], *args: Any, abandon: bool = F
     Raises: Busy when all threads are held for THREAD_WAIT_S; whatever the function raises.
     """
     await trio.lowlevel.checkpoint_if_cancelled()
-    wait = _Wait()
+    wait = Wait()
 
     def job() -> None:
         try:
@@ -188,72 +186,8 @@ async def run_blocking(function: Callable[..., T], *args: Any, abandon: bool = F
         else:
             wait.finish_soon(result, None)
 
-    await _pool.submit(job)
+    await pool.submit(job)
     return await wait.wait(abandon=abandon)  # type: ignore[no-any-return]
-
-
-class Lane(Generic[T, R]):
-    """Requests that gather while a batch is being worked on and go together in the next: group commit.
-
-    `work` runs in a thread with one to `batch_max` requests, in order of arrival, and returns one result or exception for each.
-    One batch is in flight at a time, so `work` needs no lock against itself, and a lane never holds more than one thread.
-    """
-
-    def __init__(self, work: Callable[[list[T]], Sequence[R | BaseException]], *, batch_max: int) -> None:
-        self._work = work
-        self._batch_max = batch_max
-        self._waiting: deque[tuple[T, _Wait]] = deque()
-        self._busy = False
-        self._lock = threading.Lock()
-
-    def __repr__(self) -> str:
-        return f"<Lane waiting={len(self._waiting)} busy={self._busy}>"
-
-    async def submit(self, request: T, *, abandon: bool = False) -> R:
-        """Raises: Busy when LANE_QUEUE_MAX requests wait already; the request's own exception. A cancelled caller still waits;
-        with `abandon` it leaves at once, and the request is worked on or not without it.
-        """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if len(self._waiting) >= LANE_QUEUE_MAX:
-            raise Busy(f"{LANE_QUEUE_MAX} requests wait for one disk or database already")
-        wait = _Wait()
-        with self._lock:
-            self._waiting.append((request, wait))
-            start = not self._busy
-            self._busy = True
-        if start:
-            _pool.submit_at_once(self._run)
-        return await wait.wait(abandon=abandon)  # type: ignore[no-any-return]
-
-    def _run(self) -> None:
-        while True:
-            with self._lock:
-                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_max))]
-                if not batch:
-                    self._busy = False
-                    return
-            try:
-                results = self._work([request for request, _ in batch])
-                assert len(results) == len(batch)
-            except BaseException as error:  # noqa: BLE001 - a failed batch fails each of its requests
-                results = [error] * len(batch)
-            self._deliver([(wait, result) for (_, wait), result in zip(batch, results, strict=True)])
-
-    @staticmethod
-    def _deliver(outcomes: list[tuple[_Wait, Any]]) -> None:
-        """One wake-up of the event loop for the whole batch."""
-
-        def all_at_once() -> None:
-            for wait, result in outcomes:
-                if isinstance(result, BaseException):
-                    wait.finish(None, result)
-                else:
-                    wait.finish(result, None)
-
-        try:
-            outcomes[0][0]._token.run_sync_soon(all_at_once)
-        except trio.RunFinishedError:  # the loop ended while the batch ran
-            return
 
 
 async def gang(jobs: Sequence[Callable[[], T]], *, stall_s: float) -> list[T | BaseException]:
@@ -279,13 +213,13 @@ async def gang(jobs: Sequence[Callable[[], T]], *, stall_s: float) -> list[T | B
                 results[here] = outcome
                 cursor.at = here + 1
 
-        wait = _Wait()
+        wait = Wait()
 
-        def job(work: Callable[[], None] = work, wait: _Wait = wait) -> None:
+        def job(work: Callable[[], None] = work, wait: Wait = wait) -> None:
             work()
             wait.finish_soon(None, None)
 
-        await _pool.submit(job)
+        await pool.submit(job)
         while True:
             seen = cursor.at
             with trio.move_on_after(stall_s):

@@ -68,7 +68,7 @@ class Removal(Request):
 
 
 class Committer:
-    """Works batches off; `work` runs in one thread at a time (node.threads.Lane), `remove` beside it in another."""
+    """Works batches off; `work` runs in one thread at a time (node.lane.Lane), `remove` beside it in another."""
 
     def __init__(self, folders: Folders, journal: Journal, health: Health) -> None:
         self._folders = folders

@@ -1,17 +1,20 @@
-"""Writes the pieces of a stripe to all its volumes: one thread hop for those of this host, a task for each remote one."""
+"""Writes the pieces of a stripe, or small chunks, to their volumes: one thread hop for those of this host, a task for each remote one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any, NamedTuple
 
 import trio
 
-from node.errors import DeadlineExceeded, FrazilError
+from node.errors import Busy, DeadlineExceeded, FrazilError
+from node.lane import PENDING, Job, Relay
 from node.threads import gang, run_blocking
-from rawx.chunk import Buffer
-from rawx.protocol import Upload
+from rawx.chunk import Buffer, ChunkRecord
+from rawx.protocol import Rawx, Upload
 from rawx.upload import LocalUpload
+from rawx.volume import Volume
 
 STALL_S = 10.0
 """A local write that takes longer is given up, and its volume is sick; the others go on."""
@@ -79,3 +82,76 @@ async def _write_local(
 
 def _nothing() -> None:
     return
+
+
+class Put(NamedTuple):
+    """A whole chunk for a volume, as Rawx.put takes it."""
+
+    volume: Rawx
+    chunk: str
+    data: Buffer
+    record: ChunkRecord
+    units: bytes
+
+
+async def put_all(puts: Sequence[Put], then: Job | None = None) -> tuple[list[FrazilError | None], Any]:
+    """Makes the chunks durable side by side; for each, None or the error.
+
+    then: goes on from the thread that made the last chunk durable. Returned beside is its result or exception; PENDING when it was not
+    begun, for a chunk failed or is another host's.
+    """
+    outcomes: list[FrazilError | None] = [None] * len(puts)
+    local: dict[int, Job] = {}
+    remote: list[int] = []
+    for index, put in enumerate(puts):
+        if not isinstance(put.volume, Volume):
+            remote.append(index)
+            continue
+        try:
+            local[index] = put.volume.put_job(put.chunk, put.data, put.record, put.units)
+        except FrazilError as error:
+            outcomes[index] = error
+    if not remote:
+        return outcomes, await _put_local(puts, local, then if len(local) == len(puts) else None, outcomes)
+    async with trio.open_nursery() as nursery:
+        for index in remote:
+            nursery.start_soon(_put_remote, puts[index], index, outcomes)
+        await _put_local(puts, local, None, outcomes)
+    return outcomes, PENDING
+
+
+async def _put_remote(put: Put, index: int, outcomes: list[FrazilError | None]) -> None:
+    try:
+        await put.volume.put(put.chunk, put.data, put.record, put.units)
+    except FrazilError as error:
+        outcomes[index] = error
+
+
+async def _put_local(puts: Sequence[Put], jobs: dict[int, Job], then: Job | None, outcomes: list[FrazilError | None]) -> Any:
+    if not jobs:
+        return PENDING
+    volumes = {index: volume for index in jobs if isinstance(volume := puts[index].volume, Volume)}
+    wait_s = max(volume.wait_s for volume in volumes.values())
+    relay = Relay(list(jobs.values()), then)
+    over = False
+    try:
+        with trio.move_on_after(wait_s):
+            await relay.run()
+            over = True
+    except Busy as error:
+        for index in jobs:
+            outcomes[index] = error
+        return PENDING
+    finally:
+        if not over:
+            for (index, job), result in zip(jobs.items(), relay.results, strict=True):
+                if result is PENDING:
+                    volumes[index].give_up(job.request)
+    for index, result in zip(jobs, relay.results, strict=True):
+        if result is PENDING:
+            outcomes[index] = volumes[index].health.hung("writing", wait_s)
+        elif isinstance(result, FrazilError):
+            outcomes[index] = result
+        elif isinstance(result, BaseException):
+            raise result
+    return relay.result

@@ -13,7 +13,8 @@ import trio
 import xxhash
 
 from node.errors import RecordCorrupt, VolumeNotFound
-from node.threads import Lane, run_blocking
+from node.lane import Job, Lane
+from node.threads import run_blocking
 from rawx import attributes, housekeeping, system
 from rawx.attributes import Stored, check_units
 from rawx.chunk import UNIT_BYTES_MAX, UNIT_DIGEST_BYTES, Buffer, ChunkRecord, check_chunk_id, chunk_checksum
@@ -50,7 +51,7 @@ class Volume:
         self.identity = identity
         self.health = Health()
         self.root = root
-        self._wait_s = wait_s
+        self.wait_s = wait_s
         self.folders = Folders(root)
         self.journal = Journal(root)
         housekeeping.make_quarantine(root)
@@ -73,9 +74,9 @@ class Volume:
 
     async def bounded(self, doing: str, function: Callable[..., T], *args: Any) -> T:
         """Runs function in a thread. Raises: DeadlineExceeded after wait_s, and the volume is sick then; Busy; what function raises."""
-        with trio.move_on_after(self._wait_s):
+        with trio.move_on_after(self.wait_s):
             return await run_blocking(function, *args, abandon=True)
-        raise self.health.hung(doing, self._wait_s)
+        raise self.health.hung(doing, self.wait_s)
 
     async def _writing(self, function: Callable[..., Any], *args: Any) -> Any:
         return await self.bounded("writing", function, *args)
@@ -86,26 +87,31 @@ class Volume:
     async def _submit(self, request: Request, lane: Lane[Request, Result] | None = None) -> list[str]:
         """One change, together with all that wait. A cancelled caller leaves; its change may still happen, before its next one."""
         try:
-            with trio.move_on_after(self._wait_s):
+            with trio.move_on_after(self.wait_s):
                 result = await (lane or self._lane).submit(request, abandon=True)
                 assert isinstance(result, list)  # errors are raised by the lane
                 return result
         except trio.Cancelled:
-            self._give_up(request)
+            self.give_up(request)
             raise
-        self._give_up(request)
-        raise self.health.hung("writing", self._wait_s)
+        self.give_up(request)
+        raise self.health.hung("writing", self.wait_s)
 
-    def _give_up(self, request: Request) -> None:
+    def give_up(self, request: Request) -> None:
+        """Nobody waits for it any more: it is not begun if it can still be helped."""
         request.abandoned = True
         if isinstance(request, Arrival):  # may be under way: see delete
             self._given_up.add(request.chunk)
 
     async def put(self, chunk: str, data: Buffer, record: ChunkRecord, units: bytes) -> None:
+        await self._submit(self.put_job(chunk, data, record, units).request)
+
+    def put_job(self, chunk: str, data: Buffer, record: ChunkRecord, units: bytes) -> Job:
+        """`put` for a relay: see rawx/fanout.py. Raises: what can be told at once."""
         self.health.admit_write()
         check_chunk_id(chunk)
         check_units(record, len(data), units)
-        await self._submit(Arrival(chunk, record, units, data))
+        return Job(self._lane, Arrival(chunk, record, units, data))
 
     async def create(self, chunk: str, size_hint: int) -> LocalUpload:
         self.health.admit_write()

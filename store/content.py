@@ -9,16 +9,18 @@ carry the object's record. Whatever goes wrong, `undo` leaves nothing of it.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import msgspec
 import trio
 
 from node.buffers import BufferPool
 from node.errors import NotEnoughServices
+from node.lane import PENDING, Job
 from node.threads import run_blocking
 from rawx.chunk import ChunkRecord, ObjectRecord, UploadRecord
 from store.delete import delete_places
@@ -31,6 +33,7 @@ from store.policy import Policy, PolicySet
 from store.sealing import SealingSource
 from store.source import Source, Summary
 
+Naming = Callable[[Layout], Awaitable[AbstractContextManager[Job]]]
 POOLLESS_BYTES_MAX = 16 << 10
 """Bodies up to here don't ask the pool; a connection has at most one."""
 Incoming = Source | SealingSource
@@ -68,23 +71,27 @@ class ContentWriter:
         self._buffers = buffers
         self._policies = policies
         self.record = record
+        self.named: Any = PENDING
         self._describe = describe
         self._writers: list[MetachunkWriter] = []
 
     def __repr__(self) -> str:
         return f"<ContentWriter {self.record.content} metachunks={len(self._writers)}>"
 
-    async def write(self, source: Incoming) -> Layout:
+    async def write(self, source: Incoming, name: Naming | None = None) -> Layout:
         """The layout of what is now durable.
+
+        name: makes the metadata transaction that names the content; it follows at once where a thread can go on from the chunks to it.
+        `named` is then what came of it, its result or exception; PENDING when it is still to be done.
 
         Raises: what the source raises, NotEnoughServices, VolumeFull, Busy; then `undo` is still to be called.
         """
         try:
-            return await self._write(source)
+            return await self._write(source, name)
         except NotEnoughServices as error:
             raise self._fleet.shortage(error) from error
 
-    async def _write(self, source: Incoming) -> Layout:
+    async def _write(self, source: Incoming, name: Naming | None) -> Layout:
         usable = await self._fleet.usable()
         length = source.length
         self.policy = policy = self._policies.choose(length, usable)
@@ -92,12 +99,12 @@ class ContentWriter:
         if length is not None and length <= POOLLESS_BYTES_MAX and not policy.coded:
             room = Room((memoryview(bytearray(length + 1)),), memoryview(b""))  # one more: a full buffer would leave the end in doubt
             count = await source.fill(room.slabs[0])
-            return await self._write_whole(source, digests, room, count)
+            return await self._write_whole(source, digests, room, count, name)
         async with self._lease(length) as room:
             count = await source.fill(room.slabs[0])
             if count < len(room.slabs[0]):
                 self.policy = self._policies.choose(count, usable)
-                return await self._write_whole(source, digests, room, count)
+                return await self._write_whole(source, digests, room, count, name)
             return await self._write_slabs(source, digests, room)
 
     async def copy(self, source: Layout, tail: Tail) -> Layout:
@@ -167,7 +174,7 @@ class ContentWriter:
                 for part in (*room.slabs, room.parity):
                     part.release()
 
-    async def _write_whole(self, source: Incoming, digests: Hashing, room: Room, count: int) -> Layout:
+    async def _write_whole(self, source: Incoming, digests: Hashing, room: Room, count: int, name: Naming | None) -> Layout:
         data = room.slabs[0][:count]
         if count <= DIGEST_INLINE_BYTES_MAX or not digests.dear:
             digests.update(data)
@@ -176,7 +183,8 @@ class ContentWriter:
                 await run_blocking(digests.update, data)
         tail = self._finish(source, digests, count)
         writer = await self._next_writer(room)
-        await writer.put_whole(room.slabs[0], count, self._common(0, last=tail))
+        naming = None if name is None else (lambda: name(self._layout()))
+        self.named = await writer.put_whole(room.slabs[0], count, self._common(0, last=tail), naming)
         return self._layout()
 
     async def _write_slabs(self, source: Incoming, digests: Hashing, room: Room) -> Layout:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import msgspec
 import trio
 
 from node.errors import FrazilError, NotEnoughServices
+from node.lane import PENDING, Job
 from rawx.chunk import Buffer, ChunkRecord, chunk_checksum, new_chunk_id, unit_digest, unit_digests
-from rawx.fanout import write_all
+from rawx.fanout import Put, put_all, write_all
 from rawx.protocol import Upload
 from rawx.upload import LocalUpload
 from store.codec import codec
@@ -22,6 +25,10 @@ from store.policy import Policy
 
 CLEANUP_S = 10.0
 """Bound on undoing what a failed write left; cancellation does not interrupt it."""
+
+
+Naming = Callable[[], Awaitable[AbstractContextManager[Job]]]
+"""Makes the metadata's part of a PUT: a job, good while the context lasts."""
 
 
 class Piece:
@@ -119,20 +126,31 @@ class MetachunkWriter:
                 self._fail(piece, outcome)
         self._check_quorum()
 
-    async def put_whole(self, buffer: memoryview, count: int, record: ChunkRecord) -> None:
+    async def put_whole(self, buffer: memoryview, count: int, record: ChunkRecord, name: Naming | None = None) -> Any:
         """A metachunk of one slab in one step. A code makes it one stripe; a chunk that fails gets another volume while there are any.
 
-        Raises: NotEnoughServices.
+        name: what is to follow when all chunks are durable at the first try. Returned is its result or exception, PENDING when it was
+        not begun. Raises: NotEnoughServices.
         """
         if self.policy.coded:
             self.policy = replace(self.policy, unit_bytes=self.policy.fragment_bytes(count))
         parts = self._split(buffer, count)
         self.size = count
-        waiting = self.pieces
+        waiting, result = self.pieces, PENDING
         while waiting:
-            await gather([partial(self._put, piece, parts[piece.position][0], record) for piece in waiting])
+            puts = [self._put(piece, parts[piece.position][0], record) for piece in waiting]
+            if name is None:
+                outcomes, _ = await put_all(puts)
+            else:
+                with await name() as job:
+                    outcomes, result = await put_all(puts, job)
+                name = None
+            for piece, outcome in zip(waiting, outcomes, strict=True):
+                if outcome is not None:
+                    self._fail(piece, outcome)
             waiting = await self._replacements([piece for piece in waiting if piece.error is not None])
         self._check_quorum()
+        return result
 
     async def copy(self, source: Metachunk, record: ChunkRecord) -> None:
         """Durable copies of the source's chunks. Raises: NotEnoughServices."""
@@ -189,13 +207,10 @@ class MetachunkWriter:
                 piece.size += unit
         return parts
 
-    async def _put(self, piece: Piece, data: memoryview, record: ChunkRecord) -> None:
+    def _put(self, piece: Piece, data: memoryview, record: ChunkRecord) -> Put:
         final = self._record(piece, record)
         piece.committed = True  # from here on it may be
-        try:
-            await self._fleet.volume(piece.volume).put(piece.id, data, final, bytes(piece.units))
-        except FrazilError as error:
-            self._fail(piece, error)
+        return Put(self._fleet.volume(piece.volume), piece.id, data, final, bytes(piece.units))
 
     async def _replacements(self, failed: list[Piece]) -> list[Piece]:
         """A piece on another volume for each failed one, as long as there are volumes that were not tried."""

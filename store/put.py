@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import msgspec
 
-from meta.protocol import NO_CONDITION, Attributes, Condition, ObjectRow
+from meta.container import LocalContainer
+from meta.protocol import NO_CONDITION, Attributes, Condition, ObjectRow, PutResult
+from node.lane import PENDING, Job
 from store.content import ContentWriter, Tail
 from store.context import REFUSALS, Context
 from store.layout import Layout
@@ -56,17 +59,36 @@ async def put_object(
         row = _with_summary(row, summary, writer.policy.name, stored)
         return Tail(object=object_record(row))
 
+    container = context.container(bucket)
+
+    async def name(layout: Layout) -> AbstractContextManager[Job]:
+        nonlocal row
+        row = msgspec.structs.replace(row, layout=layout.encode())
+        assert isinstance(container, LocalContainer)
+        return await container.put_job(row, condition)
+
     writer = ContentWriter(context.fleet, context.writes, context.policies, record, describe)
     incoming = sealed(source, attributes, data_key, 0) if stored is None else source
-    layout = await write(context, bucket, writer, lambda: writer.write(incoming))
-    row = msgspec.structs.replace(row, layout=layout.encode())
+    naming = name if isinstance(container, LocalContainer) else None
+    layout = await write(context, bucket, writer, lambda: writer.write(incoming, naming))
+    if writer.named is PENDING:
+        row = msgspec.structs.replace(row, layout=layout.encode())
     return await commit_object(context, bucket, row, writer, condition)
 
 
 async def commit_object(context: Context, bucket: str, row: ObjectRow, writer: ContentWriter, condition: Condition) -> ObjectRow:
-    """Makes a written content the object `row`; the row as it is stored."""
-    container = context.container(bucket)
-    result = await commit(context, bucket, row.key, writer, lambda: container.put(row, condition))
+    """Makes a written content the object `row`, unless that was tried already; the row as it is stored."""
+
+    async def name() -> PutResult:
+        named = writer.named
+        if named is PENDING:
+            return await context.container(bucket).put(row, condition)
+        if isinstance(named, BaseException):
+            raise named
+        assert isinstance(named, PutResult)
+        return named
+
+    result = await commit(context, bucket, row.key, writer, name)
     context.afterwork.drop(bucket, result.dropped)
     context.learn_null(bucket, null=result.null)
     await committed(context, bucket, row.key, result.version, writer)
@@ -77,12 +99,15 @@ async def commit_object(context: Context, bucket: str, row: ObjectRow, writer: C
 
 
 async def write(context: Context, bucket: str, writer: ContentWriter, call: Callable[[], Awaitable[Layout]]) -> Layout:
-    """Runs the writer's `write` or `copy`; whatever it raises, nothing is left then."""
+    """Runs the writer's `write` or `copy`; whatever it raises, nothing is left then but what metadata names."""
     context.afterwork.in_flight.add(writer.content)
     try:
         return await call()
     except BaseException:
-        await context.undo(bucket, writer)
+        if writer.named is PENDING:
+            await context.undo(bucket, writer)
+        else:
+            await context.settle_doubt(bucket, writer.record.key, writer)
         context.afterwork.in_flight.discard(writer.content)
         raise
 

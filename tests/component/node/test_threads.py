@@ -10,7 +10,8 @@ import trio.testing
 
 from node import threads
 from node.errors import Busy, DeadlineExceeded
-from node.threads import THREADS_MAX, Lane, gang, run_blocking
+from node.lane import Lane
+from node.threads import THREADS_MAX, gang, run_blocking
 
 
 async def test_run_blocking_returns_result_and_raises_error() -> None:
@@ -30,56 +31,6 @@ async def test_cancelled_caller_leaves_at_once_only_when_it_abandons() -> None:
         with pytest.raises(trio.Cancelled):
             await run_blocking(int)
     assert await run_blocking(int) == 0
-
-
-async def test_lane_gathers_what_waits_into_one_batch() -> None:
-    batches: list[list[int]] = []
-    first_runs, go = threading.Event(), threading.Event()
-
-    def work(batch: list[int]) -> list[int]:
-        if not batches:
-            first_runs.set()
-            go.wait(5)
-        batches.append(list(batch))
-        return [number * 2 for number in batch]
-
-    lane: Lane[int, int] = Lane(work, batch_max=8)
-    results: dict[int, int] = {}
-
-    async def one(number: int) -> None:
-        results[number] = await lane.submit(number)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(one, 0)
-        await run_blocking(first_runs.wait, 5)
-        for number in range(1, 12):
-            nursery.start_soon(one, number)
-        await trio.testing.wait_all_tasks_blocked()
-        go.set()
-    assert results == {number: number * 2 for number in range(12)}
-    assert [len(batch) for batch in batches] == [1, 8, 3]
-
-
-async def test_lane_gives_each_request_its_own_error() -> None:
-    lane: Lane[int, int] = Lane(lambda batch: [ValueError(str(n)) if n % 2 else n for n in batch], batch_max=4)
-    assert await lane.submit(2) == 2
-    with pytest.raises(ValueError, match="3"):
-        await lane.submit(3)
-
-
-async def test_lane_batch_that_fails_fails_every_member_and_the_lane_goes_on() -> None:
-    broken = True
-
-    def work(batch: list[int]) -> list[int]:
-        if broken:
-            raise OSError("disk gone")
-        return batch
-
-    lane: Lane[int, int] = Lane(work, batch_max=4)
-    with pytest.raises(OSError, match="disk gone"):
-        await lane.submit(1)
-    broken = False
-    assert await lane.submit(1) == 1
 
 
 async def test_gang_keeps_order_and_carries_errors() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
 from meta.protocol import Attributes, BucketSettings, ObjectRow
@@ -146,6 +148,18 @@ def break_volumes(store: Store, count: int, calls: Sequence[str], *, hang: bool 
         shims.append(Shim(store.volumes[name], calls, hang=hang))
         store.volumes[name] = shims[-1]
     return shims
+
+
+def break_disks(store: Store, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Volumes whose disks fail when a chunk is to get its name; unlike a Shim, they stay volumes of this host."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "broken by the test")
+
+    for name in list(store.volumes)[:count]:
+        volume = store.volumes[name]
+        assert isinstance(volume, Volume)
+        monkeypatch.setattr(volume.folders, "link", fail)
 
 
 def flip(file: Path, at: int) -> None:

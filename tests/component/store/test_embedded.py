@@ -195,13 +195,12 @@ async def test_a_crash_between_chunk_and_metadata_leaves_nothing(tmp_path: Path)
     script = (
         "import os, sys, trio\n"
         "from pathlib import Path\n"
+        "from meta.writer import Writer\n"
         "from tests.component.store.support import opened, put\n"
         "async def main():\n"
         "    async with opened(Path(sys.argv[1]), 3) as store:\n"
         "        await put(store, 'kept', b'kept')\n"
-        "        container = type(store.meta.container('bucket'))\n"
-        "        async def die(*_): os._exit(9)\n"
-        "        container.put = die\n"
+        "        Writer._transact = lambda *_: os._exit(9)\n"
         "        await put(store, 'lost', bytes(int(sys.argv[2])))\n"
         "trio.run(main)\n"
     )

@@ -3,14 +3,19 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import threading
 from base64 import b64encode
 from pathlib import Path
+from typing import Any
 
+import apsw
 import msgspec
 import pytest
 import trio
 
+from meta import version
 from meta.protocol import Attributes, Condition
+from meta.writer import Request, Writer
 from node.errors import (
     BodyIncomplete,
     BucketNotFound,
@@ -22,6 +27,7 @@ from node.errors import (
     VolumeSick,
 )
 from rawx.chunk import ChunkRecord
+from rawx.volume import Volume
 from store import policy as policies
 from store.layout import Layout
 from store.policy import POLICIES
@@ -31,6 +37,7 @@ from tests.component.store.support import (
     FailingSource,
     StuckSource,
     UnknownLength,
+    break_disks,
     break_volumes,
     chunk_files,
     file_of,
@@ -198,9 +205,13 @@ async def test_as_many_volumes_may_fail_as_the_quorum_allows(tmp_path: Path, cal
         assert ("unwritten" in flagged) == (size > 131072)
 
 
-async def test_a_missed_quorum_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("disks", [False, True])
+async def test_a_missed_quorum_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disks: bool) -> None:
     async with opened(tmp_path, 9) as store:
-        break_volumes(store, 8, ["put", "create"])
+        if disks:
+            break_disks(store, 8, monkeypatch)
+        else:
+            break_volumes(store, 8, ["put", "create"])
         for size in (1000, 3_000_000):
             with pytest.raises(Unavailable):
                 await put(store, "k", bytes(size))
@@ -215,26 +226,52 @@ async def test_two_copies_are_not_promised_with_one(tmp_path: Path) -> None:
         assert chunk_files(tmp_path) == []
 
 
-async def test_a_small_copy_that_fails_goes_to_another_volume(tmp_path: Path) -> None:
+@pytest.mark.parametrize("disks", [False, True])
+async def test_a_small_copy_that_fails_goes_to_another_volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disks: bool) -> None:
     async with opened(tmp_path, 4) as store:
-        break_volumes(store, 1, ["put"])
-        row = await put(store, "k", b"data")
-        assert len(list(Layout.parse(row.layout).places())) == 3
+        if disks:
+            break_disks(store, 1, monkeypatch)
+        else:
+            break_volumes(store, 1, ["put"])
+        for number in range(3):
+            row = await put(store, f"k{number}", b"data")
+            assert len(list(Layout.parse(row.layout).places())) == 3
+            assert await read(store, row) == b"data"
         assert not store.findings
+        assert len(chunk_files(tmp_path)) == 9
+
+
+async def test_a_disk_that_hangs_costs_a_small_put_one_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    async with opened(tmp_path, 4) as store:
+        volume = next(iter(store.volumes.values()))
+        assert isinstance(volume, Volume)
+        for each in store.volumes.values():
+            monkeypatch.setattr(each, "wait_s", 0.3)
+        link = volume.folders.link
+        monkeypatch.setattr(volume.folders, "link", lambda *args: (release.wait(10), link(*args)))
+        try:
+            rows = [await put(store, f"k{number}", b"data") for number in range(5)]
+        finally:
+            release.set()
+        for row in rows:
+            assert len(list(Layout.parse(row.layout).places())) == 3
+            assert volume.volume_id not in Layout.parse(row.layout).volumes
+        assert "no answer" in volume.health.sick
 
 
 @pytest.mark.parametrize("noted", [True, False])
 async def test_no_chunk_goes_before_a_failed_commit_is_surely_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noted: bool) -> None:
     """A commit whose sync failed may come back after a crash, until a later one succeeds."""
     async with opened(tmp_path) as store:
-        container = type(store.meta.container(BUCKET))
+        transact = Writer._transact
 
-        async def fail(*_: object) -> None:
-            raise VolumeSick("the log could not be synced")
+        def fail(writer: Writer[Any], db: apsw.Connection, requests: list[Request[Any]]) -> list[Any]:
+            if not noted or any(request.function is version.put for request in requests):
+                raise VolumeSick("the log could not be synced")
+            return transact(writer, db, requests)
 
-        monkeypatch.setattr(container, "put", fail)
-        if not noted:
-            monkeypatch.setattr(container, "add_deletion", fail)
+        monkeypatch.setattr(Writer, "_transact", fail)
         with pytest.raises(VolumeSick):
             await put(store, "k", b"data")
         assert len(chunk_files(tmp_path)) == (0 if noted else 1)
