@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 
 import pytest
 
-from tests.support.forge import BUCKET, chunked_request, raw_put, signed
+from tests.support.chunks import CRC32, STREAMING_TRAILER, UNSIGNED_TRAILER, signed_chunks
+from tests.support.forge import BUCKET, TARGET, chunked_request, host_of, raw_put, signed
 from tests.support.store import StoreProcess
 from tests.support.wire import exchange
 
@@ -32,6 +34,43 @@ def test_signed_chunks_truncated_at_each_byte(shared_store: StoreProcess) -> Non
         assert reply.final in (400, 403), (stop, reply.data)
         assert reply.seconds < 1
     assert shared_store.processor_s() - used < PROCESSOR_S_MAX
+
+
+def trailed(store: StoreProcess, payload: str) -> tuple[dict[str, str], bytes]:
+    return signed_chunks(store.credentials, host_of(store), TARGET, [b"abc" * 4_000, b"de"], payload=payload, trailer=CRC32)
+
+
+@pytest.mark.parametrize("payload", [STREAMING_TRAILER, UNSIGNED_TRAILER])
+def test_trailers_work_and_are_refused_truncated_at_each_byte(shared_store: StoreProcess, payload: str) -> None:
+    fields, body = trailed(shared_store, payload)
+    for stop in range(len(body) - 2 - 250, len(body) - 2):
+        reply = exchange(shared_store.url, raw_put(fields, body[:stop]), enough=1)
+        assert reply.final in (400, 403), (stop, reply.data)
+        assert reply.seconds < 1
+    assert exchange(shared_store.url, raw_put(fields, body), enough=1).final == 200
+    with shared_store.client() as client:
+        assert client.get(BUCKET, "x").body == b"abc" * 4_000 + b"de"
+        assert client.delete(BUCKET, "x").status == 204
+
+
+SIGNED_TRAILER_FAULTS: dict[str, Callable[[bytes], bytes]] = {
+    "another checksum, right for nobody": lambda body: re.sub(rb"crc32:[^\r]+", b"crc32:AAAAAA==", body),
+    "no trailer": lambda body: re.sub(rb"x-amz-checksum-crc32:[^\r]+\r\n", b"", body),
+    "no signature of the trailer": lambda body: re.sub(rb"x-amz-trailer-signature:[^\r]+\r\n", b"", body),
+    "another signature of the trailer": lambda body: re.sub(rb"trailer-signature:[^\r]+", b"trailer-signature:" + b"0" * 64, body),
+    "a trailer more": lambda body: body.replace(b"x-amz-checksum", b"x-amz-meta-a:b\r\nx-amz-checksum", 1),
+    "a trailer after the signature": lambda body: body[:-2] + b"x-amz-meta-a:b\r\n\r\n",
+    "the checksum twice": lambda body: re.sub(rb"(x-amz-checksum-crc32:[^\r]+\r\n)", rb"\1\1", body),
+    "chunks swapped for unsigned ones": lambda body: re.sub(rb";chunk-signature=[0-9a-f]+", b"", body),
+}
+
+
+@pytest.mark.parametrize("change", SIGNED_TRAILER_FAULTS.values(), ids=SIGNED_TRAILER_FAULTS)
+def test_wrong_signed_trailers_are_refused(shared_store: StoreProcess, change: Callable[[bytes], bytes]) -> None:
+    fields, body = trailed(shared_store, STREAMING_TRAILER)
+    assert change(body) != body
+    reply = exchange(shared_store.url, raw_put(fields, change(body)), enough=1, shut=True)
+    assert reply.final in (400, 403), reply.data
 
 
 def test_connections_cut_inside_a_signed_body(shared_store: StoreProcess) -> None:
