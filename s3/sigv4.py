@@ -188,8 +188,8 @@ def _from_header(authorization: bytes, values: Mapping[bytes, bytes]) -> Claim:
 
 def header_time(values: Mapping[bytes, bytes]) -> tuple[bytes, int]:
     """When the request says it was made: as _timestamp. Raises: AccessDenied."""
-    stamp = values.get(b"x-amz-date") or values.get(b"date")
-    if stamp is None:
+    stamp = values.get(b"x-amz-date", values.get(b"date"))
+    if not stamp:
         raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
     return _timestamp(stamp)
 
@@ -214,6 +214,8 @@ _PARTS = re.compile(rb"AWS4-HMAC-SHA256[ ]+Credential=([^,\s]+)[ ]*,[ ]*SignedHe
 
 def _malformed_header(authorization: bytes) -> S3Error:
     """What is wrong with an Authorization header that is not as it should be."""
+    if not authorization.strip():
+        return S3Error("AccessDenied")
     if authorization.startswith(b"AWS4-ECDSA-"):
         return not_implemented("AWS4-ECDSA-P256-SHA256 (SigV4A)")
     if authorization.startswith(b"AWS "):
@@ -327,6 +329,8 @@ def _timestamp(stamp: bytes) -> tuple[bytes, int]:
             moment = datetime.strptime(stamp.decode("ascii"), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
         else:
             moment = parsedate_to_datetime(stamp.decode("latin-1")).astimezone(UTC)
+        if moment.timestamp() < 0:
+            raise ValueError("before 1970")
         return moment.strftime("%Y%m%dT%H%M%SZ").encode("ascii"), int(moment.timestamp())
     except (ValueError, TypeError, OverflowError) as error:
         raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header") from error

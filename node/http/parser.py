@@ -233,9 +233,7 @@ class RequestParser(_Head):
     def _expects(value: bytes, version: str) -> bool:
         if version == "1.0":
             return False  # RFC 9110 10.1.1: such an expectation is ignored
-        if value.lower() != b"100-continue":
-            raise MalformedMessage("the only expectation understood is 100-continue", 417)
-        return True
+        return value.lower() == b"100-continue"  # others are ignored, as S3 does and RFC 9110 10.1.1 allows
 
 
 class ResponseHead:

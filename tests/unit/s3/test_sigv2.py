@@ -139,6 +139,8 @@ CHANGES: dict[str, tuple[Received, str]] = {
     "date": (sign().replacing(b"date", formatdate(NOW_S + 1, usegmt=True).encode()), "SignatureDoesNotMatch"),
     "date added": (sign().adding(b"x-amz-date", b"20260304T050608Z"), "SignatureDoesNotMatch"),
     "no date": (sign().without(b"date"), "AccessDenied"),
+    "date before 1970": (sign().replacing(b"date", b"Tue, 07 Jul 1950 21:53:04 GMT"), "AccessDenied"),
+    "empty date beside a right one": (sign().adding(b"x-amz-date", b""), "AccessDenied"),
     "nonsense date": (sign().replacing(b"date", b"yesterday"), "AccessDenied"),
     "unknown key": (sign().replacing(b"authorization", b"AWS NOBODY:c2lnbmF0dXJl"), "InvalidAccessKeyId"),
     "no signature": (sign().replacing(b"authorization", b"AWS " + ACCESS_KEY.encode()), "InvalidArgument"),
