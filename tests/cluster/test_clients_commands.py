@@ -194,7 +194,29 @@ class TestS3cmd:
         s3cmd("del", "--recursive", "--force", "s3://s3cmd")
         s3cmd("rb", "s3://s3cmd")
 
-<<<<<<< HEAD
+    def test_settings_of_buckets(self, s3cmd: Command, scratch: Path) -> None:
+        cors, lifecycle = scratch / "cors.xml", scratch / "lifecycle.xml"
+        rule = "<AllowedOrigin>http://x</AllowedOrigin><AllowedMethod>GET</AllowedMethod>"
+        cors.write_text(f"<CORSConfiguration><CORSRule>{rule}</CORSRule></CORSConfiguration>")
+        rule = "<ID>x</ID><Prefix>a/</Prefix><Status>Enabled</Status><Expiration><Days>3</Days></Expiration>"
+        lifecycle.write_text(f"<LifecycleConfiguration><Rule>{rule}</Rule></LifecycleConfiguration>")
+        s3cmd("mb", "s3://settings", "s3://settings-logs")
+        s3cmd("setcors", cors, "s3://settings")
+        s3cmd("setlifecycle", lifecycle, "s3://settings")
+        assert "<Days>3</Days>" in s3cmd("getlifecycle", "s3://settings")
+        s3cmd("expire", "s3://settings", "--expiry-days=5")
+        told = s3cmd("info", "s3://settings")
+        assert "'5' day(s) after creation" in told
+        assert "<AllowedOrigin>http://x</AllowedOrigin>" in told
+        s3cmd("ws-create", "s3://settings", "--ws-index=start.html")
+        assert "start.html" in s3cmd("ws-info", "s3://settings")
+        target = "s3://settings-logs/p/"
+        assert f"Target prefix: {target}" in s3cmd("accesslog", "s3://settings", f"--access-logging-target-prefix={target}")
+        assert "Logging Enabled: False" in s3cmd("accesslog", "s3://settings", "--no-access-logging")
+        for command in ("delcors", "dellifecycle", "ws-delete", "delnotification", "payer"):
+            s3cmd(command, "s3://settings")
+        s3cmd("rb", "s3://settings", "s3://settings-logs")
+
 
 class TestRestic:
     @pytest.fixture
@@ -301,27 +323,3 @@ class TestSignatureVersion2:
         assert same(tree / "d2", scratch / "d2")
         run(["s3cmd", "del", "--recursive", "--force", "s3://old"], {}, home)
         run(["s3cmd", "rb", "s3://old"], {}, home)
-=======
-    def test_settings_of_buckets(self, s3cmd: Command, scratch: Path) -> None:
-        cors, lifecycle = scratch / "cors.xml", scratch / "lifecycle.xml"
-        rule = "<AllowedOrigin>http://x</AllowedOrigin><AllowedMethod>GET</AllowedMethod>"
-        cors.write_text(f"<CORSConfiguration><CORSRule>{rule}</CORSRule></CORSConfiguration>")
-        rule = "<ID>x</ID><Prefix>a/</Prefix><Status>Enabled</Status><Expiration><Days>3</Days></Expiration>"
-        lifecycle.write_text(f"<LifecycleConfiguration><Rule>{rule}</Rule></LifecycleConfiguration>")
-        s3cmd("mb", "s3://settings", "s3://settings-logs")
-        s3cmd("setcors", cors, "s3://settings")
-        s3cmd("setlifecycle", lifecycle, "s3://settings")
-        assert "<Days>3</Days>" in s3cmd("getlifecycle", "s3://settings")
-        s3cmd("expire", "s3://settings", "--expiry-days=5")
-        told = s3cmd("info", "s3://settings")
-        assert "'5' day(s) after creation" in told
-        assert "<AllowedOrigin>http://x</AllowedOrigin>" in told
-        s3cmd("ws-create", "s3://settings", "--ws-index=start.html")
-        assert "start.html" in s3cmd("ws-info", "s3://settings")
-        target = "s3://settings-logs/p/"
-        assert f"Target prefix: {target}" in s3cmd("accesslog", "s3://settings", f"--access-logging-target-prefix={target}")
-        assert "Logging Enabled: False" in s3cmd("accesslog", "s3://settings", "--no-access-logging")
-        for command in ("delcors", "dellifecycle", "ws-delete", "delnotification", "payer"):
-            s3cmd(command, "s3://settings")
-        s3cmd("rb", "s3://settings", "s3://settings-logs")
->>>>>>> 7b9605a (Name in the operation table a test of each operation, and fail when there is none)
