@@ -45,6 +45,9 @@ class LocalEncryptionKeys:
     async def rotate_encryption_key(self, key: str, *, implied: bool = False) -> EncryptionKey:
         return await self._base.write(_rotate, key, implied)
 
+    async def restore_encryption_keys(self, keys: list[EncryptionKey]) -> None:
+        await self._base.write(_restore, keys)
+
 
 def _create(transaction: Transaction, key: str, description: str) -> EncryptionKey:
     made = EncryptionKey(key, description, transaction.now_us, True, 1, transaction.now_us)
@@ -89,6 +92,12 @@ def _rotate(transaction: Transaction, key: str, implied: bool) -> EncryptionKey:
         transaction.write("INSERT OR IGNORE INTO encryption_keys VALUES (?, '', 0, 1, 1, 0)", (key,))
     transaction.write("UPDATE encryption_keys SET version = version + 1, rotated_us = ? WHERE id = ?", (transaction.now_us, key))
     return _find(db, key, False)
+
+
+def _restore(transaction: Transaction, keys: list[EncryptionKey]) -> None:
+    for key in keys:
+        transaction.write("DELETE FROM encryption_keys WHERE id = ?", (key.id,))
+        _insert(transaction, key)
 
 
 def _key(found: Any) -> EncryptionKey:

@@ -631,6 +631,9 @@ class EncryptionKeys(Protocol):
     async def rotate_encryption_key(self, key: str, *, implied: bool = False) -> EncryptionKey:
         """A new version for what is encrypted from now on. Raises: EncryptionKeyNotFound."""
 
+    async def restore_encryption_keys(self, keys: list[EncryptionKey]) -> None:
+        """Takes them in as `encryption_keys` told them, in place of those with their ids."""
+
 
 class Meta(Protocol):
     """The door to all metadata of the namespace."""

@@ -1,10 +1,11 @@
-"""What no chunk of an object tells, kept in objects of its own: the settings of buckets, the accounts and their keys.
+"""What no chunk of an object tells, kept in objects of its own: the settings of buckets, the accounts and their keys, encryption keys.
 
     .frazil/accounts          Accounts.dump; secrets sealed in it
+    .frazil/encryption        list of EncryptionKey as JSON; no key's bytes
     .frazil/buckets/<name>    BucketSettings as JSON
 
 They are objects as any other in a bucket that S3 doesn't show: copied, checked, repaired and rebuilt like those, the newest wins. They
-follow the metadata: a bucket's through its container's queue of stale records, the accounts' by comparing now and then.
+follow the metadata: a bucket's through its container's queue of stale records, the others by comparing now and then.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import hashlib
 import msgspec
 import trio
 
-from meta.protocol import SYSTEM_BUCKET, Attributes, BucketSettings, DeleteRequest
+from meta.protocol import SYSTEM_BUCKET, Attributes, BucketSettings, DeleteRequest, EncryptionKey
 from node.errors import BucketNotFound, BucketOwned, ObjectNotFound
 from store.context import Context
 from store.put import put_object
@@ -22,9 +23,10 @@ from store.source import BytesSource
 from store.worker import State
 
 ACCOUNTS_KEY = "accounts"
+ENCRYPTION_KEY = "encryption"
 BUCKETS_PREFIX = "buckets/"
 KEEP_PERIOD_S = 10.0
-"""How often the accounts are compared with what is kept of them."""
+"""How often accounts and encryption keys are compared with what is kept of them."""
 _JSON = Attributes(type="application/json")
 
 
@@ -41,6 +43,11 @@ async def keep_settings(context: Context, bucket: str, settings: BucketSettings 
 def settings_of(data: bytes) -> BucketSettings:
     """The way back. Raises: msgspec.DecodeError."""
     return msgspec.json.decode(data, type=BucketSettings)
+
+
+def encryption_keys_of(data: bytes) -> list[EncryptionKey]:
+    """The way back. Raises: msgspec.DecodeError."""
+    return msgspec.json.decode(data, type=list[EncryptionKey])
 
 
 async def _keep(context: Context, key: str, data: bytes) -> None:
@@ -78,7 +85,7 @@ async def _make_bucket(context: Context) -> None:
 
 
 class Keeper:
-    """Follows the accounts."""
+    """Follows the accounts and the encryption keys."""
 
     name = "keepsakes"
 
@@ -86,10 +93,14 @@ class Keeper:
         self._context = context
 
     def status(self) -> str:
-        return f"accounts are looked at every {KEEP_PERIOD_S:g} s"
+        return f"accounts and encryption keys are looked at every {KEEP_PERIOD_S:g} s"
 
     async def work(self) -> State:
-        await _keep(self._context, ACCOUNTS_KEY, await self._context.meta.accounts.dump())
+        meta = self._context.meta
+        await _keep(self._context, ACCOUNTS_KEY, await meta.accounts.dump())
+        keys = await meta.encryption.encryption_keys()
+        if keys:  # none is ever removed
+            await _keep(self._context, ENCRYPTION_KEY, msgspec.json.encode(keys))
         return State.IDLE
 
     async def wait(self) -> None:

@@ -60,6 +60,7 @@ _OTHERS: dict[str, tuple[_Table, ...]] = {
     "registry": (("names", "SELECT * FROM names ORDER BY bucket", 1, _same),),
     "meta0": (("prefixes", "SELECT * FROM prefixes ORDER BY prefix", 1, _same),),
     "meta1": (("containers", "SELECT * FROM containers WHERE removed = 0 ORDER BY id", 1, _same),),
+    "encryption": (("encryption_keys", "SELECT * FROM encryption_keys ORDER BY id", 1, _same),),
     "accounts": (("buckets", "SELECT * FROM buckets ORDER BY account, bucket", 2, _same),),
 }
 

@@ -13,7 +13,7 @@ from node.errors import ObjectNotFound, RecordCorrupt
 from rawx.chunk import Buffer
 from store.fleet import Fleet
 from store.get import Subject, read_content
-from store.keepsake import ACCOUNTS_KEY, BUCKETS_PREFIX, settings_of
+from store.keepsake import ACCOUNTS_KEY, BUCKETS_PREFIX, ENCRYPTION_KEY, encryption_keys_of, settings_of
 from store.layout import Layout
 from store.rebuild.assembly import Whole, newest_first, part_row
 from store.rebuild.census import Census
@@ -40,6 +40,7 @@ class Filler:
         await self._meta.create_bucket(BucketSettings(SYSTEM_BUCKET, SYSTEM_BUCKET, SYSTEM_BUCKET, 0))
         await self._fill_rows(SYSTEM_BUCKET)
         await self._restore_accounts()
+        await self._restore_encryption_keys()
         buckets = [bucket] if bucket else sorted({*self._census.buckets(), *await self._kept_buckets()} - {SYSTEM_BUCKET})
         for name in buckets:
             await self._meta.create_bucket(await self._settings(name))
@@ -52,6 +53,11 @@ class Filler:
         if dump is not None:
             await self._meta.accounts.restore(dump)
             self._report.accounts = True
+
+    async def _restore_encryption_keys(self) -> None:
+        kept = await self._kept(ENCRYPTION_KEY)
+        if kept is not None:
+            await self._meta.encryption.restore_encryption_keys(encryption_keys_of(kept))
 
     async def _kept(self, key: str) -> bytes | None:
         """What an object of the system's bucket says; None without it."""

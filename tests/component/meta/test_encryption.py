@@ -52,3 +52,14 @@ async def test_keys_that_are_not_there(meta: Meta) -> None:
     ):
         with pytest.raises(EncryptionKeyNotFound):
             await call()
+
+
+async def test_what_is_told_can_be_restored(meta: Meta) -> None:
+    keys = meta.encryption
+    await keys.create_encryption_key("a", "x")
+    await keys.enable_encryption_key("a", enabled=False)
+    await keys.rotate_encryption_key("b", implied=True)
+    told = await keys.encryption_keys()
+    await keys.rotate_encryption_key("a")
+    await keys.restore_encryption_keys(told)
+    assert await keys.encryption_keys() == told

@@ -50,14 +50,14 @@ async def put(store: Store, key: str, data: bytes, **options: Any) -> ObjectRow:
     return await store.put_object(BUCKET, key, BytesSource(data), attributes=Attributes(), owner="owner", **options)
 
 
-async def read(store: Store, row: ObjectRow, start: int = 0, stop: int | None = None) -> bytes:
+async def read(store: Store, row: ObjectRow, start: int = 0, stop: int | None = None, *, data_key: bytes = b"") -> bytes:
     out = bytearray()
 
     async def sink(piece: Buffer) -> None:
         out.extend(piece)
         await trio.lowlevel.checkpoint()
 
-    await store.read(row, start, row.size if stop is None else stop, sink)
+    await store.read(row, start, row.size if stop is None else stop, sink, data_key=data_key)
     return bytes(out)
 
 

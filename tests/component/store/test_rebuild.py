@@ -15,6 +15,8 @@ from meta.directory import container_id
 from meta.protocol import Attributes, BucketSettings, Change, DeleteRequest, KeyPair, ListRequest, ObjectRow, UploadRow
 from node.errors import ConfigError
 from store import keepsake, workers
+from store.copy import CopyKeys
+from store.envelope import KMS, MANAGED, Envelope, envelope_of
 from store.layout import Layout
 from store.rebuild.compare import differences
 from store.rebuild.report import Report
@@ -47,6 +49,8 @@ async def quiet(store: Store) -> None:
     async def behind() -> list[bool]:
         if not await store.meta.accounts.keys():
             return []
+        if await store.meta.encryption.encryption_keys():
+            await store.get_row(".frazil", "encryption")
         row = await store.get_row(".frazil", "accounts")
         return [] if row.etag == hashlib.md5(await store.meta.accounts.dump()).hexdigest() else [True]
 
@@ -74,6 +78,8 @@ class History:
 
     async def settings(self) -> None:
         meta = self.store.meta
+        await meta.encryption.create_encryption_key("named", "kept beside the objects")
+        await meta.encryption.rotate_encryption_key("named")
         for name in ("ann", "bob"):
             await meta.accounts.create_key(KeyPair(access_key="", account=name, name=name, user_id=f"user-{name}", admin=name == "ann"))
         for name, versioning in (("plain", ""), ("versions", "Enabled"), ("suspended", "Suspended"), ("empty", "Enabled")):
@@ -105,10 +111,21 @@ class History:
             headers={"cache-control": "no-cache"} if self.rng.random() < 0.3 else {},
             metadata={"color": "blå", "long": "v" * self.rng.choice((1, 1500))} if self.rng.random() < 0.3 else {},
             tags={"tag": "1"} if self.rng.random() < 0.3 else {},
-            extra={"crypt": {"mode": "sse", "nonce": "abc"}} if self.rng.random() < 0.1 else {},
+            extra={"other": {"mode": "sse", "nonce": "abc"}} if self.rng.random() < 0.1 else {},
         )
+        attributes, data_key = await self.sealed(attributes)
         source = BytesSource(self.rng.randbytes(size), frozenset({"crc32"}) if self.rng.random() < 0.5 else frozenset())
-        await self.store.put_object(self.bucket, self.key(), source, attributes=attributes, owner="user-ann", storage_class="STANDARD")
+        await self.store.put_object(
+            self.bucket, self.key(), source, attributes=attributes, owner="user-ann", storage_class="STANDARD", data_key=data_key
+        )
+
+    async def sealed(self, attributes: Attributes) -> tuple[Attributes, bytes]:
+        """Every third object or upload is encrypted."""
+        if self.rng.random() < 0.67:
+            return attributes, b""
+        wish = self.rng.choice((Envelope(MANAGED, ""), Envelope(KMS, "", key="named")))
+        envelope, data_key = await self.store.vault.seal(wish)
+        return envelope.into(attributes), data_key
 
     async def existing(self) -> ObjectRow | None:
         page = await self.store.meta.container(self.bucket).list(ListRequest(after=self.rng.choice(("", "a", "k5", "z")), limit=20))
@@ -125,8 +142,11 @@ class History:
     async def copy(self) -> None:
         row = await self.existing()
         if row is not None:
-            attributes = Attributes(type="copied", parts=row.attributes.parts, checksums=row.attributes.checksums)
-            await self.store.copy_object(row, self.bucket, self.bucket, self.key(), attributes=attributes, owner="user-bob")
+            old = row.attributes
+            attributes = Attributes(type="copied", parts=old.parts, checksums=old.checksums, extra=old.extra)
+            key = await data_key_of(self.store, row)
+            copied = (row, self.bucket, self.bucket, self.key())
+            await self.store.copy_object(*copied, attributes=attributes, owner="user-bob", keys=CopyKeys(key, key))
 
     async def rename(self) -> None:
         row = await self.existing()
@@ -137,27 +157,28 @@ class History:
         row = await self.existing()
         if row is not None:
             source = BytesSource(self.rng.randbytes(self.rng.choice((0, 10, 200_000))))
-            await self.store.append_object(self.bucket, row, source, combine=lambda _old, _summary: {})
+            data_key = await data_key_of(self.store, row)
+            await self.store.append_object(self.bucket, row, source, combine=lambda _old, _summary: {}, data_key=data_key)
 
     async def delete(self) -> None:
         await self.store.delete_object(self.bucket, DeleteRequest(self.key(), owner="user-ann"))
 
     async def upload(self, *, complete: bool) -> None:
-        row = UploadRow(
-            os.urandom(16).hex(),
-            self.key(),
-            owner="user-ann",
-            checksum_algorithm="crc32",
-            attributes=Attributes(type="text/x", metadata={"m": "v" * 900}),
-        )
+        attributes, data_key = await self.sealed(Attributes(type="text/x", metadata={"m": "v" * 900}))
+        row = UploadRow(os.urandom(16).hex(), self.key(), owner="user-ann", checksum_algorithm="crc32", attributes=attributes)
         upload = await self.store.create_upload(self.bucket, row)
         parts = []
         for number, size in ((2, PART_BYTES), (3, 100), (3, 200), (9, 77)):
             source = BytesSource(self.rng.randbytes(size), frozenset({"crc32"}))
-            part = await self.store.put_part(self.bucket, upload.key, upload, number, source)
+            part = await self.store.put_part(self.bucket, upload.key, upload, number, source, data_key=data_key)
             parts = [known for known in parts if known[0] != number] + [(number, part.etag, {})]
         if complete:
             await self.store.complete_upload(self.bucket, upload.key, upload.upload, parts[: self.rng.choice((1, 2))])
+
+
+async def data_key_of(store: Store, row: ObjectRow) -> bytes:
+    envelope = envelope_of(row.attributes)
+    return b"" if envelope is None else await store.vault.open(envelope)
 
 
 async def contents(store: Store) -> dict[tuple[str, str, int], str]:
@@ -171,7 +192,9 @@ async def contents(store: Store) -> dict[tuple[str, str, int], str]:
             for listed in page.rows:
                 if not listed.marker:
                     row = await store.get_row(bucket, listed.key, listed.version)
-                    found[bucket, listed.key, listed.version] = hashlib.md5(await read(store, row)).hexdigest()
+                    found[bucket, listed.key, listed.version] = hashlib.md5(
+                        await read(store, row, data_key=await data_key_of(store, row))
+                    ).hexdigest()
             if not page.truncated:
                 break
             request = ListRequest(versions=True, after=page.next_after, after_version=page.next_version)
