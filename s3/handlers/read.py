@@ -85,7 +85,7 @@ async def select(call: Call, row: ObjectRow) -> Selection:
         else:
             start, stop = found
     ranged = range_header is not None or (part is not None and row.size > 0)
-    if ranged:
+    if ranged and start < stop:  # a part may have no bytes, which no range can say
         headers.append((b"Content-Range", b"bytes %d-%d/%d" % (start, stop - 1, row.size)))
     whole = stop - start == row.size and not (part is not None and row.attributes.parts)
     if whole and row.attributes.checksums and call.text(b"x-amz-checksum-mode").upper() == "ENABLED":

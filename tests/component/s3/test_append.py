@@ -64,6 +64,10 @@ def test_appends_make_one_object(store: Served, sizes: tuple[int, ...], seed: st
     assert head["ContentType"] == "text/plain"
     (listed,) = s3.list_objects_v2(Bucket=bucket)["Contents"]
     assert (listed["Size"], listed["ETag"]) == (len(whole), answer["ETag"])
+    at = 0
+    for number, size in enumerate(sizes, 1):
+        assert body_of(s3, bucket, PartNumber=number) == whole[at : at + size]
+        at += size
     for _ in range(5):
         start = draw.randrange(len(whole))
         stop = draw.randrange(start, len(whole))

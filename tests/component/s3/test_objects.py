@@ -426,6 +426,52 @@ def test_versions_and_delete_markers(s3: Any, bucket: str) -> None:
     assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Suspended"
 
 
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("grün".encode(), "=?UTF-8?B?Z3LDvG4=?="),
+        ("grün".encode("latin-1"), "=?UTF-8?B?Z3LDvG4=?="),
+        (b"=?UTF-8?Q?gr=C3=BCn?=", "=?UTF-8?B?Z3LDvG4=?="),
+        (b"=?UTF-8?B?YWJj?=", "abc"),
+        (b"plain", "plain"),
+    ],
+)
+def test_metadata_beyond_ascii(served: Served, s3: Any, bucket: str, sent: bytes, shown: str) -> None:
+    """Bytes of UTF-8, of Latin-1, and mail's words come in; mail's words go out."""
+    url = s3.generate_presigned_url("put_object", {"Bucket": bucket, "Key": "k"})
+    parts = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=10)
+    connection.putrequest("PUT", f"{parts.path}?{parts.query}")
+    connection.putheader("Content-Length", "0")
+    connection.putheader("x-amz-meta-colour", sent)
+    connection.endheaders()
+    status = connection.getresponse().status
+    connection.close()
+    assert status in (200, 403)  # unsigned headers may be refused
+    if status == 200:
+        assert s3.head_object(Bucket=bucket, Key="k")["Metadata"]["colour"] == shown
+
+
+@pytest.mark.parametrize(
+    ("conditions", "status"),
+    [
+        ({"CopySourceIfMatch": "{etag}", "CopySourceIfUnmodifiedSince": -1}, 200),
+        ({"CopySourceIfUnmodifiedSince": -1}, 412),
+        ({"CopySourceIfUnmodifiedSince": 1}, 200),
+        ({"CopySourceIfNoneMatch": "{etag}", "CopySourceIfModifiedSince": -1}, 412),
+        ({"CopySourceIfNoneMatch": '"other"', "CopySourceIfModifiedSince": 1}, 200),
+        ({"CopySourceIfModifiedSince": 1}, 412),
+        ({"CopySourceIfModifiedSince": -1}, 200),
+        ({"CopySourceIfMatch": '"other"'}, 412),
+    ],
+)
+def test_conditions_on_a_copys_source(s3: Any, bucket: str, conditions: dict[str, Any], status: int) -> None:
+    etag = s3.put_object(Bucket=bucket, Key="k", Body=b"x")["ETag"]
+    time = s3.head_object(Bucket=bucket, Key="k")["LastModified"]
+    sent = {name: value.replace("{etag}", etag) if isinstance(value, str) else time + value * HOUR for name, value in conditions.items()}
+    assert status_of(s3.copy_object, Bucket=bucket, Key="copy", CopySource=f"{bucket}/k", **sent) == status
+
+
 def test_deletes_by_the_thousand(s3: Any, bucket: str) -> None:
     for key in ("a", "b&<", "c"):
         s3.put_object(Bucket=bucket, Key=key, Body=b"x")
