@@ -21,6 +21,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--cases", type=int, default=0, help="so many cases, instead of minutes")
     parser.add_argument("--processor", type=float, default=1.0, help="share of a processor to use, about (default 1)")
+    parser.add_argument("--connections", type=int, default=1, help="cases at once; more than one find races, but do not repeat (default 1)")
     parser.add_argument("--keep-going", action="store_true", help="go on after what was found, up to 20 times")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
@@ -43,7 +44,7 @@ def run_once(options: argparse.Namespace, first: int, until: float) -> tuple[int
     try:
         with StoreProcess([root / "store"], root, volumes=3, options=["--sigv2"] if int(first) % 2 else []) as store:
             store.start()
-            campaign = Campaign(store, options.seed, share=options.processor)
+            campaign = Campaign(store, options.seed, share=options.processor, connections=options.connections)
             try:
                 campaign.prepare()
                 campaign.run(cases=options.cases, until=until, first=first)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from tests.support.store import StoreProcess
@@ -49,12 +50,17 @@ class Tally:
 
 
 class Campaign:
-    """Sends cases to a running store, one after the other. share: of a processor that store and fuzzer may use together, about."""
+    """Sends cases to a running store.
 
-    def __init__(self, store: StoreProcess, seed: str, *, share: float = 1.0) -> None:
+    share         of a processor that store and fuzzer may use together, about
+    connections   cases on their way at once; only with one does a seed give the same history each time
+    """
+
+    def __init__(self, store: StoreProcess, seed: str, *, share: float = 1.0, connections: int = 1) -> None:
         self._store = store
         self._seed = seed
         self._share = share
+        self._connections = connections
         self._maker = CaseMaker(seed, store.credentials, f"127.0.0.1:{store.port}")
         self._files = 0
         self.tally = Tally()
@@ -73,15 +79,19 @@ class Campaign:
 
     def run(self, *, cases: int = 0, until: float = 0.0, first: int = 0) -> Tally:
         """So many cases, or until a time of the monotonic clock. Raises: Found."""
-        number = first
-        while (number < first + cases) if cases else (time.monotonic() < until):
-            began = time.monotonic()
-            self.one(number)
-            number += 1
-            if self.tally.cases % CHECK_EACH == 0:
-                self.check(number)
-            if self._share < 1:
-                time.sleep((time.monotonic() - began) * (1 / self._share - 1))
+        number, checked = first, first
+        with ThreadPoolExecutor(self._connections) as pool:
+            while (number < first + cases) if cases else (time.monotonic() < until):
+                began = time.monotonic()
+                batch = range(number, number + self._connections)
+                number = batch.stop
+                for _ in pool.map(self.one, batch):
+                    pass
+                if number >= checked + CHECK_EACH:
+                    checked = number
+                    self.check(number)
+                if self._share < 1:
+                    time.sleep((time.monotonic() - began) * (1 / self._share - 1))
         self.check(number)
         return self.tally
 
