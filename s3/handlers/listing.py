@@ -98,7 +98,7 @@ async def list_objects_v2(call: Call) -> None:
 async def _version_marker(call: Call, key: str, text: str) -> int | None:
     """Number of the version to continue behind. "null" is looked up, for only its number says where it stands in time."""
     if not text:
-        if "version-id-marker" in call.query:
+        if key and "version-id-marker" in call.query:
             raise invalid_argument("A version-id marker cannot be empty.", "version-id-marker", "")
         return None
     if not key:

@@ -139,7 +139,7 @@ async def upload_part_copy(call: Call) -> None:
 
 async def complete_upload(call: Call) -> None:
     upload_id = _upload_id(call)
-    parts = _parts_of(await read_document(call, "CompleteMultipartUpload", of_body=False))
+    parts = _parts_of(await read_document(call, "CompleteMultipartUpload", of_body=False, empty=True))
     wanted = _wanted_checksum(call)
     size = call.header(b"x-amz-mp-object-size")
     if size is not None and not (size.isdigit() and len(size) <= SIZE_DIGITS_MAX):
