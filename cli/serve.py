@@ -196,6 +196,7 @@ async def run_gateway(options: ServeOptions, drain: trio.Event, ready: Ready) ->
     ):
         async with trio.open_nursery() as background:
             await background.start(_workers, store)
+            background.start_soon(gateway.run_sink)
             async with trio.open_nursery() as serving:
                 await serving.start(_s3_server(gateway, sockets, tls, drain))
                 settle()

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from store.store import Store
 
 DOMAINS = ("localhost",)
+LOGGING = "logging"
+"""The document of buckets whose requests are logged."""
 REGION = "us-east-1"
+LOG_PERIOD_S = 60.0
 SERVER = b"Frazil"
 XML = (b"Content-Type", b"application/xml")
 
@@ -37,13 +40,15 @@ Header = tuple[bytes, bytes]
 class GatewayOptions(msgspec.Struct, frozen=True):
     """region: the one that signatures must name; domains: suffixes below which a host name is a bucket; host_id: goes into x-amz-id-2;
     sigv2: signature version 2 is taken too;
-    allow_ssec_http: customers' encryption keys are taken without TLS (which a proxy in front may have ended)."""
+    allow_ssec_http: customers' encryption keys are taken without TLS (which a proxy in front may have ended);
+    log_period_s: how old a request gets before its line is in an access log."""
 
     region: str = REGION
     domains: tuple[str, ...] = DOMAINS
     host_id: str = "frazil"
     sigv2: bool = False
     allow_ssec_http: bool = False
+    log_period_s: float = LOG_PERIOD_S
 
 
 class Services(msgspec.Struct, frozen=True):
@@ -75,6 +80,7 @@ class Call:
     form       the fields and the file of a POST form; its fields then stand in `items` as headers
     access     what the caller may do; for routes of a bucket that is there
     acl        the access control list that headers of a write ask for, as it is kept; "" for none
+    logged     the bucket wants a line in its access log;  for that line, when there are: found, the object's row, and refused, the code
     document   of the body, when authorization had to read it
     """
 
@@ -86,9 +92,12 @@ class Call:
         "bucket",
         "document",
         "form",
+        "found",
         "items",
         "key",
+        "logged",
         "query",
+        "refused",
         "reply",
         "request",
         "route",
@@ -117,7 +126,10 @@ class Call:
         self.shared: Sequence[Header] = ()
         self.acl = ""
         self.document: Element | None = None
+        self.logged = False
         self.access: Access
+        self.found: ObjectRow | None
+        self.refused: str
         self.signed: Signed
         self.route: Route
 
@@ -152,6 +164,7 @@ class Call:
     def settings(self, settings: BucketSettings) -> None:
         self._settings = settings
         if settings.documents:
+            self.logged = LOGGING in settings.documents
             self._share(settings)
 
     @property

@@ -23,10 +23,11 @@ from s3.delivery import Courier
 from s3.errors import S3Error, error_document, to_s3
 from s3.form import read_form
 from s3.identity import NOT_SIGNED, Doorway, Keyring
+from s3.logsink import WEBSITE, LogDelivery, LogSink, entry_of
 from s3.outbox import Outbox
 from s3.query import read_query
 from s3.router import ROUTES, Level, match
-from s3.site import OPERATION, serve_site
+from s3.site import serve_site
 from s3.target import decode_path, is_bucket_name, split_path
 from s3.website import site_of_host
 from store.webhooks import Webhooks
@@ -67,6 +68,7 @@ class Gateway:
     ) -> None:
         options = options or GatewayOptions()
         self._services = Services(store, Keyring(store.meta.accounts, monotonic), options, Outbox(store.home), Webhooks(store.home), now_s)
+        self._sink = LogSink(self._services.outbox.lines)
         self._door = Doorway(self._services.keyring, options.region.encode("ascii"), options.domains, options.sigv2)
         self._domains = options.domains
         self._handlers = _load_handlers()
@@ -80,12 +82,27 @@ class Gateway:
         """What one gateway of a store does for all of them: hands over what requests left for others. Until cancelled."""
         services = self._services
         courier = Courier(services.outbox.events, services.webhooks, now_s=services.now_s, random=Random(os.urandom(16)))
+        delivery = LogDelivery(
+            services.outbox.lines,
+            services.store,
+            period_s=services.options.log_period_s,
+            now_s=services.now_s,
+            random=Random(os.urandom(16)),
+        )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(courier.run)
+            nursery.start_soon(delivery.run)
+            nursery.start_soon(self._sink.run)
             task_status.started()
+
+    async def run_sink(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """In place of `run_workers` in the other gateways of a store. Until cancelled."""
+        task_status.started()
+        await self._sink.run()
 
     async def aclose(self) -> None:
         """After the last request."""
+        await self._sink.aclose()
         await self._services.outbox.aclose()
 
     async def handle(self, request: Request, reply: Reply) -> None:
@@ -97,7 +114,7 @@ class Gateway:
         try:
             host = request.headers.get(b"host", b"")
             if b".s3-website" in host and (site := site_of_host(host, self._domains)):
-                operation = OPERATION
+                operation = WEBSITE
                 await serve_site(call, site)
                 return
             query, signature = read_query(request.raw_query)
@@ -126,10 +143,14 @@ class Gateway:
                 raise
             await self._refuse(call, S3Error("InternalError"))
         finally:
-            self._requests.count(operation, reply.status, self._monotonic() - begin, reply.sent)
+            spent_s = self._monotonic() - begin
+            self._requests.count(operation, reply.status, spent_s, reply.sent)
+            if call.logged:
+                await self._sink.write(entry_of(call, operation, spent_s))
 
     async def _refuse(self, call: Call, error: FrazilError) -> None:
         refusal = to_s3(error)
+        call.refused = refusal.code
         if not call.has_settings and b"origin" in call.request.headers and call.request.method != "OPTIONS":
             await self._share(call)
         if refusal.status >= 500 and refusal.status != 501:

@@ -16,6 +16,9 @@ from store.afterwork import Bell
 EVENTS_MAX = 1_000_000
 EVENTS_BYTES_MAX = 1 << 30
 """Bounds of what waits for one destination."""
+LINES_MAX = 1_000_000
+LINES_BYTES_MAX = 512 << 20
+"""Bounds of what waits for the delivery of one bucket's access log."""
 FOLDER = "spool"
 
 
@@ -58,9 +61,11 @@ class Outbox:
 
     def __init__(self, home: Path) -> None:
         self.events = Channel(home / FOLDER / "events.db", what="events", number_max=EVENTS_MAX, bytes_max=EVENTS_BYTES_MAX)
+        self.lines = Channel(home / FOLDER / "logs.db", what="log lines", number_max=LINES_MAX, bytes_max=LINES_BYTES_MAX)
 
     def __repr__(self) -> str:
-        return f"<Outbox {self.events!r}>"
+        return f"<Outbox {self.events!r} {self.lines!r}>"
 
     async def aclose(self) -> None:
         await self.events.spool.aclose()
+        await self.lines.spool.aclose()

@@ -178,7 +178,7 @@ ROUTES: tuple[Route, ...] = (
         permission="s3:PutBucketObjectLockConfiguration",
         handler="lock.put_configuration",
     ),
-    *_configuration("logging", "BucketLogging", "BucketLogging", "GP"),
+    *_configuration("logging", "BucketLogging", "BucketLogging", "GP", served="logging.logging"),
     *_configuration("website", "BucketWebsite", "BucketWebsite", "GPD", served="website.website"),
     *_configuration("requestPayment", "BucketRequestPayment", "BucketRequestPayment", "GP", served="configuration.request_payment"),
     *_configuration("accelerate", "BucketAccelerateConfiguration", "AccelerateConfiguration", "GP", served="configuration.acceleration"),

@@ -22,7 +22,6 @@ from s3.router import ROUTES
 from s3.target import decode_key, decode_path
 from s3.website import MOVED, WEBSITE, Moved, Website, escape_path
 
-OPERATION = "WebsiteGet"
 _GET_OBJECT = next(route for route in ROUTES if route.operation == "GetObject")
 _REDIRECT = "x-amz-website-redirect-location"
 _HTML = (b"Content-Type", b"text/html; charset=utf-8")
@@ -105,6 +104,7 @@ async def _send_elsewhere(call: Call, moved: Moved) -> None:
 
 async def _refuse(call: Call, website: Website | None, path: str, refusal: S3Error) -> None:
     """By a rule for that error elsewhere, by the bucket's own page, or by a plain one."""
+    call.refused = refusal.code
     moved = website.moved(path, _origin(call), refusal.status) if website is not None else None
     if moved is not None:
         await _send_elsewhere(call, moved)

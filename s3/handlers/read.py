@@ -32,6 +32,7 @@ async def current_row(call: Call) -> ObjectRow:
             row = await call.container.get(call.key, None if text is None else parse_version(text))
         except ObjectNotFound as error:
             raise S3Error("NoSuchKey" if text is None else "NoSuchVersion", Key=call.key) from error
+    call.found = row
     if row.marker:
         headers: list[Header] = [(b"x-amz-delete-marker", b"true"), *version_headers(row.version, row.null, call.settings)]
         if text is None:

@@ -52,6 +52,7 @@ async def write_object(call: Call, make_source: Callable[[Call], BodySource], co
         data_key=data_key,
     )
     if call.settings.documents:
+        call.found = row
         await publish_row(call, CREATED_PUT if call.form is None else CREATED_POST, row)
     return row
 
