@@ -23,6 +23,7 @@ import trio
 from cli import answer
 from cli.answer import Bucket, Entry, Page, Part, Upload, Version
 from cli.body import CHECKSUM_HEADER, CHECKSUM_NAME, Body, BytesBody
+from cli.customer import NO_KEYS, CustomerKeys
 from cli.place import Endpoint
 from cli.signature import EMPTY_SHA256, UNSIGNED, canonical_query, presign, quote_path, sign_headers
 from node import errors
@@ -85,8 +86,10 @@ def _as_error(broken: Exception, url: str) -> errors.FrazilError:
 class S3Client:
     """One endpoint and one key. Use as an async context manager; every call may run beside others."""
 
-    def __init__(self, endpoint: Endpoint, *, connections_max: int = 32) -> None:
+    def __init__(self, endpoint: Endpoint, *, connections_max: int = 32, customers: CustomerKeys = NO_KEYS) -> None:
+        """customers: keys for all objects that this client reads and writes."""
         self.endpoint = endpoint
+        self._customers = customers
         split = urlsplit(endpoint.url)
         self._secure = split.scheme == "https"
         self._name = (split.hostname or "").encode()
@@ -251,7 +254,7 @@ class S3Client:
 
     async def head(self, bucket: str, key: str) -> Answer:
         try:
-            return await self.call("HEAD", f"/{bucket}/{key}", headers={"x-amz-checksum-mode": "ENABLED"})
+            return await self.call("HEAD", f"/{bucket}/{key}", headers={"x-amz-checksum-mode": "ENABLED", **self._customers.reading})
         except errors.NotFound as error:
             raise errors.ObjectNotFound("the object does not exist") from error
 
@@ -262,7 +265,7 @@ class S3Client:
         An object without bytes has no range, so it comes as one.
         Raises: PreconditionFailed when `etag` is given and the object has another now; PeerUnreachable, BodyIncomplete while reading.
         """
-        headers = {"x-amz-checksum-mode": "ENABLED"}
+        headers = {"x-amz-checksum-mode": "ENABLED", **self._customers.reading}
         if start or stop is not None:
             headers["range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
         if etag:
@@ -284,10 +287,12 @@ class S3Client:
             raise _as_error(broken, self.endpoint.url) from broken
 
     async def put(self, bucket: str, key: str, body: Body, headers: Mapping[str, str] | None = None) -> Answer:
-        return await self.call("PUT", f"/{bucket}/{key}", headers={**(headers or {}), **_checksum(body)}, body=body)
+        sent = {**(headers or {}), **_checksum(body), **self._customers.writing}
+        return await self.call("PUT", f"/{bucket}/{key}", headers=sent, body=body)
 
     async def copy(self, source: tuple[str, str], bucket: str, key: str, headers: Mapping[str, str] | None = None) -> Answer:
-        sent = {**(headers or {}), "x-amz-copy-source": quote_path(f"/{source[0]}/{source[1]}")}
+        keys = {**self._customers.writing, **self._customers.copying}
+        sent = {**(headers or {}), **keys, "x-amz-copy-source": quote_path(f"/{source[0]}/{source[1]}")}
         reply = await self.call("PUT", f"/{bucket}/{key}", headers=sent)
         answer.raise_hidden_error(answer.parse_xml(reply.body))
         return reply
@@ -324,16 +329,19 @@ class S3Client:
         return None
 
     async def create_upload(self, bucket: str, key: str, headers: Mapping[str, str] | None = None) -> str:
-        sent = {**(headers or {}), "x-amz-checksum-algorithm": CHECKSUM_NAME, "x-amz-checksum-type": "FULL_OBJECT"}
+        checksum = {"x-amz-checksum-algorithm": CHECKSUM_NAME, "x-amz-checksum-type": "FULL_OBJECT"}
+        sent = {**(headers or {}), **checksum, **self._customers.writing}
         reply = await self.call("POST", f"/{bucket}/{key}", [("uploads", "")], sent)
         return answer.text(answer.parse_xml(reply.body), "UploadId")
 
     async def put_part(self, bucket: str, key: str, upload: str, number: int, body: Body) -> Part:
-        reply = await self.call("PUT", f"/{bucket}/{key}", [("partNumber", str(number)), ("uploadId", upload)], _checksum(body), body)
+        sent = {**_checksum(body), **self._customers.writing}
+        reply = await self.call("PUT", f"/{bucket}/{key}", [("partNumber", str(number)), ("uploadId", upload)], sent, body)
         return Part(number, body.size, reply.etag, reply.headers.get(CHECKSUM_HEADER, ""))
 
     async def copy_part(self, source: tuple[str, str], start: int, stop: int, bucket: str, key: str, upload: str, number: int) -> Part:
         headers = {"x-amz-copy-source": quote_path(f"/{source[0]}/{source[1]}"), "x-amz-copy-source-range": f"bytes={start}-{stop - 1}"}
+        headers |= {**self._customers.writing, **self._customers.copying}
         reply = await self.call("PUT", f"/{bucket}/{key}", [("partNumber", str(number)), ("uploadId", upload)], headers)
         root = answer.parse_xml(reply.body)
         answer.raise_hidden_error(root)

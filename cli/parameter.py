@@ -147,6 +147,11 @@ def header_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def customer_key_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    text = "File with your own key (SSE-C), which the store doesn't keep: 32 bytes, hex or base64."
+    return click.option("--sse-c-key-file", metavar="FILE", default="", help=text)(function)
+
+
 def _encryption_headers(wish: str) -> dict[str, str]:
     method, _, key = wish.partition(":")
     match method.lower():

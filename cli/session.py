@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from cli.customer import NO_KEYS, CustomerKeys
 from cli.exit import Exit, Hinted, main_cause
 from cli.output import Output
 from cli.place import Profile, StoreDirectory, find
@@ -111,7 +112,7 @@ class Session:
         return place
 
     @asynccontextmanager
-    async def client(self, profile: str = "", *, connections_max: int = 32) -> AsyncIterator[S3Client]:
+    async def client(self, profile: str = "", *, connections_max: int = 32, customers: CustomerKeys = NO_KEYS) -> AsyncIterator[S3Client]:
         """An S3 client of the place. Raises: Hinted when a local store doesn't run."""
         from cli.client import S3Client
 
@@ -122,14 +123,19 @@ class Session:
             from cli.door import local_endpoint
 
             endpoint = await local_endpoint(place)
-        async with S3Client(endpoint, connections_max=connections_max) as client:
+        async with S3Client(endpoint, connections_max=connections_max, customers=customers) as client:
             yield client
 
     @asynccontextmanager
-    async def clients(self, profiles: set[str], *, connections_max: int = 32) -> AsyncIterator[dict[str, S3Client]]:
+    async def clients(
+        self, profiles: set[str], *, connections_max: int = 32, customers: CustomerKeys = NO_KEYS
+    ) -> AsyncIterator[dict[str, S3Client]]:
         """A client for each profile that the addresses of a command name."""
         async with AsyncExitStack() as stack:
-            yield {name: await stack.enter_async_context(self.client(name, connections_max=connections_max)) for name in profiles}
+            yield {
+                name: await stack.enter_async_context(self.client(name, connections_max=connections_max, customers=customers))
+                for name in profiles
+            }
 
     def run(self, main: Callable[[], Awaitable[T]]) -> T:
         """Runs the command's event loop; SIGTERM ends it as SIGINT does."""

@@ -14,11 +14,12 @@ import click
 from cli.address import Address, Local, Remote, Stream
 from cli.client import S3Client
 from cli.commands.stream import write_standard_output
+from cli.customer import NO_KEYS, CustomerKeys
 from cli.exit import Exit
 from cli.job import Job, Runner
 from cli.match import Filter
 from cli.meter import SilentMeter, metered
-from cli.parameter import ADDRESS, REMOTE, dry_run_option, filter_options, header_options, jobs_option, object_headers
+from cli.parameter import ADDRESS, REMOTE, customer_key_option, dry_run_option, filter_options, header_options, jobs_option, object_headers
 from cli.session import Session, with_session
 from cli.transfer import Transfers, check_no_link, is_special, path_below
 from cli.walk import Item, local_items, remote_items
@@ -35,6 +36,7 @@ class Order:
     passes: Filter
     jobs: int
     headers: dict[str, str]
+    customers: CustomerKeys = NO_KEYS
     move: bool = False
 
     def check(self) -> None:
@@ -75,6 +77,8 @@ _TRANSFER_HELP = """Places in a store are written s3://BUCKET/KEY; `-` is standa
 @click.option("-r", "--recursive", is_flag=True, help="All that is below a folder or prefix.")
 @filter_options
 @header_options
+@click.option("--source-sse-c-key-file", metavar="FILE", default="", help="The same for the source, when both are in a store.")
+@customer_key_option
 @jobs_option
 @dry_run_option
 @with_session
@@ -90,6 +94,8 @@ def cp(session: Session, sources: tuple[Address, ...], target: Address, **option
 @click.option("-r", "--recursive", is_flag=True, help="All that is below a folder or prefix.")
 @filter_options
 @header_options
+@click.option("--source-sse-c-key-file", metavar="FILE", default="", help="The same for the source, when both are in a store.")
+@customer_key_option
 @jobs_option
 @dry_run_option
 @with_session
@@ -101,6 +107,7 @@ def mv(session: Session, sources: tuple[Address, ...], target: Address, **option
 @click.argument("file", type=click.Path())
 @click.argument("place", type=REMOTE)
 @header_options
+@customer_key_option
 @jobs_option
 @dry_run_option
 @with_session
@@ -112,6 +119,7 @@ def put(session: Session, file: str, place: Remote, **options: Any) -> Exit:
 @click.command("get", short_help="Fetch an object into a file or to standard output.")
 @click.argument("place", type=REMOTE)
 @click.argument("file", type=click.Path(), default=".")
+@customer_key_option
 @jobs_option
 @dry_run_option
 @with_session
@@ -120,20 +128,24 @@ def get(session: Session, place: Remote, file: str, **options: Any) -> Exit:
     return _run(session, (place,), Stream() if file == "-" else Local(file), {**_PLAIN, **_NO_HEADERS, **options}, move=False)
 
 
-_PLAIN: dict[str, Any] = {"recursive": False, "include": (), "exclude": ()}
+_PLAIN: dict[str, Any] = {"recursive": False, "include": (), "exclude": (), "source_sse_c_key_file": ""}
 _NO_HEADERS: dict[str, Any] = {"content_type": "", "cache_control": "", "metadata": (), "storage_class": "", "sse": ""}
 
 
 def _run(session: Session, sources: tuple[Address, ...], target: Address, options: dict[str, Any], *, move: bool) -> Exit:
     passes = Filter.parse(options["include"], options["exclude"])
-    order = Order(sources, target, options["recursive"], passes, options["jobs"], object_headers(options), move)
+    key, source_key = options["sse_c_key_file"], options["source_sse_c_key_file"]
+    if not isinstance(target, Remote):
+        source_key = source_key or key
+    customers = CustomerKeys.of_files(source_key, key)
+    order = Order(sources, target, options["recursive"], passes, options["jobs"], object_headers(options), customers, move)
     order.check()
     return session.run(lambda: _transfer(session, order))
 
 
 async def _transfer(session: Session, order: Order) -> Exit:
     profiles = {place.profile for place in (*order.sources, order.target) if isinstance(place, Remote)}
-    async with session.clients(profiles, connections_max=order.jobs * 2) as clients:
+    async with session.clients(profiles, connections_max=order.jobs * 2, customers=order.customers) as clients:
         if isinstance(order.target, Stream):
             return await _to_standard_output(session, clients, order)
         with metered(session.output) as meter:

@@ -8,11 +8,12 @@ import click
 
 from cli.address import Remote
 from cli.client import Answer, S3Client
+from cli.customer import CustomerKeys
 from cli.exit import Exit
 from cli.job import Runner
 from cli.meter import SilentMeter
 from cli.output import Output, bytes_text, time_json, time_text, visible
-from cli.parameter import REMOTE
+from cli.parameter import REMOTE, customer_key_option
 from cli.session import Session, with_session
 from node.errors import FrazilError
 
@@ -21,15 +22,16 @@ _SHOWN = ("content-type", "cache-control", "content-disposition", "content-encod
 
 @click.command("stat", short_help="Show all about buckets and objects.")
 @click.argument("places", type=REMOTE, nargs=-1, required=True)
+@customer_key_option
 @with_session
-def stat(session: Session, places: tuple[Remote, ...]) -> Exit:
+def stat(session: Session, places: tuple[Remote, ...], sse_c_key_file: str) -> Exit:
     """Show size, time, ETag, type, metadata and checksums of each object, or that a bucket is there."""
-    return session.run(lambda: _stat(session, places))
+    return session.run(lambda: _stat(session, places, CustomerKeys.of_files(sse_c_key_file, "")))
 
 
-async def _stat(session: Session, places: tuple[Remote, ...]) -> Exit:
+async def _stat(session: Session, places: tuple[Remote, ...], customers: CustomerKeys) -> Exit:
     runner = Runner(session.output, SilentMeter())
-    async with session.clients({place.profile for place in places}) as clients:
+    async with session.clients({place.profile for place in places}, customers=customers) as clients:
         for place in places:
             try:
                 await _show(session.output, clients[place.profile], place)
@@ -72,6 +74,8 @@ def _fields(head: Answer) -> dict[str, object]:
     fields |= {name.replace("-", "_"): headers[name] for name in _SHOWN if name in headers}
     if "x-amz-server-side-encryption" in headers:
         fields["encryption"] = headers["x-amz-server-side-encryption"]
+    if "x-amz-server-side-encryption-customer-algorithm" in headers:
+        fields["encryption"] = "SSE-C"
     if "x-amz-server-side-encryption-aws-kms-key-id" in headers:
         fields["encryption_key"] = headers["x-amz-server-side-encryption-aws-kms-key-id"]
     if "x-amz-version-id" in headers:

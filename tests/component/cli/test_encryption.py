@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import os
 from pathlib import Path
 
+import pytest
+
+from cli.main import main
 from tests.component.cli.conftest import Frazil
+from tests.support.store import StoreProcess
 
 
 def keys(frazil: Frazil) -> dict[str, tuple[str, int]]:
@@ -69,3 +75,38 @@ def test_copies_can_be_encrypted(frazil: Frazil, bucket: str, tmp_path: Path) ->
     assert record["encryption_key"].startswith("arn:aws:kms:")
     for wrong in ("aes", "aes256:key", "sse-c"):
         assert frazil("cp", f"s3://{bucket}/plain", f"s3://{bucket}/other", "--sse", wrong).code == 2
+
+
+def test_ones_own_key_is_needed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    for number, text in enumerate((b"k" * 32, b"6b" * 31 + b"6c\n", base64.b64encode(b"z" * 32) + b"\n")):
+        (tmp_path / f"key{number}").touch(mode=0o600)
+        (tmp_path / f"key{number}").write_bytes(text)
+    key, other = str(tmp_path / "key0"), str(tmp_path / "key1")
+    source, back = tmp_path / "data", tmp_path / "back"
+    source.write_bytes(os.urandom(40 << 20))  # more than one PUT
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("FRAZIL_STORE", str(tmp_path / "store"))
+    with StoreProcess([tmp_path / "store"], tmp_path, options=["--allow-ssec-http"]) as store:
+        store.start()
+        assert main(["mb", "bucket"]) == 0
+        assert main(["put", str(source), "s3://bucket/k", "--sse-c-key-file", key]) == 0
+        assert main(["get", "s3://bucket/k", str(back), "--sse-c-key-file", key]) == 0
+        assert back.read_bytes() == source.read_bytes()
+        assert main(["get", "s3://bucket/k", str(back)]) != 0
+        assert main(["get", "s3://bucket/k", str(back), "--sse-c-key-file", other]) == 4
+        copy = ["cp", "s3://bucket/k", "s3://bucket/copy", "--sse-c-key-file", other]
+        assert main(copy) != 0
+        assert main([*copy, "--source-sse-c-key-file", key]) == 0
+        capfdbinary.readouterr()
+        assert main(["cat", "s3://bucket/copy", "--sse-c-key-file", other]) == 0
+        assert capfdbinary.readouterr().out == source.read_bytes()
+        assert main(["stat", "s3://bucket/copy", "--sse-c-key-file", other, "--json"]) == 0
+        assert b'"encryption": "SSE-C"' in capfdbinary.readouterr().out.replace(b'":"', b'": "')
+        (tmp_path / "key2").chmod(0o644)
+        assert main(["cat", "s3://bucket/copy", "--sse-c-key-file", str(tmp_path / "key2")]) != 0
+        assert b"others may read it" in capfdbinary.readouterr().err
+        (tmp_path / "key2").chmod(0o600)
+        (tmp_path / "key2").write_bytes(b"short")
+        assert main(["cat", "s3://bucket/copy", "--sse-c-key-file", str(tmp_path / "key2")]) != 0
+        assert b"holds no key" in capfdbinary.readouterr().err
