@@ -34,6 +34,30 @@ _OF_EXISTING = frozenset(name for name, level in ACTIONS.items() if level is Lev
     "s3:ListMultipartUploadParts",
 }
 """Permissions to do something with an object that must be there: that it isn't is told only to who may list."""
+OF_A_VERSION = frozenset(
+    {
+        "DeleteObject",
+        "DeleteObjectAnnotation",
+        "DeleteObjectTagging",
+        "GetObject",
+        "GetObjectAcl",
+        "GetObjectAnnotation",
+        "GetObjectAttributes",
+        "GetObjectLegalHold",
+        "GetObjectRetention",
+        "GetObjectTagging",
+        "HeadObject",
+        "ListObjectAnnotations",
+        "PutObjectAcl",
+        "PutObjectAnnotation",
+        "PutObjectLegalHold",
+        "PutObjectRetention",
+        "PutObjectTagging",
+        "RestoreObject",
+        "UpdateObjectEncryption",
+    }
+)
+"""Operations that act on the version which the query names; all others act on the key, whatever the query says."""
 _OF_UPLOADS = frozenset({"s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"})
 _WISHES: Mapping[bytes, str] = {
     b"x-amz-tagging": "s3:PutObjectTagging",
@@ -91,7 +115,7 @@ class Access:
         """future: the object as it is about to be written. Raises: AccessDenied; ObjectNotFound, VersionNotFound to who may know."""
         if self.plain:
             return
-        if self.version is not None:
+        if self.version is not None and future is None:
             permission = OF_VERSIONS.get(permission, permission)
         if future is None and permission in _OF_EXISTING:
             await self._fetch(permission)
@@ -102,6 +126,8 @@ class Access:
             await self._fetch(permission)
             decision = self._decide(permission, self.thing)
         if decision is not Decision.ALLOW or (self.missing is not None and permission in _OF_EXISTING):
+            if self.row is not None and self.row.marker and self.version is None and self.may("s3:ListBucket"):
+                raise ObjectNotFound("a delete marker is the newest version")
             raise S3Error("AccessDenied")
 
     def may(self, permission: str) -> bool:
@@ -157,7 +183,8 @@ async def authorize(call: Call) -> None:
     expected = call.header(b"x-amz-expected-bucket-owner")
     if expected is not None:
         _check_owner(expected, settings)
-    call.access = access = Access(call, settings, call.bucket, call.key, call.query.get("versionId") if call.query else None)
+    version = call.query.get("versionId") if call.query and route.operation in OF_A_VERSION else None
+    call.access = access = Access(call, settings, call.bucket, call.key, version)
     if route.source:
         await _authorize_copy(call, access)
     elif not access.plain:

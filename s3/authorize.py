@@ -24,7 +24,7 @@ from s3.statement import Ask, PolicyRefused
 
 POLICY = "policy"
 """Name of the bucket's policy among its documents."""
-GUARDS_CACHED = 1_024
+GUARDS_CACHED = 256
 
 
 class Decision(Enum):

@@ -18,7 +18,7 @@ from s3.statement import Ask, Dialect, PolicyRefused, Statement, parse_statement
 from s3.wildcard import Variable
 
 POLICY_BYTES_MAX = 20 << 10
-POLICIES_CACHED = 1_024
+POLICIES_CACHED = 256
 _VERSIONS = ("2012-10-17", "2008-10-17")
 _VERSION_WITHOUT = "2008-10-17"
 """What a policy without a version is: one whose ${...} are plain text."""

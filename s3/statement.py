@@ -141,7 +141,8 @@ def _texts(value: object, name: str) -> list[str]:
 def _actions(value: Mapping[str, object], dialect: Dialect) -> frozenset[str]:
     texts, negated = _one_of(value, "Action")
     try:
-        named = frozenset[str]().union(*(actions_of(text, others=not dialect.bucket) for text in texts))
+        sets = [actions_of(text, others=not dialect.bucket) for text in texts]
+        named = sets[0] if len(sets) == 1 else frozenset[str]().union(*sets)
     except ValueError as error:
         raise PolicyRefused("Policy has invalid action") from error
     return frozenset(ACTIONS) - named if negated else named

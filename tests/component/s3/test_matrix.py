@@ -41,7 +41,14 @@ ASKED = [route for route in ROUTES if route.operation not in OPEN | {FORM}]
 _numbers = itertools.count()
 
 
-def send(served: Served, route: Route, bucket: str, pair: KeyPair | None) -> tuple[int, str]:
+def send(
+    served: Served,
+    route: Route,
+    bucket: str,
+    pair: KeyPair | None,
+    query_more: dict[str, str] | None = None,
+    headers_more: dict[str, str] | None = None,
+) -> tuple[int, str]:
     """Status and error code of the plainest request that names this route."""
     path = {Level.SERVICE: "/", Level.BUCKET: f"/{bucket}", Level.OBJECT: f"/{bucket}/k"}[route.level]
     query = {}
@@ -58,6 +65,8 @@ def send(served: Served, route: Route, bucket: str, pair: KeyPair | None) -> tup
     body = b"<Delete><Object><Key>k</Key></Object></Delete>" if route.operation == "DeleteObjects" else b""
     if body:
         headers["content-md5"] = base64.b64encode(hashlib.md5(body).digest()).decode()
+    query |= query_more or {}
+    headers |= headers_more or {}
     request = AWSRequest(route.method, f"{served.endpoint}{path}?{urlencode(query)}", headers, body)
     if pair is not None:
         S3SigV4Auth(Credentials(pair.access_key, pair.secret), "s3", "us-east-1").add_auth(request)
@@ -145,6 +154,16 @@ def test_granted_strangers_may_destroy(served: Served, owner: Any, there: str, n
     if name == "DeleteBucket":
         owner.delete_object(Bucket=there, Key="k")
     assert not denied(served, route, there, STRANGER)
+
+
+def test_a_version_in_the_query_does_not_change_what_a_write_is_asked_for(served: Served, owner: Any, there: str) -> None:
+    (put,) = (route for route in ROUTES if route.operation == "PutObject")
+    version, public = {"versionId": "null"}, {"x-amz-acl": "public-read"}
+    grant(owner, there, "Allow", "s3:PutObject", "s3:PutObjectVersionAcl", "s3:GetObjectVersion")
+    assert send(served, put, there, STRANGER, version)[0] == 200
+    assert send(served, put, there, STRANGER, version, public)[0] == 403
+    owner.put_object(Bucket=there, Key="k", Body=b"secret")
+    assert send(served, put, there, STRANGER, version, {"x-amz-write-offset-bytes": "6"})[0] == 403
 
 
 def test_a_form_is_asked_like_a_put(served: Served, owner: Any, there: str) -> None:
