@@ -144,6 +144,8 @@ def decide(ask: Ask, guard: Guard | None, thing: Thing | None = None) -> Decisio
         if _waits(guard.policy, ask, thing):
             return Decision.UNDECIDED
         effect = guard.policy.effect(ask)
+        if effect is Effect.NONE and thing is not None and thing.new and ask.permission == "s3:PutObjectTagging":
+            effect = Effect.ALLOW if guard.policy.allows_tags(ask) else Effect.NONE
         if effect is Effect.DENY:
             return _verdict(inside and ask.permission in _NEVER_LOST)
     if inside:

@@ -12,7 +12,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import NoReturn
 
-from s3.conditionkey import EXISTING_TAG
+from s3.conditionkey import EXISTING_TAG, REQUEST_TAG
 from s3.operator import Condition
 from s3.statement import Ask, Dialect, PolicyRefused, Statement, parse_statement
 from s3.wildcard import Variable
@@ -58,6 +58,13 @@ class Policy:
             if statement.applies(ask):
                 return Effect.ALLOW if statement.allows else Effect.DENY
         return Effect.NONE
+
+    def allows_tags(self, ask: Ask) -> bool:
+        """Whether a permission to put the object is bound to the very tags that the request brings along: then they are allowed too."""
+        return any(
+            statement.allows and statement.applies(ask) and any(condition.key.startswith(REQUEST_TAG) for condition in statement.conditions)
+            for statement in self._by_action.get("s3:PutObject", ())
+        )
 
 
 @lru_cache(maxsize=POLICIES_CACHED)

@@ -264,6 +264,16 @@ def test_versions_have_lists_of_their_own(s3: Any, bucket: str, anybody: Any) ->
     assert grants_of(s3.get_object_acl(Bucket=bucket, Key="k", VersionId=second)) == [FULL]
 
 
+def test_a_deleted_object_is_missing_to_who_may_list(s3: Any, bucket: str, anybody: Any) -> None:
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_object(Bucket=bucket, Key="k", Body=b"1", ACL="public-read")
+    s3.delete_object(Bucket=bucket, Key="k")
+    assert refused(anybody.get_object, Bucket=bucket, Key="k") == DENIED
+    s3.put_bucket_acl(Bucket=bucket, ACL="public-read")
+    assert refused(anybody.get_object, Bucket=bucket, Key="k") == ("NoSuchKey", 404)
+    assert refused(anybody.get_object_acl, Bucket=bucket, Key="k") == ("NoSuchKey", 404)
+
+
 def test_who_began_an_upload_may_end_it(s3: Any, bucket: str, stranger: Any, anybody: Any) -> None:
     s3.put_bucket_acl(Bucket=bucket, ACL="public-read-write")
     mine = s3.create_multipart_upload(Bucket=bucket, Key="mine")["UploadId"]

@@ -217,6 +217,19 @@ def test_conditions_on_tags_that_are_asked_for(s3: Any, bucket: str, stranger: A
     assert refused(stranger.put_object_tagging, Bucket=bucket, Key="k", Tagging={"TagSet": [{"Key": "security", "Value": "x"}]}) == DENIED
 
 
+def test_a_write_bound_to_tags_may_bring_them(s3: Any, bucket: str, stranger: Any) -> None:
+    """As Ceph's tests have it: s3:PutObject on condition of tags needs no s3:PutObjectTagging beside it."""
+    bound = statement(bucket, "s3:PutObject", {"StringEquals": {"s3:RequestObjectTag/security": "public"}})
+    put(s3, bucket, bound)
+    assert refused(stranger.put_object, Bucket=bucket, Key="k", Body=b"x") == DENIED
+    stranger.put_object(Bucket=bucket, Key="k", Body=b"x", Tagging="security=public")
+    assert (
+        refused(stranger.put_object_tagging, Bucket=bucket, Key="k", Tagging={"TagSet": [{"Key": "security", "Value": "public"}]}) == DENIED
+    )
+    put(s3, bucket, bound, statement(bucket, "s3:PutObjectTagging", Effect="Deny"))
+    assert refused(stranger.put_object, Bucket=bucket, Key="k", Body=b"x", Tagging="security=public") == DENIED
+
+
 def test_conditions_on_copies(s3: Any, bucket: str, stranger: Any) -> None:
     source = f"{bucket}-source"
     s3.create_bucket(Bucket=source)

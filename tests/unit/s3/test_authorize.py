@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import event, given
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from meta.protocol import BucketSettings
@@ -21,6 +21,7 @@ from s3.ownership import MIXED, OWNERSHIP_CONTROLS, controls_of, owner_of_new
 from s3.publicaccess import PUBLIC_ACCESS_BLOCK, PublicAccessBlock
 from s3.router import ROUTES
 from s3.statement import Ask
+from tests.conftest import SCALE
 
 ANN = Identity("A" * 64, "ann", user="laptop")
 HELPER = Identity("A" * 64, "ann", user="helper")
@@ -34,7 +35,14 @@ LISTS = {"s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUpload
 WRITES = {"s3:PutObject", "s3:DeleteObject"}
 OF_OBJECT = {"s3:GetObject": "READ", "s3:GetObjectVersion": "READ", "s3:GetObjectAcl": "READ_ACP", "s3:PutObjectAcl": "WRITE_ACP"}
 OF_POLICY = {"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"}
-OTHERS = {"s3:GetBucketAcl", "s3:PutBucketAcl", "s3:GetObjectTagging", "s3:PutBucketVersioning", "s3:AbortMultipartUpload"}
+OTHERS = {
+    "s3:GetBucketAcl",
+    "s3:PutBucketAcl",
+    "s3:GetObjectTagging",
+    "s3:PutObjectTagging",
+    "s3:PutBucketVersioning",
+    "s3:AbortMultipartUpload",
+}
 PERMISSIONS = sorted(LISTS | WRITES | OF_OBJECT.keys() | OF_POLICY | OTHERS)
 
 
@@ -59,6 +67,7 @@ class World(msgspec.Struct, frozen=True):
     mode: str
     block: PublicAccessBlock
     mixed: bool
+    new: bool  # the object is being made by this very request
     boundary: tuple[Line, ...] | None
 
 
@@ -90,7 +99,7 @@ def model(world: World) -> bool:
         return family and permission in OF_POLICY
     allowed = True in said
     lists_count = world.mode != "BucketOwnerEnforced"
-    stranger_owns = world.mixed and lists_count and world.object_owner.account != "ann" and permission in OF_OBJECT
+    stranger_owns = not world.new and world.mixed and lists_count and world.object_owner.account != "ann" and permission in OF_OBJECT
     if family and not stranger_owns:
         silenced = world.bucket_acl == () and lists_count and permission in LISTS | WRITES
         return allowed or not silenced
@@ -102,6 +111,8 @@ def model(world: World) -> bool:
         return not person.anonymous and person.user_id == world.object_owner.user_id
     if not lists_count:
         return False
+    if world.new and permission in ("s3:PutObjectAcl", "s3:PutObjectTagging"):
+        return in_lists(world.bucket_acl, ANN.user_id, person, "WRITE", ignore=ignore)
     if permission in OF_OBJECT:
         right = OF_OBJECT[permission]
         if right != "READ" and not person.anonymous and person.user_id == world.object_owner.user_id:
@@ -139,6 +150,13 @@ def settings_of(world: World) -> BucketSettings:
     return BucketSettings(BUCKET, "ann", ANN.user_id, 1, acl=kept(world.bucket_acl), documents=documents)
 
 
+def thing_of(world: World) -> Thing:
+    owner = world.object_owner
+    if world.new:
+        return Thing(owner.user_id, kept(world.object_acl), new=True)
+    return Thing(owner.user_id, kept(world.object_acl), foreign=world.mixed and owner.account != "ann")
+
+
 def none(_key: str) -> Sequence[str]:
     return ()
 
@@ -174,27 +192,27 @@ worlds = st.builds(
     mode=st.sampled_from(["BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"]),
     block=st.builds(PublicAccessBlock, st.booleans(), st.booleans(), st.booleans(), st.booleans()),
     mixed=st.booleans(),
+    new=st.booleans(),
     boundary=st.none() | st.lists(lines, min_size=1, max_size=2).map(tuple),
 )
 
 
+@settings(max_examples=int(200 * SCALE))
 @given(worlds)
 def test_the_decision_is_the_models(world: World) -> None:
     guard = guard_of(settings_of(world))
-    owner = world.object_owner
-    thing = Thing(owner.user_id, kept(world.object_acl), foreign=world.mixed and owner.account != "ann")
-    decision = decide(ask(world), guard, thing)
+    decision = decide(ask(world), guard, thing_of(world))
     event(f"{decision}")
     assert decision is not Decision.UNDECIDED
     assert (decision is Decision.ALLOW) is model(world)
-    early = decide(ask(world), guard, None)
+    early = Decision.UNDECIDED if world.new else decide(ask(world), guard, None)
     assert early in (decision, Decision.UNDECIDED), "what was decided without the object's facts holds with them"
 
 
 @given(worlds, st.lists(lines, min_size=1, max_size=3))
 def test_a_policy_never_makes_a_key_wider(world: World, boundary: list[Line]) -> None:
     guard = guard_of(settings_of(world))
-    thing = Thing(world.object_owner.user_id, kept(world.object_acl), foreign=world.mixed and world.object_owner.account != "ann")
+    thing = thing_of(world)
     free = msgspec.structs.replace(world, boundary=None)
     narrowed = msgspec.structs.replace(world, boundary=tuple(boundary))
     if decide(ask(narrowed), guard, thing) is Decision.ALLOW:
