@@ -24,6 +24,7 @@ _MODE, _UNTIL, _HOLD = b"x-amz-object-lock-mode", b"x-amz-object-lock-retain-unt
 _BYPASS = b"x-amz-bypass-governance-retention"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_LAST_MS = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
 NUMBER_CHARACTERS_MAX = 9
 
 
@@ -98,11 +99,14 @@ def moment(time_us: int) -> str:
 
 
 def parse_moment(text: str) -> int:
-    """Microseconds, rounded up to a millisecond; a time without zone is UTC's. Raises: ValueError."""
+    """Microseconds, rounded up to a millisecond; a time without zone is UTC's. Raises: ValueError, also for what `moment` can't write."""
     found = datetime.fromisoformat(text.strip())
     if found.tzinfo is None:
         found = found.replace(tzinfo=UTC)
-    return -((_EPOCH - found) // _MILLISECOND) * 1_000
+    milliseconds = -((_EPOCH - found) // _MILLISECOND)
+    if milliseconds > _LAST_MS:
+        raise ValueError("a time is before the year 10000")
+    return milliseconds * 1_000
 
 
 def parse_configuration(document: Element) -> DefaultRetention | None:

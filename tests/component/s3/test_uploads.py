@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from meta.protocol import ObjectRow
 from tests.component.s3.conftest import OWNER, Served, client_for
 from tests.support.client import UNSIGNED, Client, Credentials
 
@@ -263,3 +264,14 @@ def test_a_part_that_arrives_while_its_upload_is_aborted_is_refused_and_leaves_n
     counters = served.run(served.store.meta.container(bucket).counters)
     assert (counters.uploads, counters.upload_bytes) == (0, 0)
     s3.delete_bucket(Bucket=bucket)
+
+
+def test_a_source_beyond_five_gibibytes_is_not_copied_at_once(served: Served, s3: Any, bucket: str) -> None:
+    size = (5 << 30) + 1
+    served.run(served.store.meta.container(bucket).put, ObjectRow("huge", size=size, etag="0" * 32, content="c"))
+    upload = Upload(s3, bucket)
+    part = {**upload.name, "PartNumber": 1, "CopySource": f"{bucket}/huge"}
+    for error in (refused(s3.copy_object, Bucket=bucket, Key="copy", CopySource=f"{bucket}/huge"), refused(s3.upload_part_copy, **part)):
+        assert error["Code"] == "InvalidRequest"
+        assert error["Message"] == "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120"
+    assert refused(s3.upload_part_copy, **part, CopySourceRange=f"bytes=0-{size - 1}")["Code"] == "InvalidRequest"
