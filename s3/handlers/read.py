@@ -53,9 +53,9 @@ class Selection(msgspec.Struct, frozen=True):
     data_key: bytes = b""
 
 
-_SELECTING = frozenset(
-    (b"range", b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"x-amz-checksum-mode")
-).union((OF_OBJECT.algorithm, OF_OBJECT.key, OF_OBJECT.md5))
+_SELECTING = frozenset((b"range", b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since")).union(
+    (OF_OBJECT.algorithm, OF_OBJECT.key, OF_OBJECT.md5)
+)
 """Without any of these headers, and without parameters, all of the object is sent."""
 
 
@@ -64,6 +64,8 @@ async def select(call: Call, row: ObjectRow) -> Selection:
     request_headers = call.request.headers
     headers, lines = object_headers(call, row), object_lines(call, row)
     if not call.query and not row.attributes.extra and _SELECTING.isdisjoint(request_headers.first):
+        if b"x-amz-checksum-mode" in request_headers.first:
+            headers += _checksums_asked(call, row)
         return Selection(200, 0, row.size, headers, lines)
     data_key, echoed = await encryption.unlock(call, row.attributes)
     headers += echoed
@@ -89,9 +91,16 @@ async def select(call: Call, row: ObjectRow) -> Selection:
     if ranged and start < stop:  # a part may have no bytes, which no range can say
         headers.append((b"Content-Range", b"bytes %d-%d/%d" % (start, stop - 1, row.size)))
     whole = stop - start == row.size and not (part is not None and row.attributes.parts)
-    if whole and row.attributes.checksums and call.text(b"x-amz-checksum-mode").upper() == "ENABLED":
-        headers += checksum_headers(row.attributes.checksums, row.attributes.checksum_type)
+    if whole:
+        headers += _checksums_asked(call, row)
     return Selection(206 if ranged else 200, start, stop, headers, lines, data_key)
+
+
+def _checksums_asked(call: Call, row: ObjectRow) -> list[Header]:
+    """Of the whole object, for who asks for them."""
+    if not row.attributes.checksums or call.text(b"x-amz-checksum-mode").upper() != "ENABLED":
+        return []
+    return checksum_headers(row.attributes.checksums, row.attributes.checksum_type)
 
 
 def _part(row: ObjectRow, text: str) -> tuple[int, int]:

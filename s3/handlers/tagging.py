@@ -17,7 +17,9 @@ from s3.xml import DECLARATION, NAMESPACE, XmlRefused, elements_of, escape, text
 
 async def get_tagging(call: Call) -> None:
     row = await current_row(call)
-    tags = "".join(f"<Tag><Key>{escape(key)}</Key><Value>{escape(value)}</Value></Tag>" for key, value in sorted(row.attributes.tags.items()))
+    tags = "".join(
+        f"<Tag><Key>{escape(key)}</Key><Value>{escape(value)}</Value></Tag>" for key, value in sorted(row.attributes.tags.items())
+    )
     await call.answer_xml(
         f'{DECLARATION}<Tagging xmlns="{NAMESPACE}"><TagSet>{tags}</TagSet></Tagging>',
         *version_headers(row.version, row.null, call.settings),
