@@ -22,6 +22,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=0, help="so many cases, instead of minutes")
     parser.add_argument("--processor", type=float, default=1.0, help="share of a processor to use, about (default 1)")
     parser.add_argument("--connections", type=int, default=1, help="cases at once; more than one find races, but do not repeat (default 1)")
+    parser.add_argument("--workers", type=int, default=1, help="gateway processes of the store (default 1)")
     parser.add_argument("--keep-going", action="store_true", help="go on after what was found, up to 20 times")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
@@ -42,7 +43,7 @@ def run_once(options: argparse.Namespace, first: int, until: float) -> tuple[int
     """A store, and cases until its time is over or one is found; the number of the last case."""
     root = Path(tempfile.mkdtemp(prefix="frazil-fuzz-"))
     try:
-        with StoreProcess([root / "store"], root, volumes=3, options=["--sigv2"] if int(first) % 2 else []) as store:
+        with StoreProcess([root / "store"], root, volumes=3, options=["--sigv2", "--workers", str(options.workers)]) as store:
             store.start()
             campaign = Campaign(store, options.seed, share=options.processor, connections=options.connections)
             try:
