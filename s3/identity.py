@@ -16,6 +16,8 @@ from s3.query import TOKEN, Parameters, Query, parse_query
 from s3.target import bucket_of_host
 
 KEYS_CACHED_MAX = 10_000
+ACCESS_KEY_CHARACTERS_MAX = 128
+"""As with AWS; longer ones are not looked for."""
 KEY_AGE_S_MAX = 5.0
 """How long a revoked or suspended key may still work in a gateway that has it at hand."""
 UNKNOWN_AGE_S_MAX = 1.0
@@ -85,6 +87,8 @@ class Keyring:
         known = self.at_hand(access_key)
         if known is not None:
             return known
+        if len(access_key) > ACCESS_KEY_CHARACTERS_MAX:  # nobody's, and too long to remember: ten thousand of them would be
+            return _Known(None, ANONYMOUS, False, 0.0)
         try:
             pair = await self._accounts.key(access_key)
         except KeyPairNotFound:
