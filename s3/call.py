@@ -80,7 +80,8 @@ class Call:
     form       the fields and the file of a POST form; its fields then stand in `items` as headers
     access     what the caller may do; for routes of a bucket that is there
     acl        the access control list that headers of a write ask for, as it is kept; "" for none
-    logged     the bucket wants a line in its access log;  for that line, when there are: found, the object's row, and refused, the code
+    logged     the bucket wants a line in its access log;  for that line, when there are: found, the object's row; refused,
+               the code; batch, key, version and code ("" = done) of what many deletions in one came to
     document   of the body, when authorization had to read it
     """
 
@@ -89,6 +90,7 @@ class Call:
         "_settings",
         "access",
         "acl",
+        "batch",
         "bucket",
         "document",
         "form",
@@ -128,6 +130,7 @@ class Call:
         self.document: Element | None = None
         self.logged = False
         self.access: Access
+        self.batch: Sequence[tuple[str, str, str]]
         self.found: ObjectRow | None
         self.refused: str
         self.signed: Signed

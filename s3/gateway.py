@@ -23,7 +23,7 @@ from s3.delivery import Courier
 from s3.errors import S3Error, error_document, to_s3
 from s3.form import read_form
 from s3.identity import NOT_SIGNED, Doorway, Keyring
-from s3.logsink import WEBSITE, LogDelivery, LogSink, entry_of
+from s3.logsink import WEBSITE, LogDelivery, LogSink, entries_of
 from s3.outbox import Outbox
 from s3.query import read_query
 from s3.router import ROUTES, Level, match
@@ -146,7 +146,7 @@ class Gateway:
             spent_s = self._monotonic() - begin
             self._requests.count(operation, reply.status, spent_s, reply.sent)
             if call.logged:
-                await self._sink.write(entry_of(call, operation, spent_s))
+                await self._sink.write(entries_of(call, operation, spent_s))
 
     async def _refuse(self, call: Call, error: FrazilError) -> None:
         refusal = to_s3(error)

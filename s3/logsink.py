@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from random import Random
 
+import msgspec
 import trio
 
 from meta.protocol import Attributes, BucketSettings
@@ -20,7 +21,7 @@ from node.metrics import counter
 from s3.accesslog import LOGGING, Entry, LoggingEnabled, operation_of
 from s3.call import Call
 from s3.default_encryption import rule_of
-from s3.errors import S3Error
+from s3.errors import CODES, S3Error
 from s3.handlers.logging import check_target
 from s3.lifecycle import DAY_US
 from s3.outbox import Channel
@@ -42,8 +43,18 @@ WEBSITE = "WEBSITE"
 log = get_logger("s3.logsink")
 
 
-def entry_of(call: Call, operation: str, spent_s: float) -> Entry:
-    """operation: WEBSITE for requests to a website."""
+def entries_of(call: Call, operation: str, spent_s: float) -> list[Entry]:
+    """The request's, and for one that deleted many objects each one's. operation: WEBSITE for requests to a website."""
+    whole = _entry_of(call, operation, spent_s)
+    return [whole, *(_deletion(whole, key, version, code) for key, version, code in getattr(call, "batch", ()))]
+
+
+def _deletion(whole: Entry, key: str, version: str, code: str) -> Entry:
+    status = CODES[code][0] if code else 204
+    return msgspec.structs.replace(whole, operation="BATCH.DELETE.OBJECT", key=key, version=version, status=status, error=code, sent=0)
+
+
+def _entry_of(call: Call, operation: str, spent_s: float) -> Entry:
     request, signed = call.request, call.signed
     headers, address = request.headers, request.address
     query = f"?{request.raw_query.decode('latin-1')}" if request.raw_query else ""
@@ -85,9 +96,9 @@ class LogSink:
     def __repr__(self) -> str:
         return f"<LogSink waiting={len(self._waiting)}>"
 
-    async def write(self, entry: Entry) -> None:
+    async def write(self, entries: Sequence[Entry]) -> None:
         """Waits only when too many lines wait already."""
-        self._waiting.append(Record(entry.bucket, "", entry.at_us, entry.line().encode()))
+        self._waiting.extend(Record(entry.bucket, "", entry.at_us, entry.line().encode()) for entry in entries)
         self._bell.ring()
         if len(self._waiting) > QUEUE_MAX:
             await self.flush()

@@ -5,6 +5,7 @@ The spools' files are made by the first bucket that asks for them; until then no
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +29,16 @@ def topic_of(account: str, webhook: str) -> str:
 
 
 log = get_logger("s3.outbox")
+
+
+async def waiting(home: Path) -> Counter[str]:
+    """How many events wait for each webhook, of all accounts. Raises: as meta.spool.Spool.add."""
+    channel, found = Outbox(home).events, Counter[str]()
+    if channel.used:
+        for topic, number in (await channel.spool.topics()).items():
+            found[topic.rpartition("/")[2]] += number
+        await channel.spool.aclose()
+    return found
 
 
 class Channel:

@@ -39,13 +39,21 @@ def add(session: Session, name: str, url: str, account: str) -> Exit:
 @webhook.command("list", short_help="List the registered URLs.")
 @with_session
 def list_webhooks(session: Session) -> Exit:
-    """List the registered URLs."""
+    """List the registered URLs, and how many events wait for each."""
+    return session.run(lambda: _list(session))
+
+
+async def _list(session: Session) -> Exit:
     from cli.door import check_store
+    from s3.outbox import waiting
     from store.webhooks import load_webhooks
 
-    for each in load_webhooks(check_store(session.directory())).values():
-        line = f"{visible(each.name):<24} {visible(each.account) or '*':<16} {visible(each.url)}"
-        session.output.record("webhook", line, name=each.name, account=each.account, url=each.url)
+    first = check_store(session.directory())
+    events = await waiting(first)
+    for each in load_webhooks(first).values():
+        number = events.get(each.name, 0)
+        line = f"{visible(each.name):<24} {visible(each.account) or '*':<16} {number:>8}  {visible(each.url)}"
+        session.output.record("webhook", line, name=each.name, account=each.account, url=each.url, waiting=number)
     return Exit.OK
 
 

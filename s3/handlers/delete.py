@@ -54,6 +54,7 @@ async def delete_objects(call: Call) -> None:
     answers: list[str] = []
     requests: list[DeleteRequest] = []
     asked: list[tuple[str, str | None]] = []
+    refused: list[tuple[str, str, str]] = []
     for key, version, element in named:
         try:
             requests.append(await _request(call, key, version, element))
@@ -62,6 +63,7 @@ async def delete_objects(call: Call) -> None:
             raise S3Error("MalformedXML") from error
         except S3Error as error:
             answers.append(_failed(key, version, error.code, error.message))
+            refused.append((key, version or "", error.code))
     results = await call.store.delete_objects(call.bucket, requests) if requests else []
     if call.settings.documents:
         await publish_deletions(call, results)
@@ -69,8 +71,12 @@ async def delete_objects(call: Call) -> None:
         if result.error:
             code, message = _translate(result)
             answers.append(_failed(key, version, code, message))
+            refused.append((key, version or "", code))
         elif not quiet:
             answers.append(_deleted(key, version, result))
+    if call.logged:
+        done = [(key, version or "", "") for (key, version), result in zip(asked, results, strict=True) if not result.error]
+        call.batch = [*done, *refused]
     await call.answer_xml(f'{DECLARATION}<DeleteResult xmlns="{NAMESPACE}">{"".join(answers)}</DeleteResult>')
 
 

@@ -88,7 +88,7 @@ def test_gateway_processes_tell_too_and_a_webhook_may_move(make_store: StoreMake
             keys.append(f"k{number}")
     receiver.wait(lambda: set(keys) <= {key for _, key in receiver.names("bucket")})
     listed = store.command("webhook", "list").stdout
-    assert listed.split() == ["hook", "*", receiver.url]
+    assert listed.split() == ["hook", "*", "0", receiver.url]
     other = Receiver()
     other.start()
     store.command("webhook", "add", "hook", other.url)

@@ -84,7 +84,7 @@ def test_each_request_becomes_a_line(logging: Served, s3: Any, pair: tuple[str, 
     connection.request("GET", f"/{source}/a%20b", headers={"User-Agent": 'a "quoted" one', "Referer": "http://x"})
     connection.getresponse().read()
     connection.close()
-    wait(lambda: len(lines(s3, target)) >= 9)
+    wait(lambda: len(lines(s3, target)) >= 10)
     found = {(fields[6], fields[7], fields[9], fields[10]): fields for fields in lines(s3, target)}
     assert set(found) == {
         ("REST.PUT.LOGGING_STATUS", "-", "200", "-"),
@@ -94,6 +94,7 @@ def test_each_request_becomes_a_line(logging: Served, s3: Any, pair: tuple[str, 
         ("REST.COPY.OBJECT", "copy", "200", "-"),
         ("REST.GET.BUCKET", "-", "200", "-"),
         ("REST.POST.MULTI_OBJECT_DELETE", "-", "200", "-"),
+        ("BATCH.DELETE.OBJECT", "copy", "204", "-"),
         ("REST.GET.OBJECT", "a%20b", "403", "AccessDenied"),
     }
     fields = found["REST.PUT.OBJECT", "a%20b", "200", "-"]

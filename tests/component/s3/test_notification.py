@@ -165,6 +165,7 @@ def test_events_wait_for_a_receiver_that_is_away_and_come_in_order(s3: Any, noti
         assert len(set(sizes)) == 4
 
 
+@pytest.mark.slow
 def test_an_event_that_is_refused_for_good_is_given_up(s3: Any, notifying: str, receiver: Receiver) -> None:
     receiver.status, before = 400, receiver.refused
     s3.put_object(Bucket=notifying, Key="poison", Body=b"")
