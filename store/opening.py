@@ -133,8 +133,8 @@ class _Frames:
         self._index = index
         self._start, self._stop = start, stop
         self._sink = sink
-        room = min(OPEN_BYTES_MAX, part.size - index * UNIT_BYTES)
-        self._out = memoryview(bytearray(room))
+        self._room = min(OPEN_BYTES_MAX, part.size - index * UNIT_BYTES)
+        self._out = memoryview(b"")  # made with the first bytes: a read that waits for its buffer holds nothing
         self._out_at = index * UNIT_BYTES  # the place in the part of what is in `_out`
         self._opened = 0
         self._aside = memoryview(b"")
@@ -142,6 +142,8 @@ class _Frames:
 
     async def take(self, piece: Buffer) -> None:
         view = memoryview(piece)
+        if not self._out:
+            self._out = memoryview(bytearray(self._room))
         while view:
             size = self._frame_bytes()
             if not self._held and len(view) >= size:

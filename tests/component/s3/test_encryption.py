@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from s3.call import GatewayOptions
 from tests.component.s3.conftest import OWNER, Served, client_for
+from tests.component.s3.test_post import Page
 
 KEY_A, KEY_B = b"a" * 32, b"b" * 32
 MARK = b"plain text that must not be found on any disk. "
@@ -535,3 +536,38 @@ def test_an_append_encrypts_neither_more_nor_less_than_the_object(s3: Any, bucke
     default = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
     s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=default)
     assert "ServerSideEncryption" not in s3.put_object(**{**rest, "WriteOffsetBytes": 2}, Key="plain")
+
+
+@pytest.mark.parametrize("fields", [{METHOD: "AES256"}, {METHOD: "aws:kms"}, ALL, {}])
+def test_forms_are_encrypted_as_puts_are(served: Served, s3: Any, bucket: str, fields: dict[str, str]) -> None:
+    if not fields:
+        s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=default("AES256"))
+    data = os.urandom(2_500_000)
+    page = Page(served, bucket)
+    status, _ = page.post(page.signed({"key": "k", **fields}), data)
+    assert status == 204
+    assert page.headers.get(METHOD) == fields.get(METHOD, None if fields else "AES256")
+    assert page.headers.get(MD5.lower()) == fields.get(MD5)
+    needed = customer(KEY_A) if fields is ALL else {}
+    assert s3.get_object(Bucket=bucket, Key="k", **needed)["Body"].read() == data
+
+
+def test_presigned_urls_bring_customers_keys_in_headers(served: Served, s3: Any, bucket: str) -> None:
+    data = os.urandom(100_000)
+    for call, method, body in (("put_object", "PUT", data), ("get_object", "GET", None)):
+        url = s3.generate_presigned_url(call, {"Bucket": bucket, "Key": "k", **customer(KEY_A)})
+        assert KEY_TEXT not in url
+        connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=10)
+        connection.request(method, url.removeprefix(served.endpoint), body, ALL)
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (200, b"" if method == "PUT" else data)
+        connection.close()
+
+
+def test_versions_keep_their_own_encryption(s3: Any, bucket: str) -> None:
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    versions = [(mode, s3.put_object(Bucket=bucket, Key="k", Body=f"{mode}".encode(), **mode)["VersionId"]) for mode in MODES]
+    for mode, version in versions:
+        got = s3.get_object(Bucket=bucket, Key="k", VersionId=version, **key_of(mode))
+        assert (got["Body"].read(), got.get("ServerSideEncryption")) == (f"{mode}".encode(), mode.get("ServerSideEncryption"))
+    assert [entry["Size"] for entry in s3.list_object_versions(Bucket=bucket)["Versions"]] == [len(f"{mode}") for mode in reversed(MODES)]
