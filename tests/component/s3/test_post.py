@@ -310,3 +310,24 @@ def test_a_page_of_another_origin_reads_the_answer_to_its_form(page: Page, s3: A
     assert page.headers["access-control-allow-origin"] == "http://page.example"
     assert page.send(body, {"Origin": "http://other.example"})[0] == 204
     assert "access-control-allow-origin" not in page.headers
+
+
+def test_a_form_is_encrypted_as_it_or_its_bucket_asks(page: Page, s3: Any) -> None:
+    asked = {"key": "asked", "x-amz-server-side-encryption": "AES256"}
+    assert page.post(page.signed(asked))[0] == 204
+    assert page.headers["x-amz-server-side-encryption"] == "AES256"
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+    s3.put_bucket_encryption(Bucket=page.bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    assert page.post(page.signed({"key": "default"}), b"x" * 70_000)[0] == 204
+    for key, data in (("asked", b"bar"), ("default", b"x" * 70_000)):
+        answer = s3.get_object(Bucket=page.bucket, Key=key)
+        assert (answer["ServerSideEncryption"], answer["Body"].read()) == ("AES256", data)
+
+
+def test_each_form_makes_a_version(page: Page, s3: Any) -> None:
+    s3.put_bucket_versioning(Bucket=page.bucket, VersioningConfiguration={"Status": "Enabled"})
+    versions = []
+    for data in (b"first", b"second"):
+        assert page.post(page.signed({"key": "k"}), data)[0] == 204
+        versions.append(page.headers["x-amz-version-id"])
+    assert [s3.get_object(Bucket=page.bucket, Key="k", VersionId=version)["Body"].read() for version in versions] == [b"first", b"second"]
