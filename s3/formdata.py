@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from s3.errors import S3Error
 
-FIELDS_BYTES_MAX = 20_000
+FIELDS_BYTES_MAX = 20 << 10
 """All that comes before the file, as AWS has it, and all that comes after it."""
 FIELDS_MAX = 100
 FILE_FIELD = "file"
