@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
-from meta.protocol import Accounts, BucketRegistry, BucketSettings, Container, EncryptionKeys, Identities
+from meta.protocol import Accounts, BucketRegistry, BucketSettings, Container, EncryptionKeys, Identities, Jobs
 from meta.wire import ANSWER_BYTES_MAX, Method, methods
 from node.errors import PeerUnreachable
 from node.http.client import Client
@@ -23,6 +23,7 @@ class RemoteMeta:
     registry: BucketRegistry
     encryption: EncryptionKeys
     identities: Identities
+    jobs: Jobs
 
     def __init__(self, client: Client, address: str) -> None:
         """client: with the namespace's key; address as node.http.client takes it ("127.0.0.1:6200", "unix:/path")."""
@@ -32,6 +33,7 @@ class RemoteMeta:
         self.identities = cast(Identities, _Door(self, "identities", ""))
         self.registry = cast(BucketRegistry, _Door(self, "registry", ""))
         self.encryption = cast(EncryptionKeys, _Door(self, "encryption", ""))
+        self.jobs = cast(Jobs, _Door(self, "jobs", ""))
         self._door = _Door(self, "meta", "")
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 import apsw
 
 from meta import append as appending
-from meta import bucket, listing, pending
+from meta import bucket, holding, listing, pending
 from meta import rename as renaming
 from meta import upload as uploads
 from meta import version as versions
@@ -19,14 +19,19 @@ from meta.protocol import (
     Append,
     BucketSettings,
     Change,
+    Claim,
     Complete,
     Condition,
     Counters,
+    Cursor,
     DeleteRequest,
     DeleteResult,
     DeleteResults,
     Deletions,
     Dropped,
+    Holders,
+    Holding,
+    Holdings,
     ListPage,
     ListRequest,
     LockSettings,
@@ -226,6 +231,18 @@ class LocalContainer:
 
     async def counters(self) -> Counters:
         return self._read(pending.counters)
+
+    async def walk(self, cursor: Cursor, limit: int) -> Holdings:
+        return self._read(holding.walk, cursor, limit)
+
+    async def holders(self, claims: Sequence[Claim]) -> Holders:
+        return self._read(holding.holders, claims)
+
+    async def relocate(self, holder: Holding, layout: bytes, drop: bytes = b"") -> tuple[Dropped, ...]:
+        return await self._write(holding.relocate, holder, layout, drop)
+
+    async def restale(self, key: str, version: int) -> bool:
+        return await self._write(holding.restale, key, version)
 
     async def refill(self, batch: Refill) -> None:
         await self._write(refill, batch)

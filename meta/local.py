@@ -25,6 +25,7 @@ from meta.container import LocalContainer
 from meta.directory import META0, META1, LocalDirectory, container_id
 from meta.encryption import ENCRYPTION, LocalEncryptionKeys
 from meta.identities import LocalIdentities
+from meta.jobs import JOBS, LocalJobs
 from meta.kind import Kind
 from meta.protocol import SYSTEM_BUCKET, BucketEntry, BucketSettings
 from meta.recent import Recent
@@ -89,6 +90,7 @@ class LocalMeta:
         self.directory = LocalDirectory(self._one(META0, "meta0"), lambda name: self._one(META1, name))
         self.accounts = LocalAccounts(self._one(ACCOUNTS, "accounts"), key)
         self.identities = LocalIdentities(self._one(ACCOUNTS, "accounts"))
+        self.jobs = LocalJobs(self._one(JOBS, "jobs"))
         self.registry = LocalRegistry(self._one(REGISTRY, "registry"))
         self.encryption = LocalEncryptionKeys(self._one(ENCRYPTION, "encryption"))
 

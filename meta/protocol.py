@@ -329,6 +329,44 @@ class Counters(msgspec.Struct, frozen=True):
     upload_bytes: int = 0
 
 
+class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a walk goes on: behind this version, or, once all versions are done, behind this part of an upload."""
+
+    key: str = ""
+    version: int = 0
+    upload: str = ""
+    part: int = 0
+
+
+BEGIN = Cursor()
+
+
+class Holding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What names a content: a version (`row`), or a part of an upload (`upload`, `part`). With neither it waits for its deletion."""
+
+    key: str
+    layout: bytes
+    row: ObjectRow | None = None
+    upload: str = ""
+    part: PartRow | None = None
+
+    @property
+    def cursor(self) -> Cursor:
+        if self.part is not None:
+            return Cursor(upload=self.upload, part=self.part.part)
+        return Cursor(self.key, self.row.version if self.row is not None else 0)
+
+
+class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a chunk says of itself; version: of a delete marker, whose row names no content."""
+
+    key: str
+    content: str
+    version: int = 0
+
+
+Holdings = list[Holding]
+Holders = list[Holding | None]
 DeleteResults = list[DeleteResult]
 Deletions = list[Dropped]
 RecordsToSync = list[RecordToSync]
@@ -446,6 +484,21 @@ class Container(Protocol):
         """Whether a version of any key, a part or a pending deletion names this content (key is a hint)."""
 
     async def counters(self) -> Counters: ...
+
+    async def walk(self, cursor: Cursor, limit: int) -> Holdings:
+        """All that names chunks: versions in order of key and age, then parts of uploads. The last one's cursor goes on."""
+
+    async def holders(self, claims: Sequence[Claim]) -> Holders:
+        """What names each content; None: nothing does."""
+
+    async def relocate(self, holder: Holding, layout: bytes, drop: bytes = b"") -> tuple[Dropped, ...]:
+        """The same content lies elsewhere now, if it is still where `holder` says; drop: layout of chunks that are to be deleted.
+
+        Raises: Superseded.
+        """
+
+    async def restale(self, key: str, version: int) -> bool:
+        """The version's records are to be written again; False when they are to be anyway, or it is gone."""
 
     async def refill(self, batch: Refill) -> None:
         """Adds rows as they are, with their sums: for a rebuild into a new bucket. Raises: AlreadyExists."""
@@ -635,8 +688,48 @@ class EncryptionKeys(Protocol):
         """Takes them in as `encryption_keys` told them, in place of those with their ids."""
 
 
+class Job(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Long work. state: running, paused; done, failed, aborted.
+
+    arguments   what kind's work is about;  pace_bytes: bytes per second at most, 0 = as fast as it goes
+    position    where it goes on, in the kind's own words;  progress: counts by name;  message: how it ended, or what holds it up
+    """
+
+    kind: str
+    arguments: dict[str, str] = {}
+    id: int = 0
+    state: str = ""
+    created_us: int = 0
+    changed_us: int = 0
+    pace_bytes: int = 0
+    position: str = ""
+    progress: dict[str, int] = {}
+    message: str = ""
+
+
+class Jobs(Protocol):
+    """Long work that survives restarts."""
+
+    async def submit_job(self, job: Job) -> Job:
+        """With its number. Raises: AlreadyExists while one of the same kind and arguments is not over."""
+
+    async def job(self, number: int) -> Job:
+        """Raises: JobNotFound."""
+
+    async def jobs(self) -> list[Job]: ...
+
+    async def control_job(self, number: int, *, state: str = "", pace_bytes: int | None = None) -> Job:
+        """Raises: JobNotFound; AlreadyExists when it is over."""
+
+    async def save_job(self, job: Job) -> Job:
+        """For who works on it: position, progress, message, and its end. The job as it is wished now is returned. Raises: JobNotFound."""
+
+
 class Meta(Protocol):
     """The door to all metadata of the namespace."""
+
+    @property
+    def jobs(self) -> Jobs: ...
 
     @property
     def accounts(self) -> Accounts: ...

@@ -56,6 +56,8 @@ class MetaService:
                 return self._meta.registry
             case "identities":
                 return self._meta.identities
+            case "jobs":
+                return self._meta.jobs
             case "encryption":
                 return self._meta.encryption
         return self._meta

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from meta.local import HANDLES_MAX, LocalMeta
-from meta.protocol import Accounts, BucketRegistry, BucketSettings, Container, EncryptionKeys, Identities, Meta
+from meta.protocol import Accounts, BucketRegistry, BucketSettings, Container, EncryptionKeys, Identities, Jobs, Meta
 
 READS = frozenset(
     (
@@ -30,6 +30,10 @@ READS = frozenset(
         "policies",
         "buckets",
         "dump",
+        "walk",
+        "holders",
+        "job",
+        "jobs",
         "locate",
         "encryption_key",
         "encryption_keys",
@@ -48,6 +52,7 @@ class SplitMeta:
         self.accounts = cast(Accounts, _Split(reads.accounts, writes.accounts))
         self.identities = cast(Identities, _Split(reads.identities, writes.identities))
         self.registry = cast(BucketRegistry, _Split(reads.registry, writes.registry))
+        self.jobs = cast(Jobs, _Split(reads.jobs, writes.jobs))
         self.encryption = cast(EncryptionKeys, _Split(reads.encryption, writes.encryption))
 
     def __repr__(self) -> str:

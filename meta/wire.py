@@ -16,7 +16,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from meta.protocol import Accounts, BucketRegistry, Container, EncryptionKeys, Identities, Meta
+from meta.protocol import Accounts, BucketRegistry, Container, EncryptionKeys, Identities, Jobs, Meta
 from node.errors import InvalidArgument
 
 API = "/meta/1/"
@@ -32,6 +32,7 @@ DOORS: Mapping[str, type] = MappingProxyType(
         "identities": Identities,
         "registry": BucketRegistry,
         "encryption": EncryptionKeys,
+        "jobs": Jobs,
         "meta": Meta,
     }
 )

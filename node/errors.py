@@ -14,7 +14,7 @@ FrazilError
 ├── NotFound
 │   ├── AccountNotFound, UserNotFound, KeyPairNotFound, PolicyNotFound, BucketNotFound, ObjectNotFound, VersionNotFound, UploadNotFound
 │   ├── EncryptionKeyNotFound
-│   ├── ChunkNotFound, BaseNotFound, VolumeNotFound
+│   ├── ChunkNotFound, BaseNotFound, VolumeNotFound, JobNotFound
 ├── Conflict                    the state of things forbids it
 │   ├── AlreadyExists, StillInUse, BucketTaken, BucketOwned, BucketNotEmpty
 │   ├── PreconditionFailed      a condition of the request does not hold
@@ -132,6 +132,10 @@ class UploadNotFound(NotFound):
 
 
 class EncryptionKeyNotFound(NotFound):
+    pass
+
+
+class JobNotFound(NotFound):
     pass
 
 

@@ -1,0 +1,386 @@
+"""Checking everything that is stored, in two ways, and having repaired what is found.
+
+By metadata: the containers are walked, and every chunk that a layout names is looked at: is it there, of the right size, with the checksum
+and the place that the layout says, with a record that says what the row says. By chunks: the volumes are walked, and every file is asked
+whose it is: damaged, in no layout (an orphan, a duplicate, one out of place), or of another store. Each finds what the other can't see.
+
+An orphan is judged in this order: the chunk is listed; then the journals are read; then the metadata is asked. A chunk is noted in a
+journal before it is visible and settled only after its metadata is committed. So one that is in no journal and that no metadata names is
+nobody's, whatever is being written meanwhile; a grace on top covers clocks and crashes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+import msgspec
+
+from meta.protocol import Claim, Cursor, Holding
+from node.errors import BucketNotFound, ContentLost, FrazilError, NotFound, Superseded
+from node.log import get_logger
+from node.metrics import counter
+from rawx.chunk import ChunkRecord
+from rawx.protocol import Examined
+from store.context import Context
+from store.delete import Place
+from store.layout import Chunk, Layout
+from store.parallel import gather
+from store.record import object_record
+from store.repair import Need, remake
+
+WALK_ROWS = 500
+LIST_CHUNKS = 1_000
+DEEP_BYTES = 64 << 20
+"""Bytes that one step of a deep scrub reads, about: what a pace can be kept with."""
+GRACE_S = 3600.0
+"""A chunk younger than this is never taken for an orphan."""
+TRIES_MAX = 3
+"""A metachunk whose row changes while it is repaired is looked at again."""
+UNREPAIRABLE = ("unreadable", "foreign", "nameless")
+"""Problems that no repair follows: the volume is away, or nobody knows whose the chunk is."""
+log = get_logger("store.scrub")
+
+
+class Damage(msgspec.Struct, frozen=True):
+    """One chunk that is not as it should be. outcome: "repaired", "deleted", "lost" (too little is left), "waits", "told" """
+
+    volume: str
+    chunk: str
+    problem: str
+    bucket: str = ""
+    key: str = ""
+    detail: str = ""
+    outcome: str = ""
+
+
+class Tally:
+    """What a scrub saw, for people and for programs."""
+
+    def __init__(self, counts: dict[str, int] | None = None) -> None:
+        self.counts: Counter[str] = Counter(counts or {})
+        self.damages: list[Damage] = []
+
+    def saw(self, chunks: int, size: int) -> None:
+        self.counts["chunks"] += chunks
+        self.counts["bytes"] += size
+
+    def add(self, damage: Damage) -> None:
+        self.counts[f"problem:{damage.problem}"] += 1
+        self.counts[f"outcome:{damage.outcome}"] += 1
+        self.counts[f"on:{damage.volume}:{damage.problem}:{damage.outcome}"] += 1
+        self.damages.append(damage)
+        counter("chunk_damages", "Damaged chunks, by what was wrong and what became of them.", ("problem", "outcome")).labels(
+            damage.problem, damage.outcome
+        ).inc()
+        told = {"volume": damage.volume, "chunk": damage.chunk, "problem": damage.problem, "outcome": damage.outcome, "why": damage.detail}
+        log.warning("a chunk was damaged", extra=told)
+
+    def sentences(self) -> list[str]:
+        """As a person reads it: "3 chunks were corrupt on volume X; all repaired"."""
+        places: dict[tuple[str, str], Counter[str]] = {}
+        for name, number in sorted(self.counts.items()):
+            kind, _, rest = name.partition(":")
+            if kind == "on":
+                volume, problem, outcome = rest.split(":")
+                places.setdefault((volume, problem), Counter())[outcome] += number
+        return [_sentence(volume, problem, outcomes) for (volume, problem), outcomes in places.items()]
+
+
+def _sentence(volume: str, problem: str, outcomes: Counter[str]) -> str:
+    total = sum(outcomes.values())
+    (first, number) = outcomes.most_common(1)[0]
+    became = f"all {first}" if number == total else ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
+    where = f"on volume {volume}" if volume else "on no volume"
+    return f"{total} chunk{'s were' if total > 1 else ' was'} {problem} {where}; {became}"
+
+
+class _Expected(msgspec.Struct, frozen=True):
+    """What a layout says of one chunk. last: it may carry the object's record."""
+
+    holder: Holding
+    index: int
+    chunk: Chunk
+    volume: str
+    size: int
+
+
+def expected(holder: Holding) -> list[_Expected]:
+    """Every chunk that the layout names. Raises: RecordCorrupt."""
+    layout = Layout.parse(holder.layout)
+    found = []
+    for index, metachunk in enumerate(layout.metachunks):
+        size = layout.policies[metachunk.policy].chunk_bytes(metachunk.size)
+        found += [_Expected(holder, index, chunk, layout.volumes[chunk.volume], size) for chunk in metachunk.chunks]
+    return found
+
+
+def unwritten(holder: Holding) -> list[tuple[int, int]]:
+    """(metachunk, position) that no chunk has."""
+    layout = Layout.parse(holder.layout)
+    return [
+        (index, position)
+        for index, metachunk in enumerate(layout.metachunks)
+        for position in sorted(set(range(layout.policies[metachunk.policy].chunks)) - {chunk.position for chunk in metachunk.chunks})
+    ]
+
+
+def judge(what: _Expected, look: Examined) -> tuple[str, str]:
+    """(problem, detail) of a chunk against its layout; ("", "") when it is as it should be. Pure."""
+    if look.problem:
+        return look.problem, look.detail
+    record = look.record
+    assert record is not None
+    if (look.size, look.checksum) != (what.size, what.chunk.checksum):
+        if not _is_of(record, what.holder):
+            return "swapped", f"it is a chunk of {record.bucket}/{record.key}"
+        if look.size != what.size:
+            return "truncated", f"it has {look.size} bytes, the layout says {what.size}"
+        return "corrupt", "its bytes are not its own"
+    if record.position != what.chunk.position or record.metachunk_size != Layout.parse(what.holder.layout).metachunks[what.index].size:
+        return "record", f"its record says position {record.position}, the layout {what.chunk.position}"
+    return ("stale", "its record says something else than its row") if _is_stale(record, what.holder) else ("", "")
+
+
+def _is_of(record: ChunkRecord, holder: Holding) -> bool:
+    """Whether the record may be that of a chunk of this content; of an object of several nobody says which."""
+    if holder.part is not None:
+        return record.content == holder.part.content
+    row = holder.row
+    return row is not None and (record.content == row.content or record.key == row.key)
+
+
+def _is_stale(record: ChunkRecord, holder: Holding) -> bool:
+    if holder.row is None or record.object is None:
+        return False
+    row = holder.row
+    told = record.object
+    if (record.key, told.version, told.null) != (row.key, row.version, row.null) and not told.after and told.parts == 1:
+        return True
+    if told.parts != 1 or row.attributes.parts:
+        return False  # of an object of several contents each says its part; a sync makes them alike
+    return told != msgspec.structs.replace(object_record(row), part=told.part, parts=told.parts, content=told.content, after=told.after)
+
+
+class Scrub:
+    """Looks, judges and has repaired. repair: False only tells; grace_s: see GRACE_S."""
+
+    def __init__(self, context: Context, tally: Tally, *, deep: bool, repair: bool = True, grace_s: float = GRACE_S) -> None:
+        self._context, self.tally = context, tally
+        self._deep, self._repair, self._grace_s = deep, repair, grace_s
+
+    # By metadata
+
+    async def holders(self, bucket: str, cursor: Cursor) -> tuple[Cursor | None, int]:
+        """One step through a container; where the next begins (None: done) and the bytes looked at. Raises: BucketNotFound, Unavailable."""
+        found = await self._context.container(bucket).walk(cursor, 20 if self._deep else WALK_ROWS)
+        size = await self.check(bucket, found)
+        return (found[-1].cursor if found else None), size
+
+    async def check(self, bucket: str, holders: Sequence[Holding]) -> int:
+        """Every chunk of these contents; the bytes looked at."""
+        chunks = [each for holder in holders for each in expected(holder)]
+        looks = await self._examine(chunks)
+        wrong: dict[tuple[int, int], dict[int, tuple[str, str]]] = {}
+        numbers = {id(holder): number for number, holder in enumerate(holders)}
+        for each in chunks:
+            look = looks.get((each.volume, each.chunk.name))
+            problem, detail = ("unreadable", "its volume does not answer") if look is None else judge(each, look)
+            if problem:
+                wrong.setdefault((numbers[id(each.holder)], each.index), {})[each.chunk.position] = (problem, detail)
+        for number, holder in enumerate(holders):
+            for index, position in unwritten(holder):
+                wrong.setdefault((number, index), {})[position] = ("unwritten", "")
+        size = sum(each.size for each in chunks)
+        self.tally.saw(len(chunks), size)
+        for (number, index), problems in wrong.items():
+            await self.settle(bucket, holders[number], index, problems)
+        return size
+
+    async def _examine(self, chunks: Iterable[_Expected], *, deep: bool = False) -> dict[Place, Examined]:
+        by_volume: dict[str, list[str]] = {}
+        for each in chunks:
+            by_volume.setdefault(each.volume, []).append(each.chunk.name)
+        names = list(by_volume)
+        results = await gather([partial(self._examine_on, volume, by_volume[volume], deep or self._deep) for volume in names])
+        found: dict[Place, Examined] = {}
+        for volume, result in zip(names, results, strict=True):
+            if not isinstance(result, FrazilError):
+                found |= {(volume, look.chunk): look for look in result}
+        return found
+
+    async def _examine_on(self, volume: str, chunks: list[str], deep: bool) -> list[Examined]:
+        return await self._context.fleet.volume(volume).examine(chunks, deep=deep)
+
+    async def settle(
+        self, bucket: str, holder: Holding, index: int, problems: dict[int, tuple[str, str]], spares: dict[int, Place] | None = None
+    ) -> None:
+        """What is wrong with a metachunk is looked at again as it is now, repaired, and told."""
+        for _ in range(TRIES_MAX):
+            layout = Layout.parse(holder.layout)
+            places = {c.position: (layout.volumes[c.volume], c.name) for c in layout.metachunks[index].chunks}
+            try:
+                outcome = await self._settle(bucket, holder, index, problems, spares or {})
+            except Superseded:
+                now = await self._again(bucket, holder)
+                if now is None:
+                    return  # deleted or replaced meanwhile: nothing of it is anybody's
+                holder = now
+                problems = await self._problems(holder, index, problems)
+                if not problems:
+                    return
+                continue
+            for position, (problem, detail) in problems.items():
+                volume, chunk = places.get(position, ("", ""))
+                self.tally.add(Damage(volume, chunk, problem, bucket, holder.key, detail, outcome[problem in UNREPAIRABLE]))
+            return
+
+    async def _settle(
+        self, bucket: str, holder: Holding, index: int, problems: dict[int, tuple[str, str]], spares: dict[int, Place]
+    ) -> tuple[str, str]:
+        """(what became of what can be repaired, of the rest). Raises: Superseded when the row says something else by now."""
+        stale = [position for position, (problem, _) in problems.items() if problem == "stale"]
+        bad = frozenset(p for p, (problem, _) in problems.items() if problem not in UNREPAIRABLE and problem != "stale")
+        now = await self._again(bucket, holder)
+        if now is None or now.layout != holder.layout:
+            raise Superseded("it changed meanwhile")
+        if stale and holder.row is not None and self._repair:
+            if not await self._context.container(bucket).restale(holder.row.key, holder.row.version) and not bad:
+                for position in stale:
+                    del problems[position]  # its new record was on its way
+            self._context.afterwork.look_for_stale_records(bucket)
+        if not self._repair:
+            return "told", "told"
+        if bad:
+            reason = "; ".join(sorted({problem for problem, _ in problems.values()}))
+            try:
+                await remake(self._context, Need(bucket, holder, index, bad, reason, spares=spares))
+            except ContentLost as error:
+                log.error("a metachunk can't be made whole", extra={"bucket": bucket, "error": str(error)})
+                return "lost", "waits"
+            except Superseded:
+                raise
+            except FrazilError as error:
+                log.warning("a repair could not be done now", extra={"bucket": bucket, "error": str(error)})
+                return "waits", "waits"
+        return "repaired", "waits"
+
+    async def _again(self, bucket: str, holder: Holding) -> Holding | None:
+        """The same content as it is named now."""
+        container = self._context.container(bucket)
+        try:
+            if holder.row is not None:
+                row = await container.get(holder.row.key, holder.row.version)
+                if row.content == holder.row.content:
+                    return Holding(row.key, row.layout, row)
+            content = holder.part.content if holder.part is not None else holder.row.content if holder.row is not None else ""
+            (now,) = await container.holders([Claim(holder.key, content)])
+        except NotFound:
+            return None
+        return now if now is not None and now.key else None
+
+    async def _problems(self, holder: Holding, index: int, before: dict[int, tuple[str, str]]) -> dict[int, tuple[str, str]]:
+        chunks = [each for each in expected(holder) if each.index == index and each.chunk.position in before]
+        looks = await self._examine(chunks)
+        found = {}
+        for each in chunks:
+            look = looks.get((each.volume, each.chunk.name))
+            problem, detail = ("unreadable", "its volume does not answer") if look is None else judge(each, look)
+            if problem:
+                found[each.chunk.position] = problem, detail
+        return found
+
+    # By chunks
+
+    async def files(self, volume_id: str, after: str) -> tuple[str | None, int]:
+        """One step through a volume; where the next begins (None: done) and the bytes looked at. Raises: Unavailable."""
+        volume = self._context.fleet.volume(volume_id)
+        page = await volume.list(after, 20 if self._deep else LIST_CHUNKS)
+        looks = await volume.examine(page.chunks, deep=self._deep)
+        noted = {chunk for each in self._context.fleet.volumes.values() for chunk in await each.noted()} if page.chunks else set()
+        size = sum(look.size for look in looks)
+        self.tally.saw(len(looks), size)
+        by_bucket: dict[str, list[Examined]] = {}
+        for look in looks:
+            if look.problem == "missing" or look.chunk in noted:
+                continue
+            if look.record is None:
+                self.tally.add(Damage(volume_id, look.chunk, "nameless", detail=look.detail, outcome="told"))
+                continue
+            by_bucket.setdefault(look.record.bucket, []).append(look)
+        for bucket, found in by_bucket.items():
+            await self._ask(volume_id, bucket, found)
+        return (page.chunks[-1] if page.truncated else None), size
+
+    async def _ask(self, volume_id: str, bucket: str, looks: list[Examined]) -> None:
+        claims = [_claim(look.record) for look in looks if look.record is not None]
+        try:
+            holders: list[Holding | None] = await self._context.container(bucket).holders(claims)
+        except BucketNotFound:
+            if await self._exists(bucket):
+                for look in looks:
+                    self.tally.add(Damage(volume_id, look.chunk, "foreign", bucket, detail="its bucket's metadata is gone", outcome="told"))
+                return
+            holders = [None] * len(looks)
+        for look, holder in zip(looks, holders, strict=True):
+            if holder is None:
+                await self._orphan(volume_id, bucket, look)
+            elif holder.key:
+                await self._compare(volume_id, bucket, look, holder)
+
+    async def _exists(self, bucket: str) -> bool:
+        """Whether there is such a name, though its container can't be read."""
+        try:
+            await self._context.meta.registry.locate(bucket)
+        except BucketNotFound:
+            return False
+        return True
+
+    async def _orphan(self, volume_id: str, bucket: str, look: Examined, problem: str = "orphaned") -> None:
+        assert look.record is not None
+        if not self._old(look) or look.record.content in self._context.afterwork.in_flight:
+            return
+        outcome = "told"
+        if self._repair:
+            left = await self._context.fleet.volume(volume_id).delete([look.chunk])
+            outcome = "waits" if left else "deleted"
+        self.tally.add(Damage(volume_id, look.chunk, problem, bucket, look.record.key, "no metadata names it", outcome))
+
+    def _old(self, look: Examined) -> bool:
+        return self._context.clock.now_us() - look.mtime_us >= self._grace_s * 1_000_000
+
+    async def _compare(self, volume_id: str, bucket: str, look: Examined, holder: Holding) -> None:
+        mine = next((each for each in expected(holder) if (each.volume, each.chunk.name) == (volume_id, look.chunk)), None)
+        if mine is not None:
+            problem, detail = judge(mine, look)
+            if problem:
+                await self.settle(bucket, holder, mine.index, {mine.chunk.position: (problem, detail)})
+            return
+        await self._beside(volume_id, bucket, look, holder)
+
+    async def _beside(self, volume_id: str, bucket: str, look: Examined, holder: Holding) -> None:
+        """A chunk of a content whose layout doesn't name it: a second one, or one whose place was taken by something else."""
+        record = look.record
+        assert record is not None
+        twin = next(
+            (each for each in expected(holder) if each.chunk.position == record.position and each.chunk.checksum == look.checksum), None
+        )
+        named = next((each for each in expected(holder) if each.chunk.name == look.chunk), None)
+        if twin is not None and not look.problem:
+            found = (await self._examine([twin], deep=True)).get((twin.volume, twin.chunk.name))
+            problem = "unreadable" if found is None else judge(twin, found)[0]
+            if problem and problem not in (*UNREPAIRABLE, "stale"):
+                place = (volume_id, look.chunk)
+                await self.settle(bucket, holder, twin.index, {twin.chunk.position: (problem, "")}, {twin.chunk.position: place})
+                return
+            if problem in UNREPAIRABLE:
+                return
+        elif named is not None:  # another chunk lies under this one's name: the walk by metadata, or the other's volume, tells
+            return
+        await self._orphan(volume_id, bucket, look, "misplaced" if named is not None else "duplicated")
+
+
+def _claim(record: ChunkRecord) -> Claim:
+    marker = record.object is not None and record.object.marker
+    return Claim(record.key, record.content, record.object.version if marker and record.object is not None else 0)
