@@ -5,7 +5,8 @@ Values are msgspec structs (msgpack on the wire). `layout` is the encoded conten
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -234,12 +235,21 @@ class PartPage(msgspec.Struct, frozen=True):
 
 class Complete(msgspec.Struct, frozen=True, omit_defaults=True):
     """Completion: `row` is the finished object; `parts` are (number, content) as the
-    caller read them: Superseded when they changed since."""
+    caller read them: Superseded when they changed since, or when some were moved: `digest` is parts_digest of their layouts."""
 
     upload: str
     row: ObjectRow
     parts: tuple[tuple[int, str], ...]
     condition: Condition = NO_CONDITION
+    digest: bytes = b""
+
+
+def parts_digest(layouts: Iterable[bytes]) -> bytes:
+    """Of the layouts of all parts that make an object, in their order."""
+    digest = hashlib.sha256()
+    for layout in layouts:
+        digest.update(len(layout).to_bytes(4, "big") + layout)
+    return digest.digest()
 
 
 class Append(msgspec.Struct, frozen=True, omit_defaults=True):

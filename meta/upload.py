@@ -20,6 +20,7 @@ from meta.protocol import (
     PutResult,
     UploadPage,
     UploadRow,
+    parts_digest,
 )
 from meta.row import check_key, find
 from meta.transaction import ContainerTransaction, read_settings, remember_completed
@@ -161,10 +162,15 @@ def complete(transaction: ContainerTransaction, request: Complete) -> PutResult:
         if done is None:
             raise UploadNotFound("there is no such upload")
         return _result_decoder.decode(done)
-    there = dict(db.execute("SELECT part, content FROM parts WHERE upload = ?", (upload,)))
+    there = {
+        part: (content, layout)
+        for part, content, layout in db.execute("SELECT part, content, layout FROM parts WHERE upload = ?", (upload,))
+    }
     for part, content in request.parts:
-        if there.get(part) != content:
+        if part not in there or there[part][0] != content:
             raise Superseded(f"part {part} was replaced meanwhile")
+    if request.digest and request.digest != parts_digest(there[part][1] for part, _ in request.parts):
+        raise Superseded("chunks of the parts were moved meanwhile")
     newest = find(db, row.key, None)
     if request.condition != NO_CONDITION:
         check_current(request.condition, newest)

@@ -86,6 +86,7 @@ class _Growth:
         self.number = max(_numbers(old)) + 1
         self._summary: Summary
         self._row = old
+        self._new: Layout  # of the new bytes
         self.writer = ContentWriter(context.fleet, context.writes, context.policies, record, self._describe)
 
     async def finish(self, layout: Layout, condition: Condition) -> ObjectRow:
@@ -100,6 +101,7 @@ class _Growth:
 
     async def _name(self, layout: Layout, condition: Condition) -> PutResult:
         context, bucket, key, old = self._context, self._bucket, self._old.key, Layout.parse(self._old.layout)
+        self._new = layout
         if self._in_place:
             return await self._append(Layout.join((old, layout)), (self.writer.content,), condition)
         record = msgspec.structs.replace(self.writer.record, content=new_chunk_id())
@@ -132,7 +134,7 @@ class _Growth:
             now = ObjectRow(self._old.key)
         if now.content == self._old.content and now.seq != self._old.seq:
             self._old = now
-            layout = self._row.layout
+            layout = Layout.join((Layout.parse(now.layout), self._new)).encode() if self._in_place else self._row.layout
             self._row = msgspec.structs.replace(self._grown(now, self._summary), version=NO_RECORD, layout=layout)
         elif now.size != self._old.size:
             raise InvalidWriteOffset(f"the object has {now.size} bytes by now, the offset is {self._old.size}")

@@ -71,6 +71,8 @@ class Fleet:
         self.volumes = dict(volumes)
         self.findings: deque[ChunkFinding] = deque(maxlen=FINDINGS_MAX)
         self.counts: Counter[str] = Counter()
+        self.retired: frozenset[str] = frozenset()
+        """Volumes that are being emptied: nothing new is put there."""
         self.slabs = trio.Semaphore(SLABS_AT_ONCE)
         self.commits = trio.Semaphore(COMMITS_AT_ONCE)
         self._random = random
@@ -133,9 +135,14 @@ class Fleet:
         until, error = self._avoided.get(name, (0.0, None))
         return error if until > now else None
 
+    def retire(self, volumes: Collection[str]) -> None:
+        if self.retired != frozenset(volumes):
+            self.retired = frozenset(volumes)
+            self._candidates_until = -math.inf
+
     def _weight(self, name: str) -> float:
         stat = self._stats.get(name)
-        if stat is None:
+        if stat is None or name in self.retired:
             return 0.0
         return weight(stat.bytes_free, stat.bytes_total, stat.inodes_free, sick=bool(stat.sick), read_only=stat.read_only)
 

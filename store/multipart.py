@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import msgspec
 
-from meta.protocol import NO_CONDITION, PARTS_MAX, Complete, Condition, Container, ObjectRow, PartRow, PutResult, UploadRow
+from meta.protocol import NO_CONDITION, PARTS_MAX, Complete, Condition, Container, ObjectRow, PartRow, PutResult, UploadRow, parts_digest
 from node.errors import InvalidArgument, NotFound, Superseded, UploadNotFound
 from store.content import ContentWriter, Tail
 from store.context import Context
@@ -22,6 +22,7 @@ from store.source import Source, Summary
 PART_BYTES_MIN = 5 << 20
 """Every part but the last. Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
 
+COMPLETIONS_MAX = 3
 NO_RECORD = -1
 """A wish for a version that is never kept: the chunks' records name none yet, so the row joins the records to sync."""
 
@@ -90,9 +91,20 @@ async def complete_upload(
 ) -> ObjectRow:
     """The finished object. Repeating it gives the same answer for a day.
 
-    Raises: InvalidPart, InvalidPartOrder, EntityTooSmall, UploadNotFound, Superseded, PreconditionFailed, Locked, QuotaExceeded; what
-    `check` raises.
+    Raises: InvalidPart, InvalidPartOrder, EntityTooSmall, UploadNotFound, PreconditionFailed, Locked, QuotaExceeded; what `check` raises.
     """
+    for _ in range(COMPLETIONS_MAX):
+        try:
+            return await _complete(context, bucket, key, upload, parts, condition, check)
+        except Superseded:  # a part was replaced, which the next look tells, or its chunks were moved
+            continue
+    raise InvalidPart("parts were replaced again and again while the upload was completed")
+
+
+async def _complete(
+    context: Context, bucket: str, key: str, upload: str, parts: Sequence[WantedPart], condition: Condition, check: Check | None
+) -> ObjectRow:
+    """Raises: as complete_upload; Superseded."""
     container = context.container(bucket)
     try:
         page = await container.list_parts(key, upload, 0, PARTS_MAX, layouts=True)
@@ -120,11 +132,8 @@ async def complete_upload(
             part_checksums=tuple(next(iter(each.checksums.values()), "") for each in rows) if checksums else (),
         ),
     )
-    request = Complete(upload, row, tuple((each.part, each.content) for each in rows), condition)
-    try:
-        result = await container.complete_upload(request)
-    except Superseded as error:
-        raise InvalidPart("a part was replaced while the upload was completed") from error
+    digest = parts_digest(each.layout for each in rows)
+    result = await container.complete_upload(Complete(upload, row, tuple((each.part, each.content) for each in rows), condition, digest))
     context.afterwork.drop(bucket, result.dropped)
     context.afterwork.look_for_stale_records(bucket)
     context.learn_null(bucket, null=result.null)

@@ -308,9 +308,8 @@ class _Remake:
             drop = layout_of_places(self._old_places()).encode()
         container = self._context.container(self._need.bucket)
         self.naming = True
-        dropped = await container.relocate(self._need.holder, layout.encode(), drop)
-        if dropped:
-            self._context.afterwork.look_for_deletions(self._need.bucket)
+        # Old chunks that are dropped wait for the next scan of the deletions: whoever reads them now goes on meanwhile.
+        await container.relocate(self._need.holder, layout.encode(), drop)
         self._context.afterwork.settle(target.place for target in self._targets)
 
     def _old_places(self) -> list[Place]:

@@ -11,6 +11,7 @@ nobody's, whatever is being written meanwhile; a grace on top covers clocks and 
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -40,6 +41,7 @@ TRIES_MAX = 3
 """A metachunk whose row changes while it is repaired is looked at again."""
 UNREPAIRABLE = ("unreadable", "foreign", "nameless")
 """Problems that no repair follows: the volume is away, or nobody knows whose the chunk is."""
+_LEVELS = {"told": logging.WARNING, "lost": logging.ERROR}
 log = get_logger("store.scrub")
 
 
@@ -75,7 +77,8 @@ class Tally:
             damage.problem, damage.outcome
         ).inc()
         told = {"volume": damage.volume, "chunk": damage.chunk, "problem": damage.problem, "outcome": damage.outcome, "why": damage.detail}
-        log.warning("a chunk was damaged", extra=told)
+        level = _LEVELS.get(damage.outcome, logging.INFO)
+        log.log(level, "a chunk was damaged", extra=told)
 
     def sentences(self) -> list[str]:
         """As a person reads it: "3 chunks were corrupt on volume X; all repaired"."""
@@ -178,9 +181,9 @@ class Scrub:
         size = await self.check(bucket, found)
         return (found[-1].cursor if found else None), size
 
-    async def check(self, bucket: str, holders: Sequence[Holding]) -> int:
-        """Every chunk of these contents; the bytes looked at."""
-        chunks = [each for holder in holders for each in expected(holder)]
+    async def check(self, bucket: str, holders: Sequence[Holding], *, only: int | None = None) -> int:
+        """Every chunk of these contents, or of their metachunk `only`; the bytes looked at."""
+        chunks = [each for holder in holders for each in expected(holder) if only in (None, each.index)]
         looks = await self._examine(chunks)
         wrong: dict[tuple[int, int], dict[int, tuple[str, str]]] = {}
         numbers = {id(holder): number for number, holder in enumerate(holders)}
@@ -191,7 +194,8 @@ class Scrub:
                 wrong.setdefault((numbers[id(each.holder)], each.index), {})[each.chunk.position] = (problem, detail)
         for number, holder in enumerate(holders):
             for index, position in unwritten(holder):
-                wrong.setdefault((number, index), {})[position] = ("unwritten", "")
+                if only in (None, index):
+                    wrong.setdefault((number, index), {})[position] = ("unwritten", "")
         size = sum(each.size for each in chunks)
         self.tally.saw(len(chunks), size)
         for (number, index), problems in wrong.items():
@@ -223,7 +227,7 @@ class Scrub:
             try:
                 outcome = await self._settle(bucket, holder, index, problems, spares or {})
             except Superseded:
-                now = await self._again(bucket, holder)
+                now = await self.again(bucket, holder)
                 if now is None:
                     return  # deleted or replaced meanwhile: nothing of it is anybody's
                 holder = now
@@ -242,7 +246,7 @@ class Scrub:
         """(what became of what can be repaired, of the rest). Raises: Superseded when the row says something else by now."""
         stale = [position for position, (problem, _) in problems.items() if problem == "stale"]
         bad = frozenset(p for p, (problem, _) in problems.items() if problem not in UNREPAIRABLE and problem != "stale")
-        now = await self._again(bucket, holder)
+        now = await self.again(bucket, holder)
         if now is None or now.layout != holder.layout:
             raise Superseded("it changed meanwhile")
         if stale and holder.row is not None and self._repair:
@@ -262,11 +266,11 @@ class Scrub:
             except Superseded:
                 raise
             except FrazilError as error:
-                log.warning("a repair could not be done now", extra={"bucket": bucket, "error": str(error)})
+                log.info("a repair could not be done now", extra={"bucket": bucket, "error": str(error)})
                 return "waits", "waits"
         return "repaired", "waits"
 
-    async def _again(self, bucket: str, holder: Holding) -> Holding | None:
+    async def again(self, bucket: str, holder: Holding) -> Holding | None:
         """The same content as it is named now."""
         container = self._context.container(bucket)
         try:

@@ -14,6 +14,7 @@ from meta.protocol import (
     Condition,
     DeleteRequest,
     DeleteResult,
+    Job,
     Meta,
     ObjectRow,
     PartRow,
@@ -29,12 +30,15 @@ from store.delete import Place
 from store.envelope import ENCRYPTION
 from store.fleet import ChunkFinding
 from store.get import Sink, Subject, read_small
+from store.jobs import JobRunner, keep_retired
+from store.jobs import check as check_job
 from store.keepsake import Keeper
 from store.layout import Layout
 from store.multipart import Check, WantedPart, abort_upload, complete_upload, put_part
 from store.opening import reader_of
 from store.policy import PolicySet
 from store.put import put_object
+from store.repairer import Repairer
 from store.rewrap import Wanted, rewrap
 from store.source import Source
 from store.vault import Vault
@@ -291,13 +295,25 @@ class Store:
     async def run_workers(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """The background of this process, until cancelled. A gateway tidies up after itself; the containers' lists are the main's."""
         context = self._context
-        workers: list[Worker] = [Settler(context), Sweeper(context, self._left)]
+        workers: list[Worker] = [Settler(context), Sweeper(context, self._left), Repairer(context)]
         if not context.remote_meta:
-            workers += [Deleter(context), RecordSync(context), Keeper(context)]
+            workers += [Deleter(context), RecordSync(context), Keeper(context), JobRunner(context)]
         async with trio.open_nursery() as nursery:
             for worker in workers:
                 nursery.start_soon(drive, worker)
+            if context.remote_meta:
+                nursery.start_soon(keep_retired, context)
             task_status.started()
+
+    async def submit_job(self, job: Job) -> Job:
+        """Work for the main process. Raises: InvalidArgument, AlreadyExists."""
+        check_job(job.kind, job.arguments, self._context.fleet)
+        return await self.meta.jobs.submit_job(job)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process does the store's background work."""
+        return not self._context.remote_meta
 
     def _deleted(self, bucket: str, result: DeleteResult) -> None:
         self._context.afterwork.drop(bucket, result.dropped)

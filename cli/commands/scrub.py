@@ -1,0 +1,80 @@
+"""scrub, decommission, rebalance: work on all that is stored, done by the store's process or here."""
+
+from __future__ import annotations
+
+import click
+
+from cli.exit import Exit
+from cli.session import Session, with_session
+
+MIB = 1 << 20
+_pace = click.option("--pace", type=click.IntRange(0), default=0, metavar="MIB", help="At most so many MiB per second [default: no limit].")
+_detach = click.option("--detach", is_flag=True, help="Don't wait for the end, if a process runs the store.")
+_deep = click.option("--deep", is_flag=True, help="Also read every byte.")
+_dry = click.option("-n", "--dry-run", is_flag=True, help="Only tell what is wrong; repair nothing.")
+
+
+def _run(session: Session, kind: str, arguments: dict[str, str], pace: int, detach: bool) -> Exit:
+    from cli.work import perform
+    from meta.protocol import Job
+
+    given = {name: value for name, value in arguments.items() if value}
+    return session.run(lambda: perform(session, Job(kind, given, pace_bytes=pace * MIB), detach=detach))
+
+
+def _flags(deep: bool, dry_run: bool) -> dict[str, str]:
+    return {name: "1" for name, given in (("deep", deep), ("dry", dry_run)) if given}
+
+
+@click.group("scrub", short_help="Check all that is stored and repair it.")
+def scrub() -> None:
+    """Check all that is stored and repair it. Both ways also run by themselves in the background of `frazil up`."""
+
+
+@scrub.command("meta", short_help="Check every chunk that the metadata names.")
+@click.option("--bucket", default="", metavar="NAME", help="Of this bucket only.")
+@_deep
+@_dry
+@_pace
+@_detach
+@with_session
+def scrub_meta(session: Session, bucket: str, deep: bool, dry_run: bool, pace: int, detach: bool) -> Exit:
+    """Check that every chunk the metadata names is there, is whole and says what its row says.
+
+    Exit code 7 when something can't be repaired.
+    """
+    return _run(session, "scrub-meta", {"bucket": bucket, **_flags(deep, dry_run)}, pace, detach)
+
+
+@scrub.command("chunks", short_help="Check every chunk on the volumes.")
+@click.option("--volume", default="", metavar="ID", help="Of this volume only.")
+@_deep
+@_dry
+@_pace
+@_detach
+@with_session
+def scrub_chunks(session: Session, volume: str, deep: bool, dry_run: bool, pace: int, detach: bool) -> Exit:
+    """Check every chunk on the volumes: damaged, orphaned, duplicated, out of place. Exit code 7 when something can't be repaired."""
+    return _run(session, "scrub-chunks", {"volume": volume, **_flags(deep, dry_run)}, pace, detach)
+
+
+@click.command("decommission", short_help="Move everything off a volume.")
+@click.argument("volume")
+@_pace
+@_detach
+@with_session
+def decommission(session: Session, volume: str, pace: int, detach: bool) -> Exit:
+    """Move every chunk off VOLUME, which takes nothing new from now on.
+
+    `frazil status` lists the volumes; `frazil job abort` lets a volume take chunks again.
+    """
+    return _run(session, "decommission", {"volume": volume}, pace, detach)
+
+
+@click.command("rebalance", short_help="Move chunks from full volumes to empty ones.")
+@_pace
+@_detach
+@with_session
+def rebalance(session: Session, pace: int, detach: bool) -> Exit:
+    """Move chunks from the fullest volumes to the emptiest, until all are about as full."""
+    return _run(session, "rebalance", {}, pace, detach)

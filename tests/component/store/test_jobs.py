@@ -1,0 +1,181 @@
+"""Long work: done step by step, held, aborted, and taken up again after a kill."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from meta.protocol import Job
+from node.errors import AlreadyExists, InvalidArgument
+from rawx.volume import Volume
+from store import jobs as working
+from store import repairer
+from store.layout import Layout
+from store.store import Store
+from tests.component.store.support import BUCKET, chunk_files, flip, opened, put, read, until_none
+
+ENDED = ("done", "failed", "aborted")
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(working, "LOOK_S", 0.02)
+    monkeypatch.setattr(repairer, "DELAY_S", 0.02)
+
+
+@asynccontextmanager
+async def filled(path: Path, volumes: int = 9, count: int = 20) -> AsyncIterator[tuple[Store, dict[str, bytes]]]:
+    rng = random.Random(volumes)
+    async with opened(path, volumes, workers=True) as store:
+        bodies = {f"k{number}": rng.randbytes(rng.choice((0, 1_000, 300_000, 1_500_000))) for number in range(count)}
+        for key, body in bodies.items():
+            await put(store, key, body)
+        yield store, bodies
+
+
+async def ended(store: Store, job: Job) -> Job:
+    with trio.fail_after(60):
+        while (job := await store.meta.jobs.job(job.id)).state not in ENDED:  # noqa: ASYNC110 - jobs are done by workers
+            await trio.sleep(0.02)
+    return job
+
+
+async def check(store: Store, bodies: dict[str, bytes]) -> None:
+    """Everything is readable and whole."""
+    for key, body in bodies.items():
+        row = await store.get_row(BUCKET, key)
+        assert await read(store, row) == body
+        assert [each async for each in store.verify(row, BUCKET)] == []
+
+
+async def on(store: Store, volume: str, keys: dict[str, bytes]) -> int:
+    """Chunks that layouts name on a volume."""
+    layouts = [Layout.parse((await store.get_row(BUCKET, key)).layout) for key in keys]
+    return sum(1 for layout in layouts for place, _ in layout.places() if place == volume)
+
+
+async def test_scrubs_repair_and_say_so(tmp_path: Path) -> None:
+    async with filled(tmp_path) as (store, bodies):
+        for file in chunk_files(tmp_path)[::17]:
+            if file.stat().st_size:
+                flip(file, 0)
+        done = await ended(store, await store.submit_job(Job("scrub-meta", {"deep": "1"})))
+        assert done.state == "done"
+        assert "all repaired" in done.message
+        await check(store, bodies)
+        done = await ended(store, await store.submit_job(Job("scrub-chunks", {"deep": "1"})))
+        assert (done.state, done.message) == ("done", "")
+
+
+async def test_damage_that_reads_meet_is_repaired_by_itself(tmp_path: Path) -> None:
+    async with filled(tmp_path) as (store, _):
+        row = await put(store, "k", bytes(1_500_000))
+        layout = Layout.parse(row.layout)
+        flip({file.name: file for file in chunk_files(tmp_path)}[layout.metachunks[0].chunks[0].name], 9)
+        await store.read(row, 0, row.size, _nothing, bucket=BUCKET)
+
+        async def damaged() -> list[object]:
+            return [each async for each in store.verify(await store.get_row(BUCKET, "k"), BUCKET)]
+
+        await until_none(damaged)
+
+
+async def _nothing(_piece: object) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("empty", [False, True])
+async def test_what_a_lost_volume_held_is_made_anew(tmp_path: Path, empty: bool) -> None:
+    async with filled(tmp_path, 5) as (store, bodies):
+        lost = {each.path.name: name for name, each in store.volumes.items() if isinstance(each, Volume)}["3"]
+    shutil.rmtree(tmp_path / "volumes" / "3")
+    if empty:
+        (tmp_path / "volumes" / "3").mkdir()
+    async with opened(tmp_path, 5, workers=True) as store:
+        assert await on(store, lost, bodies)
+        done = await ended(store, await store.submit_job(Job("rebuild-volume", {"volume": lost})))
+        assert done.state == "done", done
+        assert empty or await on(store, lost, bodies) == 0
+        await check(store, bodies)
+
+
+async def test_an_emptied_volume_holds_nothing_and_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with filled(tmp_path, 5) as (store, bodies):
+        volume = next(iter(store.volumes))
+        job = await store.submit_job(Job("decommission", {"volume": volume}))
+        async with trio.open_nursery() as readers:
+            readers.start_soon(_read_on, store, bodies)
+            assert (await ended(store, job)).state == "done"
+            readers.cancel_scope.cancel()
+        assert await on(store, volume, bodies) == 0
+        for number in range(10):
+            bodies[f"new{number}"] = b"new"
+            await put(store, f"new{number}", b"new")
+        assert await on(store, volume, bodies) == 0
+        await check(store, bodies)
+
+
+async def _read_on(store: Store, bodies: dict[str, bytes]) -> None:
+    while True:
+        for key, body in bodies.items():
+            assert await read(store, await store.get_row(BUCKET, key)) == body
+
+
+async def test_a_job_is_held_and_goes_on_after_a_restart(tmp_path: Path) -> None:
+    async with filled(tmp_path, 3, 60) as (store, bodies):
+        job = await store.submit_job(Job("scrub-meta", {"deep": "1"}, pace_bytes=1 << 20))
+        with pytest.raises(AlreadyExists):
+            await store.submit_job(Job("scrub-meta", {"deep": "1"}))
+        await store.meta.jobs.control_job(job.id, state="paused")
+        held = await store.meta.jobs.job(job.id)
+        await trio.sleep(0.1)
+        assert (await store.meta.jobs.job(job.id)).state == "paused"
+        assert held.state == "paused"
+    async with opened(tmp_path, 3, workers=True) as store:
+        await store.meta.jobs.control_job(job.id, state="running", pace_bytes=0)
+        done = await ended(store, job)
+        assert done.state == "done"
+        assert done.progress["chunks"] >= 60
+        await check(store, bodies)
+
+
+async def test_an_aborted_job_stays_aborted(tmp_path: Path) -> None:
+    async with filled(tmp_path, 3, 5) as (store, _):
+        job = await store.submit_job(Job("scrub-chunks", {}, pace_bytes=1))
+        await store.meta.jobs.control_job(job.id, state="aborted")
+        await trio.sleep(0.1)
+        assert (await store.meta.jobs.job(job.id)).state == "aborted"
+        with pytest.raises(AlreadyExists):
+            await store.meta.jobs.control_job(job.id, state="running")
+
+
+@pytest.mark.parametrize(("kind", "arguments"), [("nonsense", {}), ("decommission", {}), ("rebuild-volume", {"volume": "nowhere"})])
+async def test_work_that_can_not_be_is_refused(tmp_path: Path, kind: str, arguments: dict[str, str]) -> None:
+    async with opened(tmp_path, 3) as store:
+        with pytest.raises(InvalidArgument):
+            await store.submit_job(Job(kind, arguments))
+
+
+async def test_background_scrubs_are_there_and_wait_for_their_time(tmp_path: Path) -> None:
+    async with opened(tmp_path, 3, workers=True) as store:
+        await trio.sleep(0.2)
+        standing = [job for job in await store.meta.jobs.jobs() if "standing" in job.arguments]
+        assert {job.kind for job in standing} == {"scrub-meta", "scrub-chunks"}
+        assert all(job.pace_bytes and not job.progress for job in standing)
+
+
+async def test_background_scrubs_pass_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(working, "STANDING_DELAY_S", 0.0)
+    monkeypatch.setattr(working, "STANDING", {"scrub-meta": ({"standing": "1"}, 0, 0.0)})
+    async with filled(tmp_path, 3, 3) as (store, _):
+
+        async def waiting() -> list[Job]:
+            return [job for job in await store.meta.jobs.jobs() if job.progress.get("passes", 0) < 3]
+
+        await until_none(waiting)
