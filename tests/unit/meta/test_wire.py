@@ -7,7 +7,7 @@ import inspect
 import msgspec
 import pytest
 
-from meta.protocol import Accounts, BucketRegistry, Condition, Container, EncryptionKeys, Identities, ObjectRow, PutResult
+from meta.protocol import Accounts, BucketRegistry, Condition, Container, EncryptionKeys, Identities, Jobs, ObjectRow, PutResult
 from meta.split import READS
 from meta.wire import DOORS, methods
 from node.errors import InvalidArgument
@@ -43,7 +43,7 @@ def test_what_does_not_fit_the_signature_is_refused() -> None:
 
 
 def test_reads_of_a_split_are_methods_of_the_protocols() -> None:
-    names = {name for protocol in (Container, Accounts, Identities, BucketRegistry, EncryptionKeys) for name in vars(protocol)}
+    names = {name for protocol in (Container, Accounts, Identities, Jobs, BucketRegistry, EncryptionKeys) for name in vars(protocol)}
     assert names >= READS
     assert not READS & {name for name in names if name.startswith(("put", "delete_", "change", "create", "remove", "add", "re"))} - {
         "records_to_sync"
