@@ -18,8 +18,8 @@ from functools import partial
 
 import msgspec
 
-from meta.protocol import Claim, Cursor, Holding
-from node.errors import BucketNotFound, ContentLost, FrazilError, NotFound, Superseded
+from meta.protocol import SYSTEM_BUCKET, Claim, Cursor, Holding
+from node.errors import BucketNotFound, ContentLost, FrazilError, NotFound, RecordCorrupt, Superseded
 from node.log import get_logger
 from node.metrics import counter
 from rawx.chunk import ChunkRecord
@@ -183,6 +183,7 @@ class Scrub:
 
     async def check(self, bucket: str, holders: Sequence[Holding], *, only: int | None = None) -> int:
         """Every chunk of these contents, or of their metachunk `only`; the bytes looked at."""
+        holders = [holder for holder in holders if self._readable(bucket, holder)]
         chunks = [each for holder in holders for each in expected(holder) if only in (None, each.index)]
         looks = await self._examine(chunks)
         wrong: dict[tuple[int, int], dict[int, tuple[str, str]]] = {}
@@ -201,6 +202,15 @@ class Scrub:
         for (number, index), problems in wrong.items():
             await self.settle(bucket, holders[number], index, problems)
         return size
+
+    def _readable(self, bucket: str, holder: Holding) -> bool:
+        """A row whose layout is damaged is told, and the walk goes on behind it."""
+        try:
+            Layout.parse(holder.layout)
+        except RecordCorrupt as error:
+            self.tally.add(Damage("", "", "layout", bucket, holder.key, str(error), "told"))
+            return False
+        return True
 
     async def _examine(self, chunks: Iterable[_Expected], *, deep: bool = False) -> dict[Place, Examined]:
         by_volume: dict[str, list[str]] = {}
@@ -335,6 +345,8 @@ class Scrub:
 
     async def _exists(self, bucket: str) -> bool:
         """Whether there is such a name, though its container can't be read."""
+        if bucket == SYSTEM_BUCKET:  # in no register; what it keeps is needed most when its own base is lost
+            return True
         try:
             await self._context.meta.registry.locate(bucket)
         except BucketNotFound:
