@@ -84,15 +84,15 @@ class Vault:
 
     async def open(self, envelope: Envelope, customer_key: bytes = b"") -> bytes:
         """The data key. Raises: CustomerKeyWrong, EncryptionKeyDisabled, EncryptionKeyNotFound, RecordCorrupt."""
-        if envelope.mode == CUSTOMER:
-            if not self._is_customers(envelope.check, customer_key):
-                raise CustomerKeyWrong("the object is encrypted with another customer's key")
-            wrapping = customer_key
-        else:
-            if envelope.mode == KMS:
-                await self.check_key(envelope.key)
-            wrapping = self._derived(envelope)
+        if envelope.mode == KMS:
+            await self.check_key(envelope.key)
         try:
+            if envelope.mode != CUSTOMER:
+                wrapping = self._derived(envelope)
+            elif self._is_customers(envelope.check, customer_key):
+                wrapping = customer_key
+            else:
+                raise CustomerKeyWrong("the object is encrypted with another customer's key")
             return _unwrap(wrapping, b64decode(envelope.wrapped, validate=True), envelope.binding)
         except ValueError as error:
             raise RecordCorrupt("the wrapped data key is not readable") from error
@@ -105,7 +105,7 @@ class Vault:
         return b64encode(salt + hmac.digest(self._check, salt + customer_key, "sha256")).decode("ascii")
 
     def _is_customers(self, check: str, customer_key: bytes) -> bool:
-        raw = b64decode(check)
+        raw = b64decode(check, validate=True)
         salt, expected = raw[:CHECK_SALT_BYTES], raw[CHECK_SALT_BYTES:]
         return hmac.compare_digest(hmac.digest(self._check, salt + customer_key, "sha256"), expected)
 

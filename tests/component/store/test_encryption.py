@@ -161,6 +161,8 @@ async def test_customers_keys_are_told_apart_without_being_kept(tmp_path: Path) 
         for wrong in (b"", bytes(32), CUSTOMERS[::-1]):
             with pytest.raises(CustomerKeyWrong):
                 await store.vault.open(envelope, wrong)
+        with pytest.raises(RecordCorrupt):
+            await store.vault.open(msgspec.structs.replace(envelope, check="no base64!"), CUSTOMERS)
         again, _ = await put_sealed(store, "k2", b"x" * 100, CUSTOMER)
         other = envelope_of(again.attributes)
         assert other is not None
