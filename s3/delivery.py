@@ -37,7 +37,14 @@ REFUSALS_MAX = 5
 """How often a destination may refuse an event with 4xx before it is given up: what is refused that often is refused for good."""
 EVENT_AGE_S_MAX = 3 * 86_400.0
 _TRY_AGAIN = frozenset({408, 409, 423, 425, 429})
-_BROKEN = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, httpcore.UnsupportedProtocol, OSError)
+_BROKEN = (
+    httpcore.NetworkError,
+    httpcore.TimeoutException,
+    httpcore.ProtocolError,
+    httpcore.ConnectionNotAvailable,
+    OSError,
+    UnicodeError,  # of a host name that no resolver takes
+)
 log = get_logger("s3.delivery")
 
 

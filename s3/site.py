@@ -19,7 +19,7 @@ from s3.errors import S3Error, to_s3
 from s3.handlers.cors import preflight
 from s3.handlers.read import Selection, current_row, get_object, head_object, send_selected
 from s3.router import ROUTES
-from s3.target import decode_key, decode_path
+from s3.target import decode_key, decode_path, is_bucket_name
 from s3.website import MOVED, WEBSITE, Moved, Website, escape_path
 
 _GET_OBJECT = next(route for route in ROUTES if route.operation == "GetObject")
@@ -52,6 +52,8 @@ async def serve_site(call: Call, bucket: str) -> None:
 
 async def _website(call: Call) -> Website:
     """Raises: NoSuchBucket, NoSuchWebsiteConfiguration."""
+    if not is_bucket_name(call.bucket):  # there are buckets of the store's own
+        raise S3Error("NoSuchBucket", BucketName=call.bucket)
     call.settings = await call.container.settings()
     website = WEBSITE.of(call.settings)
     if website is None:

@@ -165,6 +165,17 @@ def test_events_wait_for_a_receiver_that_is_away_and_come_in_order(s3: Any, noti
         assert len(set(sizes)) == 4
 
 
+def test_a_host_that_no_resolver_takes_harms_nobody(served: Served, s3: Any, notifying: str, receiver: Receiver) -> None:
+    home = served.store.home
+    save_webhooks(home, {**load_webhooks(home), "lost": Webhook("lost", f"http://{'a' * 64}.invalid/")})
+    s3.create_bucket(Bucket="lost-events")
+    s3.put_bucket_notification_configuration(Bucket="lost-events", NotificationConfiguration=topic(arn="arn:aws:sns:::lost"))
+    s3.put_object(Bucket="lost-events", Key="k", Body=b"")
+    s3.put_object(Bucket=notifying, Key="k", Body=b"")
+    receiver.wait(lambda: receiver.names(notifying) == [("ObjectCreated:Put", "k")])
+    assert served.run(topics, served)["one/lost"] == 2  # with the test event
+
+
 @pytest.mark.slow
 def test_an_event_that_is_refused_for_good_is_given_up(s3: Any, notifying: str, receiver: Receiver) -> None:
     receiver.status, before = 400, receiver.refused

@@ -135,8 +135,9 @@ def test_errors_in_html(served: Served) -> None:
     assert headers["x-amz-request-id"].encode() in body
     status, _, body = fetch(served, "/", bucket="no-site")
     assert (status, b"<li>Code: NoSuchWebsiteConfiguration</li>" in body) == (404, True)
-    status, _, body = fetch(served, "/", bucket="nobody-has-this")
-    assert (status, b"<li>Code: NoSuchBucket</li>" in body) == (404, True)
+    for name in ("nobody-has-this", ".frazil", "a..b"):
+        status, _, body = fetch(served, "/", bucket=name)
+        assert (status, b"<li>Code: NoSuchBucket</li>" in body) == (404, True)
     status, headers, body = fetch(served, "/", method="POST")
     assert (status, headers["allow"]) == (405, "GET, HEAD, OPTIONS")
     assert fetch(served, "/%ff")[0] == 400
