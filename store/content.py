@@ -26,7 +26,7 @@ from rawx.chunk import ChunkRecord, ObjectRecord, UploadRecord
 from store.delete import delete_places
 from store.digests import DIGEST_INLINE_BYTES_MAX, Digests
 from store.fleet import SLABS_AT_ONCE, ChunkFinding, Fleet
-from store.layout import Draft, Layout
+from store.layout import EMPTY, Draft, Layout
 from store.metachunk import CLEANUP_S, MetachunkWriter, Piece
 from store.parallel import Errand, crew
 from store.policy import Policy, PolicySet
@@ -129,6 +129,11 @@ class ContentWriter:
                 left = await delete_places(self._fleet, places)
         return self._rest([piece for piece in self._pieces() if (piece.volume, piece.id) in left])
 
+    @property
+    def whole(self) -> bool:
+        """Nothing is to be said of it: no chunk is missing, none was given up."""
+        return all([writer.whole for writer in self._writers])
+
     def doubtful(self) -> Layout:
         """Chunks that were given up though they may have become durable: to be deleted, the content doesn't name them."""
         return self._rest([piece for piece in self._pieces() if piece.committed and piece.error is not None])
@@ -183,9 +188,16 @@ class ContentWriter:
                 await run_blocking(digests.update, data)
         tail = self._finish(source, digests, count)
         writer = await self._next_writer(room)
-        naming = None if name is None else (lambda: name(self._layout()))
-        self.named = await writer.put_whole(room.slabs[0], count, self._common(0, last=tail), naming)
-        return self._layout()
+        layout = EMPTY
+
+        async def naming() -> AbstractContextManager[Job]:
+            nonlocal layout
+            layout = self._layout()
+            assert name is not None
+            return await name(layout)
+
+        self.named = await writer.put_whole(room.slabs[0], count, self._common(0, last=tail), naming if name else None)
+        return self._layout() if self.named is PENDING else layout
 
     async def _write_slabs(self, source: Incoming, digests: Hashing, room: Room) -> Layout:
         """The first slab is full already."""

@@ -120,14 +120,14 @@ class Fleet:
             self._candidates_until = -math.inf
 
     async def candidates(self) -> list[Candidate]:
-        """Every volume with its weight, from statistics at most STAT_AGE_S_MAX old."""
+        """The volumes that take chunks, with their weights, from statistics at most STAT_AGE_S_MAX old."""
         now = self._now()
         if now < self._candidates_until:
             return self._candidates
         if now - self._asked_at >= STAT_AGE_S_MAX:
             await self.refresh()
-        found = [Candidate(name, 0.0 if self._avoids(name, now) else self._weight(name)) for name in self.volumes]
-        self._candidates = found
+        weights = [(name, self._weight(name)) for name in self.volumes if not self._avoids(name, now)]
+        found = self._candidates = [Candidate(name, weight) for name, weight in weights if weight > 0]
         self._candidates_until = min([self._asked_at + STAT_AGE_S_MAX, *(until for until, _ in self._avoided.values() if until > now)])
         return found
 
@@ -147,12 +147,12 @@ class Fleet:
         return weight(stat.bytes_free, stat.bytes_total, stat.inodes_free, sick=bool(stat.sick), read_only=stat.read_only)
 
     async def usable(self) -> int:
-        return sum(1 for each in await self.candidates() if each.weight > 0)
+        return len(await self.candidates())
 
     async def draw(self, least: int, wanted: int, *, without: Collection[str] = ()) -> list[str]:
         """`wanted` different volumes, or as many as there are but not fewer than `least`. Raises: NotEnoughServices."""
         candidates = await self.candidates()
-        there = sum(1 for each in candidates if each.weight > 0 and each.volume not in without)
+        there = sum(1 for each in candidates if each.volume not in without) if without else len(candidates)
         return draw(candidates, max(least, min(wanted, there)), self._random, without=without)
 
     def shortage(self, error: NotEnoughServices) -> FrazilError:

@@ -87,6 +87,11 @@ class MetachunkWriter:
         return [piece for piece in self.pieces if piece.error is None]
 
     @property
+    def whole(self) -> bool:
+        """Every chunk was written, each at the first try."""
+        return len(self.pieces) == self.policy.chunks and not any([piece.error for piece in self.pieces])
+
+    @property
     def missing(self) -> set[int]:
         """Positions that no durable chunk has."""
         return set(range(self.policy.chunks)) - {piece.position for piece in self.alive}

@@ -128,10 +128,13 @@ async def commit(context: Context, bucket: str, key: str, writer: ContentWriter,
 
 async def committed(context: Context, bucket: str, key: str, version: int, writer: ContentWriter) -> None:
     """The content is visible: what was flagged while writing it is remembered."""
-    for finding in writer.unwritten(bucket, key, version):
-        context.fleet.found(finding)
-    doubtful = writer.doubtful()
-    if not doubtful.metachunks or await context.remember_deletion(bucket, doubtful):
+    remembered = True
+    if not writer.whole:
+        for finding in writer.unwritten(bucket, key, version):
+            context.fleet.found(finding)
+        doubtful = writer.doubtful()
+        remembered = not doubtful.metachunks or await context.remember_deletion(bucket, doubtful)
+    if remembered:
         context.afterwork.settle(writer.places())
 
 
