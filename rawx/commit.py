@@ -1,4 +1,4 @@
-"""What changes a volume, done in batches by one thread: everything that waits is written, linked and made durable together.
+"""What changes a volume, done in batches: everything that waits is written, linked and made durable together.
 
 Order within a batch: files are written and given their records; the journal notes them; they are linked; records are replaced; deleted
 chunks are unlinked; one sync for all. A failed member never harms another, except that a failed syncfs fails all who relied on it.
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from node.errors import DeadlineExceeded, FrazilError, InvalidArgument, RecordCorrupt
 from rawx import attributes, system
 from rawx.chunk import Buffer, ChunkRecord
-from rawx.durability import Syncer
+from rawx.durability import Unsynced
 from rawx.folders import Folders, NewFile, path_of
 from rawx.health import Health
 from rawx.journal import Journal
@@ -67,43 +67,75 @@ class Removal(Request):
         self.chunks = chunks
 
 
+class Begun:
+    """A volume's part of a batch: linked and changed, not synced yet.
+
+    results   one for each request, as far as it is known
+    linked    (index of the request, it, its file);  changed: (index, open file, path) of replaced records
+    """
+
+    __slots__ = ("changed", "linked", "requests", "results")
+
+    def __init__(self, requests: Sequence[Request]) -> None:
+        self.requests = requests
+        self.results: list[Result] = [DeadlineExceeded("given up before it was begun") if each.abandoned else [] for each in requests]
+        self.linked: list[tuple[int, Arrival, NewFile]] = []
+        self.changed: list[tuple[int, int, str]] = []
+
+
 class Committer:
-    """Works batches off; `work` runs in one thread at a time (node.lane.Lane), `remove` beside it in another."""
+    """A volume's part in batches: `begin`, then the sync that rawx/device.py does for all its volumes, then `end`."""
 
     def __init__(self, folders: Folders, journal: Journal, health: Health) -> None:
         self._folders = folders
         self._journal = journal
         self._health = health
-        self._syncer = Syncer(folders.root)
 
-    def work(self, batch: list[Request]) -> list[Result]:
-        results: list[Result] = [DeadlineExceeded("given up before it was begun") if request.abandoned else [] for request in batch]
-        waiting = [(index, request) for index, request in enumerate(batch) if not request.abandoned]
+    def begin(self, begun: Begun) -> None:
+        """Everything but the sync."""
+        waiting = [(index, request) for index, request in enumerate(begun.requests) if not request.abandoned]
         arrivals = [(index, request) for index, request in waiting if isinstance(request, Arrival)]
-        changed: list[tuple[int, int, str]] = []
-        try:
-            linked = self._link_all(self._prepare_all(arrivals, results), results)
-            for index, request in waiting:
-                if isinstance(request, Change):
-                    changed += self._change(index, request, results)
-                elif isinstance(request, Removal):
-                    results[index] = self._remove(request)
-            self._sync(linked, changed, results)
-        finally:
-            for request in batch:
-                if isinstance(request, Arrival) and request.file is not None:
-                    self._folders.discard(request.file)
-            for _, descriptor, _ in changed:
-                os.close(descriptor)
-        return results
+        begun.linked = self._link_all(self._prepare_all(arrivals, begun.results), begun.results)
+        for index, request in waiting:
+            if isinstance(request, Change):
+                begun.changed += self._change(index, request, begun.results)
+            elif isinstance(request, Removal):
+                begun.results[index] = self._remove(request)
 
-    def remove(self, batch: list[Request]) -> list[Result]:
-        """Removals alone: what they unlink is durable or forgotten, so they share nothing with the arrivals."""
-        results: list[Result] = []
-        for request in batch:
-            assert isinstance(request, Removal)
-            results.append(DeadlineExceeded("given up before it was begun") if request.abandoned else self._remove(request))
-        return results
+    def to_sync(self, begun: Begun) -> tuple[list[Unsynced], int | None]:
+        """What the sync must make durable; and the root, when it has folders whose names are not durable yet."""
+        root = self._folders.root
+        files = [Unsynced(file.descriptor, root, path_of(arrival.chunk)) for _, arrival, file in begun.linked]
+        files += [Unsynced(descriptor, root, path) for _, descriptor, path in begun.changed]
+        if not files or not self._folders.names_unsynced:
+            return files, None
+        self._folders.names_unsynced = False  # an upload's thread may set it at any time; what it made before is synced now
+        return files, root
+
+    def end(self, begun: Begun, outcomes: Sequence[OSError | None], *, root_too: bool) -> None:
+        """outcomes: of `to_sync`'s files, in order."""
+        if root_too and any(outcomes):
+            self._folders.names_unsynced = True
+        for (index, arrival, _), failure in zip(begun.linked, outcomes, strict=False):
+            if failure is not None:
+                begun.results[index] = self._health.write_failed(failure, f"syncing chunk {arrival.chunk}")
+                self._remove(Removal([arrival.chunk]))
+        for (index, _, path), failure in zip(begun.changed, outcomes[len(begun.linked) :], strict=True):
+            if failure is not None:
+                begun.results[index] = self._health.write_failed(failure, f"syncing the record of {path}")
+
+    def close(self, begun: Begun) -> None:
+        """Whatever happened."""
+        for request in begun.requests:
+            if isinstance(request, Arrival) and request.file is not None:
+                self._folders.discard(request.file)
+        for _, descriptor, _ in begun.changed:
+            os.close(descriptor)
+
+    def remove(self, request: Request) -> Result:
+        """A removal alone: what it unlinks is durable or forgotten, so it shares nothing with the arrivals."""
+        assert isinstance(request, Removal)
+        return DeadlineExceeded("given up before it was begun") if request.abandoned else self._remove(request)
 
     def _prepare_all(self, arrivals: list[tuple[int, Arrival]], results: list[Result]) -> list[tuple[int, Arrival]]:
         prepared = []
@@ -187,22 +219,3 @@ class Committer:
                 self._health.write_failed(error, f"deleting chunk {chunk}")
                 failed.append(chunk)
         return failed
-
-    def _sync(self, linked: list[tuple[int, Arrival, NewFile]], changed: list[tuple[int, int, str]], results: list[Result]) -> None:
-        files = [(file.descriptor, path_of(arrival.chunk)) for _, arrival, file in linked]
-        files += [(descriptor, path) for _, descriptor, path in changed]
-        if not files:
-            return
-        names_unsynced = self._folders.names_unsynced
-        if names_unsynced:  # an upload's thread may set it at any time; what it made before is synced below
-            self._folders.names_unsynced = False
-        outcomes = self._syncer.sync(files, root_too=names_unsynced)
-        if names_unsynced and any(outcomes):
-            self._folders.names_unsynced = True
-        for (index, arrival, _), failure in zip(linked, outcomes, strict=False):
-            if failure is not None:
-                results[index] = self._health.write_failed(failure, f"syncing chunk {arrival.chunk}")
-                self._remove(Removal([arrival.chunk]))
-        for (index, _, path), failure in zip(changed, outcomes[len(linked) :], strict=True):
-            if failure is not None:
-                results[index] = self._health.write_failed(failure, f"syncing the record of {path}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from rawx import system
 
@@ -58,16 +59,25 @@ def _averaged(average: float, measured: float) -> float:
     return average + weight * (min(measured, _SLOWER_TIMES_MAX * average) - average)
 
 
+class Unsynced(NamedTuple):
+    """An open file whose bytes, attributes and name are to be made durable. path: its name below the open folder `root`."""
+
+    descriptor: int
+    root: int
+    path: str
+
+
 class Syncer:
-    """Syncs the members of a batch. Used by one thread at a time."""
+    """Syncs the members of a batch, all on one file system. Used by one thread at a time."""
 
     def __init__(self, root: int) -> None:
+        """root: any folder of the file system, open as long as this is used."""
         self._root = root
         self._choice = SyncChoice()
         self._folder_too = system.file_system_type(root) not in _LINK_SYNCED_WITH_INODE
 
-    def sync(self, files: Sequence[tuple[int, str]], *, root_too: bool) -> list[OSError | None]:
-        """Makes each (descriptor, path) durable with its name, and with `root_too` the names of new folders.
+    def sync(self, files: Sequence[Unsynced], roots: Sequence[int] = ()) -> list[OSError | None]:
+        """Makes each file durable with its name; roots: of volumes with new folders, whose names are synced too.
 
         Returns the error of each that could not be.
         After a failure the kernel has marked the pages clean: another sync would succeed and lie, so the caller must drop the file.
@@ -85,16 +95,17 @@ class Syncer:
                 return [error] * len(files)
             outcomes: list[OSError | None] = [None] * len(files)
         else:
-            try:
-                if root_too:
-                    os.fsync(self._root)
-            except OSError as error:
-                return [error] * len(files)
-            outcomes = [self._sync_one(descriptor, path) for descriptor, path in files]
+            unnamed: dict[int, OSError] = {}
+            for root in roots:
+                try:
+                    os.fsync(root)
+                except OSError as error:
+                    unnamed[root] = error
+            outcomes = [unnamed.get(file.root) or self._sync_one(file) for file in files]
         self._choice.measured(together=together, count=len(files), seconds=time.monotonic() - begin)
         return outcomes
 
-    def _sync_one(self, descriptor: int, path: str) -> OSError | None:
+    def _sync_one(self, file: Unsynced) -> OSError | None:
         """One file: bytes, attributes and the name it was just given.
 
         On ext4, XFS and Btrfs the sync of an inode also persists the link made just before: it waits for the journal's transaction
@@ -102,9 +113,9 @@ class Syncer:
         synced too.
         """
         try:
-            os.fsync(descriptor)
+            os.fsync(file.descriptor)
             if self._folder_too:
-                folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._root)
+                folder = os.open(os.path.dirname(file.path), os.O_RDONLY | os.O_DIRECTORY, dir_fd=file.root)
                 try:
                     os.fsync(folder)
                 finally:

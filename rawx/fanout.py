@@ -146,7 +146,7 @@ async def _put_local(puts: Sequence[Put], jobs: dict[int, Job], then: Job | None
         if not over:
             for (index, job), result in zip(jobs.items(), relay.results, strict=True):
                 if result is PENDING:
-                    volumes[index].give_up(job.request)
+                    volumes[index].give_up(job.request[1])
     for index, result in zip(jobs, relay.results, strict=True):
         if result is PENDING:
             outcomes[index] = volumes[index].health.hung("writing", wait_s)

@@ -19,6 +19,7 @@ from rawx import attributes, housekeeping, system
 from rawx.attributes import Stored, check_units
 from rawx.chunk import UNIT_BYTES_MAX, UNIT_DIGEST_BYTES, Buffer, ChunkRecord, check_chunk_id, chunk_checksum
 from rawx.commit import Arrival, Change, Committer, Removal, Request, Result
+from rawx.device import Addressed, Devices
 from rawx.examine import EXAMINED_MAX, examine_blocking
 from rawx.folders import Folders, path_of
 from rawx.health import Health, translate
@@ -31,8 +32,6 @@ from rawx.upload import LocalUpload
 
 T = TypeVar("T")
 
-BATCH_MAX = 64
-"""Requests that share one sync at most."""
 WAIT_S = 30.0
 """A disk that holds a call longer is sick."""
 DELETE_BATCH_MAX = 1000
@@ -44,7 +43,7 @@ checksum binds them."""
 class Volume:
     """One open volume. Several processes of a host may have the same one open."""
 
-    def __init__(self, path: Path, root: int, identity: Identity, *, wait_s: float = WAIT_S) -> None:
+    def __init__(self, path: Path, root: int, identity: Identity, *, wait_s: float = WAIT_S, devices: Devices | None = None) -> None:
         """Takes the open root over. Raises: OSError."""
         self.path = path
         self.volume_id = identity.id
@@ -55,9 +54,9 @@ class Volume:
         self.folders = Folders(root)
         self.journal = Journal(root)
         housekeeping.make_quarantine(root)
-        committer = Committer(self.folders, self.journal, self.health)
-        self._lane: Lane[Request, Result] = Lane(committer.work, batch_max=BATCH_MAX)
-        self._removals: Lane[Request, Result] = Lane(committer.remove, batch_max=BATCH_MAX)
+        self._committer = Committer(self.folders, self.journal, self.health)
+        self._devices = devices or Devices()
+        self._device = self._devices.enter(root)
         self._given_up: set[str] = set()
         self._scratch = memoryview(bytearray(UNIT_BYTES_MAX + 1))
         self._units = _UnitsCache()
@@ -68,6 +67,7 @@ class Volume:
     def close(self) -> None:
         """Ends the use of the volume; calls under way must be over."""
         if self.root >= 0:
+            self._devices.leave(self._device)
             self.journal.close()
             os.close(self.root)
             self.root = self.folders.root = -1
@@ -84,11 +84,11 @@ class Volume:
     async def _reading(self, function: Callable[..., Any], *args: Any) -> Any:
         return await self.bounded("reading", function, *args)
 
-    async def _submit(self, request: Request, lane: Lane[Request, Result] | None = None) -> list[str]:
+    async def _submit(self, request: Request, lane: Lane[Addressed, Result] | None = None) -> list[str]:
         """One change, together with all that wait. A cancelled caller leaves; its change may still happen, before its next one."""
         try:
             with trio.move_on_after(self.wait_s):
-                result = await (lane or self._lane).submit(request, abandon=True)
+                result = await (lane or self._device.commits).submit((self._committer, request), abandon=True)
                 assert isinstance(result, list)  # errors are raised by the lane
                 return result
         except trio.Cancelled:
@@ -104,14 +104,17 @@ class Volume:
             self._given_up.add(request.chunk)
 
     async def put(self, chunk: str, data: Buffer, record: ChunkRecord, units: bytes) -> None:
-        await self._submit(self.put_job(chunk, data, record, units).request)
+        await self._submit(self._arrival(chunk, data, record, units))
 
     def put_job(self, chunk: str, data: Buffer, record: ChunkRecord, units: bytes) -> Job:
         """`put` for a relay: see rawx/fanout.py. Raises: what can be told at once."""
+        return Job(self._device.commits, (self._committer, self._arrival(chunk, data, record, units)))
+
+    def _arrival(self, chunk: str, data: Buffer, record: ChunkRecord, units: bytes) -> Arrival:
         self.health.admit_write()
         check_chunk_id(chunk)
         check_units(record, len(data), units)
-        return Job(self._lane, Arrival(chunk, record, units, data))
+        return Arrival(chunk, record, units, data)
 
     async def create(self, chunk: str, size_hint: int) -> LocalUpload:
         self.health.admit_write()
@@ -252,7 +255,7 @@ class Volume:
             self._given_up -= given_up
             chunks = [chunk for chunk in chunks if chunk not in given_up]
         for at in range(0, len(chunks), DELETE_BATCH_MAX):
-            failed += await self._submit(Removal(chunks[at : at + DELETE_BATCH_MAX]), self._removals)
+            failed += await self._submit(Removal(chunks[at : at + DELETE_BATCH_MAX]), self._device.removals)
         return failed
 
     async def copy(self, source: str, target: str, record: ChunkRecord) -> None:
@@ -351,9 +354,17 @@ class _UnitsCache:
                 self._bytes -= len(gone[1].units) + self._ENTRY_BYTES
 
 
-def open_volume(path: str | Path, *, namespace: str, volume_id: str | None = None, create: bool = False, wait_s: float = WAIT_S) -> Volume:
+def open_volume(
+    path: str | Path,
+    *,
+    namespace: str,
+    volume_id: str | None = None,
+    create: bool = False,
+    wait_s: float = WAIT_S,
+    devices: Devices | None = None,
+) -> Volume:
     """Opens the volume at `path`, checked to be the namespace's and (if given) this one. `create` makes folder and identity where
-    there are none.
+    there are none. devices: shared with the other volumes of this process.
 
     Blocking. Raises: VolumeForeign, VolumeNotFound, VolumeReadOnly, VolumeFull, VolumeSick, ConfigError.
     """
@@ -363,7 +374,7 @@ def open_volume(path: str | Path, *, namespace: str, volume_id: str | None = Non
             make_durable_folder(path)
         root = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            return Volume(path, root, claim(root, str(path), namespace, volume_id, create=create), wait_s=wait_s)
+            return Volume(path, root, claim(root, str(path), namespace, volume_id, create=create), wait_s=wait_s, devices=devices)
         except BaseException:
             os.close(root)
             raise

@@ -132,7 +132,7 @@ class ContentWriter:
     @property
     def whole(self) -> bool:
         """Nothing is to be said of it: no chunk is missing, none was given up."""
-        return all([writer.whole for writer in self._writers])
+        return all(writer.whole for writer in self._writers)
 
     def doubtful(self) -> Layout:
         """Chunks that were given up though they may have become durable: to be deleted, the content doesn't name them."""

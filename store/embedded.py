@@ -34,6 +34,7 @@ from node.errors import ConfigError, FrazilError, VolumeForeign
 from node.http.client import Client
 from node.http.server import listen_unix, serve
 from node.log import get_logger
+from rawx.device import Devices
 from rawx.folders import FOLDER_DIGITS
 from rawx.identity import read_identity
 from rawx.volume import make_durable_folder, open_volume
@@ -91,7 +92,10 @@ async def open_store(options: StoreOptions, *, role: Role = "main", internal_add
             raise ConfigError(f"{error.filename or first} can't be used: {error.strerror}") from error
         if role == "main":
             check_metadata(first, settings)
-        slots = [stack.enter_context(Slot(slot.id, settings.path_of(slot, first), settings.namespace)) for slot in settings.volumes]
+        devices = Devices()
+        slots = [
+            stack.enter_context(Slot(slot.id, settings.path_of(slot, first), settings.namespace, devices)) for slot in settings.volumes
+        ]
         fleet = Fleet({slot.id: slot.volume for slot in slots}, random=Random(os.urandom(32)))
         nursery = await stack.enter_async_context(crew())
         stack.callback(nursery.cancel_scope.cancel)

@@ -89,7 +89,7 @@ class MetachunkWriter:
     @property
     def whole(self) -> bool:
         """Every chunk was written, each at the first try."""
-        return len(self.pieces) == self.policy.chunks and not any([piece.error for piece in self.pieces])
+        return len(self.pieces) == self.policy.chunks and all(piece.error is None for piece in self.pieces)
 
     @property
     def missing(self) -> set[int]:

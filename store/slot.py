@@ -10,6 +10,7 @@ import trio
 from node.errors import FrazilError
 from node.log import get_logger
 from node.threads import run_blocking
+from rawx.device import Devices
 from rawx.probe import PROBE_INTERVAL_S, Probe
 from rawx.protocol import Rawx
 from rawx.volume import Volume, open_volume
@@ -24,11 +25,12 @@ log = get_logger("store")
 class Slot:
     """Opens its volume when entered, else puts an AbsentVolume in its place: the store goes on without it."""
 
-    def __init__(self, volume_id: str, path: Path, namespace: str) -> None:
+    def __init__(self, volume_id: str, path: Path, namespace: str, devices: Devices) -> None:
         self.id = volume_id
         self.path = path
         self.volume: Rawx = AbsentVolume(volume_id, "not opened yet")
         self._namespace = namespace
+        self._devices = devices
         self._real: Volume | None = None
         self._probe: Probe | None = None
         self._retired: list[Volume] = []  # calls may still be under way on them
@@ -51,7 +53,9 @@ class Slot:
             self._retired.append(self._real)
             self._real = self._probe = None
         try:
-            self.volume = self._real = open_volume(self.path, namespace=self._namespace, volume_id=self.id, create=self.path.is_dir())
+            self.volume = self._real = open_volume(
+                self.path, namespace=self._namespace, volume_id=self.id, create=self.path.is_dir(), devices=self._devices
+            )
         except FrazilError as error:
             reason = str(error) if self.path.exists() else f"{self.path} is missing"
             if not isinstance(self.volume, AbsentVolume) or self.volume.reason != reason:

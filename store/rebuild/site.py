@@ -23,6 +23,7 @@ from node.auth import NamespaceKey
 from node.clock import SystemClock
 from node.errors import ConfigError
 from node.threads import run_blocking
+from rawx.device import Devices
 from store.embedded import StoreOptions, prepare
 from store.fleet import Fleet
 from store.rebuild.census import Census
@@ -55,7 +56,10 @@ async def open_site(first: Path) -> AsyncIterator[Site]:
             settings, key = prepare(first, StoreOptions((first,)), create=False)
         except OSError as error:
             raise ConfigError(f"{error.filename or first} can't be used: {error.strerror}") from error
-        slots = [stack.enter_context(Slot(slot.id, settings.path_of(slot, first), settings.namespace)) for slot in settings.volumes]
+        devices = Devices()
+        slots = [
+            stack.enter_context(Slot(slot.id, settings.path_of(slot, first), settings.namespace, devices)) for slot in settings.volumes
+        ]
         fleet = Fleet({slot.id: slot.volume for slot in slots}, random=Random(os.urandom(32)))
         away = {stat.volume: stat.sick for stat in await fleet.stats() if stat.sick}
         yield Site(first, key, fleet, away)

@@ -79,6 +79,7 @@ async def test_what_was_acknowledged_survives_a_power_cut(scratch: Path, kind: s
             os.close(volume.root)  # not `close`: the process died
             os.close(volume.journal._descriptor)
             os.close(volume.journal._folder)
+            os.close(volume._device._root)
             disk.power_cycle()
         volume = open_volume(disk.root / "volume", namespace=NAMESPACE)
         await volume.sweep()

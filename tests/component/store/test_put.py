@@ -27,6 +27,7 @@ from node.errors import (
     VolumeSick,
 )
 from rawx.chunk import ChunkRecord
+from rawx.device import Device, Devices
 from rawx.volume import Volume
 from store import policy as policies
 from store.layout import Layout
@@ -243,6 +244,7 @@ async def test_a_small_copy_that_fails_goes_to_another_volume(tmp_path: Path, mo
 
 async def test_a_disk_that_hangs_costs_a_small_put_one_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
+    monkeypatch.setattr(Devices, "enter", lambda _, root: Device(root))  # a disk for each volume
     async with opened(tmp_path, 4) as store:
         volume = next(iter(store.volumes.values()))
         assert isinstance(volume, Volume)

@@ -1,0 +1,104 @@
+"""Volumes on one file system: what waits for all of them is made durable by one sync, and what fails on one is its own."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node.errors import VolumeSick
+from rawx.device import STALLED_S, Devices
+from rawx.durability import Syncer, Unsynced
+from rawx.fanout import Put, put_all
+from rawx.volume import Volume, open_volume
+from tests.component.rawx.conftest import NAMESPACE, file_of, put, sample
+
+
+@pytest.fixture
+def volumes(tmp_path: Path) -> Iterator[list[Volume]]:
+    devices = Devices()
+    opened = [open_volume(tmp_path / str(number), namespace=NAMESPACE, create=True, devices=devices) for number in range(3)]
+    yield opened
+    for volume in opened:
+        volume.close()
+    assert repr(devices) == "<Devices 0>"
+
+
+def puts(volumes: list[Volume]) -> list[Put]:
+    samples = [sample(1000) for _ in volumes]
+    return [Put(volume, made.chunk, made.data, made.record, made.units) for volume, made in zip(volumes, samples, strict=True)]
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, sync: Callable[..., Any]) -> list[int]:
+    """How many files each sync was for."""
+    counts: list[int] = []
+
+    def counted(syncer: Syncer, files: Sequence[Unsynced], roots: Sequence[int] = ()) -> Any:
+        counts.append(len(files))
+        return sync(syncer, files, roots)
+
+    monkeypatch.setattr(Syncer, "sync", counted)
+    return counts
+
+
+async def test_chunks_of_several_volumes_share_one_sync(volumes: list[Volume], monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = watched(monkeypatch, Syncer.sync)
+    wanted = puts(volumes)
+    outcomes, _ = await put_all(wanted)
+    assert outcomes == [None, None, None]
+    assert counts == [3]
+    for each in wanted:
+        assert isinstance(each.volume, Volume)
+        assert (await each.volume.head(each.chunk, deep=True)).record == each.record
+
+
+async def test_a_volume_that_fails_harms_no_other_on_its_disk(volumes: list[Volume], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "broken by the test")
+
+    monkeypatch.setattr(volumes[1].folders, "link", fail)
+    wanted = puts(volumes)
+    outcomes, _ = await put_all(wanted)
+    assert [type(outcome) for outcome in outcomes] == [type(None), VolumeSick, type(None)]
+    assert [bool(volume.health.sick) for volume in volumes] == [False, True, False]
+    assert [file_of(volume, each.chunk).exists() for volume, each in zip(volumes, wanted, strict=True)] == [True, False, True]
+
+
+@pytest.mark.parametrize("failed", [0, 1, 2])
+async def test_a_sync_that_fails_for_one_file_drops_that_one(volumes: list[Volume], monkeypatch: pytest.MonkeyPatch, failed: int) -> None:
+    def sync(_: Syncer, files: Sequence[Unsynced], __: Sequence[int]) -> list[OSError | None]:
+        return [OSError(errno.EIO, "broken by the test") if file.root == volumes[failed].root else None for file in files]
+
+    watched(monkeypatch, sync)
+    wanted = puts(volumes)
+    outcomes, _ = await put_all(wanted)
+    assert [outcome is not None for outcome in outcomes] == [number == failed for number in range(3)]
+    assert [file_of(volume, each.chunk).exists() for volume, each in zip(volumes, wanted, strict=True)] == [n != failed for n in range(3)]
+
+
+async def test_new_folders_stay_unsynced_until_a_sync_succeeds(volumes: list[Volume], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[set[int]] = []
+
+    def sync(_: Syncer, files: Sequence[Unsynced], roots: Sequence[int]) -> list[OSError | None]:
+        asked.append(set(roots))
+        return [OSError(errno.EDQUOT, "broken by the test") if file.root == volumes[0].root else None for file in files]
+
+    watched(monkeypatch, sync)
+    await put_all(puts(volumes))
+    await put_all(puts(volumes[:1]))
+    assert asked[0] == {volume.root for volume in volumes}
+    assert asked[1] == {volumes[0].root}
+
+
+async def test_nobody_joins_a_device_that_hangs(volumes: list[Volume], tmp_path: Path) -> None:
+    device = volumes[0]._device
+    assert device is volumes[2]._device
+    device._began_s = time.monotonic() - STALLED_S - 1
+    fresh = open_volume(tmp_path / "fresh", namespace=NAMESPACE, create=True, devices=volumes[0]._devices)
+    assert fresh._device is not device
+    await put(fresh, sample(10))
+    fresh.close()
