@@ -14,7 +14,7 @@ from node.errors import BucketNotFound, NotFound, ObjectNotFound, VersionNotFoun
 from s3.acl import PRIVATE, grants_of, shares
 from s3.action import ACTIONS, OF_VERSIONS
 from s3.authorize import ABSENT, Decision, Guard, Thing, decide, guard_of, is_plain
-from s3.body import read_creation, read_for_conditions
+from s3.body import BODIES, read_creation, read_for_conditions
 from s3.call import Call, CopySource
 from s3.context import Context
 from s3.errors import S3Error
@@ -155,13 +155,14 @@ class Access:
         else:
             self.row = row
             if not row.marker:
-                self.thing = Thing(row.owner, row.attributes.acl, await self._is_foreign(row.owner))
+                foreign = self.guard.mixed and await self._is_foreign(row.owner)
+                self.thing = Thing(row.owner, row.attributes.acl, foreign)
                 self.context.existing = row.attributes.tags
             elif not self.may("s3:ListBucket"):
                 self.missing = ObjectNotFound("there is no such object")
 
     async def _is_foreign(self, owner: str) -> bool:
-        if not self.guard.mixed or owner in ("", self.settings.owner):
+        if owner in ("", self.settings.owner):
             return False
         person = await self._call.services.keyring.person(owner)
         return person is None or person.account != self.settings.account
@@ -215,14 +216,15 @@ async def _authorize(call: Call, access: Access) -> None:
         if access.guard.policy is None and not call.identity.boundaries:  # else each key for itself
             await access.require(permission)
         return
-    await read_for_conditions(call, access.guard.policy, access.context)
+    if call.route.operation in BODIES:
+        await read_for_conditions(call, access.guard.policy, access.context)
     await access.require(permission)
     call.row = access.row
     if call.route.operation == "GetObjectAttributes":
         await access.require("s3:GetObjectAttributes")
-    if call.header(b"x-amz-write-offset-bytes") not in (None, b"0"):
-        await access.require("s3:GetObject")  # whoever appends to an object owns what is in it then
     if permission == "s3:PutObject":
+        if call.header(b"x-amz-write-offset-bytes") not in (None, b"0"):
+            await access.require("s3:GetObject")  # whoever appends to an object owns what is in it then
         await _note_foreign(call, access)
 
 

@@ -49,7 +49,7 @@ class _Body(msgspec.Struct, frozen=True):
     empty: bool = False
 
 
-_BODIES: Mapping[str, _Body] = {
+BODIES: Mapping[str, _Body] = {
     "PutObjectTagging": _Body("Tagging", (REQUEST_TAG, "s3:requestobjecttagkeys"), _tags),
     "CreateBucket": _Body("CreateBucketConfiguration", ("s3:locationconstraint",), _location, empty=True),
     "PutObjectRetention": _Body("Retention", ("s3:object-lock-",), _retention, checksum_required=True),
@@ -59,15 +59,13 @@ _BODIES: Mapping[str, _Body] = {
 
 async def read_creation(call: Call) -> Element:
     """What a CreateBucket says of its bucket. Raises: S3Error."""
-    call.document = await read_document(call, _BODIES["CreateBucket"].root, empty=True)
+    call.document = await read_document(call, BODIES["CreateBucket"].root, empty=True)
     return call.document
 
 
 async def read_for_conditions(call: Call, policy: Policy | None, context: Context) -> None:
     """Only where a policy asks: a body that is read is no longer refused unread. Raises: S3Error when the document can't be read."""
-    body = _BODIES.get(call.route.operation)
-    if body is None:
-        return
+    body = BODIES[call.route.operation]
     try:
         policies = [parse_policy(text) for group in call.identity.boundaries for text in group]
     except PolicyRefused:  # then nothing is allowed, whatever the document says

@@ -182,28 +182,37 @@ _IF_EXISTS = "IfExists"
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """One operator on one key. operands: as written, for whoever asks how narrow the condition is."""
+    """One operator on one key.
+
+    operands    as written, for whoever asks how narrow the condition is
+    every       all values of the key must fit, not just one of them
+    if_absent   whether it holds when the request hasn't the key
+    """
 
     operator: str
     key: str
     operands: tuple[str, ...]
     tests: tuple[Test, ...]
     negated: bool = False
-    quantifier: Quantifier = Quantifier.NONE
-    if_exists: bool = False
+    every: bool = False
+    if_absent: bool = False
 
     def holds(self, lookup: Lookup) -> bool:
         values = lookup(self.key)
         if self.operator == NULL:
-            return any(test("false" if values else "true", lookup) for test in self.tests)
+            return self._fits("false" if values else "true", lookup)
         if not values:
-            if self.if_exists or self.quantifier is Quantifier.ALL:
-                return True
-            return self.negated and self.quantifier is not Quantifier.ANY
-        fits = (any(test(value, lookup) for test in self.tests) != self.negated for value in values)
-        if self.quantifier is Quantifier.ALL or (self.negated and self.quantifier is Quantifier.NONE):
-            return all(fits)
-        return any(fits)
+            return self.if_absent
+        if len(values) == 1:
+            return self._fits(values[0], lookup)
+        fits = (self._fits(value, lookup) for value in values)
+        return all(fits) if self.every else any(fits)
+
+    def _fits(self, value: str, lookup: Lookup) -> bool:
+        for test in self.tests:
+            if test(value, lookup):
+                return not self.negated
+        return self.negated
 
 
 def parse_condition(name: str, key: str, operands: tuple[str, ...], *, variables: bool) -> Condition:
@@ -220,4 +229,6 @@ def parse_condition(name: str, key: str, operands: tuple[str, ...], *, variables
     if_exists = plain.endswith(_IF_EXISTS)
     operator = OPERATORS[plain.removesuffix(_IF_EXISTS)]
     tests = tuple(operator.make(operand, variables) for operand in operands)
-    return Condition(plain.removesuffix(_IF_EXISTS), normal_key(key), operands, tests, operator.negated, quantifier, if_exists)
+    every = quantifier is Quantifier.ALL or (operator.negated and quantifier is Quantifier.NONE)
+    if_absent = if_exists or quantifier is Quantifier.ALL or (operator.negated and quantifier is not Quantifier.ANY)
+    return Condition(plain.removesuffix(_IF_EXISTS), normal_key(key), operands, tests, operator.negated, every, if_absent)

@@ -58,10 +58,11 @@ class Statement(msgspec.Struct, frozen=True):
     not_resources: bool
     conditions: tuple[Condition, ...]
 
+    def fits(self, who: Identity) -> bool:
+        return self.principals is None or self.principals.fit(who) != self.not_principals
+
     def applies(self, ask: Ask) -> bool:
-        """Whether the statement speaks of this; the policy has chosen it by the action."""
-        if self.principals is not None and self.principals.fit(ask.who) == self.not_principals:
-            return False
+        """Whether the statement speaks of this; the policy has chosen it by action and caller."""
         lookup, resource = ask.lookup, ask.resource
         for pattern in self.resources:
             if pattern.matches(resource, lookup):
