@@ -8,10 +8,11 @@ import msgspec
 from meta.lock import check_default
 from meta.protocol import BucketSettings, LockSettings
 from meta.transaction import SETTINGS_KEY, ContainerTransaction, decode_settings
+from meta.upload import abort_all
 from node.errors import BucketNotEmpty, BucketOwned, BucketTaken, InvalidArgument, InvalidBucketState
 
 _VERSIONING = ("Enabled", "Suspended")
-_CONTENTS = "SELECT EXISTS (SELECT 1 FROM objects) OR EXISTS (SELECT 1 FROM uploads)"
+_CONTENTS = "SELECT EXISTS (SELECT 1 FROM objects)"
 _TO_DO = "SELECT EXISTS (SELECT 1 FROM deletions) OR EXISTS (SELECT 1 FROM stale_records)"
 
 
@@ -67,10 +68,14 @@ def _with_lock(settings: BucketSettings, lock: LockSettings) -> BucketSettings:
 
 
 def destroy(transaction: ContainerTransaction) -> None:
-    """The base stays for what is still to be deleted. Raises: BucketNotFound, BucketNotEmpty."""
+    """Uploads in progress go with their bucket, as S3 has it. The base stays for what is still to be deleted.
+
+    Raises: BucketNotFound, BucketNotEmpty.
+    """
     settings = transaction.settings
     if transaction.db.execute(_CONTENTS).get:
-        raise BucketNotEmpty("the bucket still has objects, versions, delete markers or uploads")
+        raise BucketNotEmpty("the bucket still has objects, versions or delete markers")
+    abort_all(transaction)
     # Nothing can be repeated or found by its content in a bucket that is gone.
     transaction.write("DELETE FROM completed")
     transaction.write("DELETE FROM stale_records")

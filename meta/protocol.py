@@ -402,7 +402,7 @@ class Container(Protocol):
         """None leaves as it is; a document of None is removed. Raises: InvalidBucketState where object lock and versioning disagree."""
 
     async def destroy(self) -> None:
-        """Only when no version, marker or upload is left. Raises: BucketNotEmpty."""
+        """Only when no version or marker is left; uploads in progress are aborted. Raises: BucketNotEmpty."""
 
     async def get(self, key: str, version: int | None = None) -> ObjectRow:
         """version as in DeleteRequest. A delete marker is returned as a row with marker set. Raises: ObjectNotFound, VersionNotFound."""

@@ -25,7 +25,10 @@ from meta.protocol import (
 from meta.row import check_key, find
 from meta.transaction import ContainerTransaction, read_settings, remember_completed
 from meta.version import check_current, check_quota, store
-from node.errors import AlreadyExists, InvalidArgument, Superseded, UploadNotFound
+from node.errors import AlreadyExists, BucketNotEmpty, InvalidArgument, Superseded, UploadNotFound
+
+PARTS_ABORTED_MAX = 100_000
+"""Parts that go with their bucket in one transaction: about 2 s."""
 
 _upload_decoder = msgspec.msgpack.Decoder(UploadRow)
 _result_decoder = msgspec.msgpack.Decoder(PutResult)
@@ -188,6 +191,15 @@ def abort(transaction: ContainerTransaction, key: str, upload: str) -> tuple[Dro
     if transaction.db.execute("SELECT 1 FROM uploads WHERE key = ? AND upload = ?", (key, upload)).get is None:
         raise UploadNotFound("there is no such upload")
     return _clear(transaction, key, upload, used=set())
+
+
+def abort_all(transaction: ContainerTransaction) -> None:
+    """Every upload of a bucket that goes. Raises: BucketNotEmpty when that would be too much for one transaction."""
+    if transaction.db.execute("SELECT count(*) FROM parts").get > PARTS_ABORTED_MAX:
+        raise BucketNotEmpty(f"the bucket's uploads in progress have more than {PARTS_ABORTED_MAX} parts: abort some first")
+    uploads: list[Any] = transaction.db.execute("SELECT key, upload FROM uploads").fetchall()
+    for key, upload in uploads:
+        _clear(transaction, key, upload, used=set())
 
 
 def _clear(transaction: ContainerTransaction, key: str, upload: str, *, used: set[str]) -> tuple[Dropped, ...]:

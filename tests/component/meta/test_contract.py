@@ -107,11 +107,19 @@ async def test_a_bucket_with_anything_in_it_stays(container: Container, meta: Me
     with pytest.raises(BucketNotEmpty):
         await meta.remove_bucket("pictures")
     await container.delete(DeleteRequest("a"))
-    upload = await container.create_upload(UploadRow("u", "a"))
-    with pytest.raises(BucketNotEmpty):
-        await meta.remove_bucket("pictures")
-    await container.abort_upload("a", upload.upload)
     await meta.remove_bucket("pictures")
+
+
+async def test_uploads_in_progress_go_with_their_bucket(container: Container, meta: Meta) -> None:
+    for upload, key in (("u", "a"), ("v", "a"), ("w", "b")):
+        await container.create_upload(UploadRow(upload, key))
+        await container.put_part(key, upload, PartRow(1, 10, "e", f"part of {upload}", b"at " + upload.encode()))
+    await meta.remove_bucket("pictures")
+    assert sorted(dropped.layout for dropped in await container.deletions(10)) == [b"at u", b"at v", b"at w"]
+    await meta.create_bucket(settings())
+    assert (await container.counters()).uploads == 0
+    with pytest.raises(UploadNotFound):
+        await container.get_upload("a", "u")
 
 
 async def test_deletions_outlive_their_bucket(container: Container, meta: Meta) -> None:

@@ -275,3 +275,12 @@ def test_a_source_beyond_five_gibibytes_is_not_copied_at_once(served: Served, s3
         assert error["Code"] == "InvalidRequest"
         assert error["Message"] == "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120"
     assert refused(s3.upload_part_copy, **part, CopySourceRange=f"bytes=0-{size - 1}")["Code"] == "InvalidRequest"
+
+
+def test_a_bucket_goes_with_its_uploads(s3: Any, bucket: str) -> None:
+    upload = Upload(s3, bucket)
+    upload.put(1, b"x")
+    s3.delete_bucket(Bucket=bucket)
+    assert refused(upload.put, number=2, body=b"y")["Code"] == "NoSuchBucket"
+    s3.create_bucket(Bucket=bucket)
+    assert refused(upload.complete)["Code"] == "NoSuchUpload"
