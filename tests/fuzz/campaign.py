@@ -98,7 +98,7 @@ class Campaign:
     def one(self, number: int) -> Reply:
         """Sends one case and looks at its answer. Raises: Found."""
         case = self._maker.make(number)
-        reply = exchange(self._store.url, case.data, wait_s=HANG_S, shut=True, enough=1)
+        reply = self._send(case)
         tally = self.tally
         tally.cases += 1
         tally.kinds[case.kind] += 1
@@ -112,11 +112,14 @@ class Campaign:
             tally.silent[case.kind] += 1
         if status == 500:
             self._found("an internal error", number, case, reply)
-        if reply.seconds >= HANG_S:
+        if reply.seconds >= HANG_S and self._send(case).seconds >= HANG_S:  # a machine without a moment to spare answers the second time
             self._found(f"no answer for {HANG_S:g} s", number, case, reply)
         if not self._store.running:
             self._found("the store died", number, case, reply)
         return reply
+
+    def _send(self, case: Case) -> Reply:
+        return exchange(self._store.url, case.data, wait_s=HANG_S, shut=True, enough=1)
 
     def check(self, number: int) -> None:
         """What should hold whatever was sent. Raises: Found."""
