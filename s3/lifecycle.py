@@ -149,9 +149,7 @@ def after_days(from_us: int, days: int) -> int:
 
 
 def parse_date(text: str) -> int:
-    """A date of a rule as microseconds. Raises: ValueError, also for ISO 8601's form without dashes, which S3 doesn't read."""
-    if "-" not in text[:8]:
-        raise ValueError("no date with dashes")
+    """A date of a rule as microseconds. Raises: ValueError."""
     moment = datetime.fromisoformat(text)
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) * 1_000_000 + moment.microsecond
 
