@@ -26,6 +26,8 @@ async def carry_out(meta: LocalMeta, line: str) -> None:
             while bucket in await meta.dirty_containers():  # what is left of it is to be deleted, which is nobody's task here
                 dropped = await container.deletions(100)
                 await container.deletions_done([each.id for each in dropped])
+                stale = await container.records_to_sync(100)
+                await container.records_synced([each.id for each in stale])
         case "version", []:
             await container.change_settings(versioning="Enabled")
         case "put", [key, content]:
