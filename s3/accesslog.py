@@ -17,12 +17,15 @@ from s3.configuration import Configuration
 from s3.errors import S3Error, not_implemented
 from s3.router import Level, Route
 from s3.shape import Shape
+from s3.target import KEY_BYTES_MAX
 
 GRANTS_MAX = 100
 PREFIX_BYTES_MAX = 800
 """So that the rest of the key fits in its 1,024 bytes, with the longest names."""
 FIELD_CHARACTERS_MAX = 2_048
 """Of what a client says: the URI, its referrer, its name."""
+VERSION_CHARACTERS_MAX = 64
+"""Of a version id as the client wrote it. One that was made here has 16."""
 
 
 class Grantee(Shape, frozen=True):
@@ -156,7 +159,7 @@ def operation_of(route: Route) -> str:
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One request. "" and None are shown as "-"; at_us: its beginning; uri, referer, agent: as the client sent them."""
+    """One request. "" and None are shown as "-"; at_us: its beginning; uri, referer, agent, version, key: as the client sent them."""
 
     owner: str
     bucket: str
@@ -191,7 +194,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
             self.requester,
             self.request_id,
             self.operation,
-            quote(self.key, safe="/"),
+            quote(self.key[:KEY_BYTES_MAX], safe="/"),
             f'"{_plain(uri)}"',
             str(self.status),
             self.error,
@@ -201,7 +204,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
             "",
             f'"{_plain(self.referer) or "-"}"',
             f'"{_plain(self.agent) or "-"}"',
-            self.version,
+            quote(self.version[:VERSION_CHARACTERS_MAX], safe=""),
             self.host_id,
             self.signature,
             "",

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3.accesslog import Entry, KeyFormat, LoggingEnabled, PartitionedPrefix, SimplePrefix, operation_of
+from s3.accesslog import VERSION_CHARACTERS_MAX, Entry, KeyFormat, LoggingEnabled, PartitionedPrefix, SimplePrefix, operation_of
 from s3.router import ROUTES
+from s3.target import KEY_BYTES_MAX
 
 AT_US = 1_549_411_238_123_456  # 2019-02-06 00:00:38
 FIELD = re.compile(r'\[[^\]]*\]|"[^"]*"|\S+')
@@ -43,13 +44,22 @@ def test_a_line_has_the_fields_of_aws_in_their_order() -> None:
     )
 
 
-@given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20), st.text('a b"\r\n', max_size=20))
-def test_nothing_that_a_client_sends_breaks_a_line(key: str, agent: str, uri: str, referer: str) -> None:
-    line = entry(key=key.encode(errors="ignore").decode(), agent=agent, uri=uri, referer=referer, host=agent).line()
+HOSTILE = st.text('a b"\r\n[', max_size=20)
+
+
+@given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20), HOSTILE, HOSTILE)
+def test_nothing_that_a_client_sends_breaks_a_line(key: str, agent: str, uri: str, referer: str, version: str) -> None:
+    line = entry(key=key.encode(errors="ignore").decode(), agent=agent, uri=uri, referer=referer, host=agent, version=version).line()
     assert line.endswith("\n")
     assert line.isascii()
     assert len(line.splitlines()) == 1
     assert len(FIELD.findall(line)) == 26
+
+
+def test_a_long_key_or_version_does_not_make_a_long_line() -> None:
+    line = entry(key="k" * 100_000, version="v" * 100_000).line()
+    assert f" {'k' * KEY_BYTES_MAX} " in line
+    assert f" {'v' * VERSION_CHARACTERS_MAX} " in line
 
 
 @pytest.mark.parametrize("name", ["X-Amz-Signature", "x-amz-security-token", "Signature"])
