@@ -168,13 +168,13 @@ class Call:
         self._settings = settings
         if settings.documents:
             self.logged = LOGGING in settings.documents
-            self._share(settings)
+            self.share(settings)
 
     @property
     def has_settings(self) -> bool:
         return self._settings is not None
 
-    def _share(self, settings: BucketSettings) -> None:
+    def share(self, settings: BucketSettings) -> None:
         """A page of another origin may read the answer as far as the bucket's rules let it."""
         headers = self.request.headers
         origin = headers.get(b"origin")

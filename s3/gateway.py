@@ -170,7 +170,7 @@ class Gateway:
         try:
             bucket, _ = split_path(decode_path(call.request.raw_path), call.request.headers.get(b"host", b""), self._domains)
             if is_bucket_name(bucket):
-                call.settings = await self._services.store.meta.container(bucket).settings()
+                call.share(await self._services.store.meta.container(bucket).settings())
         except FrazilError:  # there is nothing to share, and the first error is the one to tell
             return
 

@@ -112,6 +112,15 @@ def test_each_request_becomes_a_line(logging: Served, s3: Any, pair: tuple[str, 
     assert all(re.fullmatch(r"log/\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d-[0-9A-F]{16}", key) for key in keys)
 
 
+def test_a_request_that_is_refused_before_it_is_routed_is_answered(logging: Served, pair: tuple[str, str]) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", logging.port, timeout=10)
+    for target in ("k?X-Amz-Signature=1&X-Amz-Signature=2", "k?a=%zz"):
+        connection.request("GET", f"/{pair[0]}/{target}", headers={"Origin": "http://a.example.com"})
+        answer = connection.getresponse()
+        assert (answer.status, b"<Error>" in answer.read()) == (400, True)
+    connection.close()
+
+
 def test_partitioned_names_grants_and_encryption(logging: Served, s3: Any, pair: tuple[str, str]) -> None:
     source, target = pair
     rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
