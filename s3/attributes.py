@@ -100,8 +100,8 @@ def attributes_of(call: Call) -> Attributes:
         elif name.startswith(_NOT_YET) and not (name == _WRITE_OFFSET and call.route.operation == "PutObject"):
             raise not_implemented(f"The header {name.decode('latin-1')}")
     refuse_hoisted(call)
-    for parameter, text in call.query.items():
-        if parameter.startswith("x-amz-meta-"):  # a presigned URL may carry them in its query
+    for parameter, text in call.query.items() if call.signed.presigned else ():  # which may carry metadata; a form's query is its poster's
+        if parameter.startswith("x-amz-meta-"):
             if not _META_NAME.fullmatch(parameter):  # no header could ever show it
                 raise invalid_argument("The name of metadata must be a header's name.", "x-amz-meta", parameter)
             _add_metadata(metadata, parameter[len(_META) :], text)

@@ -171,6 +171,11 @@ def test_what_the_policy_does_not_allow_leaves_nothing(
     assert "Contents" not in s3.list_objects_v2(Bucket=page.bucket)
 
 
+def test_metadata_in_the_query_passes_by_no_policy(served: Served, page: Page, s3: Any) -> None:
+    assert Page(served, f"{page.bucket}?x-amz-meta-evil=1").post(page.signed({"key": "k"}))[0] == 204
+    assert s3.head_object(Bucket=page.bucket, Key="k")["Metadata"] == {}
+
+
 def spoiled(fields: dict[str, str], **changes: str | None) -> dict[str, str]:
     changed = {**fields, **{name.replace("_", "-"): value for name, value in changes.items()}}
     return {name: value for name, value in changed.items() if value is not None}  # type: ignore[misc]
