@@ -132,7 +132,7 @@ _ONCE = (b"authorization", b"x-amz-date", b"x-amz-content-sha256", b"date")
 def parse(headers: Headers, query: Query, signature: bytes | None) -> Claim | None:
     """The claim of a request, None when it is anonymous. `query` and `signature` are what `read_query` makes of its query.
 
-    Raises: S3Error for two claims at once, other signature versions, repeated or malformed parts.
+    Raises: S3Error for two claims at once, other signature versions, repeated or malformed parts, a repeated x-amz-* header.
     """
     values = headers.first
     if len(values) != len(headers.lines):
@@ -145,6 +145,8 @@ def parse(headers: Headers, query: Query, signature: bytes | None) -> Claim | No
         return _from_header(authorization, values)
     if terms is not None or signature is not None:
         return _from_query(terms, signature, values.get(b"x-amz-content-sha256"))
+    if len(values) != len(headers.lines):
+        joined(headers.lines)  # as `canonical_request` does: authorization reads the first, others might read the last
     return None
 
 

@@ -195,6 +195,13 @@ def test_the_date_header_may_stand_for_x_amz_date() -> None:
     assert code_of(late) == "RequestTimeTooSkewed"
 
 
+def test_an_anonymous_request_says_each_amz_header_once_too() -> None:
+    plain = sign().without(b"authorization")
+    twice = plain.adding(b"x-amz-website-redirect-location", b"/a").adding(b"x-amz-website-redirect-location", b"/b")
+    assert code_of(twice) == "InvalidArgument"
+    assert verify(plain.adding(b"x-amz-meta-a", b"b").adding(b"x-amz-meta-a", b"c")) is None
+
+
 def test_a_request_without_a_signature_is_anonymous() -> None:
     assert verify(Received("GET", b"/b/k?prefix=a", ((b"host", HOST.encode()),))) is None
 
