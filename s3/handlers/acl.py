@@ -51,7 +51,6 @@ async def put_object_acl(call: Call) -> None:
     text = call.query.get("versionId")
     version = None if text is None else parse_version(text)
     changed = await call.container.change(Change(call.key, version=version, acl=acl, expect_content=row.content))
-    changed = await call.container.change(Change(call.key, version=None if text is None else parse_version(text), acl=acl))
     if call.settings.documents:
         await publish_row(call, ACL_PUT, changed)
     await call.answer(200, *version_headers(changed.version, changed.null, call.settings))
