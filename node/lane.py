@@ -39,14 +39,15 @@ class Lane(Generic[T, R]):
         return f"<Lane waiting={len(self._waiting)} busy={self._busy}>"
 
     async def submit(self, request: T, *, abandon: bool = False) -> R:
-        """Raises: Busy when LANE_QUEUE_MAX requests wait already; the request's own exception. A cancelled caller still waits;
-        with `abandon` it leaves at once, and the request is worked on or not without it.
+        """Raises: Busy when LANE_QUEUE_MAX requests wait already, or the system gives no thread; the request's own exception.
+
+        A cancelled caller still waits; with `abandon` it leaves at once, and the request is worked on or not without it.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         self.admit()
         wait = Wait()
         if self.extend([(request, wait)]):
-            pool.submit_at_once(self.run)
+            self.start()
         return await wait.wait(abandon=abandon)  # type: ignore[no-any-return]
 
     def admit(self) -> None:
@@ -55,14 +56,25 @@ class Lane(Generic[T, R]):
             raise Busy(f"{LANE_QUEUE_MAX} requests wait for one disk or database already")
 
     def extend(self, requests: Iterable[tuple[T, Wait | _Leg]]) -> bool:
-        """Adds to what waits. True when nobody works on it yet: then the caller sees to it that a thread calls `run`."""
+        """Adds to what waits. True when nobody works on it yet: then the caller calls `start`, or `run` in a thread."""
         with self._lock:
             self._waiting.extend(requests)
             idle, self._busy = not self._busy, True
         return idle
 
+    def start(self) -> None:
+        """Has what waits worked off in another thread. When the system gives none, it fails with Busy, and the next request tries again."""
+        try:
+            pool.submit_at_once(self.run)
+        except Busy as error:
+            with self._lock:
+                tickets = [ticket for _, ticket in self._waiting]
+                self._waiting.clear()
+                self._busy = False
+            _deliver([(ticket, error) for ticket in tickets])  # nothing follows what failed
+
     def run(self) -> None:
-        """Works off what waits, in a thread that `extend` asked for."""
+        """Works off what waits, in a thread of the caller's."""
         while batch := self._next():
             try:
                 results = self._work([request for request, _ in batch])
@@ -74,7 +86,7 @@ class Lane(Generic[T, R]):
             if idle:
                 self._hand_over()
                 for lane in idle[1:]:
-                    pool.submit_at_once(lane.run)
+                    lane.start()
                 idle[0].run()
                 return
 
@@ -91,7 +103,7 @@ class Lane(Generic[T, R]):
             self._busy = bool(self._waiting)
             busy = self._busy
         if busy:
-            pool.submit_at_once(self.run)
+            self.start()
 
 
 class Job(NamedTuple):
@@ -136,7 +148,7 @@ class Relay:
             self._then.lane.admit()
         self._wait = Wait()
         for lane in _begin([(job, _Leg(self, index)) for index, job in enumerate(self._jobs)]):
-            pool.submit_at_once(lane.run)
+            lane.start()
         await self._wait.wait(abandon=True, may_leave=self._leave)
 
     def _leave(self) -> bool:

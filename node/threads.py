@@ -44,13 +44,13 @@ class _Pool:
         return f"<_Pool threads={self._threads} free={self._free} waiting={len(self._waiting)}>"
 
     async def submit(self, job: Callable[[], None]) -> None:
-        """Raises: Busy when no thread came free within THREAD_WAIT_S."""
+        """Raises: Busy when no thread came free within THREAD_WAIT_S, or the system gives none."""
         if not self._take(THREADS_MAX):
             await self._wait_for_thread()
         self._jobs.put(job)
 
     def submit_at_once(self, job: Callable[[], None]) -> None:
-        """For jobs of which there are few: beyond THREADS_MAX, if it must be."""
+        """For jobs of which there are few: beyond THREADS_MAX, if it must be. Raises: Busy when the system gives no thread."""
         self._take(sys.maxsize)
         self._jobs.put(job)
 
@@ -66,8 +66,11 @@ class _Pool:
             return True
 
     def _start(self) -> None:
+        try:
+            threading.Thread(target=self._run, name="frazil-blocking", daemon=True).start()
+        except RuntimeError as error:
+            raise Busy(f"no thread beside {self._threads}: raise the limit of processes or memory ({error})") from error
         self._threads += 1
-        threading.Thread(target=self._run, name="frazil-blocking", daemon=True).start()
 
     async def _wait_for_thread(self) -> None:
         wait = Wait()
@@ -173,7 +176,7 @@ async def run_blocking(function: Callable[..., T], *args: Any, abandon: bool = F
     """Runs function(*args) in a thread. With `abandon` a cancelled caller leaves at once and the thread finishes alone;
     without it the caller waits, so that buffers it lent stay valid.
 
-    Raises: Busy when all threads are held for THREAD_WAIT_S; whatever the function raises.
+    Raises: Busy when all threads are held for THREAD_WAIT_S, or the system gives none; whatever the function raises.
     """
     await trio.lowlevel.checkpoint_if_cancelled()
     wait = Wait()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import trio.testing
 from node import lane as lanes
 from node.errors import Busy
 from node.lane import PENDING, Job, Lane, Relay
-from node.threads import run_blocking
+from node.threads import _Pool, run_blocking
 
 
 async def test_lane_gathers_what_waits_into_one_batch() -> None:
@@ -190,3 +191,46 @@ async def test_a_full_lane_refuses_before_anything_is_begun(monkeypatch: pytest.
             await Relay([Job(Lane(first, batch_max=1), 1)], Job(full, 4)).run()
         stuck.go.set()
     assert not first.batches
+
+
+async def test_a_lane_without_a_thread_refuses_what_waits_and_goes_on_when_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = _Pool()
+    monkeypatch.setattr(lanes, "pool", pool)
+    gate = Gate()
+    lane: Lane[Any, Any] = Lane(gate, batch_max=8)
+    with trio.fail_after(5):
+        with no_more_threads():
+            for number in range(2):
+                with pytest.raises(Busy):
+                    await lane.submit(number)
+        assert repr(pool) == "<_Pool threads=0 free=0 waiting=0>"
+        assert await lane.submit(2) == 2
+    assert gate.batches == [[2]]
+
+
+async def test_a_relay_whose_job_gets_no_thread_ends_and_is_followed_by_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "pool", _Pool())
+    then = Gate()
+    relay, _ = relay_of([(Gate(), 1), (Gate(), 2)], then)
+    with trio.fail_after(5), no_more_threads(after=1):
+        await relay.run()
+    assert relay.results[0] == 1
+    assert isinstance(relay.results[1], Busy)
+    assert relay.result is PENDING
+    assert not then.batches
+
+
+@contextmanager
+def no_more_threads(after: int = 0) -> Iterator[None]:
+    """A system that starts so many threads and no more."""
+    start, left = threading.Thread.start, [None] * after
+
+    def limited(thread: threading.Thread) -> None:
+        if not left:
+            raise RuntimeError("can't start new thread")
+        left.pop()
+        start(thread)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, "start", limited)
+        yield
