@@ -77,7 +77,10 @@ def check_units(record: ChunkRecord, size: int, units: bytes) -> None:
 
 
 def write_new(descriptor: int, root: int, path: str, record: ChunkRecord, units: bytes) -> bool:
-    """Gives a new file its record and unit checksums; True when they went to a sidecar, which then is durable. Raises: OSError."""
+    """Gives a new file its record and unit checksums; True when they went to a sidecar, which then is durable.
+
+    Raises: InvalidArgument when the record can't be written; OSError.
+    """
     try:
         os.setxattr(descriptor, RECORD_ATTRIBUTE, record.encode())
         os.setxattr(descriptor, UNITS_ATTRIBUTE, encode_units(record.unit_bytes, units))
@@ -91,10 +94,14 @@ def write_new(descriptor: int, root: int, path: str, record: ChunkRecord, units:
 
 
 def replace(descriptor: int, root: int, path: str, old: Stored, record: ChunkRecord) -> None:
-    """Puts another record in place of the old one; the caller syncs. A crash between any two steps leaves one of them. Raises: OSError."""
+    """Puts another record in place of the old one; the caller syncs. A crash between any two steps leaves one of them.
+
+    Raises: InvalidArgument when the record can't be written; OSError.
+    """
+    encoded = record.encode()
     if not old.in_sidecar:
         try:
-            os.setxattr(descriptor, RECORD_ATTRIBUTE, record.encode())
+            os.setxattr(descriptor, RECORD_ATTRIBUTE, encoded)
         except OSError as error:
             if error.errno not in DOES_NOT_FIT:
                 raise

@@ -140,7 +140,11 @@ class ChunkRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     v: int = msgspec.field(default_factory=lambda: RECORD_VERSION)  # a factory, for a plain default would be omitted
 
     def encode(self) -> bytes:
-        return _encoder.encode(self)
+        """Raises: InvalidArgument when JSON can't say it: a lone surrogate, an attribute that is no JSON value or nested too deep."""
+        try:
+            return _encoder.encode(self)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InvalidArgument(f"the record can't be written as JSON: {error}") from error
 
     @classmethod
     def parse(cls, data: bytes) -> ChunkRecord:

@@ -145,6 +145,8 @@ class Committer:
             except OSError as error:
                 results[index] = self._health.write_failed(error, f"writing chunk {arrival.chunk}")
                 self._forget_sidecar(arrival)
+            except InvalidArgument as error:
+                results[index] = error
             else:
                 prepared.append((index, arrival))
         if prepared:

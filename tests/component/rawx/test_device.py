@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from node.errors import VolumeSick
+from node.errors import InvalidArgument, VolumeSick
 from rawx.device import STALLED_S, Devices
 from rawx.durability import Syncer, Unsynced
 from rawx.fanout import Put, put_all
@@ -92,6 +92,18 @@ async def test_new_folders_stay_unsynced_until_a_sync_succeeds(volumes: list[Vol
     await put_all(puts(volumes[:1]))
     assert asked[0] == {volume.root for volume in volumes}
     assert asked[1] == {volumes[0].root}
+
+
+async def test_a_record_that_is_no_json_fails_its_own_chunk_only(volumes: list[Volume], monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = watched(monkeypatch, Syncer.sync)
+    good, bad = puts(volumes), sample(1000, key="\ud800", seq=1)
+    outcomes, _ = await put_all([*good, Put(volumes[0], bad.chunk, bad.data, bad.record, bad.units)])
+    assert [type(outcome) for outcome in outcomes] == [type(None)] * 3 + [InvalidArgument]
+    assert counts == [3]
+    assert all(file_of(volume, each.chunk).exists() for volume, each in zip(volumes, good, strict=True))
+    with pytest.raises(InvalidArgument):
+        await volumes[0].update(good[0].chunk, bad.record)
+    assert (await volumes[0].head(good[0].chunk, deep=True)).record == good[0].record
 
 
 async def test_nobody_joins_a_device_that_hangs(volumes: list[Volume], tmp_path: Path) -> None:
