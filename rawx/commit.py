@@ -71,14 +71,16 @@ class Begun:
     """A volume's part of a batch: linked and changed, not synced yet.
 
     results   one for each request, as far as it is known
+    waiting   (index of the request, it) of those to do; who gives up from here on still gets what was done
     linked    (index of the request, it, its file);  changed: (index, open file, path) of replaced records
     """
 
-    __slots__ = ("changed", "linked", "requests", "results")
+    __slots__ = ("changed", "linked", "requests", "results", "waiting")
 
     def __init__(self, requests: Sequence[Request]) -> None:
         self.requests = requests
         self.results: list[Result] = [DeadlineExceeded("given up before it was begun") if each.abandoned else [] for each in requests]
+        self.waiting = [(index, request) for index, request in enumerate(requests) if isinstance(self.results[index], list)]
         self.linked: list[tuple[int, Arrival, NewFile]] = []
         self.changed: list[tuple[int, int, str]] = []
 
@@ -93,10 +95,9 @@ class Committer:
 
     def begin(self, begun: Begun) -> None:
         """Everything but the sync."""
-        waiting = [(index, request) for index, request in enumerate(begun.requests) if not request.abandoned]
-        arrivals = [(index, request) for index, request in waiting if isinstance(request, Arrival)]
+        arrivals = [(index, request) for index, request in begun.waiting if isinstance(request, Arrival)]
         begun.linked = self._link_all(self._prepare_all(arrivals, begun.results), begun.results)
-        for index, request in waiting:
+        for index, request in begun.waiting:
             if isinstance(request, Change):
                 begun.changed += self._change(index, request, begun.results)
             elif isinstance(request, Removal):

@@ -133,21 +133,19 @@ async def _put_local(puts: Sequence[Put], jobs: dict[int, Job], then: Job | None
     volumes = {index: volume for index in jobs if isinstance(volume := puts[index].volume, Volume)}
     wait_s = max(volume.wait_s for volume in volumes.values())
     relay = Relay(list(jobs.values()), then)
-    over = False
     try:
         with trio.move_on_after(wait_s):
             await relay.run()
-            over = True
     except Busy as error:
         for index in jobs:
             outcomes[index] = error
         return PENDING
     finally:
-        if not over:
-            for (index, job), result in zip(jobs.items(), relay.results, strict=True):
-                if result is PENDING:
-                    volumes[index].give_up(job.request[1])
-    for index, result in zip(jobs, relay.results, strict=True):
+        results = list(relay.results)  # once: what comes after that is given up
+        for (index, job), result in zip(jobs.items(), results, strict=True):
+            if result is PENDING:
+                volumes[index].give_up(job.request[1])
+    for index, result in zip(jobs, results, strict=True):
         if result is PENDING:
             outcomes[index] = volumes[index].health.hung("writing", wait_s)
         elif isinstance(result, FrazilError):

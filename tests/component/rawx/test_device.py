@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from node.errors import InvalidArgument, VolumeSick
+from node.errors import DeadlineExceeded, InvalidArgument, VolumeSick
+from rawx.commit import Begun, Committer, Request
 from rawx.device import STALLED_S, Devices
 from rawx.durability import Syncer, Unsynced
 from rawx.fanout import Put, put_all
+from rawx.folders import NewFile
 from rawx.volume import Volume, open_volume
 from tests.component.rawx.conftest import NAMESPACE, file_of, put, sample
 
@@ -104,6 +107,42 @@ async def test_a_record_that_is_no_json_fails_its_own_chunk_only(volumes: list[V
     with pytest.raises(InvalidArgument):
         await volumes[0].update(good[0].chunk, bad.record)
     assert (await volumes[0].head(good[0].chunk, deep=True)).record == good[0].record
+
+
+async def test_what_is_given_up_after_its_batch_began_is_done_all_the_same(volumes: list[Volume], monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = Committer.begin
+
+    def given_up_first(committer: Committer, begun: Begun) -> None:
+        for request in begun.requests:
+            request.abandoned = True
+        begin(committer, begun)
+
+    monkeypatch.setattr(Committer, "begin", given_up_first)
+    made = await put(volumes[0], sample(10))
+    assert file_of(volumes[0], made.chunk).exists()
+
+
+async def test_a_chunk_that_was_given_up_does_not_count_even_if_it_comes_at_once(
+    volumes: list[Volume], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, link, give_up = threading.Event(), volumes[0].folders.link, volumes[0].give_up
+
+    def slow_link(file: NewFile, chunk: str) -> None:
+        go.wait(5)
+        link(file, chunk)
+
+    def give_up_and_wait(request: Request) -> None:
+        give_up(request)
+        go.set()
+        deadline_s = time.monotonic() + 5
+        while "busy=True" in repr(volumes[0]._device.commits) and time.monotonic() < deadline_s:
+            time.sleep(0.001)
+
+    monkeypatch.setattr(volumes[0].folders, "link", slow_link)
+    monkeypatch.setattr(volumes[0], "give_up", give_up_and_wait)
+    monkeypatch.setattr(volumes[0], "wait_s", 0.05)
+    outcomes, _ = await put_all(puts(volumes[:1]))
+    assert [type(outcome) for outcome in outcomes] == [DeadlineExceeded]
 
 
 async def test_nobody_joins_a_device_that_hangs(volumes: list[Volume], tmp_path: Path) -> None:
