@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -46,14 +47,14 @@ class LocalUpload:
         self._failure: FrazilError | None = None
         self._over = False
         self._writing = False
+        self._lock = threading.Lock()  # between a thread that begins or ends and the loop that aborts: one of them discards the file
 
     def __repr__(self) -> str:
         return f"<LocalUpload {self._chunk} written={self._written} over={self._over}>"
 
     def write_blocking(self, data: Buffer) -> None:
         """Appends; for node.threads.gang, which runs it in a thread together with those of other volumes. Raises: as write."""
-        self._check()
-        self._writing = True
+        self._begin()
         try:
             if self._file is None:
                 self._file = self._folders.new_file(self._chunk)
@@ -70,9 +71,7 @@ class LocalUpload:
             self._failure = self._health.write_failed(error, f"writing chunk {self._chunk}")
             raise self._failure from error
         finally:
-            self._writing = False
-            if self._over:  # aborted while this thread hung
-                self._discard()
+            self._end()
 
     def stalled(self, error: FrazilError) -> None:
         """Says that a write was given up because the disk hangs: nothing may be committed any more, and the volume is sick."""
@@ -101,9 +100,10 @@ class LocalUpload:
     async def abort(self) -> None:
         if self._over:
             return
-        self._over = True
-        if self._file is None or self._writing:  # a thread that still writes discards the file itself
-            return
+        with self._lock:
+            self._over = True
+            if self._file is None or self._writing:  # a thread that still writes discards the file itself
+                return
         with trio.CancelScope(shield=True):  # bounded by `run`; freeing 64 MiB of cached pages takes milliseconds: not in the event loop
             try:
                 await self._run(self._discard)
@@ -119,10 +119,23 @@ class LocalUpload:
             raise DeadlineExceeded("an earlier write still waits for the disk")
         self._health.admit_write()
 
+    def _begin(self) -> None:
+        """In a thread, before it touches the file: it may come after the caller left and aborted. Raises: as `_check`."""
+        with self._lock:
+            self._check()
+            self._writing = True
+
+    def _end(self) -> None:
+        with self._lock:
+            self._writing = False
+            over = self._over
+        if over:  # aborted while this thread hung
+            self._discard()
+
     def _finish_write_back(self) -> None:
-        assert self._file is not None
-        self._writing = True
+        self._begin()
         try:
+            assert self._file is not None
             if self._reserved > self._written:
                 os.ftruncate(self._file.descriptor, self._written)  # same size; gives back the blocks behind it
             system.finish_write_back(self._file.descriptor)
@@ -130,9 +143,7 @@ class LocalUpload:
             self._failure = self._health.write_failed(error, f"writing chunk {self._chunk}")
             raise self._failure from error
         finally:
-            self._writing = False
-            if self._over:  # aborted while this thread hung
-                self._discard()
+            self._end()
 
     def _discard(self) -> None:
         file, self._file = self._file, None

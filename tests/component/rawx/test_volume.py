@@ -6,13 +6,14 @@ import fcntl
 import os
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
-from node.errors import ChunkCorrupt, ChunkNotFound, DeadlineExceeded, VolumeForeign, VolumeNotFound, VolumeSick
+from node.errors import ChunkCorrupt, ChunkNotFound, DeadlineExceeded, InvalidArgument, VolumeForeign, VolumeNotFound, VolumeSick
 from node.threads import run_blocking
 from rawx.chunk import new_chunk_id
 from rawx.commit import Removal
@@ -123,6 +124,32 @@ async def test_reserved_blocks_are_given_back(volume: Volume) -> None:
     await upload.commit(made.record, made.units)
     assert (await volume.head(made.chunk, deep=True)).units == made.units
     assert file_of(volume, made.chunk).stat().st_blocks * 512 <= 34 * UNIT
+
+
+async def test_an_aborted_upload_is_left_alone_by_a_thread_of_its_commit_that_comes_late(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = sample(33 * UNIT)
+    upload = await volume.create(made.chunk, len(made.data))
+    await upload.write(made.data)
+    late: list[Callable[[], None]] = []
+
+    async def not_yet(function: Callable[[], None]) -> None:
+        late.append(function)
+        await trio.sleep_forever()
+
+    async def meanwhile(discard: Callable[[], None]) -> None:
+        with pytest.raises(InvalidArgument):
+            late[0]()
+        discard()
+
+    monkeypatch.setattr(upload, "_run", not_yet)
+    with trio.move_on_after(0.02):
+        await upload.commit(made.record, made.units)
+    monkeypatch.setattr(upload, "_run", meanwhile)
+    await upload.abort()
+    assert upload._file is None
+    assert len(late) == 1
 
 
 async def test_a_removed_folder_is_made_again(volume: Volume) -> None:
