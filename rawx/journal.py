@@ -27,6 +27,8 @@ _JOURNAL_BYTES_MAX = 8 << 20
 """A file of this size is rewritten with what is unsettled."""
 
 
+_TORN_END = b"!\n"
+"""Makes a torn last line one of no meaning."""
 _LINE = re.compile(rb"^([+-])([0-9a-f]{32,64})\n", re.MULTILINE)
 
 
@@ -45,6 +47,7 @@ class Journal:
         self.began_ns = os.fstat(self._descriptor).st_ctime_ns
         """When the volume was opened, on the file system's clock."""
         self._bytes = 0
+        self._torn = False
 
     def __repr__(self) -> str:
         return f"<Journal {self._own} bytes={self._bytes}>"
@@ -55,7 +58,7 @@ class Journal:
         temporary = f".{name}"
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, FILE_MODE, dir_fd=self._folder)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # another process may look at it just now, for microseconds
             write_all_bytes(descriptor, content)
             os.rename(temporary, name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
         except OSError:
@@ -113,7 +116,7 @@ class Journal:
     def _append_to_dead(self, name: str, settled: set[str]) -> None:
         descriptor = os.open(name, os.O_WRONLY | os.O_APPEND, dir_fd=self._folder)
         try:
-            write_all_bytes(descriptor, b"!\n" + _settling(settled))  # a torn last line becomes a line of no meaning
+            write_all_bytes(descriptor, _TORN_END + _settling(settled))
         finally:
             os.close(descriptor)
 
@@ -121,7 +124,11 @@ class Journal:
         with self._lock:
             if self._bytes + len(lines) > _JOURNAL_BYTES_MAX:
                 self._rewrite()
+            if self._torn:
+                lines = _TORN_END + lines
+            self._torn = True  # unless all of it is written
             write_all_bytes(self._descriptor, lines)
+            self._torn = False
             self._bytes += len(lines)
 
     def _rewrite(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -87,6 +88,36 @@ async def test_a_journal_is_bounded(volume: Volume, monkeypatch: pytest.MonkeyPa
     assert (await volume.recent())[-1] == chunks[-1]
     assert sum(path.stat().st_size for path in (volume.path / "journal").iterdir()) <= 1100
     assert len(list((volume.path / "journal").iterdir())) == 1
+
+
+async def test_a_torn_line_harms_no_other(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, torn, next_one = new_chunk_id(), new_chunk_id(), new_chunk_id()
+
+    def half(descriptor: int, data: bytes) -> None:
+        os.write(descriptor, data[: len(data) * 3 // 4])
+        raise OSError(errno.ENOSPC, "broken by the test")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="broken by the test"):
+        patch.setattr("rawx.journal.write_all_bytes", half)
+        volume.journal.add([whole, torn])
+    volume.journal.add([next_one])
+    assert volume.journal.recent() == [whole, next_one]
+
+
+async def test_a_volume_opens_while_another_process_looks_at_its_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flock, looked = fcntl.flock, []
+
+    def after_another(descriptor: int, operation: int) -> None:
+        if operation & fcntl.LOCK_EX and "/journal/." in os.readlink(f"/proc/self/fd/{descriptor}"):
+            other = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY)
+            flock(other, fcntl.LOCK_SH)
+            threading.Timer(0.02, os.close, [other]).start()
+            looked.append(other)
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", after_another)
+    open_volume(tmp_path / "v", namespace=NAMESPACE, create=True).close()
+    assert len(looked) == 1
 
 
 async def test_the_sweep_removes_leftovers_and_nothing_else(volume: Volume) -> None:
