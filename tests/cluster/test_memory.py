@@ -96,7 +96,7 @@ def test_no_growth_over_many_requests(make_store: StoreMaker) -> None:
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(work, (range(start, requests, 8) for start in range(8))))
 
-    burst(REQUESTS // 5)
+    burst(2 * REQUESTS)  # until caches (SQLite's pages, rows, names) hold what they may: 6 MiB more, then it stays
     before, files = store.resident_bytes(), store.open_files()
     burst(REQUESTS)
     grown = store.resident_bytes() - before
