@@ -14,12 +14,14 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from meta.protocol import NO_CONDITION, PARTS_MAX, Append, Condition, ObjectRow, PutResult
-from node.errors import Conflict, InvalidArgument, ObjectNotFound, Superseded
+from node.errors import Conflict, InvalidArgument, NotEnoughServices, ObjectNotFound, Superseded
 from rawx.chunk import ChunkRecord, new_chunk_id
 from store.content import ContentWriter, Tail
 from store.context import Context
+from store.copy import ContentSource
 from store.envelope import envelope_of
 from store.layout import Layout
+from store.opening import stored_reader
 from store.put import commit, committed, write
 from store.record import object_record, of_one_part
 from store.sealing import sealed
@@ -110,7 +112,13 @@ class _Growth:
         whole = object_record(self._row, part=len(parts) - 1, parts=len(parts), content=self.writer.content)
         tail = Tail(object=of_one_part(whole, parts[:-1]))
         with context.afterwork.reading(old):
-            copied = await write(context, bucket, copier, lambda: copier.copy(old, tail))
+            try:
+                copied = await write(context, bucket, copier, lambda: copier.copy(old, tail))
+            except NotEnoughServices:  # as in copy_object
+                record = msgspec.structs.replace(record, content=new_chunk_id())
+                copier = ContentWriter(context.fleet, context.writes, context.policies, record, lambda _: tail)
+                content = ContentSource(stored_reader(context, self._old, bucket=bucket), 0, old.size)
+                copied = await write(context, bucket, copier, lambda: copier.write(content))
         joined, contents = Layout.join((copied, layout)), (copier.content, self.writer.content)
         result = await commit(context, bucket, key, copier, lambda: self._append(joined, contents, condition))
         await committed(context, bucket, key, result.version, copier)

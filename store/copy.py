@@ -88,7 +88,9 @@ async def copy_object(
         if {policy.name for policy in layout.policies} <= known:
             try:
                 return await _copy_chunks(context, source, layout, bucket, key, attributes, owner, storage_class, condition)
-            except NotEnoughServices:  # a volume is away or full, a chunk is damaged: the bytes can still be read and written elsewhere
+            except (
+                NotEnoughServices
+            ):  # a volume is away, full or retired, a chunk is damaged: the bytes can still be read and written elsewhere
                 pass
         content = ContentSource(stored_reader(context, source, bucket=source_bucket), 0, layout.size)
     else:

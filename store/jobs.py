@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -31,6 +32,11 @@ BUCKETS_PAGE = 1_000
 MOVE_ROWS = 50
 """Contents that one step of a move looks at."""
 MOVES_AT_ONCE = 4
+"""Contents."""
+TRIES_MAX = 3
+"""For a content that changes while a chunk of it is written anew; then the step is tried again."""
+PASSES_MAX = 5
+"""Of a decommission, for one that still finds something."""
 SAVE_S = 1.0
 """How often a job's position is kept; what was done since is done again after a kill, which changes nothing."""
 LOOK_S = 1.0
@@ -57,6 +63,9 @@ class Task(Protocol):
 
         Raises: FrazilError when the world is in the way; the step is tried again.
         """
+
+    def left(self) -> str:
+        """Why the work is not done though it came to its end; "" when it is."""
 
 
 class Place(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -86,6 +95,9 @@ class _Walk:
     async def _next_bucket(self, after: str) -> str | None:
         page = await self._context.meta.accounts.buckets("", after="" if after == SYSTEM_BUCKET else after, limit=1)
         return page[0].bucket if page else None
+
+    def left(self) -> str:
+        return ""
 
     async def visit(self, bucket: str, cursor: Cursor) -> tuple[Cursor | None, int]:
         """Some contents behind the cursor; the next cursor, None at the end. Raises: BucketNotFound."""
@@ -129,6 +141,9 @@ class ScrubChunks:
         later = [name for name in names if name > volume]
         return (f"{later[0]} " if later else None), cost
 
+    def left(self) -> str:
+        return ""
+
 
 class _Mover(_Walk):
     """Writes chunks anew elsewhere."""
@@ -139,10 +154,9 @@ class _Mover(_Walk):
 
     async def visit(self, bucket: str, cursor: Cursor) -> tuple[Cursor | None, int]:
         holders = await self._context.container(bucket).walk(cursor, MOVE_ROWS)
-        needs = [need for holder in holders async for need in self.needs(bucket, holder)]
         size = 0
-        for at in range(0, len(needs), MOVES_AT_ONCE):
-            for outcome in await gather([partial(self._move, need) for need in needs[at : at + MOVES_AT_ONCE]]):
+        for at in range(0, len(holders), MOVES_AT_ONCE):
+            for outcome in await gather([partial(self._move_all, bucket, holder) for holder in holders[at : at + MOVES_AT_ONCE]]):
                 if isinstance(outcome, FrazilError):
                     raise outcome
                 size += outcome
@@ -151,16 +165,26 @@ class _Mover(_Walk):
     def needs(self, bucket: str, holder: Holding) -> AsyncIterator[Need]:
         raise NotImplementedError
 
-    async def _move(self, need: Need) -> int:
-        """A content that changes meanwhile is looked at again, one that can't be made whole is told. Raises: Unavailable."""
-        for _ in range(3):
+    def left(self) -> str:
+        lost = self._tally.counts["lost"]
+        return f"{lost} metachunks can't be made whole: too little of them is left, the log names them" if lost else ""
+
+    async def _move_all(self, bucket: str, holder: Holding) -> int:
+        """One after another, for each changes the layout that the next must find as it is. Raises: Superseded, Unavailable."""
+        needs = [need async for need in self.needs(bucket, holder)]
+        return sum([await self._move(need, afresh=number > 0) for number, need in enumerate(needs)])
+
+    async def _move(self, need: Need, *, afresh: bool) -> int:
+        """A content that changes meanwhile is looked at again, one that can't be made whole is told. Raises: Superseded, Unavailable."""
+        for number in range(TRIES_MAX):
+            if afresh or number:
+                now = await self._now(need)
+                if now is None:
+                    return 0
+                need = now
             try:
                 size = await remake(self._context, need)
             except Superseded:
-                again = await self._again(need)
-                if again is None:
-                    return 0
-                need = again
                 continue
             except ContentLost as error:
                 self._tally.counts["lost"] += 1
@@ -169,16 +193,17 @@ class _Mover(_Walk):
             self._tally.counts["moved"] += len(need.positions)
             self._tally.counts["bytes"] += size
             return size
-        return 0
+        raise Superseded(f"{need.bucket}/{need.holder.key} was changed again and again while its chunks were to be written anew")
 
-    async def _again(self, need: Need) -> Need | None:
-        scrub = Scrub(self._context, self._tally, deep=False)
-        now = await scrub.again(need.bucket, need.holder)
-        if now is None or len(Layout.parse(now.layout).metachunks) <= need.index:
+    async def _now(self, need: Need) -> Need | None:
+        """The same chunks where they are named now; None when nothing names them any more."""
+        now = await Scrub(self._context, self._tally, deep=False).again(need.bucket, need.holder)
+        if now is None:
             return None
-        async for other in self.needs(need.bucket, now):
-            if other.index == need.index:
-                return other
+        mine = {chunk.id for chunk in Layout.parse(need.holder.layout).metachunks[need.index].chunks if chunk.position in need.positions}
+        for index, metachunk in enumerate(Layout.parse(now.layout).metachunks):
+            if mine <= {chunk.id for chunk in metachunk.chunks}:
+                return replace(need, holder=now, index=index)
         return None
 
 
@@ -210,15 +235,40 @@ class RebuildVolume(_Mover):
 
 
 class Decommission(_Mover):
-    """Moves everything off a volume, which takes nothing new any more."""
+    """Moves everything off a volume, which takes nothing new any more: passes, until one finds nothing there.
+
+    What was begun before the volume was retired may be named behind a pass's cursor; the next pass finds it.
+    """
 
     def __init__(self, context: Context, tally: Tally, arguments: dict[str, str]) -> None:
         super().__init__(context, tally)
         self._volume = arguments["volume"]
 
+    async def step(self, position: str) -> tuple[str | None, int]:
+        counts = self._tally.counts
+        if not position and not counts["passes"]:
+            await trio.sleep(LOOK_S * 3)  # until every process knows that nothing new goes there: see `keep_retired`
+        following, size = await super().step(position)
+        if following is not None:
+            return following, size
+        counts["passes"] += 1
+        if counts["found"] == counts["lost"] or counts["passes"] >= PASSES_MAX:
+            return None, size
+        counts["found"] = counts["lost"] = 0
+        return "", size
+
+    def left(self) -> str:
+        """Of the last pass."""
+        found, lost, passes = (self._tally.counts[name] for name in ("found", "lost", "passes"))
+        if not found:
+            return ""
+        left = f"pass {passes} still found chunks on the volume: {found}; too little is left of {lost} of them to make them whole"
+        return f"{left}. What the log names is to be restored or deleted, then the volume emptied again"
+
     async def needs(self, bucket: str, holder: Holding) -> AsyncIterator[Need]:
         for each in chunks_of(holder):
             if each.volume == self._volume:
+                self._tally.counts["found"] += 1
                 yield Need(bucket, holder, each.index, frozenset({each.chunk.position}), "", (self._volume,), keep=True)
 
 
@@ -348,7 +398,8 @@ class JobRunner:
         del self._running[job.id]
         message = "; ".join(tally.sentences())
         if "standing" not in job.arguments:
-            await self._save(job, state="done", message=message)
+            left = running.task.left()
+            await self._save(job, state="failed" if left else "done", message=left or message)
             return
         began_us = tally.counts["began_us"]
         _, _, period_s = STANDING[job.kind]
@@ -364,8 +415,9 @@ class JobRunner:
 
 
 def retire(fleet: Fleet, jobs: list[Job]) -> None:
-    """Volumes that are being emptied, or were, take nothing new."""
-    fleet.retire({job.arguments["volume"] for job in jobs if job.kind == EMPTIED and job.state in ("running", "paused", "done")})
+    """Volumes that are being emptied, or were, take nothing new; of several such jobs of a volume the last counts."""
+    last = {job.arguments["volume"]: job for job in sorted(jobs, key=lambda job: job.id) if job.kind == EMPTIED}
+    fleet.retire({volume for volume, job in last.items() if job.state != "aborted"})
 
 
 async def keep_retired(context: Context) -> None:

@@ -79,7 +79,9 @@ class MetachunkWriter:
 
     @classmethod
     def copying(cls, fleet: Fleet, policy: Policy, source: Metachunk, volumes: Sequence[str]) -> MetachunkWriter:
-        """For `copy`: each chunk on the volume of its source."""
+        """For `copy`: each chunk on the volume of its source. Raises: NotEnoughServices when one of them takes nothing new."""
+        if any(volumes[chunk.volume] in fleet.retired for chunk in source.chunks):
+            raise NotEnoughServices("a volume of the source is being emptied and takes no copies")
         return cls(fleet, policy, [(chunk.position, volumes[chunk.volume]) for chunk in source.chunks], memoryview(b""))
 
     @property

@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 import trio
 
-from meta.protocol import Job
+from meta.protocol import Cursor, Job
 from node.errors import AlreadyExists, InvalidArgument
 from rawx.volume import Volume
 from store import jobs as working
 from store import repairer
 from store.layout import Layout
+from store.source import BytesSource
 from store.store import Store
-from tests.component.store.support import BUCKET, chunk_files, flip, opened, put, read, until_none
+from tests.component.store.support import BUCKET, chunk_files, file_of, flip, opened, put, read, until_none
 
 ENDED = ("done", "failed", "aborted")
 
@@ -119,6 +120,82 @@ async def test_an_emptied_volume_holds_nothing_and_takes_nothing(tmp_path: Path,
             await put(store, f"new{number}", b"new")
         assert await on(store, volume, bodies) == 0
         await check(store, bodies)
+
+
+async def test_no_chunk_of_an_object_of_many_metachunks_is_left_behind(tmp_path: Path) -> None:
+    async with opened(tmp_path, 2, policy="SINGLE", workers=True) as store:
+        await put(store, "k", b"0")
+        for number in range(1, 16):
+            row = await store.get_row(BUCKET, "k")
+            await store.append_object(BUCKET, row, BytesSource(b"%x" % number), combine=lambda *_: {})
+        volume = next(iter(store.volumes))
+        held = await on(store, volume, {"k": b""})
+        assert held > 1
+        done = await ended(store, await store.submit_job(Job("decommission", {"volume": volume})))
+        assert (done.state, done.progress["passes"]) == ("done", 2)
+        assert done.progress["moved"] >= held
+        assert await on(store, volume, {"k": b""}) == 0
+        await check(store, {"k": b"0123456789abcdef"})
+
+
+async def test_what_comes_behind_the_cursor_of_an_emptying_is_moved_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(tmp_path, 2, policy="SINGLE", workers=True) as store:
+        bodies = {f"k{number}": b"%d" % number for number in range(10)}
+        for key, body in bodies.items():
+            await put(store, key, body)
+        volume, other = store.volumes
+        fleet = store._context.fleet
+        visit, late = working.Decommission.visit, ["late"]
+
+        async def visited(task: working.Decommission, bucket: str, cursor: Cursor) -> tuple[Cursor | None, int]:
+            following, size = await visit(task, bucket, cursor)
+            if following is None and bucket == BUCKET and late:
+                bodies[late[0]] = b"late"
+                fleet.retire({other})
+                await put(store, late.pop(), b"late")
+                fleet.retire({volume})
+            return following, size
+
+        monkeypatch.setattr(working.Decommission, "visit", visited)
+        done = await ended(store, await store.submit_job(Job("decommission", {"volume": volume})))
+        assert (done.state, done.progress["passes"]) == ("done", 3)
+        assert await on(store, volume, bodies) == 0
+        await check(store, bodies)
+
+
+async def test_an_emptying_that_leaves_something_fails_and_the_volume_stays_retired(tmp_path: Path) -> None:
+    async with opened(tmp_path, 2, policy="SINGLE", workers=True) as store:
+        layout = Layout.parse((await put(store, "k", b"lost")).layout)
+        flip(file_of(store, layout, layout.metachunks[0].chunks[0]), 0)
+        (volume,) = layout.volumes
+        failed = await ended(store, await store.submit_job(Job("decommission", {"volume": volume})))
+        assert failed.state == "failed"
+        assert "still found chunks on the volume: 1; too little is left of 1" in failed.message
+        for number in range(10):
+            assert volume not in Layout.parse((await put(store, f"new{number}", b"new")).layout).volumes
+        again = await store.submit_job(Job("decommission", {"volume": volume}, pace_bytes=1))
+        await store.meta.jobs.control_job(again.id, state="aborted")
+
+        async def retired() -> frozenset[str]:
+            return store._context.fleet.retired
+
+        await until_none(retired)
+
+
+@pytest.mark.parametrize("way", ["copy", "append"])
+async def test_a_copy_of_what_is_on_a_retired_volume_goes_elsewhere(tmp_path: Path, way: str) -> None:
+    async with opened(tmp_path, 2, policy="SINGLE") as store:
+        await store.meta.container(BUCKET).change_settings(versioning="Enabled")
+        row = await put(store, "k", b"body")
+        (volume,) = Layout.parse(row.layout).volumes
+        store._context.fleet.retire({volume})
+        if way == "copy":
+            made = await store.copy_object(row, BUCKET, BUCKET, "k", attributes=row.attributes, owner="owner")
+            assert await read(store, made) == b"body"
+        else:
+            made = await store.append_object(BUCKET, row, BytesSource(b"more"), combine=lambda *_: {})
+            assert await read(store, made) == b"bodymore"
+        assert volume not in Layout.parse(made.layout).volumes
 
 
 async def _read_on(store: Store, bodies: dict[str, bytes]) -> None:
