@@ -122,13 +122,18 @@ def _context(header: bytes | None) -> dict[str, str]:
 
 
 def parse_key(call: Call, name: str) -> str:
-    """The id of the key that a request names by id, ARN or alias. Raises: KMS.NotFoundException."""
+    """The id of the key that a request names. Raises: KMS.NotFoundException."""
+    return key_of(name, region=call.services.options.region, default=call.store.vault.default_key)
+
+
+def key_of(name: str, *, region: str, default: str) -> str:
+    """The id of a key that is named by id, ARN or alias; default: the one that the only alias names. Raises: KMS.NotFoundException."""
     kind, key = "key", name
     match = _ARN.fullmatch(name)
     if match is not None:
-        region, account, kind, key = match.groups()
-        if region != call.services.options.region:
-            raise S3Error("KMS.NotFoundException", f"Invalid arn {region}")
+        named_region, account, kind, key = match.groups()
+        if named_region != region:
+            raise S3Error("KMS.NotFoundException", f"Invalid arn {named_region}")
         if account != KMS_ACCOUNT:
             raise S3Error("KMS.NotFoundException", f"Key '{name}' does not exist")
     elif name.startswith("alias/"):
@@ -136,7 +141,7 @@ def parse_key(call: Call, name: str) -> str:
     if kind == "alias":
         if key != _DEFAULT_ALIAS:
             raise S3Error("KMS.NotFoundException", f"Alias '{name}' is not found.")
-        return call.store.vault.default_key
+        return default
     if not _KEY_ID.fullmatch(key):
         raise S3Error("KMS.NotFoundException", f"Invalid keyId '{name}'")
     return key

@@ -21,7 +21,8 @@ from node.metrics import counter
 from s3.accesslog import LOGGING, Entry, LoggingEnabled, operation_of
 from s3.call import Call
 from s3.default_encryption import rule_of
-from s3.errors import CODES, S3Error
+from s3.encryption import key_of
+from s3.errors import CODES
 from s3.handlers.logging import check_target
 from s3.lifecycle import DAY_US
 from s3.outbox import Channel
@@ -169,15 +170,19 @@ class LogDelivery:
         if status is None or status.enabled is None:  # it was turned off: nobody wants them
             await self._channel.spool.done(records)
             return
+        earlier = [record for record in records if record.at_us < source.created_us]
+        if earlier:  # of a bucket that had the name before, perhaps another owner's
+            await self._channel.spool.done(earlier)
+            records = [record for record in records if record.at_us >= source.created_us]
         try:
             target = await self._target(source, status.enabled)
-        except S3Error:
+            for each in _bundles(records, status.enabled):
+                await self._put(source, target, status.enabled, each)
+                await self._channel.spool.done(each)
+        except FrazilError:
             oldest_us = int((self._now_s() - LINE_AGE_S_MAX) * 1_000_000)
             await self._channel.spool.done([record for record in records if record.at_us < oldest_us])
             raise
-        for each in _bundles(records, status.enabled):
-            await self._put(source, target, status.enabled, each)
-            await self._channel.spool.done(each)
 
     async def _target(self, source: BucketSettings, wanted: LoggingEnabled) -> BucketSettings:
         """Raises: InvalidTargetBucketForLogging: it may have changed since it was allowed."""
@@ -208,15 +213,16 @@ class LogDelivery:
         default = rule_of(target).apply_server_side_encryption_by_default
         if default is None:
             return attributes, b""
-        wish = Envelope(default.algorithm, "", key=(default.key or "").rpartition("/")[2])
-        envelope, data_key = await self._store.vault.seal(wish)
+        vault = self._store.vault
+        key = "" if default.key is None else key_of(default.key, region=target.region, default=vault.default_key)
+        envelope, data_key = await vault.seal(Envelope(default.algorithm, "", key=key))
         return envelope.into(attributes), data_key
 
 
 def _bundles(records: Sequence[Record], wanted: LoggingEnabled) -> list[list[Record]]:
     """What goes into one object: all, or where its name tells the day of its lines, a day's."""
     if not wanted.by_event:
-        return [list(records)]
+        return [list(records)] if records else []
     days: dict[int, list[Record]] = {}
     for record in records:
         days.setdefault(record.at_us // DAY_US, []).append(record)

@@ -6,12 +6,17 @@ import http.client
 import re
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from meta.spool import Record
 from s3.call import GatewayOptions
+from s3.logsink import LINE_AGE_S_MAX, LogDelivery
+from s3.outbox import Outbox
 from tests.component.s3.conftest import STRANGER, Served, client_for
 from tests.component.s3.test_configuration import refusal
 from tests.unit.s3.test_accesslog import FIELD
@@ -139,6 +144,50 @@ def test_partitioned_names_grants_and_encryption(logging: Served, s3: Any, pair:
     assert got["ContentType"] == "text/plain"
     assert b"REST.PUT.LOGGING_STATUS" in got["Body"].read()
     stranger.close()
+
+
+@pytest.mark.parametrize("name", ["alias/aws/s3", "arn:aws:kms:us-east-1:000000000000:alias/aws/s3"])
+def test_a_log_is_encrypted_with_the_key_that_an_alias_names(s3: Any, pair: tuple[str, str], name: str) -> None:
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": name}}
+    s3.put_bucket_encryption(Bucket=pair[1], ServerSideEncryptionConfiguration={"Rules": [rule]})
+    s3.put_object(Bucket=pair[0], Key="k", Body=b"")
+    wait(lambda: "k" in [fields[7] for fields in lines(s3, pair[1])])
+
+
+def deliver(served: Served, path: Path, record: Record, *, now_s: float) -> dict[str, int]:
+    """How many lines wait by topic after a delivery from a spool of its own."""
+
+    async def work() -> dict[str, int]:
+        outbox = Outbox(path)
+        await outbox.lines.add([record])
+        delivery = LogDelivery(outbox.lines, served.store, period_s=0, now_s=lambda: now_s, random=Random(1))
+        await delivery._deliver_all()
+        topics: dict[str, int] = await outbox.lines.spool.topics()
+        await outbox.aclose()
+        return topics
+
+    found: dict[str, int] = served.run(work)
+    return found
+
+
+def test_lines_that_can_not_be_written_are_given_up_in_the_end(logging: Served, s3: Any, pair: tuple[str, str], tmp_path: Path) -> None:
+    source, target = pair
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "alias/nobodys"}}
+    s3.put_bucket_encryption(Bucket=target, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    record = Record(source, "", int(time.time() * 1_000_000), b"line\n")
+    assert deliver(logging, tmp_path / "young", record, now_s=time.time() + 60) == {source: 1}
+    assert deliver(logging, tmp_path / "old", record, now_s=time.time() + LINE_AGE_S_MAX + 60) == {}
+    s3.delete_bucket_encryption(Bucket=target)
+
+
+def test_lines_of_a_bucket_that_had_the_name_before_go_to_nobody(logging: Served, s3: Any, pair: tuple[str, str], tmp_path: Path) -> None:
+    source, target = pair
+    record = Record(source, "", int((time.time() - 3_600) * 1_000_000), b"of another owner\n")
+    assert deliver(logging, tmp_path, record, now_s=time.time()) == {}
+    texts = [
+        s3.get_object(Bucket=target, Key=entry["Key"])["Body"].read() for entry in s3.list_objects_v2(Bucket=target).get("Contents", ())
+    ]
+    assert not [text for text in texts if b"another owner" in text]
 
 
 def test_lines_wait_for_a_target_that_is_away(s3: Any, pair: tuple[str, str]) -> None:
