@@ -33,7 +33,10 @@ async def append_object(call: Call, text: str, create: Create) -> ObjectRow:
         raise invalid_argument("The write offset is not a number of bytes.", WRITE_OFFSET.decode("ascii"), text)
     old = await _current(call)
     if int(text) != (old.size if old else 0):
-        raise S3Error("InvalidWriteOffset", ObjectSize=str(old.size if old else 0))
+        refusal = S3Error("InvalidWriteOffset")
+        if call.access.may("s3:GetObject"):
+            refusal.details["ObjectSize"] = str(old.size if old else 0)
+        raise refusal
     if old is not None:
         return await _grow(call, old)
     asked = write_condition(call)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.component.s3.conftest import Served, client_for
+from tests.component.s3.conftest import STRANGER, Served, client_for
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -79,13 +79,21 @@ def test_appends_make_one_object(store: Served, sizes: tuple[int, ...], seed: st
     s3.close()
 
 
-def test_an_offset_that_is_not_the_end_is_refused(s3: Any, bucket: str) -> None:
+def test_an_offset_that_is_not_the_end_is_refused(served: Served, s3: Any, bucket: str) -> None:
     assert refusal(append, s3, bucket, b"x", 1) == ("InvalidWriteOffset", 400)
     append(s3, bucket, b"hello", 0)
     for offset in (0, 4, 6):
         assert refusal(append, s3, bucket, b"x", offset) == ("InvalidWriteOffset", 400)
     s3.put_object(Bucket=bucket, Key="other", Body=b"hello")
     assert refusal(append, s3, bucket, b"x", 0, key="other") == ("InvalidWriteOffset", 400)
+    s3.put_bucket_acl(Bucket=bucket, ACL="public-read-write")
+    shown = []
+    for client in (s3, client_for(served, STRANGER)):
+        with pytest.raises(ClientError) as caught:
+            append(client, bucket, b"x", 0)
+        shown.append(caught.value.response["Error"].get("ObjectSize"))
+        assert caught.value.response["Error"]["Code"] == "InvalidWriteOffset"
+    assert shown == ["5", None], "who may write only is not told the size"
     assert refusal(append, s3, bucket, b"x", 5, IfMatch='"other"') == ("PreconditionFailed", 412)
     assert refusal(append, s3, bucket, b"x", 5, IfNoneMatch="*") == ("PreconditionFailed", 412)
     assert refusal(append, s3, bucket, b"x", 5, ChecksumCRC32="AAAAAA==") == ("BadDigest", 400)
