@@ -44,6 +44,7 @@ class Query(msgspec.Struct, frozen=True, eq=False):
     values      by name, as the router and the handlers read them: without SIGNING and signature; of a repeated one the first counts
     signatures  values of X-Amz-Signature among the parameters
     token       a session's token is among them
+    remembered  it is short: what follows from it may be remembered with it
     """
 
     parameters: Parameters
@@ -51,6 +52,7 @@ class Query(msgspec.Struct, frozen=True, eq=False):
     values: Mapping[str, str]
     signatures: tuple[bytes, ...]
     token: bool
+    remembered: bool = True
 
 
 NO_QUERY = Query([], b"", {}, (), False)
@@ -76,7 +78,8 @@ def _decode(raw: bytes) -> Query:
     parameters = parse_query(raw)
     signatures = tuple([value for name, value in parameters if name == SIGNATURE])
     token = any(name.lower() == TOKEN for name, _ in parameters)
-    return Query(parameters, canonical_query(raw, parameters), _values(parameters), signatures, token)
+    remembered = len(raw) <= REMEMBERED_BYTES_MAX
+    return Query(parameters, canonical_query(raw, parameters), _values(parameters), signatures, token, remembered)
 
 
 def parse_query(raw: bytes) -> Parameters:

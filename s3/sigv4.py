@@ -32,6 +32,11 @@ SIGNED_HEADERS_MAX = 100
 SIGNED_HEADERS_CACHED = 1_024
 SIGNING_KEYS_CACHED = 1_024
 CREDENTIALS_CACHED = 1_024
+CREDENTIAL_BYTES_MAX = 256
+HEAD_BYTES_MAX = 1_024
+"""Of an Authorization header before the signature, or of a list of signed headers. Longer ones, and longer credentials, are taken apart
+each time: nobody can fill the memory with what is remembered."""
+DATE_BYTES_MAX = 128
 UNSIGNED = b"UNSIGNED-PAYLOAD"
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest().encode()
 _DUMMY_SECRET = "no key has this secret"
@@ -138,7 +143,9 @@ def parse(headers: Headers, query: Query, signature: bytes | None) -> Claim | No
     if len(values) != len(headers.lines):
         check_once(headers.lines)
     authorization = values.get(b"authorization")
-    terms = _terms(query) if query.parameters else None
+    terms = None
+    if query.parameters:
+        terms = _terms(query) if query.remembered else _terms.__wrapped__(query)
     if authorization is not None:
         if terms is not None or signature is not None:
             raise two_mechanisms()
@@ -178,7 +185,7 @@ def _version_not_supported() -> S3Error:
 
 def _from_header(authorization: bytes, values: Mapping[bytes, bytes]) -> Claim:
     head, mark, signature = authorization.rpartition(b"Signature=")
-    credential = _header_credential(head)
+    credential = _header_credential(head) if len(head) <= HEAD_BYTES_MAX else _header_credential.__wrapped__(head)
     if not mark or credential is None or not _SIGNATURE.fullmatch(signature):
         raise _malformed_header(authorization)
     content = values.get(b"x-amz-content-sha256")
@@ -193,7 +200,7 @@ def _from_header(authorization: bytes, values: Mapping[bytes, bytes]) -> Claim:
 def header_time(values: Mapping[bytes, bytes]) -> tuple[bytes, int]:
     """When the request says it was made: as _timestamp. Raises: AccessDenied."""
     stamp = values.get(b"x-amz-date", values.get(b"date"))
-    if not stamp:
+    if not stamp or len(stamp) > DATE_BYTES_MAX:
         raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
     return _timestamp(stamp)
 
@@ -315,9 +322,13 @@ def check_content(content: bytes) -> None:
     )
 
 
-@lru_cache(maxsize=CREDENTIALS_CACHED)
 def credential_of(text: bytes, code: str) -> Credential:
     """Raises: S3Error of that code. An access key may itself hold slashes."""
+    return _credential(text, code) if len(text) <= CREDENTIAL_BYTES_MAX else _credential.__wrapped__(text, code)
+
+
+@lru_cache(maxsize=CREDENTIALS_CACHED)
+def _credential(text: bytes, code: str) -> Credential:
     parts = text.rsplit(b"/", 4)
     if len(parts) != 5 or parts[4] != b"aws4_request" or not parts[0] or not text.isascii():
         raise S3Error(code, 'the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".')
@@ -378,7 +389,7 @@ def canonical_request(method: str, raw_path: bytes, query: bytes, headers: Heade
 
     Raises: AccessDenied when Host or an x-amz-* header is not signed, or a signed header is missing.
     """
-    signed = _signed_headers(signed_headers)
+    signed = _signed_headers(signed_headers) if len(signed_headers) <= HEAD_BYTES_MAX else _signed_headers.__wrapped__(signed_headers)
     values = headers.first
     if len(values) != len(headers.lines):
         values = joined(headers.lines)

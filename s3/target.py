@@ -10,6 +10,9 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from s3.errors import S3Error
 
 KEY_BYTES_MAX = 1_024
+BUCKET_CHARACTERS_MAX = 63
+HOST_BYTES_MAX = 300
+"""A name of 253 and a port, with room. Longer ones are not remembered."""
 _PLAIN_PATH = re.compile(rb"/[A-Za-z0-9\-._~/]*")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
@@ -30,10 +33,9 @@ def canonical_path(raw: bytes) -> bytes:
     return quote_from_bytes(decode_path(raw), safe="/-._~").encode("ascii")
 
 
-@lru_cache(maxsize=4_096)
 def bucket_of_host(host: bytes, domains: Sequence[str]) -> str:
     """The bucket that a virtual-host style Host header names, "" when the host names none; `domains` are the suffixes served."""
-    return host_below(host, domains)
+    return _remembered_below(host, domains) if len(host) <= HOST_BYTES_MAX else host_below(host, domains)
 
 
 def host_below(host: bytes, domains: Sequence[str]) -> str:
@@ -46,6 +48,9 @@ def host_below(host: bytes, domains: Sequence[str]) -> str:
         if name.endswith("." + domain) and len(name) > len(domain) + 1:
             return name[: -len(domain) - 1]
     return ""
+
+
+_remembered_below = lru_cache(maxsize=4_096)(host_below)
 
 
 def split_path(path: bytes, host: bytes, domains: tuple[str, ...]) -> tuple[str, str]:
@@ -80,10 +85,14 @@ _BUCKET = re.compile(
 _RESERVED_ENDS = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 
 
-@lru_cache(maxsize=4_096)
 def is_bucket_name(name: str) -> bool:
     """S3's rules for general-purpose buckets.
 
     Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
     """
+    return len(name) <= BUCKET_CHARACTERS_MAX and _follows_rules(name)
+
+
+@lru_cache(maxsize=4_096)
+def _follows_rules(name: str) -> bool:
     return _BUCKET.fullmatch(name) is not None and "-." not in name and not name.endswith(_RESERVED_ENDS)

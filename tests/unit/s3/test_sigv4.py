@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from s3 import sigv4
 from s3.errors import S3Error
 from s3.query import parse_query
 from s3.sigv4 import SigningKey
@@ -193,6 +194,20 @@ def test_the_date_header_may_stand_for_x_amz_date() -> None:
     assert code_of(as_date) == "AccessDenied"  # x-amz-date was among the signed headers
     late = as_date.replacing(b"date", b"Wed, 04 Mar 2026 06:06:07 GMT")
     assert code_of(late) == "RequestTimeTooSkewed"
+
+
+def test_what_is_long_is_understood_and_not_remembered() -> None:
+    remembering = (sigv4._terms, sigv4._header_credential, sigv4._credential, sigv4._signed_headers)
+    assert verify(sign()) is not None
+    assert verify(sign(presigned=60)) is not None
+    before = [function.cache_info().currsize for function in remembering]
+    long = {f"x-amz-meta-{number}-{'n' * 100}": "v" for number in range(20)}
+    assert verify(sign("PUT", headers=long)) is not None
+    assert verify(sign("PUT", headers=long, presigned=60)) is not None
+    header = sign().header(b"authorization")
+    credential = header.replace(b"Credential=", b"Credential=" + b"A" * sigv4.HEAD_BYTES_MAX)
+    assert code_of(sign().replacing(b"authorization", credential), secret=None) == "InvalidAccessKeyId"
+    assert [function.cache_info().currsize for function in remembering] == before
 
 
 def test_an_anonymous_request_says_each_amz_header_once_too() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3 import checksum
+from s3 import checksum, target
 from s3.attributes import decode_text, encode_text
 from s3.byterange import parse_copy_range, parse_range
 from s3.condition import parse_etags
@@ -55,6 +55,13 @@ def test_hosts_name_buckets(host: bytes, bucket: str) -> None:
 )
 def test_paths_are_split_and_not_tidied(path: bytes, host: bytes, expected: tuple[str, str]) -> None:
     assert split_path(path, host, ("localhost",)) == expected
+
+
+def test_long_names_are_not_remembered() -> None:
+    hosts, names = target._remembered_below.cache_info().currsize, target._follows_rules.cache_info().currsize
+    assert bucket_of_host(b"a" * target.HOST_BYTES_MAX + b".localhost", ("localhost",)) == "a" * target.HOST_BYTES_MAX
+    assert not is_bucket_name("a" * (target.BUCKET_CHARACTERS_MAX + 1))
+    assert (target._remembered_below.cache_info().currsize, target._follows_rules.cache_info().currsize) == (hosts, names)
 
 
 @pytest.mark.parametrize("key", [b"\xff", b"\xed\xa0\x80", b"\xc0\xae", b"a\0b", b"x" * 1025])
@@ -155,6 +162,12 @@ def test_texts_survive_headers_and_can_not_break_out(text: str) -> None:
 )  # fmt: skip
 def test_malformed_words_of_mail_are_just_text(value: bytes) -> None:
     decode_text(value).encode()
+
+
+def test_words_of_mail_are_decoded_in_charsets_of_mail_only() -> None:
+    assert decode_text(b"=?UTF-8?B?w7xiZXI=?=") == decode_text(b"=?iso-8859-1?q?=FCber?=") == "\u00fcber"
+    for value in (b"=?punycode?q?ber-goa?=", b"=?utf-7?q?+APw-ber?=", b"=?UTF-8?B?" + b"YWFh" * 1_000 + b"?="):
+        assert decode_text(value) == value.decode()
 
 
 @given(st.from_regex(rb"=\?[^?\r\n\0]{0,12}\?[bqBQ]\?[^\r\n\0]{0,20}\?=", fullmatch=True))
