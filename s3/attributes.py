@@ -30,6 +30,8 @@ STORAGE_CLASSES = frozenset({STANDARD, "REDUCED_REDUNDANCY", "STANDARD_IA", "ONE
 """Kept by name; all are stored the same way."""
 _COLD = frozenset({"GLACIER", "DEEP_ARCHIVE", "GLACIER_IR"})
 _META = b"x-amz-meta-"
+_CHARSET = re.compile(r"utf-8|us-ascii|iso-8859-[0-9]{1,2}")
+"""Of words of mail that are decoded. Python knows a hundred more; punycode takes a time that grows with the word's square."""
 _META_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]*")
 REDIRECT = b"x-amz-website-redirect-location"
 _KEPT = {name: name.decode("ascii") for name in (b"cache-control", b"content-disposition", b"content-language", b"expires", REDIRECT)}
@@ -124,16 +126,19 @@ def check_redirect(location: str) -> None:
 
 
 def decode_text(value: bytes) -> str:
-    """A header value as text: UTF-8 or else Latin-1, with RFC 2047 words decoded."""
+    """A header value as text: UTF-8 or else Latin-1, with RFC 2047 words decoded if it is not long and all are in a charset of mail."""
     try:
         text = value.decode()
     except UnicodeDecodeError:
         text = value.decode("latin-1")
-    if "=?" not in text:
+    if "=?" not in text or len(value) > METADATA_BYTES_MAX:
         return text
     try:
-        decoded = str(email.header.make_header(email.header.decode_header(text)))
-        decoded.encode()  # some charsets give lone surrogates
+        words = email.header.decode_header(text)
+        if not all(charset is None or _CHARSET.fullmatch(charset) for _, charset in words):
+            return text
+        decoded = str(email.header.make_header(words))
+        decoded.encode()  # what stands between the words may give lone surrogates
     except (LookupError, ValueError, email.errors.MessageError):  # not such a word after all
         return text
     return decoded
