@@ -18,14 +18,20 @@ Wanted = Callable[[Envelope | None], Envelope | None]
 """What the envelope found is to become (mode, key, context, bucket_key count); None to leave it. May refuse by raising."""
 
 
-async def rewrap(context: Context, bucket: str, key: str, version: int | None, wanted: Wanted) -> bool:
+async def rewrap(
+    context: Context, bucket: str, key: str, version: int | None, wanted: Wanted, *, expect_content: str | None = None
+) -> bool:
     """Whether anything was changed. Everything else of the version stays: ETag, times, checksums, parts.
+
+    expect_content: of the row that was authorized; with another content there it is Superseded.
 
     Raises: ObjectNotFound, VersionNotFound, BucketNotFound, Superseded; EncryptionKeyNotFound, EncryptionKeyDisabled; SealBroken,
     RecordCorrupt; what `wanted` raises.
     """
     for _ in range(TRIES_MAX):
         row = await context.container(bucket).get(key, version)
+        if expect_content is not None and row.content != expect_content:
+            raise Superseded("the version has another content now")
         old = envelope_of(row.attributes)
         wish = wanted(old)
         if old is None or wish is None:

@@ -267,9 +267,9 @@ class Store:
         """Raises: UploadNotFound."""
         await abort_upload(self._context, bucket, key, upload)
 
-    async def rewrap(self, bucket: str, key: str, version: int | None, wanted: Wanted) -> bool:
+    async def rewrap(self, bucket: str, key: str, version: int | None, wanted: Wanted, *, expect_content: str | None = None) -> bool:
         """Whether the version's data key is now wrapped otherwise. Raises: see store.rewrap.rewrap."""
-        return await rewrap(self._context, bucket, key, version, wanted)
+        return await rewrap(self._context, bucket, key, version, wanted, expect_content=expect_content)
 
     async def verify(self, row: ObjectRow, bucket: str) -> AsyncIterator[ChunkFinding]:
         """Reads and checks every chunk; yields what is wrong."""

@@ -56,8 +56,9 @@ async def update(call: Call) -> None:
         return msgspec.structs.replace(wish, context=envelope.context)
 
     text = call.query.get("versionId") if call.query else None
+    version = None if text is None else parse_version(text)
     try:
-        await call.store.rewrap(call.bucket, call.key, None if text is None else parse_version(text), wanted)
+        await call.store.rewrap(call.bucket, call.key, version, wanted, expect_content=call.content)
     except (EncryptionKeyNotFound, EncryptionKeyDisabled) as error:
         raise about_key(call, wish.key, error) from error
     except ObjectNotFound as error:

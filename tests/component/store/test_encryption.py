@@ -13,7 +13,16 @@ import pytest
 
 from meta.protocol import Attributes, Change, ObjectRow, UploadRow
 from node.auth import NamespaceKey
-from node.errors import ContentLost, CustomerKeyWrong, EncryptionKeyDisabled, EncryptionKeyNotFound, RecordCorrupt, SealBroken, VolumeSick
+from node.errors import (
+    ContentLost,
+    CustomerKeyWrong,
+    EncryptionKeyDisabled,
+    EncryptionKeyNotFound,
+    RecordCorrupt,
+    SealBroken,
+    Superseded,
+    VolumeSick,
+)
 from store.cipher import sealed_bytes
 from store.copy import CopyKeys
 from store.envelope import CUSTOMER, KMS, MANAGED, Envelope, envelope_of
@@ -187,7 +196,9 @@ async def test_rewrapping_changes_the_envelope_and_nothing_else(tmp_path: Path) 
         row, data_key = await put_sealed(store, "k", b"x" * 100)
         wanted = newest_version(lambda key: 2 if key == MANAGED_KEY else 0)
         await store.meta.encryption.rotate_encryption_key(MANAGED_KEY, implied=True)
-        assert await store.rewrap(BUCKET, "k", None, wanted)
+        with pytest.raises(Superseded):
+            await store.rewrap(BUCKET, "k", None, wanted, expect_content="another")
+        assert await store.rewrap(BUCKET, "k", None, wanted, expect_content=row.content)
         assert not await store.rewrap(BUCKET, "k", None, wanted)
         after = await store.get_row(BUCKET, "k")
         old, new = envelope_of(row.attributes), envelope_of(after.attributes)
