@@ -127,7 +127,10 @@ def _move(transaction: ContainerTransaction, found: Stored, target: str, there: 
     if left:
         suspended = transaction.settings.versioning == "Suspended"
         put_marker(transaction, found.key, null=suspended and found.is_null == 1, owner=found.owner, newest=-found.age, older=True)
-    row = msgspec.structs.replace(found.row(), key=target, version=0)
+    row = found.row()
+    if row.attributes.retain_mode:  # it has expired, or the lock had held the row; kept, it would stand in for the bucket's default
+        row = msgspec.structs.replace(row, attributes=msgspec.structs.replace(row.attributes, retain_mode="", retain_until_us=0))
+    row = msgspec.structs.replace(row, key=target, version=0)
     result = store(transaction, row, there, parts=found.parts, moved=True, stale=True, keep_mtime=True)
     remember_moved(transaction, found.contents, target, result.version)
     return result

@@ -442,6 +442,18 @@ async def test_a_bucket_s_default_retention_is_every_new_version_s(meta: Meta, c
     assert (await container.delete(DeleteRequest("a", version=put.version))).version == put.version
 
 
+async def test_a_renamed_object_whose_retention_has_expired_gets_the_default_again(meta: Meta, clock: FakeClock) -> None:
+    default = DefaultRetention("GOVERNANCE", days=1)
+    await meta.create_bucket(settings(object_lock=True, versioning="Enabled", default_retention=default))
+    container = meta.container("pictures")
+    await container.put(row("a", "one"))
+    with pytest.raises(Locked):
+        await container.rename("a", "b")
+    clock.advance(DAY_S + 1)
+    renamed = await container.rename("a", "b")
+    assert (await container.get("b")).attributes.retain_until_us == renamed.version + DAY_S * 1_000_000
+
+
 async def test_a_delete_marker_has_no_attributes_to_change(meta: Meta) -> None:
     await meta.create_bucket(settings(versioning="Enabled"))
     container = meta.container("pictures")
