@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Annotated, Literal
 from urllib.parse import quote
 
@@ -16,7 +15,7 @@ import msgspec
 from s3.configuration import Configuration
 from s3.errors import S3Error
 from s3.shape import Shape
-from s3.target import host_below
+from s3.target import bucket_of_host
 
 RULES_MAX = 50
 MOVED = 301
@@ -179,8 +178,7 @@ def _check_redirect(redirect: Redirect) -> None:
 WEBSITE = Configuration("website", "WebsiteConfiguration", Website, absent="NoSuchWebsiteConfiguration", checked=checked)
 
 
-@lru_cache(maxsize=4_096)
 def site_of_host(host: bytes, domains: Sequence[str]) -> str:
     """The bucket whose website a Host header names, "" when it names none: BUCKET.s3-website[-REGION | .REGION].DOMAIN."""
-    found = _SITE.fullmatch(host_below(host, domains))
+    found = _SITE.fullmatch(bucket_of_host(host, domains))
     return found[1] if found is not None else ""
