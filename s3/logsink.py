@@ -39,7 +39,7 @@ LINES_MAX = 20_000
 """Lines of one log object, about 10 MiB."""
 POLL_S_MAX = 5.0
 LINE_AGE_S_MAX = 3 * 86_400.0
-"""So long a target that refuses logs is tried again."""
+"""So long a target that takes no logs, for whatever reason, is tried again."""
 WEBSITE = "WEBSITE"
 log = get_logger("s3.logsink")
 
