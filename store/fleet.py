@@ -40,11 +40,15 @@ AVOID_S = 10.0
 """How long a volume that failed a write gets no new chunks, unless its health is checked anew."""
 
 
+OF_A_PART = -1
+
+
 class ChunkFinding(msgspec.Struct, frozen=True):
     """A chunk that is not what the metadata says.
 
     problem   "missing", "corrupt", "unreadable" (its volume doesn't answer), "unwritten" (the write met its quorum without it)
     chunk     "" when it was never written
+    version   OF_A_PART for a part of an upload in progress: repaired by the scrub by metadata, which walks the parts too
     """
 
     bucket: str

@@ -13,6 +13,7 @@ from node.errors import InvalidArgument, NotFound, Superseded, UploadNotFound
 from store.content import ContentWriter, Tail
 from store.context import Context
 from store.envelope import with_parts
+from store.fleet import OF_A_PART
 from store.layout import Layout
 from store.put import commit, committed, write
 from store.record import upload_record
@@ -75,7 +76,7 @@ async def put_part(
     row = msgspec.structs.replace(row_of(writer.summary), layout=layout.encode())
     dropped = await commit(context, bucket, key, writer, lambda: context.container(bucket).put_part(key, upload.upload, row))
     context.afterwork.drop(bucket, dropped)
-    await committed(context, bucket, key, 0, writer)
+    await committed(context, bucket, key, OF_A_PART, writer)
     return row
 
 
