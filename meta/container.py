@@ -238,8 +238,8 @@ class LocalContainer:
     async def holders(self, claims: Sequence[Claim]) -> Holders:
         return self._read(holding.holders, claims)
 
-    async def relocate(self, holder: Holding, layout: bytes, drop: bytes = b"") -> tuple[Dropped, ...]:
-        return await self._write(holding.relocate, holder, layout, drop)
+    async def relocate(self, holder: Holding, layout: bytes, drop: bytes = b"", *, stale: bool = False) -> tuple[Dropped, ...]:
+        return await self._write(holding.relocate, holder, layout, drop, stale)
 
     async def restale(self, key: str, version: int) -> bool:
         return await self._write(holding.restale, key, version)

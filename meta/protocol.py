@@ -501,8 +501,10 @@ class Container(Protocol):
     async def holders(self, claims: Sequence[Claim]) -> Holders:
         """What names each content; None: nothing does."""
 
-    async def relocate(self, holder: Holding, layout: bytes, drop: bytes = b"") -> tuple[Dropped, ...]:
+    async def relocate(self, holder: Holding, layout: bytes, drop: bytes = b"", *, stale: bool = False) -> tuple[Dropped, ...]:
         """The same content lies elsewhere now, if it is still where `holder` says; drop: layout of chunks that are to be deleted.
+
+        stale: the new chunks' records may be older than the row; they are as well when the row was changed since `holder` was read.
 
         Raises: Superseded.
         """

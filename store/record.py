@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from meta.protocol import Attributes, ObjectRow, PartRow, UploadRow
-from rawx.chunk import ObjectRecord, UploadRecord
+from rawx.chunk import ChunkRecord, ObjectRecord, UploadRecord
 
 NO_ATTRIBUTES = Attributes()
 
@@ -50,6 +50,28 @@ def of_one_part(record: ObjectRecord, span: Sequence[int] = ()) -> ObjectRecord:
     if len(span) > 1:
         attributes["parts"] = list(span)
     return msgspec.structs.replace(record, attributes=attributes)
+
+
+def is_stale(record: ChunkRecord, row: ObjectRow) -> bool:
+    """Whether it says something else than its row, as far as one record shows."""
+    told = record.object
+    if told is None:
+        return False
+    if (record.key, told.version, told.null) != (row.key, row.version, row.null) and not told.after and told.parts == 1:
+        return True
+    if told.parts != 1 or row.attributes.parts:
+        return False  # of an object of several contents each says its part; a sync makes them alike
+    return told != msgspec.structs.replace(object_record(row), part=told.part, parts=told.parts, content=told.content, after=told.after)
+
+
+def may_be_stale(record: ChunkRecord, row: ObjectRow) -> bool:
+    """The same for a record that a new chunk repeats; where it doesn't show, its age decides. Only a content's end tells of its row."""
+    told = record.object
+    if not record.metachunks:
+        return False
+    if told is None or is_stale(record, row):
+        return True
+    return record.seq < row.seq and (told.parts != 1 or bool(row.attributes.parts))
 
 
 def span_of(record: ObjectRecord | None) -> list[int]:

@@ -26,6 +26,7 @@ from store.delete import Place, delete_places
 from store.get import unhurried
 from store.layout import Draft, Layout, Metachunk, layout_of_places
 from store.policy import Policy
+from store.record import may_be_stale
 
 BATCH_BYTES = 1 << 20
 """Bytes of each new chunk that one write carries."""
@@ -125,6 +126,7 @@ class _Remake:
         self._chunks = {chunk.position: chunk for chunk in metachunk.chunks}
         self._readers: dict[int, Reader] = {}
         self._lost: dict[int, FrazilError] = {}
+        self._is_stale = False
         self.written = 0
         self.naming = False
 
@@ -182,6 +184,8 @@ class _Remake:
         else:
             await self._write_copies()
         record = await self._record()
+        row = self._need.holder.row
+        self._is_stale = row is not None and may_be_stale(record, row)
         for target in self._targets:
             await self._commit(target, record)
 
@@ -309,7 +313,9 @@ class _Remake:
         container = self._context.container(self._need.bucket)
         self.naming = True
         # Old chunks that are dropped wait for the next scan of the deletions: whoever reads them now goes on meanwhile.
-        await container.relocate(self._need.holder, layout.encode(), drop)
+        await container.relocate(self._need.holder, layout.encode(), drop, stale=self._is_stale)
+        if self._is_stale:
+            self._context.afterwork.look_for_stale_records(self._need.bucket)
         self._context.afterwork.settle(target.place for target in self._targets)
 
     def _old_places(self) -> list[Place]:

@@ -28,7 +28,7 @@ from store.context import Context
 from store.delete import Place
 from store.layout import Chunk, Layout
 from store.parallel import gather
-from store.record import object_record
+from store.record import is_stale
 from store.repair import Need, remake
 
 WALK_ROWS = 500
@@ -143,7 +143,8 @@ def judge(what: _Expected, look: Examined) -> tuple[str, str]:
         return "corrupt", "its bytes are not its own"
     if record.position != what.chunk.position or record.metachunk_size != Layout.parse(what.holder.layout).metachunks[what.index].size:
         return "record", f"its record says position {record.position}, the layout {what.chunk.position}"
-    return ("stale", "its record says something else than its row") if _is_stale(record, what.holder) else ("", "")
+    row = what.holder.row
+    return ("stale", "its record says something else than its row") if row is not None and is_stale(record, row) else ("", "")
 
 
 def _is_of(record: ChunkRecord, holder: Holding) -> bool:
@@ -152,18 +153,6 @@ def _is_of(record: ChunkRecord, holder: Holding) -> bool:
         return record.content == holder.part.content
     row = holder.row
     return row is not None and (record.content == row.content or record.key == row.key)
-
-
-def _is_stale(record: ChunkRecord, holder: Holding) -> bool:
-    if holder.row is None or record.object is None:
-        return False
-    row = holder.row
-    told = record.object
-    if (record.key, told.version, told.null) != (row.key, row.version, row.null) and not told.after and told.parts == 1:
-        return True
-    if told.parts != 1 or row.attributes.parts:
-        return False  # of an object of several contents each says its part; a sync makes them alike
-    return told != msgspec.structs.replace(object_record(row), part=told.part, parts=told.parts, content=told.content, after=told.after)
 
 
 class Scrub:
