@@ -5,7 +5,7 @@ All of it is also on disk (the containers' lists, the volumes' journals), so wha
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -21,6 +21,8 @@ SETTLED_MAX = 100_000
 """Chunks that wait in memory for the end of their journal entry."""
 KICKED_MAX = 10_000
 """Buckets waiting for a look into their lists."""
+UNSURE_MAX = 100_000
+"""Chunks whose new record may be there without being durable."""
 
 
 class Bell:
@@ -44,7 +46,8 @@ class Afterwork:
     """Queues between requests and workers. Only the event loop's thread touches it.
 
     in_flight   contents that this process is writing: no sweep may take them for leftovers
-    read        first chunks of the contents that this process is reading: their deletion waits for a later scan of the container's list
+    unsure      chunks whose record could not be brought up to date: it may be there without being durable
+    read        layouts by which this process is reading now: the deletion of their chunks waits for a later scan of the container's list
     """
 
     def __init__(self) -> None:
@@ -54,7 +57,8 @@ class Afterwork:
         self.to_delete: set[str] = set()
         self.to_sync: set[str] = set()
         self.in_flight: set[str] = set()
-        self.read: Counter[Place] = Counter()
+        self.unsure: dict[str, None] = {}
+        self.read: dict[object, Layout] = {}
         self.deletions = Bell()
         self.syncs = Bell()
 
@@ -68,14 +72,27 @@ class Afterwork:
     @contextmanager
     def reading(self, layout: Layout) -> Iterator[None]:
         """While this lasts, the content keeps its chunks though it be replaced or deleted: whoever began to read it gets all of it."""
-        first = next(layout.places(), ("", ""))
-        self.read[first] += 1
+        token = object()
+        self.read[token] = layout
         try:
             yield
         finally:
-            self.read[first] -= 1
-            if not self.read[first]:
-                del self.read[first]
+            del self.read[token]
+
+    def held(self, places: Iterable[Place]) -> set[str]:
+        """Which of these chunks somebody is reading: whole contents, or single chunks that were moved beside the reader."""
+        ids = {bytes.fromhex(chunk) for _, chunk in places}
+        layouts = {id(layout): layout for layout in self.read.values()}.values()
+        return {chunk.name for layout in layouts for metachunk in layout.metachunks for chunk in metachunk.chunks if chunk.id in ids}
+
+    @contextmanager
+    def updating(self, chunk: str) -> Iterator[None]:
+        """A record is being written: if that fails, it may be seen and yet be lost with the power, so seeing it proves nothing."""
+        self.unsure[chunk] = None
+        if len(self.unsure) > UNSURE_MAX:
+            del self.unsure[next(iter(self.unsure))]
+        yield
+        self.unsure.pop(chunk, None)
 
     def drop(self, bucket: str, dropped: Iterable[Dropped]) -> None:
         """Chunks that no metadata names any more."""

@@ -64,7 +64,9 @@ async def _update(context: Context, bucket: str, row: ObjectRow, index: int, vol
     try:
         volume = context.fleet.volume(volume_id)
         old = (await volume.head(chunk.name, deep=False)).record
-        if old.seq >= row.seq or not old.metachunks:  # newer already; or a part's end in a copy, which is one content with one end
+        if not old.metachunks:  # a part's end in a copy, which is one content with one end
+            return
+        if old.seq > row.seq or (old.seq == row.seq and chunk.name not in context.afterwork.unsure):  # newer already
             return
         if old.object is not None:  # a content keeps its place
             record = msgspec.structs.replace(record, part=max(old.object.part, len(span_of(old.object))))
@@ -73,7 +75,8 @@ async def _update(context: Context, bucket: str, row: ObjectRow, index: int, vol
         elif old.object is not None and old.object.parts == 1:  # a copy of parts is one content with one end
             record = msgspec.structs.replace(record, part=1, parts=1)
         record = of_one_part(record, span_of(old.object))
-        await volume.update(chunk.name, msgspec.structs.replace(old, key=row.key, seq=row.seq, object=record, upload=None))
+        with context.afterwork.updating(chunk.name):
+            await volume.update(chunk.name, msgspec.structs.replace(old, key=row.key, seq=row.seq, object=record, upload=None))
     except VolumeNotFound:
         raise
     except (NotFound, Damaged) as error:
@@ -86,7 +89,7 @@ async def _write_marker(context: Context, bucket: str, row: ObjectRow) -> None:
     record = await context.new_record(bucket, row.key, seq=row.seq)
     writer = ContentWriter(context.fleet, context.writes, context.policies, record, lambda _: Tail(object=object_record(row)))
     layout = await write(context, bucket, writer, lambda: writer.write(BytesSource(b"")))
-    change = Change(row.key, row.version, layout=layout.encode(), expect_content=row.content)
+    change = Change(row.key, row.version, layout=layout.encode(), expect_content=row.content, expect_seq=row.seq)
     try:
         await commit(context, bucket, row.key, writer, lambda: context.container(bucket).change(change))
     except NotFound:  # the marker is gone meanwhile, and the chunk with it

@@ -75,9 +75,9 @@ class Deleter:
 
     async def _delete(self, batch: list[tuple[str, Dropped]]) -> None:
         """What is being read, or lies on a volume that is away, stays until a later scan of the lists."""
-        read = self._context.afterwork.read
         places = {(bucket, each.id): list(_places(each.layout)) for bucket, each in batch}
-        places = {deletion: own for deletion, own in places.items() if not own or own[0] not in read}
+        held = self._context.afterwork.held(place for own in places.values() for place in own)
+        places = {deletion: own for deletion, own in places.items() if held.isdisjoint(chunk for _, chunk in own)}
         failed = await delete_places(self._context.fleet, [place for own in places.values() for place in own])
         done: dict[str, list[int]] = {}
         for (bucket, number), own in places.items():
@@ -119,7 +119,7 @@ class RecordSync:
         afterwork = self._context.afterwork
         if afterwork.markers:
             batch = [afterwork.markers.popleft() for _ in range(min(len(afterwork.markers), SYNC_ROWS))]
-            await gather([partial(self._write_marker, *marker) for marker in batch])
+            await gather([partial(self._write_marker, *marker) for marker in dict.fromkeys(batch)])
             return State.BUSY
         buckets, afterwork.to_sync = afterwork.to_sync, set()
         if trio.current_time() - self._scanned_at >= SYNC_PERIOD_S:
@@ -156,9 +156,9 @@ class RecordSync:
 
 
 def _once(found: list[RecordToSync]) -> list[RecordToSync]:
-    """Without all but the last that are for the settings: two at a time might end in the wrong order."""
-    settings = [each.id for each in found if each.about_bucket]
-    return [each for each in found if not each.about_bucket or each.id == settings[-1]]
+    """Each version and the settings once, by the last entry: two at a time might end in the wrong order, or write two chunks."""
+    last = {(each.about_bucket, each.row and (each.row.key, each.row.version)): each for each in found}
+    return [each for each in last.values() if each.about_bucket or each.row is not None]
 
 
 class Settler:
