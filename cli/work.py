@@ -81,7 +81,7 @@ def tell(output: Output, job: Job) -> Exit:
     """What came of it; the exit code."""
     counts = job.progress
     bad = counts.get("lost", 0) + counts.get("outcome:lost", 0) + counts.get("outcome:told", 0)
-    code = Exit.FAILED if job.state != "done" else Exit.DAMAGED if bad else Exit.OK
+    code = Exit.DAMAGED if bad and job.state != "aborted" else Exit.OK if job.state == "done" else Exit.FAILED
     for line in job.message.split("; "):
         if line:
             output.record("finding", line, text=line)

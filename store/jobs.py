@@ -262,7 +262,7 @@ class Decommission(_Mover):
         found, lost, passes = (self._tally.counts[name] for name in ("found", "lost", "passes"))
         if not found:
             return ""
-        left = f"pass {passes} still found chunks on the volume: {found}; too little is left of {lost} of them to make them whole"
+        left = f"pass {passes} still found chunks on the volume: {found}, and too little is left of {lost} of them to make them whole"
         return f"{left}. What the log names is to be restored or deleted, then the volume emptied again"
 
     async def needs(self, bucket: str, holder: Holding) -> AsyncIterator[Need]:

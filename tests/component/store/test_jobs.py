@@ -170,7 +170,7 @@ async def test_an_emptying_that_leaves_something_fails_and_the_volume_stays_reti
         (volume,) = layout.volumes
         failed = await ended(store, await store.submit_job(Job("decommission", {"volume": volume})))
         assert failed.state == "failed"
-        assert "still found chunks on the volume: 1; too little is left of 1" in failed.message
+        assert "still found chunks on the volume: 1, and too little is left of 1" in failed.message
         for number in range(10):
             assert volume not in Layout.parse((await put(store, f"new{number}", b"new")).layout).volumes
         again = await store.submit_job(Job("decommission", {"volume": volume}, pace_bytes=1))
