@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import threading
 
 import pytest
+import trio
 
 from meta.commit import Entry
 from meta.leader import Leader
@@ -30,9 +32,27 @@ def test_no_schedule_breaks_a_promise(seed: str) -> None:
     assert puts > 3 * SCHEDULES  # else nothing was tried
 
 
-def test_a_seed_repeats_its_schedule() -> None:
-    assert repr(play(7)) == repr(play(7))
-    assert repr(play(7)) != repr(play(8))
+def test_a_seed_repeats_its_schedule_whatever_other_loops_run() -> None:
+    alone = repr(play(7))
+    assert alone != repr(play(8))
+    over = threading.Event()
+
+    async def bustle() -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(spin)
+
+    async def spin() -> None:
+        while not over.is_set():
+            await trio.lowlevel.checkpoint()
+
+    thread = threading.Thread(target=trio.run, args=(bustle,))
+    thread.start()
+    try:
+        assert repr(play(7)) == alone
+    finally:
+        over.set()
+        thread.join()
 
 
 class _HeedsNoEpoch(Follower[State]):

@@ -6,6 +6,7 @@ Every await of a simulated node goes through here, so that one seed repeats one 
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -22,11 +23,25 @@ CALL_S = 0.5
 """How long a caller waits for an answer."""
 
 
+class _Draws:
+    """Trio's source of chance, one for all loops of a process: this thread's loop draws from `mine`, loops of other threads as before."""
+
+    def __init__(self, mine: random.Random, others: random.Random) -> None:
+        self._mine, self._others, self._thread = mine, others, threading.get_ident()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._mine if threading.get_ident() == self._thread else self._others, name)
+
+
 def run(seed: int, main: Callable[[], Awaitable[T]]) -> T:
-    """Runs main in virtual time; tasks that are ready run in an order that the seed decides."""
+    """Runs main in virtual time; tasks that are ready run in an order that the seed decides, whatever other loops this process has."""
+    before = trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r  # type: ignore[attr-defined]
     trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[attr-defined]
-    trio_run._r.seed(seed)
-    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    trio_run._r = _Draws(random.Random(seed), before[1])  # type: ignore[assignment]
+    try:
+        return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    finally:
+        trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r = before  # type: ignore[attr-defined]
 
 
 @dataclass
