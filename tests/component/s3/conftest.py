@@ -130,6 +130,20 @@ def s3(served: Served) -> Iterator[Any]:
     client.close()
 
 
+@pytest.fixture(scope="module")
+def stranger(served: Served) -> Iterator[Any]:
+    client = client_for(served, STRANGER)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def anybody(served: Served) -> Iterator[Any]:
+    client = client_for(served, None)
+    yield client
+    client.close()
+
+
 _count = 0
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from s3.acl import GRANTS_MAX
-from tests.component.s3.conftest import OWNER, STRANGER, Served, client_for
+from tests.component.s3.conftest import OWNER, STRANGER
 
 ALL_USERS = "http://acs.amazonaws.com/groups/global/AllUsers"
 AUTHENTICATED = "http://acs.amazonaws.com/groups/global/AuthenticatedUsers"
@@ -26,20 +25,6 @@ def refused(call: Any, *args: Any, **kwargs: Any) -> tuple[str, int]:
 
 
 DENIED = ("AccessDenied", 403)
-
-
-@pytest.fixture(scope="module")
-def stranger(served: Served) -> Iterator[Any]:
-    client = client_for(served, STRANGER)
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="module")
-def anybody(served: Served) -> Iterator[Any]:
-    client = client_for(served, None)
-    yield client
-    client.close()
 
 
 def grants_of(answer: dict[str, Any]) -> list[tuple[str, str]]:

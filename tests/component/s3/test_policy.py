@@ -11,24 +11,10 @@ from typing import Any
 import pytest
 
 from s3.policy import POLICY_BYTES_MAX
-from tests.component.s3.conftest import OWNER, STRANGER, Served, client_for
+from tests.component.s3.conftest import OWNER, STRANGER
 from tests.component.s3.test_acl import DENIED, grants_of, refused
 
 Statement = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def stranger(served: Served) -> Iterator[Any]:
-    client = client_for(served, STRANGER)
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="module")
-def anybody(served: Served) -> Iterator[Any]:
-    client = client_for(served, None)
-    yield client
-    client.close()
 
 
 def statement(bucket: str, action: str | list[str], condition: Any = None, *, key: str = "*", **changes: Any) -> Statement:
