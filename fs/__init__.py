@@ -1,0 +1,1 @@
+"""Buckets as a file system: the FUSE mount."""
