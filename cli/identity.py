@@ -14,7 +14,8 @@ from node.errors import FrazilError, InvalidArgument
 
 if TYPE_CHECKING:
     from cli.session import Session
-    from meta.protocol import KeyPair, Meta
+    from meta.protocol.accounts import KeyPair
+    from meta.protocol.door import Meta
 
 ACCOUNT_OPTION = click.option("--account", required=True, metavar="NAME", help="The account of the user.")
 

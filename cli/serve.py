@@ -18,7 +18,7 @@ from cli.exit import Exit, Hinted
 from cli.gateways import GatewayProcess
 from cli.process import settle
 from cli.state import SOCKET_FILE, State, clear_state, write_state
-from meta.protocol import Accounts, KeyPair
+from meta.protocol.accounts import Accounts, KeyPair
 from node.errors import ConfigError
 from node.http.server import listen, serve
 from node.runner import Ready

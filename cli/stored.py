@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 from cli.address import Remote
-from meta.protocol import Listed, ListRequest
+from meta.protocol.listing import Listed, ListRequest
 from node.errors import NotFound
 from store.store import Store
 

@@ -13,7 +13,7 @@ from cli.output import Output, bytes_text
 from cli.session import Session
 
 if TYPE_CHECKING:
-    from meta.protocol import Job
+    from meta.protocol.jobs import Job
     from store.store import Store
 
 LOOK_S = 0.3

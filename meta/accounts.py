@@ -19,7 +19,9 @@ import msgspec
 from meta.base import Base
 from meta.kind import Kind, Transaction
 from meta.listing import successor
-from meta.protocol import Account, BucketEntry, KeyPair, Person
+from meta.protocol.accounts import KeyPair, Person
+from meta.protocol.identities import Account
+from meta.protocol.registry import BucketEntry
 from node.auth import NamespaceKey
 from node.errors import AlreadyExists, InvalidArgument, KeyPairNotFound, PolicyNotFound, RecordCorrupt
 
@@ -39,7 +41,7 @@ _COLUMNS = "access_key, account, name, user_id, display_name, email, created_us,
 
 
 class LocalAccounts:
-    """Implements meta.protocol.Accounts on a base of this host."""
+    """Implements meta.protocol.accounts.Accounts on a base of this host."""
 
     def __init__(self, base: Base[Transaction], key: NamespaceKey) -> None:
         self._base = base

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meta.protocol import Append, PutResult
+from meta.protocol.object import Append, PutResult
 from meta.row import Stored, check_key, check_lock, find, remember_moved, take
 from meta.transaction import ContainerTransaction
 from meta.version import check_current, store

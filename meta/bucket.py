@@ -6,7 +6,7 @@ import apsw
 import msgspec
 
 from meta.lock import check_default
-from meta.protocol import BucketSettings, LockSettings
+from meta.protocol.bucket import BucketSettings, LockSettings
 from meta.transaction import SETTINGS_KEY, ContainerTransaction, decode_settings
 from meta.upload import abort_all
 from node.errors import BucketNotEmpty, BucketOwned, BucketTaken, InvalidArgument, InvalidBucketState

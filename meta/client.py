@@ -1,4 +1,4 @@
-"""Metadata that another process serves: RemoteMeta implements meta.protocol.Meta over HTTP."""
+"""Metadata that another process serves: RemoteMeta implements meta.protocol.door.Meta over HTTP."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from typing import Any, cast
 
 import msgspec
 
-from meta.protocol import Accounts, BucketRegistry, BucketSettings, Container, EncryptionKeys, Identities, Jobs
+from meta.protocol.accounts import Accounts
+from meta.protocol.bucket import BucketSettings
+from meta.protocol.container import Container
+from meta.protocol.encryption import EncryptionKeys
+from meta.protocol.identities import Identities
+from meta.protocol.jobs import Jobs
+from meta.protocol.registry import BucketRegistry
 from meta.wire import ANSWER_BYTES_MAX, Method, methods
 from node.errors import PeerUnreachable
 from node.http.client import Client

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meta.protocol import Condition
+from meta.protocol.object import Condition
 from node.errors import ObjectNotFound, PreconditionFailed
 
 SECOND_US = 1_000_000

@@ -13,37 +13,12 @@ from meta import rename as renaming
 from meta import upload as uploads
 from meta import version as versions
 from meta.base import Base, Underway
-from meta.protocol import (
-    LIST_LIMIT_MAX,
-    NO_CONDITION,
-    Append,
-    BucketSettings,
-    Change,
-    Claim,
-    Complete,
-    Condition,
-    Counters,
-    Cursor,
-    DeleteRequest,
-    DeleteResult,
-    DeleteResults,
-    Deletions,
-    Dropped,
-    Holders,
-    Holding,
-    Holdings,
-    ListPage,
-    ListRequest,
-    LockSettings,
-    ObjectRow,
-    PartPage,
-    PartRow,
-    PutResult,
-    RecordsToSync,
-    Refill,
-    UploadPage,
-    UploadRow,
-)
+from meta.protocol.bucket import BucketSettings, Counters, LockSettings
+from meta.protocol.container import DeleteResults, Deletions, Holders, Holdings, RecordsToSync
+from meta.protocol.holding import Claim, Cursor, Holding, Refill
+from meta.protocol.listing import LIST_LIMIT_MAX, ListPage, ListRequest
+from meta.protocol.object import NO_CONDITION, Append, Change, Condition, DeleteRequest, DeleteResult, Dropped, ObjectRow, PutResult
+from meta.protocol.upload import Complete, PartPage, PartRow, UploadPage, UploadRow
 from meta.recent import Recent
 from meta.refill import refill
 from meta.transaction import ContainerTransaction, read_settings
@@ -75,7 +50,7 @@ class Bases(Protocol):
 
 
 class LocalContainer:
-    """Implements meta.protocol.Container. A handle without state, but for what it remembers."""
+    """Implements meta.protocol.container.Container. A handle without state, but for what it remembers."""
 
     def __init__(self, bases: Bases, name: str) -> None:
         self._bases = bases

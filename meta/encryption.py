@@ -10,7 +10,7 @@ import apsw
 
 from meta.base import Base
 from meta.kind import Kind, Transaction
-from meta.protocol import EncryptionKey
+from meta.protocol.encryption import EncryptionKey
 from node.errors import AlreadyExists, EncryptionKeyNotFound, InvalidArgument
 
 ENCRYPTION = Kind(name="encryption", format=2, tables=("encryption_keys",), transaction=Transaction)
@@ -20,7 +20,7 @@ _COLUMNS = "id, description, created_us, enabled, version, rotated_us"
 
 
 class LocalEncryptionKeys:
-    """Implements meta.protocol.EncryptionKeys on a base of this host."""
+    """Implements meta.protocol.encryption.EncryptionKeys on a base of this host."""
 
     def __init__(self, base: Base[Transaction]) -> None:
         self._base = base

@@ -8,7 +8,9 @@ from typing import Any
 import apsw
 import msgspec
 
-from meta.protocol import Claim, Cursor, Dropped, Holding, PartRow
+from meta.protocol.holding import Claim, Cursor, Holding
+from meta.protocol.object import Dropped
+from meta.protocol.upload import PartRow
 from meta.row import find, find_row
 from meta.transaction import ContainerTransaction, read_settings
 from node.errors import Superseded

@@ -11,7 +11,7 @@ import msgspec
 from meta.accounts import FIND_ACCOUNTS, account_of, check_policies, decode_names, encode_names, write_account
 from meta.base import Base
 from meta.kind import Transaction
-from meta.protocol import Account, NamedPolicy, Subject, User
+from meta.protocol.identities import Account, NamedPolicy, Subject, User
 from node.errors import AccountNotFound, AlreadyExists, InvalidArgument, KeyPairNotFound, PolicyNotFound, StillInUse, UserNotFound
 
 ATTACHED_MAX = 10
@@ -23,7 +23,7 @@ _USER_ID = re.compile(r"[^\s/*?\"\\:]{1,128}")
 
 
 class LocalIdentities:
-    """Implements meta.protocol.Identities on a base of this host."""
+    """Implements meta.protocol.identities.Identities on a base of this host."""
 
     def __init__(self, base: Base[Transaction]) -> None:
         self._base = base

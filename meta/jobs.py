@@ -9,7 +9,7 @@ import msgspec
 
 from meta.base import Base
 from meta.kind import Kind, Transaction
-from meta.protocol import Job
+from meta.protocol.jobs import Job
 from node.errors import AlreadyExists, JobNotFound
 
 JOBS = Kind(name="jobs", format=1, tables=("jobs",), transaction=Transaction)
@@ -33,7 +33,7 @@ _decode = msgspec.json.Decoder(_Value).decode
 
 
 class LocalJobs:
-    """Implements meta.protocol.Jobs on a base of this host."""
+    """Implements meta.protocol.jobs.Jobs on a base of this host."""
 
     def __init__(self, base: Base[Transaction]) -> None:
         self._base = base

@@ -14,7 +14,7 @@ from typing import Any
 
 import apsw
 
-from meta.protocol import LIST_LIMIT_MAX, Listed, ListPage, ListRequest
+from meta.protocol.listing import LIST_LIMIT_MAX, Listed, ListPage, ListRequest
 from meta.transaction import read_settings, read_sums
 
 ROWS_SEEN_MAX = 20_000

@@ -27,7 +27,8 @@ from meta.encryption import ENCRYPTION, LocalEncryptionKeys
 from meta.identities import LocalIdentities
 from meta.jobs import JOBS, LocalJobs
 from meta.kind import Kind
-from meta.protocol import SYSTEM_BUCKET, BucketEntry, BucketSettings
+from meta.protocol.bucket import SYSTEM_BUCKET, BucketSettings
+from meta.protocol.registry import BucketEntry
 from meta.recent import Recent
 from meta.registry import REGISTRY, LocalRegistry
 from meta.transaction import CONTAINER, ContainerTransaction
@@ -66,7 +67,7 @@ async def open_meta(
 
 
 class LocalMeta:
-    """Implements meta.protocol.Meta. Used from one event loop; the housekeeping task belongs to `open_meta`."""
+    """Implements meta.protocol.door.Meta. Used from one event loop; the housekeeping task belongs to `open_meta`."""
 
     def __init__(
         self, path: Path, *, key: NamespaceKey, clock: Clock, read_only: bool, bases_max: int, committer: Committer | None = None

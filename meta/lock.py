@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from meta.protocol import Attributes, DefaultRetention
+from meta.protocol.bucket import DefaultRetention
+from meta.protocol.object import Attributes
 from node.errors import InvalidArgument, Locked
 
 GOVERNANCE = "GOVERNANCE"

@@ -7,7 +7,9 @@ from typing import Any
 
 import apsw
 
-from meta.protocol import Counters, Dropped, RecordToSync
+from meta.protocol.bucket import Counters
+from meta.protocol.holding import RecordToSync
+from meta.protocol.object import Dropped
 from meta.row import find_row
 from meta.transaction import SETTINGS_KEY, ContainerTransaction, find_settings, read_settings, read_sums
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 
-from meta.protocol import ObjectRow
+from meta.protocol.object import ObjectRow
 
 ROWS_MAX = 4_096
 """Of all bases of a process: about 6 MiB."""

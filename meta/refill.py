@@ -5,7 +5,7 @@ from __future__ import annotations
 import apsw
 import msgspec
 
-from meta.protocol import Refill
+from meta.protocol.holding import Refill
 from meta.row import has_rows, insert, remember_moved
 from meta.transaction import ContainerTransaction
 from node.errors import AlreadyExists

@@ -6,7 +6,7 @@ import apsw
 
 from meta.base import Base
 from meta.kind import Kind, Transaction
-from meta.protocol import BucketEntry
+from meta.protocol.registry import BucketEntry
 from node.errors import BucketNotFound, BucketTaken
 
 REGISTRY = Kind(name="registry", format=2, tables=("names",), transaction=Transaction)
@@ -15,7 +15,7 @@ _FIND = "SELECT bucket, account, created_us, region FROM names WHERE bucket = ?"
 
 
 class LocalRegistry:
-    """Implements meta.protocol.BucketRegistry on a base of this host."""
+    """Implements meta.protocol.registry.BucketRegistry on a base of this host."""
 
     def __init__(self, base: Base[Transaction]) -> None:
         self._base = base

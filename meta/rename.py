@@ -11,7 +11,7 @@ import hashlib
 import msgspec
 
 from meta.listing import successor
-from meta.protocol import Condition, PutResult
+from meta.protocol.object import Condition, PutResult
 from meta.row import Stored, check_key, check_lock, find, remember_moved, take
 from meta.transaction import ContainerTransaction, completed, remember_completed
 from meta.version import check_current, put_marker, store

@@ -9,7 +9,7 @@ import apsw
 import msgspec
 
 from meta.lock import check_removal, is_protected
-from meta.protocol import Attributes, Dropped, ObjectRow
+from meta.protocol.object import Attributes, Dropped, ObjectRow
 from meta.transaction import ContainerTransaction
 from node.errors import InvalidArgument, Locked
 

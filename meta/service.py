@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from meta.protocol import Meta
+from meta.protocol.door import Meta
 from meta.wire import CALL_BYTES_MAX, DOORS, Method, methods
 from node.auth import PROOF_HEADER, NamespaceKey, Verifier
 from node.clock import Clock

@@ -8,7 +8,14 @@ from __future__ import annotations
 from typing import Any, cast
 
 from meta.local import HANDLES_MAX, LocalMeta
-from meta.protocol import Accounts, BucketRegistry, BucketSettings, Container, EncryptionKeys, Identities, Jobs, Meta
+from meta.protocol.accounts import Accounts
+from meta.protocol.bucket import BucketSettings
+from meta.protocol.container import Container
+from meta.protocol.door import Meta
+from meta.protocol.encryption import EncryptionKeys
+from meta.protocol.identities import Identities
+from meta.protocol.jobs import Jobs
+from meta.protocol.registry import BucketRegistry
 
 READS = frozenset(
     (
@@ -43,7 +50,7 @@ READS = frozenset(
 
 
 class SplitMeta:
-    """Implements meta.protocol.Meta. `reads` is opened read-only on the files that `writes` owns."""
+    """Implements meta.protocol.door.Meta. `reads` is opened read-only on the files that `writes` owns."""
 
     def __init__(self, reads: LocalMeta, writes: Meta) -> None:
         self._reads = reads

@@ -6,7 +6,8 @@ import apsw
 import msgspec
 
 from meta.kind import Kind, Transaction
-from meta.protocol import BucketSettings, Dropped
+from meta.protocol.bucket import BucketSettings
+from meta.protocol.object import Dropped
 from meta.script import ChangeLine
 from node.errors import BucketNotFound
 

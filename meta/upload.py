@@ -8,20 +8,9 @@ import apsw
 import msgspec
 
 from meta.listing import begin, common_prefix, successor
-from meta.protocol import (
-    LIST_LIMIT_MAX,
-    NO_CONDITION,
-    PARTS_MAX,
-    Complete,
-    Dropped,
-    ListRequest,
-    PartPage,
-    PartRow,
-    PutResult,
-    UploadPage,
-    UploadRow,
-    parts_digest,
-)
+from meta.protocol.listing import LIST_LIMIT_MAX, ListRequest
+from meta.protocol.object import NO_CONDITION, Dropped, PutResult
+from meta.protocol.upload import PARTS_MAX, Complete, PartPage, PartRow, UploadPage, UploadRow, parts_digest
 from meta.row import check_key, find
 from meta.transaction import ContainerTransaction, read_settings, remember_completed
 from meta.version import check_current, check_quota, store

@@ -12,7 +12,7 @@ import msgspec
 
 from meta.condition import check
 from meta.lock import check_change, is_protected, with_default
-from meta.protocol import (
+from meta.protocol.object import (
     DELETE_MANY_MAX,
     NO_CONDITION,
     Attributes,

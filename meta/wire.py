@@ -1,4 +1,4 @@
-"""The protocol of meta/protocol.py as calls over HTTP, derived from its signatures: nothing is written twice.
+"""The protocols of meta/protocol/ as calls over HTTP, derived from its signatures: nothing is written twice.
 
     POST /meta/1/<door>/<method>     body: msgpack array [subject, argument, ...]     answer: msgpack of the result
 
@@ -16,7 +16,13 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from meta.protocol import Accounts, BucketRegistry, Container, EncryptionKeys, Identities, Jobs, Meta
+from meta.protocol.accounts import Accounts
+from meta.protocol.container import Container
+from meta.protocol.door import Meta
+from meta.protocol.encryption import EncryptionKeys
+from meta.protocol.identities import Identities
+from meta.protocol.jobs import Jobs
+from meta.protocol.registry import BucketRegistry
 from node.errors import InvalidArgument
 
 API = "/meta/1/"

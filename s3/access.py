@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
 
-from meta.protocol import BucketSettings, ObjectRow
+from meta.protocol.bucket import BucketSettings
+from meta.protocol.object import ObjectRow
 from node.errors import BucketNotFound, NotFound, ObjectNotFound, VersionNotFound
 from s3.acl import PRIVATE, grants_of, shares
 from s3.action import ACTIONS, OF_VERSIONS

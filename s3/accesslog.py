@@ -76,7 +76,7 @@ class LoggingEnabled(Shape, frozen=True, kw_only=True):
         return self.partitioned is not None and self.partitioned.partition_date_source == "EventTime"
 
     def acl(self, owner: str) -> str:
-        """As meta.protocol.Attributes keeps it: the target's owner has full control, beside whom the grants name."""
+        """As meta.protocol.object.Attributes keeps it: the target's owner has full control, beside whom the grants name."""
         grants = [Grant(FULL_CONTROL, USER, owner)]
         for each in self.target_grants.grants if self.target_grants is not None else ():
             who = each.grantee

@@ -9,7 +9,9 @@ import re
 from functools import lru_cache
 from urllib.parse import parse_qsl, quote
 
-from meta.protocol import Attributes, BucketSettings, ObjectRow, UploadRow
+from meta.protocol.bucket import BucketSettings
+from meta.protocol.object import Attributes, ObjectRow
+from meta.protocol.upload import UploadRow
 from s3 import checksum
 from s3.acl import PRIVATE
 from s3.call import Call, Header

@@ -13,7 +13,7 @@ from enum import Enum
 
 import msgspec
 
-from meta.protocol import BucketSettings
+from meta.protocol.bucket import BucketSettings
 from s3.acl import NOBODY, READ, READ_ACP, WRITE, WRITE_ACP, grants_of, permits
 from s3.action import ACTIONS
 from s3.ownership import ENFORCED, MIXED, ownership_of

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from meta.protocol import BucketSettings, Container, ObjectRow
+from meta.protocol.bucket import BucketSettings
+from meta.protocol.container import Container
+from meta.protocol.object import ObjectRow
 from node.http.message import Headers, Request
 from node.http.reply import Reply, header_lines
 from s3.cors import answer_headers

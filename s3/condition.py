@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from meta.protocol import NO_CONDITION, Condition
+from meta.protocol.object import NO_CONDITION, Condition
 from s3.call import Call
 from s3.errors import S3Error, not_implemented
 

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from meta.protocol import BucketSettings
+from meta.protocol.bucket import BucketSettings
 from s3.shape import read, write
 from s3.xml import parse
 

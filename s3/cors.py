@@ -10,7 +10,7 @@ from typing import Annotated
 
 import msgspec
 
-from meta.protocol import BucketSettings
+from meta.protocol.bucket import BucketSettings
 from s3.configuration import Configuration
 from s3.errors import S3Error
 from s3.shape import Shape

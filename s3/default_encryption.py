@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from meta.protocol import BucketSettings
+from meta.protocol.bucket import BucketSettings
 from s3.configuration import Configuration
 from s3.errors import S3Error, not_implemented
 from s3.shape import Shape

@@ -11,7 +11,7 @@ from base64 import b64decode, b64encode
 
 import msgspec
 
-from meta.protocol import Attributes
+from meta.protocol.object import Attributes
 from node.errors import CustomerKeyWrong, EncryptionKeyDisabled, EncryptionKeyNotFound
 from s3.call import Call, Header
 from s3.customer_key import METHOD, OF_OBJECT, OF_SOURCE, CustomerKey, KeyHeaders, customer_key, wrong_key

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from meta.protocol import Accounts, KeyPair, Person
+from meta.protocol.accounts import Accounts, KeyPair, Person
 from node.errors import KeyPairNotFound
 from node.http.message import Headers, Request
 from s3 import formclaim, sigv2, sigv4

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import quote
 
-from meta.protocol import Listed
+from meta.protocol.listing import Listed
 from s3.checksum import FULL_OBJECT
 from s3.moment import iso_date
 from s3.version import encode_version

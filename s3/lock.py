@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from meta.lock import MODES, with_default
-from meta.protocol import Attributes, BucketSettings, DefaultRetention
+from meta.protocol.bucket import BucketSettings, DefaultRetention
+from meta.protocol.object import Attributes
 from s3.call import Call, Header
 from s3.errors import S3Error, invalid_argument, not_implemented
 from s3.xml import Element, XmlRefused, elements_of, text_of

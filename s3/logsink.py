@@ -13,7 +13,8 @@ from random import Random
 import msgspec
 import trio
 
-from meta.protocol import Attributes, BucketSettings
+from meta.protocol.bucket import BucketSettings
+from meta.protocol.object import Attributes
 from meta.spool import Record
 from node.errors import BucketNotFound, FrazilError
 from node.log import get_logger

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from meta.protocol import BucketSettings
+from meta.protocol.bucket import BucketSettings
 from s3.acl import BUCKET_OWNER_FULL_CONTROL
 from s3.configuration import Configuration
 from s3.identity import Identity

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from meta.protocol import DeleteResult, ObjectRow
+from meta.protocol.object import DeleteResult, ObjectRow
 from meta.spool import Record
 from s3.call import Call
 from s3.moment import iso_date

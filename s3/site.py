@@ -9,7 +9,7 @@ from html import escape
 from http import HTTPStatus
 from urllib.parse import quote
 
-from meta.protocol import ObjectRow
+from meta.protocol.object import ObjectRow
 from node.errors import FrazilError
 from s3 import encryption
 from s3.access import authorize

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import trio
 
-from meta.protocol import Dropped
+from meta.protocol.object import Dropped
 from store.delete import Place
 from store.layout import Layout
 

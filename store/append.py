@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from meta.protocol import NO_CONDITION, PARTS_MAX, Append, Condition, ObjectRow, PutResult
+from meta.protocol.object import NO_CONDITION, Append, Condition, ObjectRow, PutResult
+from meta.protocol.upload import PARTS_MAX
 from node.errors import Conflict, InvalidArgument, NotEnoughServices, ObjectNotFound, Superseded
 from rawx.chunk import ChunkRecord, new_chunk_id
 from store.content import ContentWriter, Tail

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import trio
 
-from meta.protocol import Container, Meta
+from meta.protocol.container import Container
+from meta.protocol.door import Meta
 from node.buffers import BufferPool
 from node.clock import Clock
 from node.errors import BadRequest, Conflict, Denied, FrazilError, NotFound

@@ -6,7 +6,7 @@ from base64 import b64encode
 
 import msgspec
 
-from meta.protocol import NO_CONDITION, Attributes, Condition, ObjectRow
+from meta.protocol.object import NO_CONDITION, Attributes, Condition, ObjectRow
 from node.errors import NotEnoughServices
 from rawx.chunk import Buffer
 from store.content import ContentWriter, Tail

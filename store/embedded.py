@@ -24,7 +24,7 @@ import trio
 
 from meta.client import RemoteMeta
 from meta.local import open_meta
-from meta.protocol import Meta
+from meta.protocol.door import Meta
 from meta.service import MetaService
 from meta.split import SplitMeta
 from node.auth import NamespaceKey

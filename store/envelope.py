@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from meta.protocol import Attributes, ObjectRow
+from meta.protocol.object import Attributes, ObjectRow
 from node.errors import RecordCorrupt
 from store.cipher import sealed_bytes
 

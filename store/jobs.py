@@ -15,7 +15,9 @@ from typing import Protocol
 import msgspec
 import trio
 
-from meta.protocol import SYSTEM_BUCKET, Cursor, Holding, Job
+from meta.protocol.bucket import SYSTEM_BUCKET
+from meta.protocol.holding import Cursor, Holding
+from meta.protocol.jobs import Job
 from node.errors import AlreadyExists, BaseNotFound, BucketNotFound, ContentLost, FrazilError, InvalidArgument, Superseded
 from node.log import get_logger
 from node.metrics import gauge

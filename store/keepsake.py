@@ -15,7 +15,9 @@ import hashlib
 import msgspec
 import trio
 
-from meta.protocol import SYSTEM_BUCKET, Attributes, BucketSettings, DeleteRequest, EncryptionKey
+from meta.protocol.bucket import SYSTEM_BUCKET, BucketSettings
+from meta.protocol.encryption import EncryptionKey
+from meta.protocol.object import Attributes, DeleteRequest
 from node.errors import BucketNotFound, BucketOwned, ObjectNotFound
 from store.context import Context
 from store.put import put_object

@@ -8,7 +8,9 @@ from itertools import pairwise
 
 import msgspec
 
-from meta.protocol import NO_CONDITION, PARTS_MAX, Complete, Condition, Container, ObjectRow, PartRow, PutResult, UploadRow, parts_digest
+from meta.protocol.container import Container
+from meta.protocol.object import NO_CONDITION, Condition, ObjectRow, PutResult
+from meta.protocol.upload import PARTS_MAX, Complete, PartRow, UploadRow, parts_digest
 from node.errors import InvalidArgument, NotFound, Superseded, UploadNotFound
 from store.content import ContentWriter, Tail
 from store.context import Context

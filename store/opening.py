@@ -13,7 +13,7 @@ from functools import partial
 
 import msgspec
 
-from meta.protocol import ObjectRow
+from meta.protocol.object import ObjectRow
 from node.buffers import BufferPool
 from node.errors import SealBroken
 from rawx.chunk import Buffer

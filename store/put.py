@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from meta.container import LocalContainer
-from meta.protocol import NO_CONDITION, Attributes, Condition, ObjectRow, PutResult
+from meta.protocol.object import NO_CONDITION, Attributes, Condition, ObjectRow, PutResult
 from node.lane import PENDING, Job
 from store.content import ContentWriter, Tail
 from store.context import REFUSALS, Context

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from meta.protocol import Attributes, ObjectRow, PartRow, UploadRow
+from meta.protocol.object import Attributes, ObjectRow
+from meta.protocol.upload import PartRow, UploadRow
 from rawx.chunk import ChunkRecord, ObjectRecord, UploadRecord
 
 NO_ATTRIBUTES = Attributes()

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 import msgspec
 import trio
 
-from meta.protocol import Holding, ObjectRow
+from meta.protocol.holding import Holding
+from meta.protocol.object import ObjectRow
 from node.errors import Busy, ChunkCorrupt, ContentLost, FrazilError, NotEnoughServices
 from node.log import get_logger
 from rawx.chunk import ChunkRecord, chunk_checksum, new_chunk_id, unit_digest

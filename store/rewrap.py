@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from meta.protocol import Change, ObjectRow
+from meta.protocol.object import Change, ObjectRow
 from node.errors import Superseded
 from store.context import Context
 from store.envelope import CUSTOMER, Envelope, envelope_of

@@ -18,7 +18,8 @@ from functools import partial
 
 import msgspec
 
-from meta.protocol import SYSTEM_BUCKET, Claim, Cursor, Holding
+from meta.protocol.bucket import SYSTEM_BUCKET
+from meta.protocol.holding import Claim, Cursor, Holding
 from node.errors import BucketNotFound, ContentLost, FrazilError, NotFound, RecordCorrupt, Superseded
 from node.log import get_logger
 from node.metrics import counter

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections import deque
 
-from meta.protocol import Attributes
+from meta.protocol.object import Attributes
 from node.errors import BodyTooLarge
 from store.cipher import SEALED_UNIT_BYTES, TAG_BYTES, UNIT_BYTES, UnitCipher, new_header, sealed_bytes
 from store.digests import Digests

@@ -8,19 +8,10 @@ from pathlib import Path
 import msgspec
 import trio
 
-from meta.protocol import (
-    NO_CONDITION,
-    Attributes,
-    Condition,
-    DeleteRequest,
-    DeleteResult,
-    Job,
-    Meta,
-    ObjectRow,
-    PartRow,
-    PutResult,
-    UploadRow,
-)
+from meta.protocol.door import Meta
+from meta.protocol.jobs import Job
+from meta.protocol.object import NO_CONDITION, Attributes, Condition, DeleteRequest, DeleteResult, ObjectRow, PutResult
+from meta.protocol.upload import PartRow, UploadRow
 from rawx.protocol import Rawx, VolumeStat
 from store.append import Combine, append_object
 from store.cipher import open_content
@@ -198,7 +189,7 @@ class Store:
         source_condition: Condition = NO_CONDITION,
         token: str = "",
     ) -> PutResult:
-        """One metadata transaction; chunks don't move, their records follow. Raises: as meta.protocol.Container.rename."""
+        """One metadata transaction; chunks don't move, their records follow. Raises: as meta.protocol.container.Container.rename."""
         container = self._context.container(bucket)
         result = await container.rename(source, target, condition=condition, source_condition=source_condition, token=token)
         self._context.afterwork.drop(bucket, result.dropped)

@@ -8,7 +8,7 @@ from itertools import accumulate
 
 import msgspec
 
-from meta.protocol import Change, ObjectRow
+from meta.protocol.object import Change, ObjectRow
 from node.errors import Damaged, FrazilError, NotFound, VolumeNotFound
 from rawx.chunk import ObjectRecord
 from store.content import ContentWriter, Tail

@@ -19,7 +19,7 @@ from base64 import b64decode, b64encode
 
 import msgspec
 
-from meta.protocol import EncryptionKeys
+from meta.protocol.encryption import EncryptionKeys
 from node.auth import NamespaceKey
 from node.errors import CustomerKeyWrong, EncryptionKeyDisabled, RecordCorrupt, SealBroken
 from store.cipher import DATA_KEY_BYTES

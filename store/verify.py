@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from functools import partial
 
-from meta.protocol import ObjectRow
+from meta.protocol.object import ObjectRow
 from node.errors import ChunkCorrupt
 from rawx.chunk import chunk_checksum
 from store.fleet import ChunkFinding, Fleet, problem_of

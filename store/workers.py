@@ -10,7 +10,8 @@ from functools import partial
 
 import trio
 
-from meta.protocol import Dropped, RecordToSync
+from meta.protocol.holding import RecordToSync
+from meta.protocol.object import Dropped
 from node.errors import BucketNotFound, ChunkNotFound, Damaged, FrazilError, ObjectNotFound, RecordCorrupt, VersionNotFound
 from node.log import get_logger
 from rawx.chunk import ChunkRecord

@@ -8,7 +8,8 @@ from cli.exit import Exit, Hinted
 from cli.identity import each, keep_an_admin, marks, shown, stamped
 from cli.output import count_text, visible
 from cli.session import Session, with_session
-from meta.protocol import Account, Meta, Subject
+from meta.protocol.door import Meta
+from meta.protocol.identities import Account, Subject
 
 
 @click.group("account", short_help="Make, list, suspend and resume accounts.")

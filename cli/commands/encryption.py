@@ -15,7 +15,7 @@ from cli.meter import SilentMeter
 from cli.output import Output, time_json, time_text, visible
 from cli.parameter import REMOTE, dry_run_option, jobs_option
 from cli.session import Session, with_session
-from meta.protocol import EncryptionKey
+from meta.protocol.encryption import EncryptionKey
 from node.errors import InvalidArgument, NotFound
 from store.envelope import envelope_of
 from store.rewrap import Wanted, newest_version

@@ -12,7 +12,9 @@ from cli.identity import each, keep_an_admin, marks, provide_policies, shown, st
 from cli.output import visible
 from cli.place import SECRET_BYTES_MAX, check_secret, read_secret
 from cli.session import Session, with_session
-from meta.protocol import KeyPair, Meta, Subject
+from meta.protocol.accounts import KeyPair
+from meta.protocol.door import Meta
+from meta.protocol.identities import Subject
 from node.errors import FrazilError
 
 

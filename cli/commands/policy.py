@@ -13,7 +13,8 @@ from cli.exit import Exit, Hinted
 from cli.identity import each, provide_policies, shown, stamped
 from cli.output import visible
 from cli.session import Session, with_session
-from meta.protocol import Meta, NamedPolicy, Subject
+from meta.protocol.door import Meta
+from meta.protocol.identities import NamedPolicy, Subject
 
 POLICY_HELP = "read-only, bucket:NAME and prefix:BUCKET/PREFIX are there by name."
 

@@ -95,7 +95,7 @@ async def _put_in_place(output: Output, site: Site, bucket: str) -> None:
 async def _name(site: Site, bucket: str) -> None:
     """The bucket's names in registry, directory and account, as its container says."""
     from meta.local import open_meta
-    from meta.protocol import BucketEntry
+    from meta.protocol.registry import BucketEntry
     from node.clock import SystemClock
     from store.rebuild.swap import META_FOLDER
 
@@ -178,7 +178,7 @@ def _tell(output: Output, report: Report, differ: int) -> Exit:
 def volume(session: Session, volume: str, pace: int, detach: bool) -> Exit:
     """Make every chunk anew that VOLUME should hold and doesn't: on the others while it is away, on any of them when it came back empty."""
     from cli.work import perform
-    from meta.protocol import Job
+    from meta.protocol.jobs import Job
 
     job = Job("rebuild-volume", {"volume": volume}, pace_bytes=pace << 20)
     return session.run(lambda: perform(session, job, detach=detach))

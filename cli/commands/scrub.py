@@ -16,7 +16,7 @@ _dry = click.option("-n", "--dry-run", is_flag=True, help="Only tell what is wro
 
 def _run(session: Session, kind: str, arguments: dict[str, str], pace: int, detach: bool) -> Exit:
     from cli.work import perform
-    from meta.protocol import Job
+    from meta.protocol.jobs import Job
 
     given = {name: value for name, value in arguments.items() if value}
     return session.run(lambda: perform(session, Job(kind, given, pace_bytes=pace * MIB), detach=detach))

@@ -11,7 +11,7 @@ from cli.exit import Exit
 from cli.output import Output, bytes_text, count_text, visible
 from cli.place import Profile
 from cli.session import Session, with_session
-from meta.protocol import BucketEntry
+from meta.protocol.registry import BucketEntry
 from node.errors import BucketNotFound
 from rawx.protocol import VolumeStat
 from store.store import Store, StoreStatus

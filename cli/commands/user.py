@@ -8,7 +8,8 @@ from cli.exit import Exit, Hinted
 from cli.identity import ACCOUNT_OPTION, each, keep_an_admin, marks, provide_policies, shown, stamped
 from cli.output import visible
 from cli.session import Session, with_session
-from meta.protocol import Meta, Subject, User
+from meta.protocol.door import Meta
+from meta.protocol.identities import Subject, User
 
 
 @click.group("user", short_help="Make, list, suspend and remove users of accounts.")

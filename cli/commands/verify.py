@@ -15,7 +15,7 @@ from cli.output import Output, bytes_text, count_text, visible
 from cli.parameter import REMOTE
 from cli.session import Session, with_session
 from cli.stored import buckets, versions
-from meta.protocol import Listed
+from meta.protocol.listing import Listed
 from node.errors import FrazilError, NotFound, ObjectNotFound
 from store.fleet import ChunkFinding
 from store.store import Store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meta.protocol import Change
+from meta.protocol.object import Change
 from s3.acl import PRIVATE, USER, Grant, grants_of
 from s3.attributes import refuse_not_yet, version_headers
 from s3.call import Call

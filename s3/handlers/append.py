@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from meta.protocol import Condition, ObjectRow
+from meta.protocol.object import Condition, ObjectRow
 from node.errors import ObjectNotFound, PreconditionFailed
 from s3 import checksum, encryption
 from s3.attributes import attributes_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meta.protocol import BucketSettings
+from meta.protocol.bucket import BucketSettings
 from s3.acl import PRIVATE, grants_of, shares
 from s3.attributes import refuse_not_yet
 from s3.call import Call

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from meta.protocol import Attributes, ObjectRow
+from meta.protocol.object import Attributes, ObjectRow
 from s3 import checksum, encryption
 from s3.attributes import (
     REDIRECT,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meta.protocol import BucketSettings
+from meta.protocol.bucket import BucketSettings
 from node.errors import BucketNotFound
 from s3.call import Call
 from s3.cors import CORS, METHODS, rule_headers

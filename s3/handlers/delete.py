@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meta.protocol import DELETE_MANY_MAX, DeleteRequest, DeleteResult
+from meta.protocol.object import DELETE_MANY_MAX, DeleteRequest, DeleteResult
 from node import errors as node_errors
 from s3.access import authorize_key
 from s3.attributes import version_headers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from meta.protocol import LIST_LIMIT_MAX, Listed, ListPage, ListRequest
+from meta.protocol.listing import LIST_LIMIT_MAX, Listed, ListPage, ListRequest
 from node.errors import ObjectNotFound, VersionNotFound
 from s3.call import Call
 from s3.errors import S3Error, invalid_argument

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from meta.protocol import Change, LockSettings
+from meta.protocol.bucket import LockSettings
+from meta.protocol.object import Change
 from s3 import lock
 from s3.call import Call
 from s3.errors import S3Error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meta.protocol import BucketSettings
+from meta.protocol.bucket import BucketSettings
 from node.errors import BucketNotFound
 from s3.accesslog import LOGGING
 from s3.call import Call

@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from itertools import pairwise
 
-from meta.protocol import LIST_LIMIT_MAX, PARTS_MAX, ListRequest, PartRow, UploadPage, UploadRow
+from meta.protocol.listing import LIST_LIMIT_MAX, ListRequest
+from meta.protocol.upload import PARTS_MAX, PartRow, UploadPage, UploadRow
 from s3 import checksum, encryption
 from s3.attributes import (
     abortion_headers,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from meta.protocol import ObjectRow
+from meta.protocol.object import ObjectRow
 from node.errors import ContentLost, ObjectNotFound
 from rawx.chunk import Buffer
 from s3 import checksum, encryption

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meta.protocol import BucketEntry
+from meta.protocol.registry import BucketEntry
 from s3.call import Call
 from s3.errors import invalid_argument
 from s3.moment import iso_date

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meta.protocol import Change
+from meta.protocol.object import Change
 from s3.attributes import version_headers
 from s3.call import Call
 from s3.errors import S3Error

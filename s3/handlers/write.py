@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from meta.protocol import Condition, ObjectRow
+from meta.protocol.object import Condition, ObjectRow
 from s3 import encryption
 from s3.attributes import attributes_of, checksum_headers, expiration_headers, storage_class_of, version_headers
 from s3.call import Call, Header

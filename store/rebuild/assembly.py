@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from meta.protocol import ObjectRow, PartRow, Restored, UploadRow
+from meta.protocol.holding import Restored
+from meta.protocol.object import ObjectRow
+from meta.protocol.upload import PartRow, UploadRow
 from rawx.chunk import ChunkRecord, ObjectRecord
 from store.cipher import plain_bytes
 from store.delete import Place

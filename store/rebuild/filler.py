@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from meta.protocol import SYSTEM_BUCKET, BucketSettings, Container, ListRequest, Meta, PartRow, Refill, Restored, UploadRow
+from meta.protocol.bucket import SYSTEM_BUCKET, BucketSettings
+from meta.protocol.container import Container
+from meta.protocol.door import Meta
+from meta.protocol.holding import Refill, Restored
+from meta.protocol.listing import ListRequest
+from meta.protocol.upload import PartRow, UploadRow
 from node.buffers import BufferPool
 from node.errors import ObjectNotFound, RecordCorrupt
 from rawx.chunk import Buffer

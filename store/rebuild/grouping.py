@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from meta.protocol import Restored
+from meta.protocol.holding import Restored
 from store.layout import layout_of_places
 from store.rebuild.assembly import Unwhole, Whole, appended, assemble, covers, joined_row, single_row
 from store.rebuild.census import Census

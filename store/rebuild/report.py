@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from meta.protocol import ObjectRow
+from meta.protocol.object import ObjectRow
 from store.rebuild.assembly import Unwhole
 
 PROBLEMS_KEPT_MAX = 10_000

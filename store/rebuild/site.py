@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 
 from meta.local import open_meta
-from meta.protocol import SYSTEM_BUCKET
+from meta.protocol.bucket import SYSTEM_BUCKET
 from node.auth import NamespaceKey
 from node.clock import SystemClock
 from node.errors import ConfigError

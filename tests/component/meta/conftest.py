@@ -11,7 +11,9 @@ import trio
 
 from meta.client import RemoteMeta
 from meta.local import LocalMeta, open_meta
-from meta.protocol import BucketSettings, Container, Meta
+from meta.protocol.bucket import BucketSettings
+from meta.protocol.container import Container
+from meta.protocol.door import Meta
 from meta.service import MetaService
 from meta.split import SplitMeta
 from node.auth import NamespaceKey

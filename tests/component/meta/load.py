@@ -13,7 +13,9 @@ from pathlib import Path
 import trio
 
 from meta.local import open_meta
-from meta.protocol import BucketSettings, Complete, DeleteRequest, ObjectRow, PartRow, UploadRow
+from meta.protocol.bucket import BucketSettings
+from meta.protocol.object import DeleteRequest, ObjectRow
+from meta.protocol.upload import Complete, PartRow, UploadRow
 from node.auth import NamespaceKey
 from node.clock import SystemClock
 from node.errors import BucketOwned, FrazilError

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from meta.local import open_meta
-from meta.protocol import BucketEntry, KeyPair, Meta
+from meta.protocol.accounts import KeyPair
+from meta.protocol.door import Meta
+from meta.protocol.registry import BucketEntry
 from node.auth import NamespaceKey
 from node.clock import FakeClock
 from node.errors import AlreadyExists, BucketNotFound, BucketTaken, InvalidArgument, KeyPairNotFound, RecordCorrupt

@@ -16,7 +16,9 @@ from meta.base import Base
 from meta.commit import Entry, Header, LocalCommit
 from meta.connection import open_reader, open_writer
 from meta.local import open_meta
-from meta.protocol import NO_CONDITION, BucketSettings, Condition, DeleteRequest, ListRequest, ObjectRow
+from meta.protocol.bucket import BucketSettings
+from meta.protocol.listing import ListRequest
+from meta.protocol.object import NO_CONDITION, Condition, DeleteRequest, ObjectRow
 from meta.transaction import CONTAINER, ContainerTransaction
 from meta.writer import Request, Writer
 from node.clock import FakeClock

@@ -8,22 +8,13 @@ import msgspec
 import pytest
 
 from meta.local import open_meta
-from meta.protocol import (
-    Attributes,
-    Change,
-    Complete,
-    Condition,
-    Container,
-    DefaultRetention,
-    DeleteRequest,
-    KeyPair,
-    ListRequest,
-    LockSettings,
-    Meta,
-    ObjectRow,
-    PartRow,
-    UploadRow,
-)
+from meta.protocol.accounts import KeyPair
+from meta.protocol.bucket import DefaultRetention, LockSettings
+from meta.protocol.container import Container
+from meta.protocol.door import Meta
+from meta.protocol.listing import ListRequest
+from meta.protocol.object import Attributes, Change, Condition, DeleteRequest, ObjectRow
+from meta.protocol.upload import Complete, PartRow, UploadRow
 from node.clock import FakeClock
 from node.errors import (
     AlreadyExists,

@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from meta.local import open_meta
-from meta.protocol import ListRequest
+from meta.protocol.listing import ListRequest
 from node.auth import NamespaceKey
 from node.clock import SystemClock
 from tests.component.meta import load

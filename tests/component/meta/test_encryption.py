@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from meta.protocol import EncryptionKey, Meta
+from meta.protocol.door import Meta
+from meta.protocol.encryption import EncryptionKey
 from node.errors import AlreadyExists, EncryptionKeyNotFound, InvalidArgument
 
 

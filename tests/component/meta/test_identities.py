@@ -7,7 +7,9 @@ import re
 import pytest
 
 from meta.identities import ATTACHED_MAX
-from meta.protocol import Account, KeyPair, Meta, Person, Subject, User
+from meta.protocol.accounts import KeyPair, Person
+from meta.protocol.door import Meta
+from meta.protocol.identities import Account, Subject, User
 from node.clock import FakeClock
 from node.errors import AccountNotFound, AlreadyExists, InvalidArgument, KeyPairNotFound, PolicyNotFound, StillInUse, UserNotFound
 

@@ -17,18 +17,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from meta import append, bucket, listing, pending, rename, script, upload, version
 from meta.commit import Entry, LocalCommit
 from meta.connection import open_reader, open_writer
-from meta.protocol import (
-    NO_CONDITION,
-    Append,
-    BucketSettings,
-    Complete,
-    Condition,
-    DeleteRequest,
-    ListRequest,
-    ObjectRow,
-    PartRow,
-    UploadRow,
-)
+from meta.protocol.bucket import BucketSettings
+from meta.protocol.listing import ListRequest
+from meta.protocol.object import NO_CONDITION, Append, Condition, DeleteRequest, ObjectRow
+from meta.protocol.upload import Complete, PartRow, UploadRow
 from meta.transaction import CONTAINER, read_sums
 from meta.writer import Request, Writer
 from node.errors import AlreadyExists, InvalidArgument, ObjectNotFound, PreconditionFailed, Superseded

@@ -19,7 +19,7 @@ from meta.commit import LocalCommit
 from meta.connection import open_writer
 from meta.local import LocalMeta, open_meta
 from meta.logindex import LogIndex
-from meta.protocol import Attributes, Change, DeleteRequest, ObjectRow
+from meta.protocol.object import Attributes, Change, DeleteRequest, ObjectRow
 from meta.transaction import CONTAINER, read_settings
 from node.clock import FakeClock
 from node.errors import BucketNotFound, ObjectNotFound

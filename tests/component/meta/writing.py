@@ -10,7 +10,8 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 import trio
 
 from meta.local import LocalMeta, open_meta
-from meta.protocol import BucketSettings, DeleteRequest, ObjectRow
+from meta.protocol.bucket import BucketSettings
+from meta.protocol.object import DeleteRequest, ObjectRow
 from node.auth import NamespaceKey
 from node.clock import SystemClock
 

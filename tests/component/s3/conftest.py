@@ -14,7 +14,7 @@ import pytest
 import trio
 from botocore.config import Config
 
-from meta.protocol import KeyPair
+from meta.protocol.accounts import KeyPair
 from node.http.server import listen, serve
 from s3.call import GatewayOptions
 from s3.gateway import Gateway

@@ -177,7 +177,7 @@ def test_tags_changed_meanwhile_stay(served: Served, s3: Any, bucket: str) -> No
     container = served.store.meta.container(bucket)
 
     async def race() -> None:
-        from meta.protocol import Change
+        from meta.protocol.object import Change
         from store.source import BytesSource
 
         old = await container.get("k")
@@ -200,7 +200,7 @@ def test_nothing_is_left_behind(served: Served, s3: Any, bucket: str) -> None:
 def test_an_object_of_ten_thousand_parts_is_full(served: Served, s3: Any, bucket: str) -> None:
     import msgspec
 
-    from meta.protocol import Change
+    from meta.protocol.object import Change
 
     append(s3, bucket, b"x" * 10, 0)
     container = served.store.meta.container(bucket)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from meta.protocol import KeyPair
+from meta.protocol.accounts import KeyPair
 from tests.component.s3.conftest import Served, client_for
 from tests.component.s3.test_configuration import refusal
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from meta.protocol import KeyPair
+from meta.protocol.accounts import KeyPair
 from tests.component.s3.conftest import OWNER, STRANGER, Served, client_for
 from tests.support.client import Client, Credentials
 

@@ -16,7 +16,7 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from meta.protocol import KeyPair
+from meta.protocol.accounts import KeyPair
 from s3.action import ACTIONS
 from s3.authorize import POLICY
 from s3.router import ANYBODY, ROUTES, Level, Route

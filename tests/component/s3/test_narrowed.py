@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from meta.protocol import KeyPair, Subject, User
+from meta.protocol.accounts import KeyPair
+from meta.protocol.identities import Subject, User
 from tests.component.s3.conftest import OWNER, STRANGER, Served, client_for
 from tests.component.s3.test_acl import DENIED, refused
 from tests.component.s3.test_policy import put, statement

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from meta.protocol import ObjectRow
+from meta.protocol.object import ObjectRow
 from tests.component.s3.conftest import OWNER, Served, client_for
 from tests.support.client import UNSIGNED, Client, Credentials
 

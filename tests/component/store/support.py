@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import trio
 
-from meta.protocol import Attributes, BucketSettings, ObjectRow
+from meta.protocol.bucket import BucketSettings
+from meta.protocol.object import Attributes, ObjectRow
 from node.errors import VolumeSick
 from rawx.chunk import Buffer, ChunkRecord
 from rawx.protocol import Upload

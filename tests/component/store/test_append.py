@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from meta.protocol import Attributes, Change, DeleteRequest, ObjectRow, UploadRow
+from meta.protocol.object import Attributes, Change, DeleteRequest, ObjectRow
+from meta.protocol.upload import UploadRow
 from node.errors import ChecksumMismatch, NotEnoughServices, ObjectNotFound
 from rawx.chunk import ChunkRecord
 from store.append import ConditionalRequestConflict, InvalidWriteOffset

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from meta.protocol import BucketSettings, DeleteRequest
+from meta.protocol.bucket import BucketSettings
+from meta.protocol.object import DeleteRequest
 from node.errors import ObjectNotFound
 from store import workers
 from store.layout import Layout

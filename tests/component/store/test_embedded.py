@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from meta.protocol import Attributes
+from meta.protocol.object import Attributes
 from node.errors import ConfigError, ObjectNotFound, VolumeSick
 from rawx.chunk import ChunkRecord, chunk_checksum, new_chunk_id, unit_digests
 from store import embedded, slot, workers

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from meta.protocol import Attributes, Change, ObjectRow, UploadRow
+from meta.protocol.object import Attributes, Change, ObjectRow
+from meta.protocol.upload import UploadRow
 from node.auth import NamespaceKey
 from node.errors import (
     ContentLost,

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from meta.protocol import Cursor, Job
+from meta.protocol.holding import Cursor
+from meta.protocol.jobs import Job
 from node.errors import AlreadyExists, InvalidArgument
 from rawx.volume import Volume
 from store import jobs as working

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from meta.protocol import SYSTEM_BUCKET, BucketSettings, KeyPair
+from meta.protocol.accounts import KeyPair
+from meta.protocol.bucket import SYSTEM_BUCKET, BucketSettings
 from node.errors import BucketNotFound, ObjectNotFound
 from store import keepsake, workers
 from store.keepsake import settings_of

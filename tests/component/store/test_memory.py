@@ -11,7 +11,7 @@ RSS_MIB_MAX = 150
 SCRIPT = """
 import os, sys, trio
 from pathlib import Path
-from meta.protocol import Attributes
+from meta.protocol.object import Attributes
 from tests.component.store.support import BUCKET, opened
 
 class Zeros:

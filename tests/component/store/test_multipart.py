@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from meta.protocol import Attributes, UploadRow
+from meta.protocol.object import Attributes
+from meta.protocol.upload import UploadRow
 from node.errors import UploadNotFound
 from store.layout import Layout
 from store.multipart import InvalidPart

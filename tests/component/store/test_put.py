@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from meta import version
-from meta.protocol import Attributes, Condition
+from meta.protocol.object import Attributes, Condition
 from meta.writer import Request, Writer
 from node.errors import (
     BodyIncomplete,

@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 
 from meta.directory import container_id
-from meta.protocol import Attributes, BucketSettings, Change, DeleteRequest, KeyPair, ListRequest, ObjectRow, UploadRow
+from meta.protocol.accounts import KeyPair
+from meta.protocol.bucket import BucketSettings
+from meta.protocol.listing import ListRequest
+from meta.protocol.object import Attributes, Change, DeleteRequest, ObjectRow
+from meta.protocol.upload import UploadRow
 from node.errors import ConfigError
 from store import keepsake, workers
 from store.copy import CopyKeys

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from meta.protocol import Change, Holding, ObjectRow, RecordToSync
+from meta.protocol.holding import Holding, RecordToSync
+from meta.protocol.object import Change, ObjectRow
 from node.errors import VolumeSick
 from rawx.chunk import ChunkRecord
 from store import scrub

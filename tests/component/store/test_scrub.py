@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from meta.protocol import BEGIN, Attributes, Change, Claim, Cursor
+from meta.protocol.holding import BEGIN, Claim, Cursor
+from meta.protocol.object import Attributes, Change
 from node.errors import FrazilError
 from store import scrub as scrubbing
 from store import workers

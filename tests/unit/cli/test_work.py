@@ -7,7 +7,7 @@ import pytest
 from cli.exit import Exit
 from cli.output import Output
 from cli.work import tell
-from meta.protocol import Job
+from meta.protocol.jobs import Job
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from meta.listing import begin, common_prefix, successor
-from meta.protocol import ListRequest
+from meta.protocol.listing import ListRequest
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 ends = st.lists(st.sampled_from(["a", "\ud7ff", "\ue000", "\uffff", "\U00010000", "\U0010fffe", "\U0010ffff"]), max_size=4).map("".join)

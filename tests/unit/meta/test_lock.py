@@ -8,7 +8,8 @@ import apsw
 import pytest
 
 from meta.lock import check_change, check_default, check_removal, with_default
-from meta.protocol import Attributes, DefaultRetention
+from meta.protocol.bucket import DefaultRetention
+from meta.protocol.object import Attributes
 from meta.row import Stored, check_lock
 from meta.transaction import ContainerTransaction
 from node.errors import InvalidArgument, Locked

@@ -7,7 +7,13 @@ import inspect
 import msgspec
 import pytest
 
-from meta.protocol import Accounts, BucketRegistry, Condition, Container, EncryptionKeys, Identities, Jobs, ObjectRow, PutResult
+from meta.protocol.accounts import Accounts
+from meta.protocol.container import Container
+from meta.protocol.encryption import EncryptionKeys
+from meta.protocol.identities import Identities
+from meta.protocol.jobs import Jobs
+from meta.protocol.object import Condition, ObjectRow, PutResult
+from meta.protocol.registry import BucketRegistry
 from meta.split import READS
 from meta.wire import DOORS, methods
 from node.errors import InvalidArgument

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from meta.protocol import BucketSettings
+from meta.protocol.bucket import BucketSettings
 from s3.acl import ALL_USERS, AUTHENTICATED_USERS, GROUP, USER, Grant, encode_acl
 from s3.action import ACTIONS
 from s3.authorize import POLICY, Decision, Thing, decide, guard_of, is_plain

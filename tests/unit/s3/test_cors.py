@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meta.protocol import BucketSettings
+from meta.protocol.bucket import BucketSettings
 from s3.cors import CORS, METHODS, Cors, Rule, answer_headers, checked, matches
 from s3.errors import S3Error
 from s3.shape import read, write

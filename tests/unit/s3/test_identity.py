@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meta.protocol import KeyPair
+from meta.protocol.accounts import KeyPair
 from node.errors import KeyPairNotFound
 from s3.identity import ACCESS_KEY_CHARACTERS_MAX, KEY_AGE_S_MAX, KEYS_CACHED_MAX, UNKNOWN_AGE_S_MAX, Keyring
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meta.protocol import DefaultRetention
+from meta.protocol.bucket import DefaultRetention
 from s3.errors import S3Error
 from s3.lock import moment, parse_configuration, parse_moment, parse_retention
 from s3.xml import XmlRefused, parse

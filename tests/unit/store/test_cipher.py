@@ -10,7 +10,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meta.protocol import Attributes, ObjectRow
+from meta.protocol.object import Attributes, ObjectRow
 from node.buffers import BufferPool
 from node.errors import FrazilError, SealBroken
 from rawx.chunk import Buffer

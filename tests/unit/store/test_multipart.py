@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from meta.protocol import PartRow
+from meta.protocol.upload import PartRow
 from store.multipart import PART_BYTES_MIN, EntityTooSmall, InvalidPart, InvalidPartOrder, choose_parts, whole_etag
 
 
