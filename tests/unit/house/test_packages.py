@@ -8,7 +8,7 @@ from pathlib import Path
 import frazil
 
 ROOT = Path(__file__).parents[3]
-HOUSE = ("cli", "meta", "node", "rawx", "s3", "store")
+HOUSE = ("cli", "fs", "glacier", "meta", "node", "rawx", "s3", "store", "tui")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
