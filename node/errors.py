@@ -24,6 +24,8 @@ FrazilError
 │   ├── InvalidBucketState      the bucket's object lock or versioning does not go with it
 │   ├── TokenReused             a token that makes a request repeatable came with another request before
 │   ├── IsDeleteMarker          what only an object has is asked of a delete marker
+│   ├── ChunkCold               the chunk's bytes lie on a sleeping disk
+│   ├── ContentCold             too many of a content's chunks do; a thaw must be asked for
 │   └── QuotaExceeded
 ├── Damaged                     stored bytes are not what was stored
 │   ├── ChunkCorrupt, RecordCorrupt, BaseCorrupt
@@ -197,6 +199,14 @@ class InvalidBucketState(Conflict):
 
 class IsDeleteMarker(Conflict):
     status = 405
+
+
+class ChunkCold(Conflict):
+    pass
+
+
+class ContentCold(Conflict):
+    pass
 
 
 class TokenReused(Conflict):

@@ -180,6 +180,7 @@ _FROM_STORE: tuple[tuple[type[node_errors.FrazilError], str], ...] = (
     (node_errors.Locked, "AccessDenied"),
     (node_errors.InvalidBucketState, "InvalidBucketState"),
     (node_errors.IsDeleteMarker, "MethodNotAllowed"),
+    (node_errors.ContentCold, "InvalidObjectState"),
     (node_errors.QuotaExceeded, "QuotaExceeded"),
     (node_errors.BodyTooLarge, "EntityTooLarge"),
     (node_errors.BodyIncomplete, "IncompleteBody"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
@@ -21,6 +21,7 @@ from store.delete import Place
 from store.fleet import Fleet
 from store.layout import Layout, layout_of_places
 from store.policy import PolicySet
+from store.tier import InPlace, Tier
 from store.vault import Vault
 
 DOUBT_TIMEOUT_S = 10.0
@@ -41,6 +42,7 @@ class Context:
     writes, reads   memory for bodies on their way in and out: apart, so that slow readers never stop writes
     home            the store's first directory, where this process may keep files of its own
     remote_meta     the metadata is another process's: an answer may be lost and the change still happen
+    tier            what is asked when bytes are to leave the volumes or come back
     """
 
     meta: Meta
@@ -53,6 +55,7 @@ class Context:
     afterwork: Afterwork
     home: Path
     remote_meta: bool = False
+    tier: Tier = field(default_factory=InPlace)
     _stamp: int = 0
     _nulls: dict[str, bool] | None = None
 

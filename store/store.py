@@ -32,6 +32,7 @@ from store.put import put_object
 from store.repairer import Repairer
 from store.rewrap import Wanted, rewrap
 from store.source import Source
+from store.tier import Tier
 from store.vault import Vault
 from store.verify import verify
 from store.worker import Worker, drive
@@ -80,6 +81,11 @@ class Store:
     @property
     def policies(self) -> PolicySet:
         return self._context.policies
+
+    @property
+    def tier(self) -> Tier:
+        """What the classes of sleeping disks ask to move bytes."""
+        return self._context.tier
 
     async def put_object(
         self,
