@@ -6,7 +6,7 @@ users, and whether those are there is nobody else's business), and the permissio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import unquote_to_bytes
 
 from meta.protocol.bucket import BucketSettings
@@ -16,7 +16,7 @@ from s3.acl import PRIVATE, grants_of, shares
 from s3.action import ACTIONS, OF_VERSIONS
 from s3.authorize import ABSENT, Decision, Guard, Thing, decide, guard_of, is_plain
 from s3.body import BODIES, read_creation, read_for_conditions
-from s3.call import Call, CopySource
+from s3.call import Call, CopySource, Rights
 from s3.context import Context
 from s3.errors import S3Error
 from s3.ownership import DEFAULT, MIXED, owner_of_new
@@ -112,6 +112,9 @@ class Access:
             self._context.account = self.settings.account
         return self._context
 
+    def values(self, key: str) -> Sequence[str]:
+        return self.context.values(key)
+
     async def require(self, permission: str, future: Thing | None = None) -> None:
         """future: the object as it is about to be written. Raises: AccessDenied; ObjectNotFound, VersionNotFound to who may know."""
         if self.plain:
@@ -195,7 +198,7 @@ async def authorize(call: Call) -> None:
         await _authorize_wishes(call, access)
 
 
-async def authorize_key(call: Call, key: str, version: str | None, *permissions: str) -> Access:
+async def authorize_key(call: Call, key: str, version: str | None, *permissions: str) -> Rights:
     """Another key of the bucket that the handler finds in the request. Raises: AccessDenied, NotFound."""
     if call.access.plain:
         return call.access

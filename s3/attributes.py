@@ -7,7 +7,7 @@ import email.errors
 import email.header
 import re
 from functools import lru_cache
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 from meta.protocol.bucket import BucketSettings
 from meta.protocol.object import Attributes, ObjectRow
@@ -21,7 +21,7 @@ from s3.lifecycle_document import LIFECYCLE
 from s3.lock import lock_headers, protected_as_asked
 from s3.moment import http_date
 from s3.ownership import ENFORCED, ownership_of
-from s3.tags import check_tags
+from s3.tags import TAGGING_HEADER, tags_of_header
 from s3.version import encode_version
 
 METADATA_BYTES_MAX = 2 << 10
@@ -112,7 +112,11 @@ def attributes_of(call: Call) -> Attributes:
     if metadata and sum(len(name) + len(value.encode()) for name, value in metadata.items()) > METADATA_BYTES_MAX:
         raise S3Error("MetadataTooLarge", MaxSizeAllowed=str(METADATA_BYTES_MAX))
     attributes = Attributes(
-        type=content_type or DEFAULT_TYPE, headers=headers, metadata=metadata, tags=tags_of_header(call), acl=acl_of(call)
+        type=content_type or DEFAULT_TYPE,
+        headers=headers,
+        metadata=metadata,
+        tags=tags_of_header(call.header(TAGGING_HEADER)),
+        acl=acl_of(call),
     )
     return protected_as_asked(call, attributes) if protected else attributes
 
@@ -170,20 +174,6 @@ def storage_class_of(call: Call, default: str = STANDARD) -> str:
     if name in _COLD:
         raise not_implemented(f"The storage class {name}")
     raise S3Error("InvalidStorageClass", StorageClassRequested=name)
-
-
-def tags_of_header(call: Call) -> dict[str, str]:
-    """Raises: InvalidTag, InvalidArgument."""
-    header = call.header(b"x-amz-tagging")
-    if not header:
-        return {}
-    try:
-        pairs = parse_qsl(header.decode(), keep_blank_values=True, strict_parsing=False, errors="strict", max_num_fields=64)
-    except ValueError as error:
-        raise S3Error(
-            "InvalidArgument", "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters"
-        ) from error
-    return check_tags(pairs)
 
 
 def version_headers(row_version: int, null: bool, settings: BucketSettings) -> list[Header]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -14,8 +14,10 @@ from meta.protocol.container import Container
 from meta.protocol.object import ObjectRow
 from node.http.message import Headers, Request
 from node.http.reply import Reply, header_lines
+from s3.authorize import Guard
 from s3.cors import answer_headers
 from s3.errors import S3Error
+from s3.formbody import Form
 from s3.identity import Identity, Keyring, Signed
 from s3.outbox import Outbox
 from s3.ownership import owner_of_new
@@ -24,8 +26,6 @@ from s3.xml import Element
 from store.webhooks import Webhooks
 
 if TYPE_CHECKING:
-    from s3.access import Access
-    from s3.form import Form
     from store.store import Store
 
 DOMAINS = ("localhost",)
@@ -70,6 +70,24 @@ class CopySource(msgspec.Struct, frozen=True):
     bucket: str
     settings: BucketSettings
     row: ObjectRow
+
+
+class Rights(Protocol):
+    """What the caller may do with what the request names; `s3.access` finds it out.
+
+    plain    everything
+    values   the request's, for the conditions of policies
+    """
+
+    @property
+    def plain(self) -> bool: ...
+
+    @property
+    def guard(self) -> Guard: ...
+
+    def values(self, key: str) -> Sequence[str]: ...
+
+    def may(self, permission: str) -> bool: ...
 
 
 class Call:
@@ -131,7 +149,7 @@ class Call:
         self.acl = ""
         self.document: Element | None = None
         self.logged = False
-        self.access: Access
+        self.access: Rights
         self.batch: Sequence[tuple[str, str, str]]
         self.found: ObjectRow | None
         self.refused: str

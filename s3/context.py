@@ -13,6 +13,7 @@ from s3.conditionkey import EXISTING_TAG, REQUEST_TAG
 from s3.errors import S3Error
 from s3.formclaim import OLD_KEY
 from s3.principal import account_arn, user_arn
+from s3.tags import TAGGING_HEADER, tags_of_header
 
 Values = Sequence[str]
 _NONE: Values = ()
@@ -53,10 +54,8 @@ class Context:
 
     def _request_tags(self) -> Mapping[str, str]:
         if self.tags is None:
-            from s3.attributes import tags_of_header
-
             try:
-                self.tags = tags_of_header(self._call)
+                self.tags = tags_of_header(self._call.header(TAGGING_HEADER))
             except S3Error:  # the handler refuses it in the right words
                 self.tags = _NO_TAGS
         return self.tags

@@ -6,19 +6,15 @@ Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from meta.lock import MODES, with_default
 from meta.protocol.bucket import BucketSettings, DefaultRetention
 from meta.protocol.object import Attributes
-from s3.call import Call, Header
+from s3.call import Call, Header, Rights
 from s3.errors import S3Error, invalid_argument, not_implemented
 from s3.xml import Element, XmlRefused, elements_of, text_of
-
-if TYPE_CHECKING:
-    from s3.access import Access
 
 ON, OFF = "ON", "OFF"
 _MODE, _UNTIL, _HOLD = b"x-amz-object-lock-mode", b"x-amz-object-lock-retain-until-date", b"x-amz-object-lock-legal-hold"
@@ -35,7 +31,7 @@ def require_lock(settings: BucketSettings) -> None:
         raise S3Error("InvalidRequest", "Bucket is missing Object Lock Configuration")
 
 
-def may_bypass(call: Call, access: Access) -> bool:
+def may_bypass(call: Call, access: Rights) -> bool:
     """Whether the request asks to pass over governance retention, and its identity may for this key."""
     return call.text(_BYPASS).lower() == "true" and access.may("s3:BypassGovernanceRetention")
 

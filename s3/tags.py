@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from unicodedata import category
+from urllib.parse import parse_qsl
 
 from s3.configuration import Configuration
 from s3.errors import S3Error
@@ -13,6 +14,8 @@ OBJECT_TAGS_MAX = 10
 BUCKET_TAGS_MAX = 50
 TAG_KEY_MAX = 128
 TAG_VALUE_MAX = 256
+TAGGING_HEADER = b"x-amz-tagging"
+"""The header of a write that brings tags."""
 _SIGNS = "_.:/=+-@"
 
 
@@ -64,3 +67,16 @@ def checked(tagging: Tagging) -> Tagging:
 
 
 TAGGING = Configuration("tagging", "Tagging", Tagging, absent="NoSuchTagSet", checked=checked, checksum=True)
+
+
+def tags_of_header(header: bytes | None) -> dict[str, str]:
+    """What the tagging header says. Raises: InvalidTag, InvalidArgument."""
+    if not header:
+        return {}
+    try:
+        pairs = parse_qsl(header.decode(), keep_blank_values=True, strict_parsing=False, errors="strict", max_num_fields=64)
+    except ValueError as error:
+        raise S3Error(
+            "InvalidArgument", "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters"
+        ) from error
+    return check_tags(pairs)

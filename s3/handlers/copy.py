@@ -14,7 +14,6 @@ from s3.attributes import (
     expiration_headers,
     refuse_not_yet,
     storage_class_of,
-    tags_of_header,
     version_headers,
 )
 from s3.call import Call, Header
@@ -26,6 +25,7 @@ from s3.moment import iso_date
 from s3.notification import CREATED_COPY
 from s3.publish import publish_row
 from s3.source import OBJECT_BYTES_MAX
+from s3.tags import TAGGING_HEADER, tags_of_header
 from s3.version import encode_version
 from s3.xml import DECLARATION, NAMESPACE, escape
 
@@ -124,7 +124,7 @@ def _attributes(call: Call, source: ObjectRow, metadata: str, tagging: str) -> A
     return msgspec.structs.replace(
         new,
         headers=headers,
-        tags=tags_of_header(call) if tagging == REPLACE else old.tags,
+        tags=tags_of_header(call.header(TAGGING_HEADER)) if tagging == REPLACE else old.tags,
         checksums=old.checksums,
         checksum_type=old.checksum_type,
         parts=old.parts,

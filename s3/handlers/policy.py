@@ -33,7 +33,7 @@ async def put_policy(call: Call) -> None:
         raise S3Error("MalformedPolicy", str(error)) from error
     if guard.block.block_public_policy and policy.public:
         raise S3Error("AccessDenied")
-    ask = Ask(call.identity, "s3:PutBucketPolicy", call.bucket, call.access.context.values)
+    ask = Ask(call.identity, "s3:PutBucketPolicy", call.bucket, call.access.values)
     new = guard_of(msgspec.structs.replace(call.settings, documents={**call.settings.documents, POLICY: text}))
     if decide(ask, new) is not Decision.ALLOW and call.text(_CONFIRMED).lower() != "true":
         raise S3Error(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3.errors import S3Error
-from s3.form import FormBody
+from s3.formbody import FormBody
 from s3.formdata import FIELDS_BYTES_MAX, FIELDS_MAX, FieldReader, boundary_of
 from s3.postpolicy import Policy
 from tests.support.form import BOUNDARY, CONTENT_TYPE, encode
