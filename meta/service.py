@@ -22,7 +22,7 @@ class MetaService:
 
     def __init__(self, meta: Meta, key: NamespaceKey, *, clock: Clock) -> None:
         self._meta = meta
-        self._verifier = Verifier(key, clock.now_us)
+        self._verifier = Verifier(key, clock)
         self._routes: dict[bytes, tuple[str, Method]] = {
             method.target: (door, method) for door in DOORS for method in methods(door).values()
         }

@@ -5,6 +5,10 @@ On the wire, in the header `x-frazil-proof`:  1 <seconds since 1970> <nonce, 32 
 After a STREAM body the trailer `x-frazil-proof` holds a second HMAC over the first proof, the number of bytes and all other trailers (the
 checksum of the bytes is one of them), so that neither the head nor the end of a call can be swapped for another's. A streamed body is only
 as safe against a forger as that checksum; where somebody may sit on the wire, TLS is the answer.
+
+No host's clock needs to be right. Each process tells time from its start by its monotonic clock, and refuses what is stamped before that
+start or too far from its time: what it can't remember it doesn't take. The refusal (ClockOff) says the time, under an HMAC over the call's
+own nonce, and the caller stamps its next calls for that process accordingly.
 """
 
 from __future__ import annotations
@@ -14,21 +18,23 @@ import hmac
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from node.errors import CallNotAuthenticated, ConfigError, RecordCorrupt
+from node.clock import Clock
+from node.errors import CallNotAuthenticated, ClockOff, ConfigError, RecordCorrupt
 
 PROOF_HEADER = b"x-frazil-proof"
 STREAM = b"STREAM"
 WINDOW_S = 300
-"""How far the clocks of two hosts may be apart; also how long a nonce is remembered in each direction."""
+"""How far a call's stamp may be from the process's time; also how long a nonce is remembered in each direction."""
 NONCES_MAX = 1_000_000
 """Remembered nonces of one process (about 100 MB at the most); beyond it calls are refused, never replays let in."""
 KEY_BYTES = 32
 SEAL_VERSION = b"\x01"
 SEAL_NONCE_BYTES = 12
 _PROOF = re.compile(rb"1 ([0-9]{1,12}) ([0-9a-f]{32}) (STREAM|[0-9a-f]{64}) ([0-9a-f]{64})")
+_TIME = re.compile(r"([0-9]{1,12}) [0-9a-f]{64}")
 _EMPTY_DIGEST = hashlib.sha256(b"").hexdigest().encode()
 
 Trailers = Sequence[tuple[bytes, bytes]]
@@ -37,7 +43,7 @@ Trailers = Sequence[tuple[bytes, bytes]]
 class NamespaceKey:
     """The namespace's secret. Each use has its own key derived from it, so that a proof never doubles as something else."""
 
-    __slots__ = ("_call", "_derive", "_seal", "_trailer")
+    __slots__ = ("_call", "_derive", "_seal", "_time", "_trailer")
 
     def __init__(self, secret: bytes) -> None:
         if len(secret) < KEY_BYTES:
@@ -46,6 +52,7 @@ class NamespaceKey:
         self._trailer = hmac.digest(secret, b"frazil trailer 1", "sha256")
         self._seal = hmac.digest(secret, b"frazil seal 1", "sha256")
         self._derive = hmac.digest(secret, b"frazil derive 1", "sha256")
+        self._time = hmac.digest(secret, b"frazil time 1", "sha256")
 
     def __repr__(self) -> str:
         return "<NamespaceKey>"
@@ -100,6 +107,17 @@ class NamespaceKey:
         """The trailer proof of a streamed call whose head carried `proof`: binds `size` body bytes and the other trailers to it."""
         lines = b"".join(b"%b:%b\n" % (name.lower(), value.strip()) for name, value in trailers)
         return hmac.digest(self._trailer, b"%b\n%d\n%b" % (proof, size, lines), "sha256").hex().encode()
+
+    def tell_time(self, now_s: int, nonce: bytes) -> str:
+        """The time for the caller whose proof had this nonce; see `told_time`."""
+        return f"{now_s} {hmac.digest(self._time, b'%d %b' % (now_s, nonce), 'sha256').hex()}"
+
+    def told_time(self, detail: str, proof: bytes) -> int | None:
+        """The seconds since 1970 by the clock of who refused the call with this proof; None when that isn't said by a holder of the key."""
+        match, parsed = _TIME.fullmatch(detail), _PROOF.fullmatch(proof)
+        if match is None or parsed is None or not hmac.compare_digest(self.tell_time(int(match[1]), parsed[2]), detail):
+            return None
+        return int(match[1])
 
     def derive(self, purpose: bytes) -> bytes:
         """A key of KEY_BYTES for this purpose and no other: always the same, never stored."""
@@ -160,30 +178,34 @@ class Proof:
 
 
 class Verifier:
-    """Checks proofs and remembers their nonces, so that no call is taken twice. One per process and key."""
+    """Checks proofs and remembers their nonces, so that no call is taken twice, whatever happens to the clock. One per process and key."""
 
-    def __init__(self, key: NamespaceKey, now_us: Callable[[], int], *, nonces_max: int = NONCES_MAX) -> None:
+    def __init__(self, key: NamespaceKey, clock: Clock, *, nonces_max: int = NONCES_MAX) -> None:
         self._key = key
-        self._now_us = now_us
+        self._monotonic = clock.monotonic
         self._nonces_max = nonces_max
         self._seen: set[bytes] = set()
         self._order: deque[tuple[int, bytes]] = deque()
+        self._begun_s = clock.now_us() // 1_000_000
+        self._offset_s = self._begun_s - clock.monotonic()
 
     def __repr__(self) -> str:
         return f"<Verifier nonces={len(self._seen)}>"
 
     def verify(self, method: str, target: bytes, proof: bytes | None) -> Proof:
-        """Raises: CallNotAuthenticated; the reason names no secret and does not tell a wrong key from a changed call."""
+        """Raises: CallNotAuthenticated; the reason names no secret and does not tell a wrong key from a changed call. ClockOff."""
         match = _PROOF.fullmatch(proof) if proof is not None else None
         if match is None or proof is None:
             raise CallNotAuthenticated("the call carries no proof of the namespace's key")
         stamp = proof[2:-65]
         if not hmac.compare_digest(self._key.mac(method, target, stamp), match[4]):
             raise CallNotAuthenticated("the proof does not fit the call")
-        now = self._now_us() // 1_000_000
+        now = int(self._monotonic() + self._offset_s)
         when = int(match[1])
-        if abs(now - when) > WINDOW_S:
-            raise CallNotAuthenticated(f"the caller's clock is {when - now:+d} s off; {WINDOW_S} s are allowed")
+        if abs(now - when) > WINDOW_S or when < self._begun_s:
+            error = ClockOff(f"the caller's clock is {when - now:+d} s off, or it called before this process began")
+            error.detail = self._key.tell_time(now, match[2])
+            raise error
         self._remember(match[2], now)
         return Proof(self._key, proof, match[3])
 

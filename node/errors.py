@@ -9,6 +9,7 @@ FrazilError
 │   └── ChecksumMismatch        the bytes that came are not the bytes that were announced
 ├── Denied                      the caller may not
 │   ├── CallNotAuthenticated    an internal call without a valid proof of the namespace's key
+│   │   └── ClockOff            its proof is whole, but of a time that can't be told from a replay's; the answer says what time it is
 │   ├── CustomerKeyWrong        an object is encrypted with another key than the one that the caller brings
 │   └── EncryptionKeyDisabled   a key of the namespace that is switched off
 ├── NotFound
@@ -51,6 +52,8 @@ class FrazilError(Exception):
 
     status = 500
     transient = False
+    detail = ""
+    """What a program needs to know of it beside the words; crosses between services."""
 
     @property
     def code(self) -> str:
@@ -87,6 +90,11 @@ class Denied(FrazilError):
 
 class CallNotAuthenticated(Denied):
     status = 401
+
+
+class ClockOff(CallNotAuthenticated):
+    status = 425
+    transient = True
 
 
 class CustomerKeyWrong(Denied):
@@ -303,16 +311,17 @@ class NotImplementedYet(FrazilError):
     status = 501
 
 
-class WireError(msgspec.Struct, frozen=True):
+class WireError(msgspec.Struct, frozen=True, omit_defaults=True):
     """An error as it crosses between services."""
 
     code: str
     message: str = ""
+    detail: str = ""
 
 
 def encode_error(error: FrazilError) -> bytes:
     """The JSON body that carries an error to the peer."""
-    return msgspec.json.encode(WireError(error.code, str(error)))
+    return msgspec.json.encode(WireError(error.code, str(error), error.detail))
 
 
 def decode_error(body: bytes, status: int) -> FrazilError:
@@ -322,7 +331,9 @@ def decode_error(body: bytes, status: int) -> FrazilError:
     except msgspec.DecodeError:
         wire = WireError("", f"peer answered {status}")
     kind = _LEAVES.get(wire.code) or (Unavailable if status >= 500 else BadRequest)
-    return kind(wire.message)
+    error = kind(wire.message)
+    error.detail = wire.detail
+    return error
 
 
 def _leaves(kind: type[FrazilError]) -> dict[str, type[FrazilError]]:

@@ -141,7 +141,7 @@ class RawxService:
         self, volumes: Mapping[str, Volume], key: NamespaceKey, *, clock: Clock | None = None, pool: BufferPool | None = None
     ) -> None:
         self._volumes = volumes
-        self._verifier = Verifier(key, (clock or SystemClock()).now_us)
+        self._verifier = Verifier(key, clock or SystemClock())
         self._pool = pool or BufferPool(POOL_BYTES)
         self._routes: dict[tuple[str, str, int], Callable[[Call], Awaitable[None]]] = {
             ("PUT", "chunk", 2): self._put,

@@ -11,7 +11,7 @@ import trio
 
 from node.auth import PROOF_HEADER, NamespaceKey, digest
 from node.clock import Clock, SystemClock
-from node.errors import BodyIncomplete, DeadlineExceeded, FrazilError, InvalidArgument, PeerUnreachable, decode_error
+from node.errors import BodyIncomplete, ClockOff, DeadlineExceeded, FrazilError, InvalidArgument, PeerUnreachable, decode_error
 from node.http.body import Body
 from node.http.limits import Limits
 from node.http.message import Headers, MalformedMessage
@@ -41,7 +41,8 @@ AnyBody = Buffer | AsyncIterator[bytes] | None
 class Client:
     """Calls services. Raises (all calls): PeerUnreachable, DeadlineExceeded, MalformedMessage; a status of 4xx or 5xx is no exception here.
 
-    Nothing is sent twice: a call that failed may have been carried out, and only the caller knows whether it may be made again.
+    Nothing is sent twice: a call that failed may have been carried out, and only the caller knows whether it may be made again. But for one
+    that was refused because the clocks differ: it surely wasn't, and the refusal says what time to stamp (node/auth.py).
     """
 
     def __init__(
@@ -108,20 +109,41 @@ class Client:
         data: Buffer = b"" if body is None else body
         target = target.encode("ascii") if isinstance(target, str) else target
         with _deadline(timeout_s, f"{method} {address}"):
-            pool, transport = await self._acquire(address)
-            try:
-                if self._key is not None:
-                    headers = [*headers, (PROOF_HEADER, self._key.sign(method, target, digest(data), self._clock.now_us()))]
-                framing = b"Content-Length: %d\r\n" % len(data) if data or method in ("PUT", "POST") else b""
-                head = _request_head(method, target, pool.address, headers, framing)
-                if len(data) <= JOIN_BYTES_MAX:
-                    await transport.send(head + data)
-                else:
-                    await transport.send_parts([head, data])
-                return await self.read_response(method, pool, transport)
-            except BaseException:
-                pool.release(transport, reusable=False)
-                raise
+            response, proof = await self._call(method, address, target, headers, data)
+            if response.status == ClockOff.status and await self._learn_time(response, proof):
+                response, _ = await self._call(method, address, target, headers, data)
+            return response
+
+    async def _call(self, method: str, address: str, target: bytes, headers: HeaderList, data: Buffer) -> tuple[Response, bytes]:
+        """The answer, and the proof that the call carried."""
+        pool, transport = await self._acquire(address)
+        try:
+            proof = b""
+            if self._key is not None:
+                proof = self._key.sign(method, target, digest(data), self._clock.now_us() + pool.offset_us)
+                headers = [*headers, (PROOF_HEADER, proof)]
+            framing = b"Content-Length: %d\r\n" % len(data) if data or method in ("PUT", "POST") else b""
+            head = _request_head(method, target, pool.address, headers, framing)
+            if len(data) <= JOIN_BYTES_MAX:
+                await transport.send(head + data)
+            else:
+                await transport.send_parts([head, data])
+            response = await self.read_response(method, pool, transport)
+        except BaseException:
+            pool.release(transport, reusable=False)
+            raise
+        pool.agreed = pool.agreed or response.status != ClockOff.status
+        return response, proof
+
+    async def _learn_time(self, response: Response, proof: bytes) -> bool:
+        """Whether the refusal told a time that can be believed; then the pool stamps by it. Raises: ClockOff when it did not."""
+        async with response:
+            error = decode_error(await response.read(ERROR_BYTES_MAX), response.status)
+        told = self._key.told_time(error.detail, proof) if self._key is not None else None
+        if told is None:
+            raise error
+        response.pool.offset_us = told * 1_000_000 - self._clock.now_us()
+        return True
 
     async def open_put(
         self,
@@ -136,11 +158,13 @@ class Client:
         """A call whose body the caller drives. Signed calls are always chunked, for their proof comes in a trailer."""
         target = target.encode("ascii") if isinstance(target, str) else target
         with _deadline(timeout_s, f"{method} {address}"):
+            if self._key is not None and not self._pool(address).agreed:
+                await (await self.request("GET", address, "/", timeout_s=timeout_s)).aclose()  # a long body is not sent to be refused
             pool, transport = await self._acquire(address)
         try:
             proof = b""
             if self._key is not None:
-                proof = self._key.sign(method, target, None, self._clock.now_us())
+                proof = self._key.sign(method, target, None, self._clock.now_us() + pool.offset_us)
                 headers = [*headers, (PROOF_HEADER, proof)]
             chunked = length is None or self._key is not None
             framing = b"Transfer-Encoding: chunked\r\n" if chunked else b"Content-Length: %d\r\n" % (length or 0)
@@ -156,10 +180,16 @@ class Client:
         return self._key.sign_trailers(proof, size, trailers)
 
     async def _acquire(self, address: str) -> tuple[Pool, Transport]:
+        pool = self._pool(address)
+        return pool, await pool.acquire()
+
+    def _pool(self, address: str) -> Pool:
         pool = self._pools.get(address)
         if pool is None:
             if len(self._pools) >= POOLS_MAX:
-                await self.aclose()
+                for other in self._pools.values():
+                    other.close()
+                self._pools.clear()
             pool = self._pools[address] = Pool(
                 Address.parse(address),
                 connections_max=self._connections_max,
@@ -167,7 +197,7 @@ class Client:
                 idle_s=self._idle_s,
                 tls=self._tls,
             )
-        return pool, await pool.acquire()
+        return pool
 
     async def read_response(self, method: str, pool: Pool, transport: Transport) -> Response:
         """The answer on a connection on which a call was sent; it takes the connection over."""
@@ -230,7 +260,7 @@ class Response:
         self.headers = head.headers
         self.content_length = head.content_length
         self._body = body
-        self._pool = pool
+        self.pool = pool
         self._transport = transport
         self.io_timeout_s = io_timeout_s
         self._reusable = reusable
@@ -279,7 +309,7 @@ class Response:
     @contextmanager
     def _limit(self) -> Iterator[None]:
         try:
-            with _deadline(self.io_timeout_s, self._pool.address.text):
+            with _deadline(self.io_timeout_s, self.pool.address.text):
                 yield
         except BaseException:
             self._reusable = False
@@ -288,7 +318,7 @@ class Response:
     async def aclose(self) -> None:
         if self._open:
             self._open = False
-            self._pool.release(self._transport, reusable=self._reusable and self._body.ended)
+            self.pool.release(self._transport, reusable=self._reusable and self._body.ended)
 
 
 class Put:

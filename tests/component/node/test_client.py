@@ -11,12 +11,21 @@ import pytest
 import trio
 
 from node.auth import NamespaceKey, Verifier
-from node.clock import SystemClock
-from node.errors import BodyIncomplete, CallNotAuthenticated, ChunkNotFound, DeadlineExceeded, InvalidArgument, PeerUnreachable, VolumeFull
+from node.clock import FakeClock, SystemClock
+from node.errors import (
+    BodyIncomplete,
+    CallNotAuthenticated,
+    ChunkNotFound,
+    ClockOff,
+    DeadlineExceeded,
+    InvalidArgument,
+    PeerUnreachable,
+    VolumeFull,
+)
 from node.http.client import Client
 from node.http.message import MalformedMessage, Request
 from node.http.reply import Reply
-from node.http.server import listen_unix, serve
+from node.http.server import Handler, listen_unix, serve
 from tests.component.node.serving import echo, serving
 
 KEY = NamespaceKey(b"k" * 32)
@@ -175,8 +184,8 @@ async def test_tls(tls_contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
             await distrustful.request("GET", served.address, "/")
 
 
-async def test_signed_calls_are_verified_and_forged_ones_refused() -> None:
-    verifier = Verifier(KEY, SystemClock().now_us)
+def verifying() -> Handler:
+    verifier = Verifier(KEY, SystemClock())
 
     async def handler(request: Request, reply: Reply) -> None:
         proof = verifier.verify(request.method, request.target, request.headers.get(b"x-frazil-proof"))
@@ -187,7 +196,35 @@ async def test_signed_calls_are_verified_and_forged_ones_refused() -> None:
             proof.check_body(data)
         await reply.whole(200, [], data)
 
-    async with serving(handler) as served:
+    return handler
+
+
+async def test_a_caller_whose_clock_is_a_day_off_is_understood() -> None:
+    for skew_s in (-86_400, 86_400):
+        clock = FakeClock(SystemClock().now_us() + skew_s * 1_000_000)
+        async with serving(verifying()) as served, Client(key=KEY, clock=clock) as client:
+            put = await client.open_put(served.address, "/x", length=3)
+            await put.send(b"abc")
+            async with await put.finish() as response:
+                assert await response.read(10) == b"abc"
+            clock.jump(-skew_s)
+            async with await client.request("PUT", served.address, "/x", body=b"abc") as response:
+                assert await response.read(10) == b"abc"
+
+
+async def test_a_time_told_by_a_stranger_is_not_believed() -> None:
+    async def stranger(request: Request, reply: Reply) -> None:
+        error = ClockOff("your clock is off")
+        error.detail = NamespaceKey(b"x" * 32).tell_time(1, b"0" * 32)
+        raise error
+
+    async with serving(stranger) as served, Client(key=KEY) as client:
+        with pytest.raises(ClockOff):
+            await client.request("PUT", served.address, "/x", body=b"abc")
+
+
+async def test_signed_calls_are_verified_and_forged_ones_refused() -> None:
+    async with serving(verifying()) as served:
         async with Client(key=KEY) as client:
             async with await client.request("PUT", served.address, "/x?y", body=b"abc") as response:
                 assert await response.read(10) == b"abc"

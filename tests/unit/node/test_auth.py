@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from node.auth import WINDOW_S, NamespaceKey, Verifier, digest
 from node.clock import FakeClock
-from node.errors import CallNotAuthenticated, ConfigError, RecordCorrupt
+from node.errors import CallNotAuthenticated, ClockOff, ConfigError, RecordCorrupt, decode_error, encode_error
 
 KEY = NamespaceKey(b"k" * 32)
 
 
 def fresh() -> tuple[FakeClock, Verifier]:
     clock = FakeClock()
-    return clock, Verifier(KEY, clock.now_us)
+    return clock, Verifier(KEY, clock)
 
 
 def test_a_signed_call_is_accepted_once() -> None:
@@ -64,6 +64,7 @@ def test_any_change_of_the_proof_is_refused(data: st.DataObject) -> None:
 def test_clocks_may_be_apart_within_the_window_and_replays_never_pass() -> None:
     for skew in (-WINDOW_S, WINDOW_S):
         clock, verifier = fresh()
+        clock.advance(WINDOW_S)
         proof = KEY.sign("GET", b"/", digest(b""), clock.now_us() + skew * 1_000_000)
         verifier.verify("GET", b"/", proof)
         for _ in range(4 * WINDOW_S // 50):
@@ -78,9 +79,40 @@ def test_clocks_may_be_apart_within_the_window_and_replays_never_pass() -> None:
             verifier.verify("GET", b"/", KEY.sign("GET", b"/", digest(b""), clock.now_us() + skew * 1_000_000))
 
 
+def test_what_an_earlier_process_took_is_refused_by_the_next() -> None:
+    clock, verifier = fresh()
+    proof = KEY.sign("GET", b"/", digest(b""), clock.now_us())
+    verifier.verify("GET", b"/", proof)
+    clock.advance(1)
+    with pytest.raises(ClockOff):
+        Verifier(KEY, clock).verify("GET", b"/", proof)
+
+
+def test_a_jump_of_the_clock_lets_no_replay_in() -> None:
+    clock, verifier = fresh()
+    proof = KEY.sign("GET", b"/", digest(b""), clock.now_us())
+    verifier.verify("GET", b"/", proof)
+    clock.advance(3 * WINDOW_S)
+    clock.jump(-3 * WINDOW_S)
+    with pytest.raises(CallNotAuthenticated):
+        verifier.verify("GET", b"/", proof)
+
+
+def test_a_refusal_tells_the_time_to_its_caller_only() -> None:
+    clock, verifier = fresh()
+    proof = KEY.sign("GET", b"/", digest(b""), clock.now_us() + 86_400_000_000)
+    with pytest.raises(ClockOff) as refused:
+        verifier.verify("GET", b"/", proof)
+    told = decode_error(encode_error(refused.value), ClockOff.status).detail
+    assert KEY.told_time(told, proof) == clock.now_us() // 1_000_000
+    assert KEY.told_time(told, KEY.sign("GET", b"/", digest(b""), clock.now_us())) is None
+    assert KEY.told_time("9" + told, proof) is None
+    assert NamespaceKey(b"x" * 32).told_time(told, proof) is None
+
+
 def test_a_full_replay_memory_refuses_instead_of_forgetting() -> None:
     clock = FakeClock()
-    verifier = Verifier(KEY, clock.now_us, nonces_max=2)
+    verifier = Verifier(KEY, clock, nonces_max=2)
     for _ in range(2):
         verifier.verify("GET", b"/", KEY.sign("GET", b"/", digest(b""), clock.now_us()))
     with pytest.raises(CallNotAuthenticated, match="too many"):
