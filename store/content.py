@@ -212,13 +212,14 @@ class ContentWriter:
                         committing = Errand(nursery, self._commit, len(self._writers) - 1, None)
                     await self._next_writer(room)
                 slab = room.slabs[turn]
-                writing = Errand(nursery, self._take_in, nursery, digests, slab, filled)
-                more = filled == len(slab)
                 turn = (turn + 1) % len(room.slabs)
-                if len(room.slabs) == 1:
-                    await writing.result()
-                filled = await source.fill(room.slabs[turn]) if more else 0
-                await writing.result()
+                more = filled == len(slab)
+                filling = Errand(nursery, source.fill, room.slabs[turn]) if more and len(room.slabs) > 1 else None
+                await self._take_in(nursery, digests, slab, filled)
+                if filling is not None:
+                    filled = await filling.result()
+                else:
+                    filled = await source.fill(room.slabs[turn]) if more else 0
             tail = self._finish(source, digests, sum(writer.size for writer in self._writers))
             await self._commit(len(self._writers) - 1, tail)
             if committing is not None:
@@ -231,13 +232,19 @@ class ContentWriter:
         slabs = self._fleet.slabs
         side_by_side = digests.dear and SLABS_AT_ONCE - slabs.value < _PROCESSORS
         update = partial(digests.update, slab[:count])
-        async with slabs:
+        try:
+            slabs.acquire_nowait()  # without giving way: what fills the next slab would have the loop first, and hashing waited for it
+        except trio.WouldBlock:
+            await slabs.acquire()
+        try:
             if not side_by_side:
                 await self._writers[-1].write(slab, count, before=update)
                 return
-            hashing = Errand(nursery, run_blocking, update)
-            await self._writers[-1].write(slab, count)
-            await hashing.result()
+            writing = Errand(nursery, self._writers[-1].write, slab, count)
+            await run_blocking(update)
+            await writing.result()
+        finally:
+            slabs.release()
 
     async def _next_writer(self, room: Room) -> MetachunkWriter:
         writer = await MetachunkWriter.place(self._fleet, self.policy, room.parity)
