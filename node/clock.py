@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
 
@@ -24,6 +25,36 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+
+TOLERANCE_US = 2_000_000
+"""Hosts this close agree: what NTP does is not second-guessed."""
+
+
+class SharedClock:
+    """The machine's date, put right by what the others say when it is off; several processes then tell about the same time."""
+
+    def __init__(self, base: Clock | None = None) -> None:
+        self._base = base or SystemClock()
+        self.offset_us = 0
+
+    def __repr__(self) -> str:
+        return f"<SharedClock offset={self.offset_us / 1e6:+.1f} s>"
+
+    def now_us(self) -> int:
+        return self._base.now_us() + self.offset_us
+
+    def monotonic(self) -> float:
+        return self._base.monotonic()
+
+    def heard(self, dates_us: Sequence[int]) -> None:
+        """What others say the date is now. Their middle counts, of two the one nearer to ours: one wrong host never decides."""
+        if not dates_us:
+            return
+        own, ordered = self._base.now_us(), sorted(dates_us)
+        middles = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
+        offset_us = min((middle - own for middle in middles), key=abs)
+        self.offset_us = offset_us if abs(offset_us) > TOLERANCE_US else 0
 
 
 class FakeClock:

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from node.errors import ConfigError
+from node.files import write_durably
 
 SETTINGS_VERSION = 1
 SETTINGS_NAME = "store.json"
@@ -56,26 +57,6 @@ def load_settings(first: Path) -> Settings | None:
 
 def save_settings(first: Path, settings: Settings) -> None:
     write_durably(first / SETTINGS_NAME, msgspec.json.format(msgspec.json.encode(settings), indent=2) + b"\n")
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """The whole file or the old one, whatever happens; readable by its owner only. Raises: OSError."""
-    temporary = path.with_name(f".{path.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(descriptor)
-    os.rename(temporary, path)
-    sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from node.errors import ConfigError, InvalidArgument
-from store.settings import write_durably
+from node.files import write_durably
 
 WEBHOOKS_NAME = "webhooks.json"
 WEBHOOKS_VERSION = 1

@@ -10,7 +10,7 @@ import apsw
 from meta.connection import open_reader
 from meta.directory import container_id
 from node.errors import FrazilError
-from store.settings import sync_folder
+from node.files import sync_folder
 
 META_FOLDER = "meta"
 NEW_FOLDER = "meta.rebuilt"
