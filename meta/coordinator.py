@@ -1,0 +1,232 @@
+"""What the services of a cluster agree through: who leads which set of peers, and small documents that all of them watch.
+
+Forms of `Coordinator`: ZooKeeper (meta/zookeeper.py), one process (here), simulated (tests/sim/meta).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+import msgspec
+import trio
+
+from node.errors import InvalidArgument, Superseded
+
+DOCUMENT_BYTES_MAX = 256 << 10
+"""A quarter of what ZooKeeper takes: documents are settings, not data."""
+
+
+class Document(msgspec.Struct, frozen=True):
+    """version: grows with each change of the document; 0 and no data when it is not there."""
+
+    version: int
+    data: bytes = b""
+
+
+MISSING = Document(0)
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """Who would lead. name: one path component, unique among the candidates of an election; address: where it serves."""
+
+    name: str
+    address: str
+
+
+class Mandate(Protocol):
+    """A candidate leads in `epoch`, which is greater than that of every mandate of this election before it."""
+
+    @property
+    def epoch(self) -> int: ...
+
+    @property
+    def trusted(self) -> bool:
+        """Whether surely nobody else leads now. A read that looks here after it was asked for, and before it reads, is never stale."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether this mandate is known to be over. It may be over long before that is known."""
+
+    async def wait_lost(self) -> None: ...
+
+    async def resign(self) -> None:
+        """The next candidate may lead; first stop to serve. Idempotent; when it can't be said now, the end of the session says it."""
+
+
+class Coordinator(Protocol):
+    """Names of documents and elections are made of [A-Za-z0-9_.-], documents' of one or two components ("settings", "lock/rawx-1").
+
+    All that return raise PeerUnreachable and DeadlineExceeded; a change may have happened then.
+    """
+
+    async def campaign(self, election: str, candidate: Candidate) -> Mandate:
+        """Waits, as long as it takes, until the candidate leads. Raises: only what trying again can't help (ConfigError)."""
+
+    async def candidates(self, election: str) -> list[Candidate]:
+        """In the order in which they will lead; the first one leads, or is about to."""
+
+    async def elections(self) -> list[str]: ...
+
+    async def read(self, name: str) -> Document: ...
+
+    async def write(self, name: str, data: bytes, *, version: int) -> Document:
+        """In place of the version that was read; 0: where there is none. Raises: Superseded, InvalidArgument beyond DOCUMENT_BYTES_MAX."""
+
+    async def remove(self, name: str, *, version: int) -> None:
+        """Raises: Superseded."""
+
+    async def names(self, folder: str) -> list[str]:
+        """Last components of the documents "FOLDER/..."."""
+
+    def watch(self, name: str) -> AsyncGenerator[Document, None]:
+        """The document as it is, then each time it has changed; of changes in between only the last. Goes on over every outage.
+        Close it (contextlib.aclosing)."""
+
+    def watch_names(self, folder: str) -> AsyncGenerator[list[str], None]:
+        """The same for `names`."""
+
+    async def announce(self, name: str, data: bytes) -> None:
+        """A document that is there as long as this process lives, and soon again after an outage; in place of one that is there."""
+
+
+class LocalCoordinator:
+    """Implements Coordinator in this process, for a cluster of services that live in it. A candidate's session ends by `expire`."""
+
+    def __init__(self) -> None:
+        self._documents: dict[str, Document] = {}
+        self._queues: dict[str, list[_LocalMandate]] = {}
+        self._changed = trio.Event()
+        self._numbers = 0
+
+    def __repr__(self) -> str:
+        return f"<LocalCoordinator documents={len(self._documents)} elections={len(self._queues)}>"
+
+    async def campaign(self, election: str, candidate: Candidate) -> Mandate:
+        self._numbers += 1
+        mandate = _LocalMandate(self, election, candidate, self._numbers)
+        queue = self._queues.setdefault(election, [])
+        queue.append(mandate)
+        try:
+            while queue[0] is not mandate:
+                await self._changed.wait()
+        except BaseException:
+            self.end(mandate)
+            raise
+        return mandate
+
+    def end(self, mandate: _LocalMandate) -> None:
+        queue = self._queues[mandate.election]
+        if mandate in queue:
+            queue.remove(mandate)
+        self._notify()
+
+    def expire(self, candidate: str) -> None:
+        """As when the candidate's session ends."""
+        for queue in self._queues.values():
+            for mandate in [each for each in queue if each.candidate.name == candidate]:
+                mandate.over.set()
+                queue.remove(mandate)
+        self._notify()
+
+    async def candidates(self, election: str) -> list[Candidate]:
+        await trio.lowlevel.checkpoint()
+        return [mandate.candidate for mandate in self._queues.get(election, [])]
+
+    async def elections(self) -> list[str]:
+        await trio.lowlevel.checkpoint()
+        return sorted(self._queues)
+
+    async def read(self, name: str) -> Document:
+        await trio.lowlevel.checkpoint()
+        return self._documents.get(name, MISSING)
+
+    async def write(self, name: str, data: bytes, *, version: int) -> Document:
+        check_data(data)
+        await trio.lowlevel.checkpoint()
+        self._check(name, version)
+        return self._put(name, data)
+
+    async def remove(self, name: str, *, version: int) -> None:
+        await trio.lowlevel.checkpoint()
+        self._check(name, version)
+        self._documents.pop(name, None)
+        self._notify()
+
+    async def names(self, folder: str) -> list[str]:
+        await trio.lowlevel.checkpoint()
+        return sorted(name.partition("/")[2] for name in self._documents if name.startswith(f"{folder}/"))
+
+    async def watch(self, name: str) -> AsyncGenerator[Document, None]:
+        last: Document | None = None
+        while True:
+            changed = self._changed
+            document = await self.read(name)
+            if document != last:
+                yield document
+                last = document
+            await changed.wait()
+
+    async def watch_names(self, folder: str) -> AsyncGenerator[list[str], None]:
+        last: list[str] | None = None
+        while True:
+            changed = self._changed
+            names = await self.names(folder)
+            if names != last:
+                yield names
+                last = names
+            await changed.wait()
+
+    async def announce(self, name: str, data: bytes) -> None:
+        check_data(data)
+        await trio.lowlevel.checkpoint()
+        self._put(name, data)
+
+    def _check(self, name: str, version: int) -> None:
+        found = self._documents.get(name, MISSING).version
+        if found != version:
+            raise Superseded(f"{name} has version {found}, not {version}")
+
+    def _put(self, name: str, data: bytes) -> Document:
+        self._numbers += 1
+        document = self._documents[name] = Document(self._numbers, data)
+        self._notify()
+        return document
+
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+
+
+class _LocalMandate:
+    def __init__(self, coordinator: LocalCoordinator, election: str, candidate: Candidate, epoch: int) -> None:
+        self.election = election
+        self.candidate = candidate
+        self.epoch = epoch
+        self.over = trio.Event()
+        self._coordinator = coordinator
+
+    def __repr__(self) -> str:
+        return f"<Mandate {self.election} {self.candidate.name} epoch={self.epoch}{' over' if self.lost else ''}>"
+
+    @property
+    def trusted(self) -> bool:
+        return not self.lost
+
+    @property
+    def lost(self) -> bool:
+        return self.over.is_set()
+
+    async def wait_lost(self) -> None:
+        await self.over.wait()
+
+    async def resign(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.over.set()
+        self._coordinator.end(self)
+
+
+def check_data(data: bytes) -> None:
+    """Raises: InvalidArgument."""
+    if len(data) > DOCUMENT_BYTES_MAX:
+        raise InvalidArgument(f"a document of {len(data)} bytes; it may have {DOCUMENT_BYTES_MAX}")
