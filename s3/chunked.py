@@ -14,7 +14,8 @@ from enum import Enum
 
 from node.errors import BodyIncomplete
 from s3.errors import S3Error
-from s3.sigv4 import EMPTY_SHA256, Payload, Seed, SigningKey
+from s3.payload import EMPTY_SHA256, Payload
+from s3.signingkey import Seed, SigningKey
 
 LINE_BYTES_MAX = 512
 """A size line: the size, the signature, and whatever extension a proxy adds. Trailer lines too."""

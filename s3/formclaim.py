@@ -13,8 +13,11 @@ from collections.abc import Mapping
 
 import msgspec
 
-from s3 import sigv2, sigv4
+from s3 import sigv2
+from s3.claim import ALGORITHM, two_mechanisms
+from s3.credential import Credential, credential_of
 from s3.errors import S3Error, not_implemented
+from s3.signingkey import signing_key
 
 POLICY = "policy"
 _NEW = ("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature")
@@ -33,7 +36,7 @@ class Claim(msgspec.Struct, frozen=True):
     access_key: str
     policy: str
     signature: str
-    credential: sigv4.Credential | None = None
+    credential: Credential | None = None
 
 
 def missing_field(name: str) -> S3Error:
@@ -51,7 +54,7 @@ def parse(fields: Mapping[str, str]) -> Claim | None:
     new = any(name in fields for name in _NEW)
     old = any(name in fields for name in _OLD)
     if new and old:
-        raise sigv4.two_mechanisms()
+        raise two_mechanisms()
     if not new and not old and POLICY not in fields:
         return None
     for name in (POLICY, *(_NEW if new else _OLD)):
@@ -62,9 +65,9 @@ def parse(fields: Mapping[str, str]) -> Claim | None:
     algorithm = fields["x-amz-algorithm"]
     if algorithm.startswith("AWS4-ECDSA-"):
         raise not_implemented("AWS4-ECDSA-P256-SHA256 (SigV4A)")
-    if algorithm != sigv4.ALGORITHM.decode():
+    if algorithm != ALGORITHM.decode():
         raise S3Error("InvalidArgument", 'X-Amz-Algorithm only supports "AWS4-HMAC-SHA256"', ArgumentName="X-Amz-Algorithm")
-    credential = sigv4.credential_of(fields["x-amz-credential"].encode(), "InvalidArgument")
+    credential = credential_of(fields["x-amz-credential"].encode(), "InvalidArgument")
     if not _DATE.fullmatch(fields["x-amz-date"]):
         raise S3Error("InvalidArgument", "X-Amz-Date must be formatted as yyyyMMdd'T'HHmmss'Z'", ArgumentName="X-Amz-Date")
     if fields["x-amz-date"][:8].encode() != credential.date:
@@ -79,7 +82,7 @@ def verify(claim: Claim, secret: str | None, region: bytes) -> None:
         right = sigv2.matches(secret, policy, claim.signature.encode())
     else:
         _check_scope(claim.credential, region)
-        key = sigv4.signing_key(
+        key = signing_key(
             _DUMMY_SECRET if secret is None else secret, claim.credential.date, claim.credential.region, claim.credential.service
         )
         given = bytes.fromhex(claim.signature) if _SIGNATURE.fullmatch(claim.signature) else b""
@@ -92,7 +95,7 @@ def verify(claim: Claim, secret: str | None, region: bytes) -> None:
         )
 
 
-def _check_scope(credential: sigv4.Credential, region: bytes) -> None:
+def _check_scope(credential: Credential, region: bytes) -> None:
     if credential.region != region:
         right = region.decode("ascii")
         wrong = credential.region.decode("latin-1")

@@ -10,9 +10,11 @@ import msgspec
 from meta.protocol.accounts import Accounts, KeyPair, Person
 from node.errors import KeyPairNotFound
 from node.http.message import Headers, Request
+from s3 import claim as claims
 from s3 import formclaim, sigv2, sigv4
 from s3.errors import S3Error
 from s3.query import TOKEN, Parameters, Query, parse_query
+from s3.signingkey import Seed
 from s3.target import bucket_of_host
 
 KEYS_CACHED_MAX = 10_000
@@ -50,8 +52,8 @@ class Signed(msgspec.Struct, frozen=True):
     """A request's identity and, when it is signed with version 4, its verified claim. presigned: the URL is, its query holds headers."""
 
     identity: Identity
-    claim: sigv4.Claim | None = None
-    seed: sigv4.Seed | None = None
+    claim: claims.Claim | None = None
+    seed: Seed | None = None
     presigned: bool = False
 
 
@@ -156,7 +158,7 @@ class Doorway(msgspec.Struct, frozen=True):
                 signed = await _authenticate_v2(old, request, parameters, self, now_s)
                 _refuse_token(headers, query)
                 return signed
-        claim = sigv4.parse(headers, query, signature)
+        claim = claims.parse(headers, query, signature)
         if claim is None:
             return NOT_SIGNED
         access_key = claim.credential.access_key

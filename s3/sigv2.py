@@ -15,11 +15,11 @@ import re
 
 import msgspec
 
-from s3 import sigv4
+from s3.claim import HeaderItems, check_once, is_presigned, joined, two_mechanisms
 from s3.errors import S3Error
 from s3.query import Parameters
 from s3.router import SUBRESOURCES
-from s3.sigv4 import HeaderItems
+from s3.signingtime import check_skew, expired, header_time
 
 SIGNATURE_BYTES = 20
 SIGNED_PARAMETERS = frozenset(
@@ -51,13 +51,13 @@ def parse(headers: HeaderItems, parameters: Parameters) -> Claim | None:
     presigned = any(name != b"Expires" for name, _ in given)
     if not presigned and not any(value.startswith(b"AWS ") for value in authorization):
         return None
-    sigv4.check_once(headers)
-    if presigned and (authorization or sigv4.is_presigned(parameters)):
-        raise sigv4.two_mechanisms()
+    check_once(headers)
+    if presigned and (authorization or is_presigned(parameters)):
+        raise two_mechanisms()
     if presigned:
         return _from_query(given)
-    if sigv4.is_presigned(parameters):
-        raise sigv4.two_mechanisms()
+    if is_presigned(parameters):
+        raise two_mechanisms()
     access_key, mark, signature = authorization[0][4:].strip().rpartition(b":")
     if not mark or not access_key or not access_key.isascii():
         raise S3Error(
@@ -99,7 +99,7 @@ def string_to_sign(
 
 def _signed_headers(claim: Claim, parameters: Parameters, headers: HeaderItems) -> dict[bytes, bytes]:
     """Headers by name, repeated ones joined; a presigned URL carries x-amz-* ones, and what its client did not send, in its query."""
-    values = {name: b" ".join(value.split()) for name, value in sigv4.joined(headers).items()}
+    values = {name: b" ".join(value.split()) for name, value in joined(headers).items()}
     for name, value in parameters:
         lower = name.lower()
         if lower.startswith(b"x-amz-"):
@@ -189,6 +189,6 @@ def _spellings(raw_path: bytes, virtual_bucket: str) -> tuple[bytes, ...]:
 def _check_time(claim: Claim, headers: HeaderItems, now_s: float) -> None:
     if claim.expires is None:
         values = dict(headers)
-        sigv4.check_skew(*sigv4.header_time(values), now_s)
+        check_skew(*header_time(values), now_s)
     elif now_s > int(claim.expires):
-        raise sigv4.expired(int(claim.expires), now_s)
+        raise expired(int(claim.expires), now_s)

@@ -13,7 +13,7 @@ from s3 import checksum
 from s3.call import Call
 from s3.chunked import ChunkedDecoder
 from s3.errors import S3Error, invalid_argument
-from s3.sigv4 import Payload, check_content, payload_of
+from s3.payload import Payload, check_content, payload_of
 from s3.xml import DOCUMENT_BYTES_MAX, Element, XmlRefused, parse
 
 OBJECT_BYTES_MAX = 5 << 30

@@ -14,7 +14,9 @@ from botocore.credentials import Credentials
 
 from node.http.message import Headers
 from s3 import sigv4
+from s3.claim import parse
 from s3.query import read_query
+from s3.signingkey import Seed
 
 ACCESS_KEY, SECRET, REGION = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "us-east-1"
 NOW = datetime.datetime(2026, 3, 4, 5, 6, 7, tzinfo=datetime.UTC)
@@ -66,12 +68,12 @@ def sign(
     return Received(method, target.encode("ascii"), tuple(items))
 
 
-def verify(received: Received, *, secret: str | None = SECRET, now_s: float = NOW_S, region: str = REGION) -> sigv4.Seed | None:
+def verify(received: Received, *, secret: str | None = SECRET, now_s: float = NOW_S, region: str = REGION) -> Seed | None:
     """What the gateway does with it; None when it is anonymous. Raises: S3Error."""
     raw_path, _, raw_query = received.target.partition(b"?")
     query, signature = read_query(raw_query)
     headers = Headers(received.headers)
-    claim = sigv4.parse(headers, query, signature)
+    claim = parse(headers, query, signature)
     if claim is None:
         return None
     return sigv4.verify(

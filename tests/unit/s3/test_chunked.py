@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from node.errors import BodyIncomplete
 from s3.chunked import CHUNKS_SMALL_MAX, ChunkedDecoder
 from s3.errors import S3Error
-from s3.sigv4 import EMPTY_SHA256, Payload, Seed, SigningKey
+from s3.payload import EMPTY_SHA256, Payload
+from s3.signingkey import Seed, SigningKey
 
 KEY = b"k" * 32
 SEED = Seed(SigningKey(KEY), b"20260304T050607Z", b"20260304/us-east-1/s3/aws4_request", b"a" * 64)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3 import sigv4
+from s3 import claim, credential, sigv4
 from s3.errors import S3Error
 from s3.query import parse_query
-from s3.sigv4 import SigningKey
+from s3.signingkey import SigningKey
 from s3.target import decode_path
 from tests.unit.s3.signing import ACCESS_KEY, HOST, NOW, NOW_S, SECRET, Received, sign, verify
 
@@ -197,7 +197,7 @@ def test_the_date_header_may_stand_for_x_amz_date() -> None:
 
 
 def test_what_is_long_is_understood_and_not_remembered() -> None:
-    remembering = (sigv4._terms, sigv4._header_credential, sigv4._credential, sigv4._signed_headers)
+    remembering = (claim._terms, claim._header_credential, credential._credential, sigv4._signed_headers)
     assert verify(sign()) is not None
     assert verify(sign(presigned=60)) is not None
     before = [function.cache_info().currsize for function in remembering]
@@ -205,8 +205,8 @@ def test_what_is_long_is_understood_and_not_remembered() -> None:
     assert verify(sign("PUT", headers=long)) is not None
     assert verify(sign("PUT", headers=long, presigned=60)) is not None
     header = sign().header(b"authorization")
-    credential = header.replace(b"Credential=", b"Credential=" + b"A" * sigv4.HEAD_BYTES_MAX)
-    assert code_of(sign().replacing(b"authorization", credential), secret=None) == "InvalidAccessKeyId"
+    long = header.replace(b"Credential=", b"Credential=" + b"A" * claim.HEAD_BYTES_MAX)
+    assert code_of(sign().replacing(b"authorization", long), secret=None) == "InvalidAccessKeyId"
     assert [function.cache_info().currsize for function in remembering] == before
 
 

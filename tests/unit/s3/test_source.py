@@ -13,9 +13,11 @@ from node.errors import BodyIncomplete, FrazilError
 from node.http.message import Headers, Request
 from s3 import checksum
 from s3.call import Call, GatewayOptions, Services
+from s3.claim import Claim
+from s3.credential import Credential
 from s3.errors import S3Error
 from s3.identity import ANONYMOUS, Signed
-from s3.sigv4 import Claim, Credential, Payload
+from s3.payload import Payload
 from s3.source import OBJECT_BYTES_MAX, BodySource, read_document, source_of
 from tests.unit.s3.test_chunked import SEED, encode
 
