@@ -12,7 +12,8 @@ import trio
 
 from cli.address import Remote
 from cli.body import encode_checksum, file_checksum
-from cli.client import ATTEMPTS_MAX, Download, S3Client, backoff_s
+from cli.client import S3Client
+from cli.connection import ATTEMPTS_MAX, Download, backoff_s
 from cli.meter import Meter
 from node import errors
 

@@ -9,7 +9,8 @@ import trio
 
 from cli.address import Remote
 from cli.answer import Part
-from cli.client import Head, S3Client
+from cli.client import S3Client
+from cli.connection import Head
 from cli.meter import Meter
 from cli.upload import PART_BYTES, PARTS_MAX, SINGLE_BYTES_MAX, MeteredBody, abort_quietly, file_part_bytes
 from node import errors

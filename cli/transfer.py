@@ -13,7 +13,8 @@ import trio
 
 from cli.address import Local, Remote, check_key, local_name
 from cli.body import PIECE_BYTES, encode_checksum, file_checksum
-from cli.client import Head, S3Client
+from cli.client import S3Client
+from cli.connection import Head
 from cli.download import Downloader
 from cli.duplicate import Duplicator
 from cli.job import Job

@@ -7,7 +7,8 @@ from email.utils import parsedate_to_datetime
 import click
 
 from cli.address import Remote
-from cli.client import Answer, S3Client
+from cli.client import S3Client
+from cli.connection import Answer
 from cli.customer import CustomerKeys
 from cli.exit import Exit
 from cli.job import Runner

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import click
 
 from cli.address import Address, Local, Remote, Stream
-from cli.client import Answer
 from cli.compare import Verdict, by_time, merge
+from cli.connection import Answer
 from cli.exit import Exit, Hinted
 from cli.job import Job, Runner
 from cli.match import Filter

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from cli import client as client_module
+from cli import connection
 from cli.address import Remote
 from cli.body import BytesBody
-from cli.client import ATTEMPTS_MAX, S3Client
+from cli.client import S3Client
+from cli.connection import ATTEMPTS_MAX
 from cli.download import Downloader
 from cli.meter import SilentMeter
 from cli.place import Endpoint
@@ -27,7 +28,7 @@ Answer = Callable[[bytes, trio.SocketStream], Awaitable[None]]
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "BACKOFF_FIRST_S", 0.001)
+    monkeypatch.setattr(connection, "BACKOFF_FIRST_S", 0.001)
 
 
 @asynccontextmanager
@@ -109,7 +110,7 @@ async def test_nobody_listens() -> None:
 # httpcore nests generators that nobody closes when a body is left unread.
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module.answer, "ANSWER_BYTES_MAX", 1_000)
+    monkeypatch.setattr(connection.answer, "ANSWER_BYTES_MAX", 1_000)
     async with server([reply(200, b"x" * 5_000)] * ATTEMPTS_MAX) as (client, _):
         with pytest.raises(errors.Unavailable, match="is this an S3 endpoint"):
             await client.call("GET", "/")
