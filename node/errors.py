@@ -6,6 +6,7 @@ FrazilError
 │   ├── BodyTooLarge            more bytes than the limit of that body
 │   ├── BodyIncomplete          the peer stopped before the length it announced
 │   ├── BodyTooSlow             the peer sends below the least rate
+│   ├── FrameMalformed          bytes that are no frame of the protocol, or none that may come now
 │   └── ChecksumMismatch        the bytes that came are not the bytes that were announced
 ├── Denied                      the caller may not
 │   ├── CallNotAuthenticated    an internal call without a valid proof of the namespace's key
@@ -15,7 +16,7 @@ FrazilError
 ├── NotFound
 │   ├── AccountNotFound, UserNotFound, KeyPairNotFound, PolicyNotFound, BucketNotFound, ObjectNotFound, VersionNotFound, UploadNotFound
 │   ├── EncryptionKeyNotFound
-│   ├── ChunkNotFound, BaseNotFound, VolumeNotFound, JobNotFound
+│   ├── ChunkNotFound, BaseNotFound, VolumeNotFound, JobNotFound, DiskNotFound
 ├── Conflict                    the state of things forbids it
 │   ├── AlreadyExists, StillInUse, BucketTaken, BucketOwned, BucketNotEmpty
 │   ├── PreconditionFailed      a condition of the request does not hold
@@ -37,6 +38,9 @@ FrazilError
 │   ├── Busy, DeadlineExceeded, PeerUnreachable, ShuttingDown
 │   ├── NotEnoughServices       fewer usable volumes than the policy needs
 │   ├── VolumeSick, VolumeFull, VolumeReadOnly
+│   ├── DiskAsleep              a cold disk has no power
+│   ├── DiskFailed              a cold disk does not come up, or broke; trying again wears it out
+│   ├── PowerBudgetSpent        as many cold disks are powered as may be
 │   └── NotLeader, Fenced, Behind
 ├── ConfigError                 a configuration or option that can't be used
 └── NotImplementedYet
@@ -78,6 +82,10 @@ class BodyIncomplete(BadRequest):
 
 class BodyTooSlow(BadRequest):
     status = 408
+
+
+class FrameMalformed(BadRequest):
+    pass
 
 
 class ChecksumMismatch(BadRequest):
@@ -158,6 +166,10 @@ class BaseNotFound(NotFound):
 
 
 class VolumeNotFound(NotFound):
+    pass
+
+
+class DiskNotFound(NotFound):
     pass
 
 
@@ -287,6 +299,18 @@ class VolumeFull(Unavailable):
 
 
 class VolumeReadOnly(Unavailable):
+    pass
+
+
+class DiskAsleep(Unavailable):
+    pass
+
+
+class DiskFailed(Unavailable):
+    transient = False
+
+
+class PowerBudgetSpent(Unavailable):
     pass
 
 
