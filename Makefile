@@ -45,13 +45,13 @@ check: install-test
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest -q -m 'not slow and not root and not clients' tests/unit tests/component
 
-# All of `check`, then every tier.
+# All of `check`, then every tier, a process for each processor (PROCESSES=N).
 test: install-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $(or $(PROCESSES),auto) --dist worksteal
 
 # Whether the operation table in s3/README.md is current; WRITE=1 makes it so.
 s3-table: install

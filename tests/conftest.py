@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.turn import turn
+
 # CI tells whether a change broke something, so it tries the same examples each time; elsewhere new ones are looked for.
 # No example has a time limit: the machine may be busy.
 settings.register_profile("ci", derandomize=True, deadline=None)
@@ -44,6 +46,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(here / "cluster"):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(autouse=True)
+def _turn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """With several processes (`pytest -n`), a test marked `alone` waits until the others pause."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    with turn(tmp_path_factory.getbasetemp().parent, alone=request.node.get_closest_marker("alone") is not None):
+        yield
 
 
 @pytest.fixture

@@ -306,6 +306,7 @@ def test_a_failed_sync_is_never_acknowledged(make_store: StoreMaker, log: Client
     assert_sound(store, log)
 
 
+@pytest.mark.alone
 def test_slow_disk_of_several_holds_no_reader(make_store: StoreMaker, log: ClientLog, scratch: Path, seed: str) -> None:
     """One disk of three answers each block after 50 ms: small reads of cached or other copies stay quick."""
     need_fuse()

@@ -144,6 +144,7 @@ def seconds_until_ended(connection: socket.socket, began: float) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.alone
 def test_slow_headers_end_in_time_and_harm_nobody(shared_store: StoreProcess) -> None:
     alone = good_times(shared_store, 200)
     sockets = [connect(shared_store.url) for _ in range(200)]
@@ -158,6 +159,7 @@ def test_slow_headers_end_in_time_and_harm_nobody(shared_store: StoreProcess) ->
             connection.close()
 
 
+@pytest.mark.alone
 def test_idle_connections_harm_nobody(shared_store: StoreProcess) -> None:
     alone = good_times(shared_store, 200)
     sockets = [connect(shared_store.url) for _ in range(800)]
@@ -168,6 +170,7 @@ def test_idle_connections_harm_nobody(shared_store: StoreProcess) -> None:
             connection.close()
 
 
+@pytest.mark.alone
 def test_a_reader_that_never_reads_does_not_hold_others(shared_store: StoreProcess) -> None:
     """Bodies that nobody takes stay in the kernel's buffers, not in the store's memory."""
     with shared_store.client() as client:

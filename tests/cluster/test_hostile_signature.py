@@ -179,6 +179,7 @@ def test_a_slightly_wrong_clock_is_forgiven(shared_store: StoreProcess, minutes:
     assert request(shared_store, "GET", "/hostile/good", fields).status == 200
 
 
+@pytest.mark.alone
 def test_unknown_key_and_wrong_secret_look_alike_in_time(shared_store: StoreProcess) -> None:
     def median(credentials: Credentials) -> float:
         times = []

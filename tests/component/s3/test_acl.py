@@ -54,7 +54,7 @@ def test_canned_lists_of_buckets(s3: Any, bucket: str, name: str) -> None:
     assert grants_of(s3.get_bucket_acl(Bucket=f"{bucket}-made")) == CANNED[name]
 
 
-@pytest.mark.parametrize("name", CANNED.keys() - {"log-delivery-write"})
+@pytest.mark.parametrize("name", sorted(CANNED.keys() - {"log-delivery-write"}))
 def test_canned_lists_of_objects(s3: Any, bucket: str, name: str) -> None:
     s3.put_object(Bucket=bucket, Key="put", Body=b"x", ACL=name)
     s3.put_object(Bucket=bucket, Key="plain", Body=b"x")

@@ -196,7 +196,11 @@ def test_sizes_that_no_content_has(size: int) -> None:
         plain_bytes(size)
 
 
-@pytest.mark.parametrize("header", [b"", new_header(0)[:-1], b"FZX" + new_header(0)[3:], b"FZE\x02" + new_header(0)[4:], new_header(1)])
+@pytest.mark.parametrize(
+    "header",
+    [b"", new_header(0)[:-1], b"FZX" + new_header(0)[3:], b"FZE\x02" + new_header(0)[4:], new_header(1)],
+    ids=["empty", "short", "other magic", "other version", "other part"],
+)
 def test_headers_that_are_refused(header: bytes) -> None:
     with pytest.raises(SealBroken):
         check_header(header, 0)

@@ -44,6 +44,7 @@ def test_a_small_object_takes_less_than_80_bytes() -> None:
     assert len(one_copy().encode()) < 80
 
 
+@pytest.mark.alone
 def test_reading_takes_less_than_5_us() -> None:
     data = draft([(EC63, 64 << 20, [(i, f"{i:016x}", bytes([i] * 16), bytes(16)) for i in range(9)])]).encode()
     best = min(_time(data) for _ in range(20))
