@@ -21,8 +21,9 @@ from store.delete import Place
 from store.envelope import ENCRYPTION
 from store.fleet import ChunkFinding
 from store.get import Sink, Subject, read_small
-from store.jobs import JobRunner, keep_retired
-from store.jobs import check as check_job
+from store.jobs.kind import check as check_job
+from store.jobs.retired import keep_retired
+from store.jobs.runner import JobRunner
 from store.keepsake import Keeper
 from store.layout import Layout
 from store.multipart import Check, WantedPart, abort_upload, complete_upload, put_part

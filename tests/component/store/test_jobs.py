@@ -15,8 +15,10 @@ from meta.protocol.holding import Cursor
 from meta.protocol.jobs import Job
 from node.errors import AlreadyExists, InvalidArgument
 from rawx.volume import Volume
-from store import jobs as working
 from store import repairer
+from store.jobs import runner
+from store.jobs import volume as emptying
+from store.jobs.volume import Decommission
 from store.layout import Layout
 from store.source import BytesSource
 from store.store import Store
@@ -27,7 +29,8 @@ ENDED = ("done", "failed", "aborted")
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(working, "LOOK_S", 0.02)
+    for module in (runner, emptying):
+        monkeypatch.setattr(module, "LOOK_S", 0.02)
     monkeypatch.setattr(repairer, "DELAY_S", 0.02)
 
 
@@ -146,9 +149,9 @@ async def test_what_comes_behind_the_cursor_of_an_emptying_is_moved_too(tmp_path
             await put(store, key, body)
         volume, other = store.volumes
         fleet = store._context.fleet
-        visit, late = working.Decommission.visit, ["late"]
+        visit, late = Decommission.visit, ["late"]
 
-        async def visited(task: working.Decommission, bucket: str, cursor: Cursor) -> tuple[Cursor | None, int]:
+        async def visited(task: Decommission, bucket: str, cursor: Cursor) -> tuple[Cursor | None, int]:
             following, size = await visit(task, bucket, cursor)
             if following is None and bucket == BUCKET and late:
                 bodies[late[0]] = b"late"
@@ -157,7 +160,7 @@ async def test_what_comes_behind_the_cursor_of_an_emptying_is_moved_too(tmp_path
                 fleet.retire({volume})
             return following, size
 
-        monkeypatch.setattr(working.Decommission, "visit", visited)
+        monkeypatch.setattr(Decommission, "visit", visited)
         done = await ended(store, await store.submit_job(Job("decommission", {"volume": volume})))
         assert (done.state, done.progress["passes"]) == ("done", 3)
         assert await on(store, volume, bodies) == 0
@@ -249,8 +252,8 @@ async def test_background_scrubs_are_there_and_wait_for_their_time(tmp_path: Pat
 
 
 async def test_background_scrubs_pass_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(working, "STANDING_DELAY_S", 0.0)
-    monkeypatch.setattr(working, "STANDING", {"scrub-meta": ({"standing": "1"}, 0, 0.0)})
+    monkeypatch.setattr(runner, "STANDING_DELAY_S", 0.0)
+    monkeypatch.setattr(runner, "STANDING", {"scrub-meta": ({"standing": "1"}, 0, 0.0)})
     async with filled(tmp_path, 3, 3) as (store, _):
 
         async def waiting() -> list[Job]:

@@ -1,0 +1,1 @@
+"""Long work on everything that is stored: scrubs, the rebuilding and emptying of volumes, rebalancing."""

@@ -1,0 +1,87 @@
+"""Writing chunks anew elsewhere, content by content."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
+
+from meta.protocol.holding import Cursor, Holding
+from node.errors import ContentLost, FrazilError, Superseded
+from node.log import get_logger
+from store.context import Context
+from store.jobs.task import Walk
+from store.layout import Layout
+from store.parallel import gather
+from store.repair import Need, remake
+from store.scrub import Scrub, Tally
+
+MOVE_ROWS = 50
+"""Contents that one step of a move looks at."""
+MOVES_AT_ONCE = 4
+"""Contents."""
+TRIES_MAX = 3
+"""For a content that changes while a chunk of it is written anew; then the step is tried again."""
+log = get_logger("store.jobs")
+
+
+class Mover(Walk):
+    """Writes chunks anew elsewhere."""
+
+    def __init__(self, context: Context, tally: Tally) -> None:
+        super().__init__(context, "")
+        self._tally = tally
+
+    async def visit(self, bucket: str, cursor: Cursor) -> tuple[Cursor | None, int]:
+        holders = await self._context.container(bucket).walk(cursor, MOVE_ROWS)
+        size = 0
+        for at in range(0, len(holders), MOVES_AT_ONCE):
+            for outcome in await gather([partial(self._move_all, bucket, holder) for holder in holders[at : at + MOVES_AT_ONCE]]):
+                if isinstance(outcome, FrazilError):
+                    raise outcome
+                size += outcome
+        return (holders[-1].cursor if holders else None), size
+
+    def needs(self, bucket: str, holder: Holding) -> AsyncIterator[Need]:
+        raise NotImplementedError
+
+    def left(self) -> str:
+        lost = self._tally.counts["lost"]
+        return f"{lost} metachunks can't be made whole: too little of them is left, the log names them" if lost else ""
+
+    async def _move_all(self, bucket: str, holder: Holding) -> int:
+        """One after another, for each changes the layout that the next must find as it is. Raises: Superseded, Unavailable."""
+        needs = [need async for need in self.needs(bucket, holder)]
+        return sum([await self._move(need, afresh=number > 0) for number, need in enumerate(needs)])
+
+    async def _move(self, need: Need, *, afresh: bool) -> int:
+        """A content that changes meanwhile is looked at again, one that can't be made whole is told. Raises: Superseded, Unavailable."""
+        for number in range(TRIES_MAX):
+            if afresh or number:
+                now = await self._now(need)
+                if now is None:
+                    return 0
+                need = now
+            try:
+                size = await remake(self._context, need)
+            except Superseded:
+                continue
+            except ContentLost as error:
+                self._tally.counts["lost"] += 1
+                log.error("a metachunk can't be made whole", extra={"bucket": need.bucket, "error": str(error)})
+                return 0
+            self._tally.counts["moved"] += len(need.positions)
+            self._tally.counts["bytes"] += size
+            return size
+        raise Superseded(f"{need.bucket}/{need.holder.key} was changed again and again while its chunks were to be written anew")
+
+    async def _now(self, need: Need) -> Need | None:
+        """The same chunks where they are named now; None when nothing names them any more."""
+        now = await Scrub(self._context, self._tally, deep=False).again(need.bucket, need.holder)
+        if now is None:
+            return None
+        mine = {chunk.id for chunk in Layout.parse(need.holder.layout).metachunks[need.index].chunks if chunk.position in need.positions}
+        for index, metachunk in enumerate(Layout.parse(now.layout).metachunks):
+            if mine <= {chunk.id for chunk in metachunk.chunks}:
+                return replace(need, holder=now, index=index)
+        return None

@@ -1,0 +1,41 @@
+"""Evening out how full the volumes are."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from meta.protocol.holding import Holding
+from store.context import Context
+from store.jobs.mover import Mover
+from store.repair import Need
+from store.scrub import Tally
+from store.scrub import expected as chunks_of
+
+SPREAD = 0.02
+"""Rebalancing ends when no volume is fuller than all together by more than this share."""
+
+
+class Rebalance(Mover):
+    """Moves chunks from the fullest volumes to the emptiest."""
+
+    def __init__(self, context: Context, tally: Tally, arguments: dict[str, str]) -> None:
+        super().__init__(context, tally)
+        self._moved: dict[str, int] = {}
+
+    async def needs(self, bucket: str, holder: Holding) -> AsyncIterator[Need]:
+        full, fuller = await self._uneven()
+        for each in chunks_of(holder):
+            if each.volume in full and each.size and self._moved.get(each.volume, 0) < full[each.volume]:
+                self._moved[each.volume] = self._moved.get(each.volume, 0) + each.size
+                yield Need(bucket, holder, each.index, frozenset({each.chunk.position}), "", fuller, keep=True)
+
+    async def _uneven(self) -> tuple[dict[str, int], frozenset[str]]:
+        """Bytes too much, of the volumes that have too many; and all that are not emptier than the whole."""
+        stats = [stat for stat in await self._context.fleet.stats() if stat.bytes_total and not stat.sick]
+        total = sum(stat.bytes_total for stat in stats)
+        if not total:
+            return {}, frozenset()
+        mean = sum(stat.bytes_total - stat.bytes_free for stat in stats) / total
+        used = {stat.volume: (stat.bytes_total - stat.bytes_free) / stat.bytes_total for stat in stats}
+        full = {stat.volume: int((used[stat.volume] - mean) * stat.bytes_total) for stat in stats if used[stat.volume] > mean + SPREAD}
+        return full, frozenset(volume for volume, share in used.items() if share >= mean)

@@ -1,0 +1,31 @@
+"""Volumes that take nothing new, because they are being emptied or were."""
+
+from __future__ import annotations
+
+import trio
+
+from meta.protocol.jobs import Job
+from node.errors import BaseNotFound, FrazilError
+from node.log import get_logger
+from store.context import Context
+from store.fleet import Fleet
+
+LOOK_S = 1.0
+EMPTIED = "decommission"
+log = get_logger("store.jobs")
+
+
+def retire(fleet: Fleet, jobs: list[Job]) -> None:
+    """Volumes that are being emptied, or were, take nothing new; of several such jobs of a volume the last counts."""
+    last = {job.arguments["volume"]: job for job in sorted(jobs, key=lambda job: job.id) if job.kind == EMPTIED}
+    fleet.retire({volume for volume, job in last.items() if job.state != "aborted"})
+
+
+async def keep_retired(context: Context) -> None:
+    """The same in a process that works on no jobs, for ever."""
+    while True:
+        try:
+            retire(context.fleet, await context.meta.jobs.jobs())
+        except (FrazilError, BaseNotFound) as error:
+            log.info("the jobs can't be read now", extra={"error": str(error)})
+        await trio.sleep(LOOK_S * 2)

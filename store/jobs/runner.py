@@ -1,0 +1,136 @@
+"""Works on the jobs that are submitted: a step of each in turn, at its pace. Whoever submits a job only writes it into the jobs' base."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+import trio
+
+from meta.protocol.jobs import Job
+from node.errors import AlreadyExists, FrazilError
+from node.log import get_logger
+from node.metrics import gauge
+from store.context import Context
+from store.jobs.kind import KINDS
+from store.jobs.retired import LOOK_S, retire
+from store.scrub import Tally
+from store.worker import State
+
+SAVE_S = 1.0
+"""How often a job's position is kept; what was done since is done again after a kill, which changes nothing."""
+STANDING_DELAY_S = 600.0
+"""Scrubs of the background begin so long after the process."""
+STANDING = {
+    "scrub-meta": ({"standing": "1"}, 8 << 20, 24 * 3600.0),
+    "scrub-chunks": ({"standing": "1", "deep": "1"}, 16 << 20, 14 * 24 * 3600.0),
+}
+"""Arguments, pace in bytes per second, and the time from the begin of one pass to the next."""
+log = get_logger("store.jobs")
+
+
+class _Running:
+    """A job that is being worked on."""
+
+    def __init__(self, context: Context, job: Job) -> None:
+        self.tally = Tally(job.progress)
+        self.task = KINDS[job.kind](context, self.tally, job.arguments)
+        self.job = job
+        self.next_at = self.saved_at = 0.0
+
+
+class JobRunner:
+    """Works on every job that is running, a step of each in turn."""
+
+    name = "jobs"
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._running: dict[int, _Running] = {}
+        self._prepared = False
+        self._began_us = context.clock.now_us()
+
+    def status(self) -> str:
+        return f"{len(self._running)} jobs are being worked on"
+
+    async def work(self) -> State:
+        await self._prepare()
+        wished = {job.id: job for job in await self._context.meta.jobs.jobs()}
+        retire(self._context.fleet, list(wished.values()))
+        self._running = {number: each for number, each in self._running.items() if number in wished and wished[number].state == "running"}
+        busy = False
+        for job in wished.values():
+            if job.state == "running" and self._is_due(job):
+                busy = await self._advance(job) or busy
+        return State.BUSY if busy else State.IDLE
+
+    async def wait(self) -> None:
+        await trio.sleep(LOOK_S)
+
+    def _is_due(self, job: Job) -> bool:
+        if "standing" not in job.arguments:
+            return True
+        return self._context.clock.now_us() >= max(job.progress.get("next_us", 0), self._began_us + int(STANDING_DELAY_S * 1e6))
+
+    async def _prepare(self) -> None:
+        """The scrubs of the background, which never end."""
+        if self._prepared:
+            return
+        there = {job.kind for job in await self._context.meta.jobs.jobs() if "standing" in job.arguments and job.state != "aborted"}
+        for kind, (arguments, pace_bytes, _) in STANDING.items():
+            if kind not in there:
+                try:
+                    await self._context.meta.jobs.submit_job(Job(kind, arguments, pace_bytes=pace_bytes))
+                except AlreadyExists:
+                    continue
+        self._prepared = True
+
+    async def _advance(self, job: Job) -> bool:
+        """One step of a job, if its pace allows it; whether there was one."""
+        running = self._running.get(job.id)
+        if running is None:
+            if job.kind not in KINDS:
+                await self._save(job, state="failed", message=f"this Frazil knows no work {job.kind!r}")
+                return False
+            running = self._running[job.id] = _Running(self._context, job)
+        now = time.monotonic()
+        if running.next_at > now:
+            return False
+        position = running.job.position
+        if not position:
+            running.tally.counts["began_us"] = self._context.clock.now_us()
+        try:
+            following, size = await running.task.step(position)
+        except FrazilError as error:
+            running.next_at = now + LOOK_S * 5
+            await self._save(msgspec.structs.replace(running.job, progress=dict(running.tally.counts)), message=str(error))
+            return False
+        if job.pace_bytes:
+            running.next_at = max(running.next_at, now) + size / job.pace_bytes
+        running.job = msgspec.structs.replace(job, position=following or "", progress=dict(running.tally.counts), message="")
+        if following is None:
+            await self._end(running)
+        elif now - running.saved_at >= SAVE_S:
+            running.saved_at = now
+            running.job = await self._save(running.job)
+        return True
+
+    async def _end(self, running: _Running) -> None:
+        job, tally = running.job, running.tally
+        del self._running[job.id]
+        message = "; ".join(tally.sentences())
+        if "standing" not in job.arguments:
+            left = running.task.left()
+            await self._save(job, state="failed" if left else "done", message=left or message)
+            return
+        began_us = tally.counts["began_us"]
+        _, _, period_s = STANDING[job.kind]
+        gauge("scrub_pass_age_seconds", "Age of the oldest chunk that no scrub has looked at since.", ("kind",)).labels(job.kind).set(
+            (self._context.clock.now_us() - began_us) / 1e6
+        )
+        progress = {"passed_us": began_us, "next_us": began_us + int(period_s * 1e6), "passes": job.progress.get("passes", 0) + 1}
+        await self._save(msgspec.structs.replace(job, progress=progress), message=message)
+
+    async def _save(self, job: Job, *, state: str = "", message: str | None = None) -> Job:
+        changed = msgspec.structs.replace(job, state=state or job.state, message=job.message if message is None else message)
+        return await self._context.meta.jobs.save_job(changed)

@@ -1,0 +1,63 @@
+"""One kind of long work, done in small steps from a position that is kept, so that it goes on after a kill."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from meta.protocol.bucket import SYSTEM_BUCKET
+from meta.protocol.holding import Cursor
+from node.errors import BucketNotFound
+from store.context import Context
+
+BUCKETS_PAGE = 1_000
+
+
+class Task(Protocol):
+    """One kind of work."""
+
+    async def step(self, position: str) -> tuple[str | None, int]:
+        """One small piece from this position ("" at first): the next position, None at the end; the bytes it counts for.
+
+        Raises: FrazilError when the world is in the way; the step is tried again.
+        """
+
+    def left(self) -> str:
+        """Why the work is not done though it came to its end; "" when it is."""
+
+
+class Place(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a walk through all containers is."""
+
+    bucket: str = ""
+    cursor: Cursor = Cursor()
+
+
+class Walk:
+    """A task that goes through all contents, or those of one bucket."""
+
+    def __init__(self, context: Context, bucket: str) -> None:
+        self._context, self._bucket = context, bucket
+
+    async def step(self, position: str) -> tuple[str | None, int]:
+        place = msgspec.json.decode(position, type=Place) if position else Place(self._bucket or SYSTEM_BUCKET)
+        try:
+            cursor, size = await self.visit(place.bucket, place.cursor)
+        except BucketNotFound:
+            cursor, size = None, 0
+        if cursor is not None:
+            return msgspec.json.encode(Place(place.bucket, cursor)).decode(), size
+        following = None if self._bucket else await self._next_bucket(place.bucket)
+        return (None if following is None else msgspec.json.encode(Place(following)).decode()), size
+
+    async def _next_bucket(self, after: str) -> str | None:
+        page = await self._context.meta.accounts.buckets("", after="" if after == SYSTEM_BUCKET else after, limit=1)
+        return page[0].bucket if page else None
+
+    def left(self) -> str:
+        return ""
+
+    async def visit(self, bucket: str, cursor: Cursor) -> tuple[Cursor | None, int]:
+        """Some contents behind the cursor; the next cursor, None at the end. Raises: BucketNotFound."""
+        raise NotImplementedError
