@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from random import Random
 
 import msgspec
@@ -22,7 +22,7 @@ from node.errors import (
 )
 from rawx.protocol import Rawx, VolumeStat
 from store.parallel import gather
-from store.placement import Candidate, draw, weight
+from store.placement import Candidate, Topology, draw, spread, weight
 
 FINDINGS_MAX = 10_000
 """Findings kept for repair; the oldest go first: scrub finds them again."""
@@ -77,6 +77,8 @@ class Fleet:
         self.counts: Counter[str] = Counter()
         self.retired: frozenset[str] = frozenset()
         """Volumes that are being emptied: nothing new is put there."""
+        self.topology: Topology | None = None
+        """Over several hosts: where the volumes are and what the conscience says of them. None: all are this process's own."""
         self.slabs = trio.Semaphore(SLABS_AT_ONCE)
         self.commits = trio.Semaphore(COMMITS_AT_ONCE)
         self._random = random
@@ -85,6 +87,7 @@ class Fleet:
         self._asked_at = -STAT_AGE_S_MAX * 2
         self._asking = trio.Lock()
         self._avoided: dict[str, tuple[float, FrazilError]] = {}
+        self._slow: dict[str, float] = {}
         self._candidates: list[Candidate] = []
         self._candidates_until = -math.inf
 
@@ -104,6 +107,26 @@ class Fleet:
         self._asked_at = -STAT_AGE_S_MAX * 2
         self._candidates_until = -math.inf
         self._avoided.pop(volume_id, None)
+
+    def arrange(self, volumes: Mapping[str, Rawx], topology: Topology) -> None:
+        """What the conscience told: these volumes are there now, so placed and so good."""
+        self.volumes = dict(volumes)
+        self.topology = topology
+        self._candidates_until = -math.inf
+
+    def likely(self, volume_id: str) -> bool:
+        """Whether a read there will probably be answered soon; if not, others are asked first."""
+        if self.topology is not None and volume_id not in self.topology.readable:
+            return False
+        return volume_id not in self._slow or self._slow[volume_id] < self._now()
+
+    def slow(self, volume_id: str) -> None:
+        """It did not answer a read in time: others are asked first for a while."""
+        self._slow[volume_id] = self._now() + AVOID_S
+
+    def quality(self, volumes: Iterable[str], policy: str) -> int:
+        """What of this placement is worse than wished: see store.placement.judge."""
+        return 0 if self.topology is None else self.topology.judge(volumes, policy)
 
     async def watch(self) -> None:
         """Keeps the statistics young, for ever."""
@@ -128,11 +151,16 @@ class Fleet:
         now = self._now()
         if now < self._candidates_until:
             return self._candidates
-        if now - self._asked_at >= STAT_AGE_S_MAX:
-            await self.refresh()
-        weights = [(name, self._weight(name)) for name in self.volumes if not self._avoids(name, now)]
-        found = self._candidates = [Candidate(name, weight) for name, weight in weights if weight > 0]
-        self._candidates_until = min([self._asked_at + STAT_AGE_S_MAX, *(until for until, _ in self._avoided.values() if until > now)])
+        if self.topology is not None:
+            until_s = math.inf
+            found = [each for each in self.topology.members.values() if each.weight > 0 and each.volume not in self.retired]
+        else:
+            if now - self._asked_at >= STAT_AGE_S_MAX:
+                await self.refresh()
+            until_s = self._asked_at + STAT_AGE_S_MAX
+            found = [Candidate(name, weight) for name in self.volumes if (weight := self._weight(name)) > 0]
+        found = self._candidates = [each for each in found if not self._avoids(each.volume, now)]
+        self._candidates_until = min([until_s, *(until for until, _ in self._avoided.values() if until > now)])
         return found
 
     def _avoids(self, name: str, now: float) -> FrazilError | None:
@@ -153,9 +181,19 @@ class Fleet:
     async def usable(self) -> int:
         return len(await self.candidates())
 
-    async def draw(self, least: int, wanted: int, *, without: Collection[str] = ()) -> list[str]:
-        """`wanted` different volumes, or as many as there are but not fewer than `least`. Raises: NotEnoughServices."""
+    async def draw(
+        self, least: int, wanted: int, *, without: Collection[str] = (), beside: Collection[str] = (), policy: str = ""
+    ) -> list[str]:
+        """`wanted` different volumes, or as many as there are but not fewer than `least`.
+
+        beside: those that hold other chunks of the same metachunk, for a draw over hosts; policy: its name. Raises: NotEnoughServices.
+        """
         candidates = await self.candidates()
+        if self.topology is not None:
+            members = self.topology.members
+            near = [members[each].location for each in beside if each in members]
+            pool = self.topology.pool_of(policy)
+            return spread(candidates, least, wanted, self._random, pool, without=without, beside=near)
         there = sum(1 for each in candidates if each.volume not in without) if without else len(candidates)
         return draw(candidates, max(least, min(wanted, there)), self._random, without=without)
 
@@ -168,6 +206,10 @@ class Fleet:
 
     def _unusable(self, name: str, now: float) -> str:
         failed, stat = self._avoids(name, now), self._stats.get(name)
+        if self.topology is not None:
+            member = self.topology.members.get(name)
+            reason = "" if member is not None and member.weight > 0 else "with score 0"
+            return reason or (f"just failed: {failed}" if failed else "")
         if isinstance(failed, VolumeFull):
             return FULL
         if stat is None or stat.sick:

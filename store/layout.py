@@ -1,6 +1,7 @@
 """Where the bytes of a content are: the value that metadata keeps as an opaque blob. Pure.
 
-On disk: msgpack arrays, [version, [[policy, unit_bytes], ..], [volume, ..], [[size, policy, [[position, volume, id, checksum], ..]], ..]].
+On disk: msgpack arrays, [version, [[policy, unit_bytes], ..], [volume, ..], metachunks], each metachunk
+[size, policy, [[position, volume, id, checksum], ..], quality]; without its quality, which came later, it has 0.
 Policies and volumes are named once and then by index, hex ids are raw bytes; one copy takes about 70 bytes, 6+3 about 500.
 """
 
@@ -33,11 +34,15 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Metachunk(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """size: bytes of the object; policy: index in Layout.policies; chunks: some may be missing (a write that just met its quorum)."""
+    """size: bytes of the object; policy: index in Layout.policies; chunks: some may be missing (a write that just met its quorum).
+
+    quality: what of the placement is worse than was wished (store.placement.judge), to be improved later
+    """
 
     size: int
     policy: int
     chunks: tuple[Chunk, ...]
+    quality: int = 0
 
 
 class Slice(msgspec.Struct, frozen=True, gc=False):
@@ -104,7 +109,7 @@ class Layout(msgspec.Struct, frozen=True, gc=False):
         for layout in layouts:
             for metachunk in layout.metachunks:
                 places = [(chunk.position, layout.volumes[chunk.volume], chunk.id, chunk.checksum) for chunk in metachunk.chunks]
-                draft.add(layout.policies[metachunk.policy], metachunk.size, places)
+                draft.add(layout.policies[metachunk.policy], metachunk.size, places, metachunk.quality)
         return draft.layout()
 
 
@@ -116,11 +121,11 @@ class Draft:
         self._volumes: dict[str, int] = {}
         self._metachunks: list[Metachunk] = []
 
-    def add(self, policy: Policy, size: int, places: Iterable[tuple[int, str, bytes, bytes]]) -> None:
+    def add(self, policy: Policy, size: int, places: Iterable[tuple[int, str, bytes, bytes]], quality: int = 0) -> None:
         """places: (position, volume id, raw chunk id, chunk checksum) of what is durable."""
         volumes = self._volumes
         chunks = tuple([Chunk(position, volumes.setdefault(volume, len(volumes)), id, sum) for position, volume, id, sum in places])
-        self._metachunks.append(Metachunk(size, self._policies.setdefault(policy, len(self._policies)), chunks))
+        self._metachunks.append(Metachunk(size, self._policies.setdefault(policy, len(self._policies)), chunks, quality))
 
     def layout(self) -> Layout:
         return Layout(tuple(self._policies), tuple(self._volumes), tuple(self._metachunks))

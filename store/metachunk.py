@@ -75,7 +75,7 @@ class MetachunkWriter:
     @classmethod
     async def place(cls, fleet: Fleet, policy: Policy, parity: memoryview) -> MetachunkWriter:
         """Draws the volumes. Raises: NotEnoughServices."""
-        return cls(fleet, policy, enumerate(await fleet.draw(policy.quorum, policy.chunks)), parity)
+        return cls(fleet, policy, enumerate(await fleet.draw(policy.quorum, policy.chunks, policy=policy.name)), parity)
 
     @classmethod
     def copying(cls, fleet: Fleet, policy: Policy, source: Metachunk, volumes: Sequence[str]) -> MetachunkWriter:
@@ -103,7 +103,9 @@ class MetachunkWriter:
         return self.size >= self.policy.metachunk_bytes
 
     def add_to(self, draft: Draft) -> None:
-        draft.add(self.policy, self.size, [piece.place for piece in self.alive])
+        alive = self.alive
+        quality = self._fleet.quality([piece.volume for piece in alive], self.policy.name)
+        draft.add(self.policy, self.size, [piece.place for piece in alive], quality)
 
     async def write(self, buffer: memoryview, count: int, *, before: Callable[[], None] | None = None) -> None:
         """Appends buffer[:count]. A code's short last stripe is padded with zeros in the buffer, behind `count`.
@@ -224,7 +226,8 @@ class MetachunkWriter:
         fresh: list[Piece] = []
         for piece in failed:
             try:
-                (volume,) = await self._fleet.draw(1, 1, without={each.volume for each in self.pieces})
+                tried, beside = {each.volume for each in self.pieces}, [each.volume for each in self.alive]
+                (volume,) = await self._fleet.draw(1, 1, without=tried, beside=beside, policy=self.policy.name)
             except NotEnoughServices:
                 break
             another = Piece(piece.position, volume)

@@ -115,19 +115,27 @@ class PolicySet:
         return cls(small, large)
 
     @classmethod
-    def named(cls, name: str, count: int) -> PolicySet:
-        """The policy asked for by name; "" is the default for `count` volumes. A code keeps small objects as copies.
+    def for_hosts(cls, volumes: int, hosts: int) -> PolicySet:
+        """The same for volumes on so many hosts: where the loss of one host would lose a code more than it tolerates, there are copies."""
+        chosen = cls.for_volumes(volumes)
+        even = -(-chosen.large.chunks // hosts) if hosts else 0
+        return chosen if hosts < 2 or even <= chosen.large.tolerates else cls(chosen.small, chosen.small)
+
+    @classmethod
+    def named(cls, name: str, count: int, *, default: PolicySet | None = None) -> PolicySet:
+        """The policy asked for by name; "" is the default (not given: that for `count` volumes). A code keeps small objects as copies.
 
         Raises: ConfigError when the name is unknown or the volumes are too few for it.
         """
+        default = default or cls.for_volumes(count)
         if not name:
-            return cls.for_volumes(count)
+            return default
         policy = POLICIES.get(name.upper())
         if policy is None:
             raise ConfigError(f"there is no storage policy {name!r}; there are {', '.join(POLICIES)}")
         if policy.chunks > count:
             raise ConfigError(f"policy {policy.name} needs {policy.chunks} volumes, the store has {count}")
-        return cls(cls.for_volumes(count).small if policy.coded else policy, policy)
+        return cls(default.small if policy.coded else policy, policy)
 
     def choose(self, size: int | None, usable: int) -> Policy:
         """The policy for an object of `size` bytes (None: unknown, so large) while `usable` volumes take writes.

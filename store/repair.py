@@ -24,6 +24,7 @@ from rawx.protocol import Reader, Upload
 from store.codec import codec
 from store.context import REFUSALS, Context
 from store.delete import Place, delete_places
+from store.fleet import Fleet
 from store.get import unhurried
 from store.layout import Draft, Layout, Metachunk, layout_of_places
 from store.policy import Policy
@@ -83,7 +84,10 @@ async def _targets(context: Context, need: Need, layout: Layout, metachunk: Meta
     others = {layout.volumes[chunk.volume] for chunk in metachunk.chunks if chunk.position not in need.positions}
     wanted = sorted(need.positions)
     try:
-        drawn = await fleet.draw(len(wanted), len(wanted), without={*others, *old.values(), *need.avoid})
+        policy = layout.policies[metachunk.policy].name
+        drawn = await fleet.draw(
+            len(wanted), len(wanted), without={*others, *old.values(), *need.avoid}, beside=others - set(need.avoid), policy=policy
+        )
         return dict(zip(wanted, drawn, strict=True))
     except NotEnoughServices:
         if need.keep:
@@ -307,7 +311,12 @@ class _Remake:
 
     async def name(self) -> None:
         """Raises: Superseded."""
-        layout = _with(self._layout, self._need.index, [(t.position, t.volume, t.id, chunk_checksum(t.units)) for t in self._targets])
+        layout = _with(
+            self._context.fleet,
+            self._layout,
+            self._need.index,
+            [(t.position, t.volume, t.id, chunk_checksum(t.units)) for t in self._targets],
+        )
         drop = b""
         if self._need.keep:
             drop = layout_of_places(self._old_places()).encode()
@@ -347,14 +356,16 @@ class _Remake:
         self._context.afterwork.in_flight.discard(self.content_hint)
 
 
-def _with(layout: Layout, index: int, places: Sequence[tuple[int, str, str, bytes]]) -> Layout:
+def _with(fleet: Fleet, layout: Layout, index: int, places: Sequence[tuple[int, str, str, bytes]]) -> Layout:
     """The layout with other chunks at some positions of a metachunk."""
     draft = Draft()
     for number, metachunk in enumerate(layout.metachunks):
         chunks = {chunk.position: (layout.volumes[chunk.volume], chunk.id, chunk.checksum) for chunk in metachunk.chunks}
+        policy, quality = layout.policies[metachunk.policy], metachunk.quality
         if number == index:
             chunks |= {position: (volume, bytes.fromhex(chunk), checksum) for position, volume, chunk, checksum in places}
-        draft.add(layout.policies[metachunk.policy], metachunk.size, [(position, *chunks[position]) for position in sorted(chunks)])
+            quality = fleet.quality([volume for volume, _, _ in chunks.values()], policy.name)
+        draft.add(policy, metachunk.size, [(position, *chunks[position]) for position in sorted(chunks)], quality)
     return draft.layout()
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -95,3 +96,14 @@ def test_another_version_is_refused() -> None:
     data[1] = 2
     with pytest.raises(RecordCorrupt, match="version 2"):
         Layout.parse(bytes(data))
+
+
+def test_the_quality_of_a_placement_stays_with_its_metachunk_and_older_layouts_have_none() -> None:
+    draft = Draft()
+    draft.add(POLICIES["SINGLE"], 5, [(0, "ab" * 8, b"i" * 16, b"c" * 16)], 3)
+    layout = draft.layout()
+    assert Layout.parse(layout.encode()) == layout
+    assert [each.quality for each in Layout.join([layout, layout]).metachunks] == [3, 3]
+    wire = msgspec.msgpack.decode(layout.encode())
+    wire[3] = [metachunk[:3] for metachunk in wire[3]]
+    assert Layout.parse(msgspec.msgpack.encode(wire)).metachunks[0].quality == 0
