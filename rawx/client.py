@@ -50,11 +50,11 @@ class RemoteRawx:
     def __init__(self, client: Client, address: str, volume_id: str) -> None:
         self.volume_id = volume_id
         self._client = client
-        self._address = address
+        self.address = address
         self._prefix = API.decode() + volume_id
 
     def __repr__(self) -> str:
-        return f"<RemoteRawx {self.volume_id} at {self._address}>"
+        return f"<RemoteRawx {self.volume_id} at {self.address}>"
 
     def target(self, *parts: str, **query: object) -> str:
         return "/".join((self._prefix, *parts)) + (f"?{urlencode(query)}" if query else "")
@@ -62,11 +62,11 @@ class RemoteRawx:
     async def call(self, method: str, target: str, body: bytes = b"", *, timeout_s: float = CALL_TIMEOUT_S) -> bytes:
         """The answer's body. Raises: what the volume raised; PeerUnreachable, DeadlineExceeded."""
         try:
-            async with await self._client.request(method, self._address, target, body=body, timeout_s=timeout_s) as response:
+            async with await self._client.request(method, self.address, target, body=body, timeout_s=timeout_s) as response:
                 await response.raise_for_error()
                 return await response.read(ANSWER_BYTES_MAX)
         except BodyIncomplete as error:
-            raise PeerUnreachable(f"{self._address} stopped in the middle of its answer") from error
+            raise PeerUnreachable(f"{self.address} stopped in the middle of its answer") from error
 
     async def ask(self, target: str, kind: type[T], *, timeout_s: float = CALL_TIMEOUT_S) -> T:
         return _decode(await self.call("GET", target, timeout_s=timeout_s), kind)
@@ -74,14 +74,14 @@ class RemoteRawx:
     async def read_into(self, target: str, into: memoryview, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         """Fills `into` with the answer's body, which has just that size. Raises: as call."""
         try:
-            async with await self._client.request("GET", self._address, target, headers=headers, timeout_s=CALL_TIMEOUT_S) as response:
+            async with await self._client.request("GET", self.address, target, headers=headers, timeout_s=CALL_TIMEOUT_S) as response:
                 await response.raise_for_error()
                 if response.content_length != len(into):
-                    raise ChunkCorrupt(f"{self._address} answers {response.content_length} bytes, not {len(into)}")
+                    raise ChunkCorrupt(f"{self.address} answers {response.content_length} bytes, not {len(into)}")
                 if await response.fill(into) != len(into):
-                    raise PeerUnreachable(f"{self._address} stopped in the middle of its answer")
+                    raise PeerUnreachable(f"{self.address} stopped in the middle of its answer")
         except BodyIncomplete as error:
-            raise PeerUnreachable(f"{self._address} stopped in the middle of its answer") from error
+            raise PeerUnreachable(f"{self.address} stopped in the middle of its answer") from error
 
     async def put(self, chunk: str, data: Buffer, record: ChunkRecord, units: bytes) -> None:
         check_chunk_id(chunk)
@@ -97,13 +97,13 @@ class RemoteRawx:
         return RemoteUpload(self, check_chunk_id(chunk))
 
     async def open_put(self, chunk: str) -> Put:
-        return await self._client.open_put(self._address, self.target("chunk", chunk), length=None, timeout_s=CALL_TIMEOUT_S)
+        return await self._client.open_put(self.address, self.target("chunk", chunk), length=None, timeout_s=CALL_TIMEOUT_S)
 
     async def get(self, chunk: str, size: int, checksum: bytes) -> bytes:
         data = bytearray(size)
         await self.read_into(self.target("chunk", check_chunk_id(chunk), size=size, checksum=checksum.hex()), memoryview(data))
         if chunk_checksum(unit_digests(data, max(size, 1))) != checksum:
-            raise ChunkCorrupt(f"chunk {chunk}: wrong checksum after the way from {self._address}")
+            raise ChunkCorrupt(f"chunk {chunk}: wrong checksum after the way from {self.address}")
         return bytes(data)
 
     def get_now(self, chunk: str, size: int, checksum: bytes) -> bytes | None:

@@ -42,6 +42,9 @@ class Context:
     writes, reads   memory for bodies on their way in and out: apart, so that slow readers never stop writes
     home            the store's first directory, where this process may keep files of its own
     remote_meta     the metadata is another process's: an answer may be lost and the change still happen
+    many_gateways   processes of other hosts write here too, and the volumes' journals hold what theirs have in flight
+    caretaking      this process does now what one process does for all
+    classes         policies of storage classes that have their own
     tier            what is asked when bytes are to leave the volumes or come back
     """
 
@@ -55,6 +58,9 @@ class Context:
     afterwork: Afterwork
     home: Path
     remote_meta: bool = False
+    many_gateways: bool = False
+    caretaking: bool = False
+    classes: dict[str, PolicySet] = field(default_factory=dict)
     tier: Tier = field(default_factory=InPlace)
     _stamp: int = 0
     _nulls: dict[str, bool] | None = None
@@ -66,6 +72,9 @@ class Context:
         """What the chunks of a new content say of where it belongs. Raises: BucketNotFound."""
         settings = await self.container(bucket).settings()
         return ChunkRecord(bucket, key, new_chunk_id(), "", account=settings.account, seq=seq)
+
+    def policies_of(self, storage_class: str) -> PolicySet:
+        return self.classes.get(storage_class, self.policies)
 
     def stamp(self) -> int:
         """A version to wish for: the time in microseconds, growing within this process."""

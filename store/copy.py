@@ -84,7 +84,8 @@ async def copy_object(
     if keys.source == keys.target and not digests:
         stored = source
         layout = Layout.parse(source.layout)
-        known = {context.policies.small.name, context.policies.large.name}
+        policies = context.policies_of(storage_class)
+        known = {policies.small.name, policies.large.name}
         if {policy.name for policy in layout.policies} <= known:
             try:
                 return await _copy_chunks(context, source, layout, bucket, key, attributes, owner, storage_class, condition)

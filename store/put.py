@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import msgspec
+import trio
 
 from meta.container import LocalContainer
 from meta.protocol.object import NO_CONDITION, Attributes, Condition, ObjectRow, PutResult
+from node.errors import DeadlineExceeded
 from node.lane import PENDING, Job
 from store.content import ContentWriter, Tail
 from store.context import REFUSALS, Context
@@ -19,6 +22,8 @@ from store.sealing import sealed
 from store.source import Source, Summary
 
 T = TypeVar("T")
+WRITE_S_MAX = 12 * 3600.0
+"""Where many gateways write: after twice this time a chunk that no metadata names is nobody's any more, whoever wrote it."""
 
 
 async def put_object(
@@ -67,7 +72,7 @@ async def put_object(
         assert isinstance(container, LocalContainer)
         return await container.put_job(row, condition)
 
-    writer = ContentWriter(context.fleet, context.writes, context.policies, record, describe)
+    writer = ContentWriter(context.fleet, context.writes, context.policies_of(storage_class), record, describe)
     incoming = sealed(source, attributes, data_key, 0) if stored is None else source
     naming = name if isinstance(container, LocalContainer) else None
     layout = await write(context, bucket, writer, lambda: writer.write(incoming, naming))
@@ -102,7 +107,9 @@ async def write(context: Context, bucket: str, writer: ContentWriter, call: Call
     """Runs the writer's `write` or `copy`; whatever it raises, nothing is left then but what metadata names."""
     context.afterwork.in_flight.add(writer.content)
     try:
-        return await call()
+        with trio.move_on_after(WRITE_S_MAX if context.many_gateways else math.inf):
+            return await call()
+        raise DeadlineExceeded(f"the body took more than {WRITE_S_MAX / 3600:g} hours")
     except BaseException:
         if writer.named is PENDING:
             await context.undo(bucket, writer)

@@ -25,12 +25,14 @@ log = get_logger("store")
 class Slot:
     """Opens its volume when entered, else puts an AbsentVolume in its place: the store goes on without it."""
 
-    def __init__(self, volume_id: str, path: Path, namespace: str, devices: Devices) -> None:
+    def __init__(self, volume_id: str, path: Path, namespace: str, devices: Devices, *, create: bool = True) -> None:
+        """create: an empty folder takes the volume's identity; not for who only joins the volume's owner."""
         self.id = volume_id
         self.path = path
         self.volume: Rawx = AbsentVolume(volume_id, "not opened yet")
         self._namespace = namespace
         self._devices = devices
+        self._create = create
         self._real: Volume | None = None
         self._probe: Probe | None = None
         self._retired: list[Volume] = []  # calls may still be under way on them
@@ -54,7 +56,7 @@ class Slot:
             self._real = self._probe = None
         try:
             self.volume = self._real = open_volume(
-                self.path, namespace=self._namespace, volume_id=self.id, create=self.path.is_dir(), devices=self._devices
+                self.path, namespace=self._namespace, volume_id=self.id, create=self._create and self.path.is_dir(), devices=self._devices
             )
         except FrazilError as error:
             reason = str(error) if self.path.exists() else f"{self.path} is missing"
@@ -63,6 +65,10 @@ class Slot:
             self.volume = AbsentVolume(self.id, reason)
         else:
             self._probe = Probe(self._real)
+
+    @property
+    def there(self) -> bool:
+        return self._real is not None
 
     async def sweep(self) -> None:
         """Removes what a crash left in the volume beside whole chunks; for the process that owns the store, once at start."""

@@ -293,7 +293,11 @@ class Store:
     async def run_workers(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """The background of this process, until cancelled. A gateway tidies up after itself; the containers' lists are the main's."""
         context = self._context
-        workers: list[Worker] = [Settler(context), Sweeper(context, self._left), Repairer(context)]
+        workers: list[Worker] = [Settler(context), Repairer(context)]
+        if context.many_gateways:
+            workers += [Deleter(context, scans=False)]
+        else:
+            workers += [Sweeper(context, self._left)]
         if not context.remote_meta:
             workers += [Deleter(context), RecordSync(context), Keeper(context), JobRunner(context)]
         async with trio.open_nursery() as nursery:
@@ -303,6 +307,18 @@ class Store:
                 nursery.start_soon(keep_retired, context)
             task_status.started()
 
+    async def run_caretaking(self) -> None:
+        """What one of many gateways does for all of them, until cancelled, beside its `run_workers`."""
+        context = self._context
+        workers: list[Worker] = [Sweeper(context), Deleter(context), RecordSync(context), Keeper(context), JobRunner(context)]
+        context.caretaking = True
+        try:
+            async with trio.open_nursery() as nursery:
+                for worker in workers:
+                    nursery.start_soon(drive, worker)
+        finally:
+            context.caretaking = False
+
     async def submit_job(self, job: Job) -> Job:
         """Work for the main process. Raises: InvalidArgument, AlreadyExists."""
         check_job(job.kind, job.arguments, self._context.fleet)
@@ -311,7 +327,7 @@ class Store:
     @property
     def is_main(self) -> bool:
         """Whether this process does the store's background work."""
-        return not self._context.remote_meta
+        return not self._context.remote_meta or self._context.caretaking
 
     def _deleted(self, bucket: str, result: DeleteResult) -> None:
         self._context.afterwork.drop(bucket, result.dropped)

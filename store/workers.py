@@ -5,6 +5,7 @@ Where each is: the containers' lists and the volumes' journals, on disk; a worke
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 
@@ -20,6 +21,7 @@ from store.delete import Place, delete_places
 from store.keepsake import Keeper, keep_settings
 from store.layout import Layout
 from store.parallel import gather
+from store.put import WRITE_S_MAX
 from store.sync import sync_record
 from store.worker import State
 
@@ -43,9 +45,10 @@ class Deleter:
 
     name = "deletions"
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, *, scans: bool = True) -> None:
+        """scans: also looks through all containers' lists, which one process does for all."""
         self._context = context
-        self._scanned_at = -SCAN_PERIOD_S
+        self._scanned_at = -SCAN_PERIOD_S if scans else math.inf
 
     def status(self) -> str:
         return f"{len(self._context.afterwork.dropped)} contents wait for the deletion of their chunks"
@@ -194,6 +197,7 @@ class Sweeper:
     """Deletes chunks whose metadata was never committed: those that a crash left, told by the volumes' journals.
 
     left: what the journals said before this process began to serve: nobody is writing it any more.
+    Where other processes write as well, only what stays for longer than any of them may write one content is nobody's.
     """
 
     name = "sweep"
@@ -201,7 +205,8 @@ class Sweeper:
     def __init__(self, context: Context, left: Iterable[Place] = ()) -> None:
         self._context = context
         self._left: list[Place] = list(left)
-        self._seen: set[Place] = set()
+        self._seen: dict[Place, float] = {}
+        self._patience_s = 2 * WRITE_S_MAX if context.many_gateways else 0.0
         self.deleted = 0
 
     def status(self) -> str:
@@ -218,8 +223,10 @@ class Sweeper:
 
     async def wait(self) -> None:
         await trio.sleep(SWEEP_PERIOD_S)
-        now = {place async for place in recent_places(self._context)}
-        self._left, self._seen = list(now & self._seen), now
+        now = trio.current_time()
+        places = [place async for place in recent_places(self._context)]
+        self._left = [place for place in places if now - self._seen.get(place, math.inf) >= self._patience_s]
+        self._seen = {place: self._seen.get(place, now) for place in places}
 
     async def _check(self, place: Place) -> None:
         volume_id, chunk = place
