@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "rebalance": ("cli.commands.scrub:rebalance", "Move chunks from full volumes to empty ones."),
     "decommission": ("cli.commands.scrub:decommission", "Move everything off a volume."),
     "job": ("cli.commands.work:job", "Show, pause, resume and abort long work."),
+    "glacier": ("cli.commands.glacier:glacier", "Look at the cold tier and try out its schedule."),
     "webhook": ("cli.commands.webhook:webhook", "Register the URLs that events of buckets go to."),
     "encryption": ("cli.commands.encryption:encryption", "Make, rotate and switch encryption keys."),
     "mb": ("cli.commands.bucket:make_bucket", "Make buckets."),
