@@ -8,6 +8,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 import apsw
 
 from meta import append as appending
+from meta import browse as browsing
 from meta import bucket, holding, listing, pending
 from meta import rename as renaming
 from meta import upload as uploads
@@ -15,6 +16,7 @@ from meta import version as versions
 from meta.base import Base, Underway
 from meta.protocol.bucket import BucketSettings, Counters, LockSettings
 from meta.protocol.container import DeleteResults, Deletions, Holders, Holdings, RecordsToSync
+from meta.protocol.folder import BROWSE_LIMIT_MAX, BrowsePage, Peek
 from meta.protocol.holding import Claim, Cursor, Holding, Refill
 from meta.protocol.listing import LIST_LIMIT_MAX, ListPage, ListRequest
 from meta.protocol.object import NO_CONDITION, Append, Change, Condition, DeleteRequest, DeleteResult, Dropped, ObjectRow, PutResult
@@ -144,6 +146,12 @@ class LocalContainer:
 
     async def list(self, request: ListRequest) -> ListPage:
         return self._read(listing.list_page, request)
+
+    async def browse(self, prefix: str, begin: str = "", limit: int = BROWSE_LIMIT_MAX) -> BrowsePage:
+        return self._read(browsing.browse, prefix, begin, limit)
+
+    async def peek(self, key: str) -> Peek:
+        return self._read(browsing.peek, key)
 
     async def change(self, change: Change) -> ObjectRow:
         return await self._write(versions.change, change)

@@ -68,7 +68,7 @@ class Stored(msgspec.Struct, frozen=True):
         return [content for content in (self.content, *self.parts.split(",")) if content]
 
     def row(self) -> ObjectRow:
-        return _object_row(
+        return decode_row(
             self.key, self.age, self.is_null, self.marker, self.size, self.etag, self.mtime_us, self.storage_class, self.policy,
             self.owner, self.content, self.layout, self.seq, self.attributes,
         )  # fmt: skip
@@ -93,7 +93,7 @@ def find(db: apsw.Connection, key: str, version: int | None) -> Stored | None:
 def find_row(db: apsw.Connection, key: str, version: int | None) -> ObjectRow | None:
     """The same for readers: straight into what they get."""
     found = db.execute(_READ_NEWEST, (key,)).get if version is None else _select(db, key, version)
-    return None if found is None else _object_row(*found[:14])
+    return None if found is None else decode_row(*found[:14])
 
 
 def has_rows(db: apsw.Connection, key: str) -> bool:
@@ -177,7 +177,7 @@ def _select(db: apsw.Connection, key: str, version: int | None) -> Any:
     return db.execute(_VERSION, (key, -version)).get
 
 
-def _object_row(
+def decode_row(
     key: str, age: int, is_null: int, marker: int, size: int, etag: str, mtime_us: int, storage_class: str, policy: str, owner: str,
     content: str, layout: bytes, seq: int, attributes: bytes,
 ) -> ObjectRow:  # fmt: skip

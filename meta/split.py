@@ -22,6 +22,8 @@ READS = frozenset(
         "settings",
         "get",
         "list",
+        "browse",
+        "peek",
         "get_upload",
         "list_parts",
         "list_uploads",

@@ -9,6 +9,7 @@ from meta.protocol.bucket import SYSTEM_BUCKET, BucketSettings, Counters, Defaul
 from meta.protocol.container import Container, DeleteResults, Deletions, Holders, Holdings, RecordsToSync
 from meta.protocol.door import Meta
 from meta.protocol.encryption import EncryptionKey, EncryptionKeys
+from meta.protocol.folder import BROWSE_LIMIT_MAX, FOLDER_END, BrowsePage, Node, Peek
 from meta.protocol.holding import BEGIN, Claim, Cursor, Holding, RecordToSync, Refill, Restored
 from meta.protocol.identities import Account, Identities, NamedPolicy, Subject, User
 from meta.protocol.jobs import Job, Jobs
@@ -31,7 +32,9 @@ from meta.protocol.upload import PARTS_MAX, Complete, PartPage, PartRow, UploadP
 
 __all__ = [
     "BEGIN",
+    "BROWSE_LIMIT_MAX",
     "DELETE_MANY_MAX",
+    "FOLDER_END",
     "LIST_LIMIT_MAX",
     "NO_CONDITION",
     "PARTS_MAX",
@@ -40,6 +43,7 @@ __all__ = [
     "Accounts",
     "Append",
     "Attributes",
+    "BrowsePage",
     "BucketEntry",
     "BucketRegistry",
     "BucketSettings",
@@ -71,9 +75,11 @@ __all__ = [
     "LockSettings",
     "Meta",
     "NamedPolicy",
+    "Node",
     "ObjectRow",
     "PartPage",
     "PartRow",
+    "Peek",
     "Person",
     "PutResult",
     "RecordToSync",

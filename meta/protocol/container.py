@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from meta.protocol.bucket import BucketSettings, Counters, LockSettings
+from meta.protocol.folder import BROWSE_LIMIT_MAX, BrowsePage, Peek
 from meta.protocol.holding import Claim, Cursor, Holding, RecordToSync, Refill
 from meta.protocol.listing import LIST_LIMIT_MAX, ListPage, ListRequest
 from meta.protocol.object import NO_CONDITION, Append, Change, Condition, DeleteRequest, DeleteResult, Dropped, ObjectRow, PutResult
@@ -63,6 +64,11 @@ class Container(Protocol):
     async def delete_many(self, requests: Sequence[DeleteRequest]) -> DeleteResults: ...
 
     async def list(self, request: ListRequest) -> ListPage: ...
+
+    async def browse(self, prefix: str, begin: str = "", limit: int = BROWSE_LIMIT_MAX) -> BrowsePage:
+        """The visible objects and folders directly below a prefix ("" or one that ends in FOLDER_END), from the key `begin` on."""
+
+    async def peek(self, key: str) -> Peek: ...
 
     async def change(self, change: Change) -> ObjectRow:
         """Raises: ObjectNotFound, VersionNotFound, IsDeleteMarker, InvalidBucketState, Locked, Superseded."""

@@ -1,0 +1,121 @@
+"""A bucket seen as folders: what lies directly below a prefix, and what one name stands for. For programs that show keys as paths.
+
+One range scan in (key, age) order; what lies deeper is passed with a seek to the first key behind it, as in meta/listing.py. Rows come
+without their layouts, so that most pages never touch the blobs' overflow pages.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apsw
+
+from meta.listing import ROWS_SEEN_MAX, STEPS_BEFORE_SEEK, successor
+from meta.protocol.folder import BROWSE_LIMIT_MAX, FOLDER_END, BrowsePage, Node, Peek
+from meta.protocol.object import ObjectRow
+from meta.row import decode_row, find_row
+from meta.transaction import read_settings
+
+_BEHIND = chr(ord(FOLDER_END) + 1)
+"""Every key below "a/" is less than "a0"."""
+_COLUMNS = "key, age, is_null, marker, size, etag, mtime_us, storage_class, policy, owner, content, x'', seq, attributes"
+_UNDER = "(SELECT 1 FROM objects AS under WHERE under.key >= objects.key || '/' AND under.key < objects.key || '0' LIMIT 1)"
+_SCAN = f"SELECT {_COLUMNS}, {_UNDER} FROM objects WHERE key >= ? AND key < ? ORDER BY key, age"
+_SCAN_OPEN = f"SELECT {_COLUMNS}, {_UNDER} FROM objects WHERE key >= ? ORDER BY key, age"
+_FOLDER = f"SELECT {_COLUMNS} FROM objects WHERE key >= ? AND key < ? ORDER BY key, age"
+
+
+def peek(db: apsw.Connection, key: str) -> Peek:
+    """Raises: BucketNotFound."""
+    db.execute("BEGIN")
+    try:
+        row = find_row(db, key, None)
+        folder, marker = find_folder(db, key + FOLDER_END)
+        if row is None and not folder:
+            read_settings(db)  # a removed bucket has no rows, so only an empty answer has to look
+        return Peek(None if row is None or row.marker else row, folder, marker)
+    finally:
+        db.execute("COMMIT")
+
+
+def browse(db: apsw.Connection, prefix: str, begin: str, limit: int) -> BrowsePage:
+    """Raises: BucketNotFound."""
+    db.execute("BEGIN")
+    try:
+        page = _Walk(db, prefix, min(limit, BROWSE_LIMIT_MAX)).page(max(begin, prefix))
+        if not page.nodes:
+            read_settings(db)
+        return page
+    finally:
+        db.execute("COMMIT")
+
+
+def find_folder(db: apsw.Connection, prefix: str) -> tuple[bool, ObjectRow | None]:
+    """Whether a visible key begins with the prefix, and the row of the prefix itself."""
+    last = None
+    cursor = db.execute(_FOLDER, (prefix, prefix[: -len(FOLDER_END)] + _BEHIND))
+    try:
+        for found in cursor:
+            if found[0] != last and not found[3]:
+                return True, decode_row(*found) if found[0] == prefix else None
+            last = found[0]
+    finally:
+        cursor.close(True)
+    return False, None
+
+
+class _Walk:
+    """One page: one instance, one use."""
+
+    def __init__(self, db: apsw.Connection, prefix: str, limit: int) -> None:
+        self._db, self._prefix, self._limit = db, prefix, limit
+        self._stop = successor(prefix)
+        self._nodes: list[Node] = []
+        self._rolled: str | None = None  # the folder whose keys are being passed over
+        self._key: str | None = None  # the key whose older versions are
+        self._seen = 0
+
+    def page(self, place: str | None) -> BrowsePage:
+        patience = STEPS_BEFORE_SEEK
+        while place is not None and (self._stop is None or place < self._stop):
+            cursor = self._db.execute(_SCAN_OPEN, (place,)) if self._stop is None else self._db.execute(_SCAN, (place, self._stop))
+            steps, place = 0, None
+            for found in cursor:
+                self._seen += 1
+                if self._passed_over(found[0]):
+                    steps += 1
+                    if steps > patience:
+                        place, patience = self._beyond(found[0]), 1
+                        break
+                    continue
+                if steps:
+                    steps, patience = 0, STEPS_BEFORE_SEEK
+                if len(self._nodes) >= self._limit or self._seen > ROWS_SEEN_MAX:
+                    cursor.close(True)
+                    return BrowsePage(self._nodes, found[0])
+                self._take(found)
+            cursor.close(True)
+        return BrowsePage(self._nodes)
+
+    def _passed_over(self, key: str) -> bool:
+        if self._rolled is not None:
+            if key.startswith(self._rolled):
+                return True
+            self._rolled = None
+        return key == self._key
+
+    def _beyond(self, key: str) -> str | None:
+        return key + "\0" if self._rolled is None else successor(self._rolled)
+
+    def _take(self, found: Any) -> None:
+        key, marker = found[0], found[3]
+        self._key = key
+        if marker:
+            return
+        at = key.find(FOLDER_END, len(self._prefix))
+        if at >= 0:
+            folder = self._rolled = key[: at + len(FOLDER_END)]
+            self._nodes.append(Node(folder, decode_row(*found[:14]) if key == folder else None))
+            return
+        shadowed = found[14] is not None and find_folder(self._db, key + FOLDER_END)[0]
+        self._nodes.append(Node(key, decode_row(*found[:14]), shadowed))
