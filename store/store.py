@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import msgspec
@@ -36,6 +37,7 @@ from store.source import Source
 from store.tier import Tier
 from store.vault import Vault
 from store.verify import verify
+from store.window import Window, open_window
 from store.worker import Worker, drive
 from store.workers import Deleter, RecordSync, Settler, Sweeper
 
@@ -142,6 +144,10 @@ class Store:
 
         await self.read(row, 0, row.size, keep, bucket=bucket, data_key=data_key)
         return b"".join(pieces)
+
+    def window(self, row: ObjectRow, *, bucket: str, data_key: bytes = b"") -> AbstractAsyncContextManager[Window]:
+        """The version, open for reads at any place until the block ends."""
+        return open_window(self._context, row, bucket=bucket, data_key=data_key)
 
     async def delete_object(self, bucket: str, request: DeleteRequest) -> DeleteResult:
         """Metadata first; the chunks at once after it, not waited for. Raises: PreconditionFailed, Locked, BucketNotFound."""
