@@ -44,6 +44,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "mv": ("cli.commands.copy:mv", "Move files and objects."),
     "sync": ("cli.commands.sync:sync", "Make a target like its source, copying what differs."),
     "rm": ("cli.commands.remove:rm", "Delete objects."),
+    "mount": ("cli.commands.mount:mount", "Show buckets as folders of this host."),
     "presign": ("cli.commands.presign:presign", "Print a URL that grants access for a while."),
     "completion": ("cli.commands.completion:completion", "Print the completion script of a shell."),
     "man": ("cli.commands.man:man", "Print the manual page."),

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from meta.protocol import ObjectRow
+from meta.protocol.object import ObjectRow
 from node.errors import ContentLost
 from rawx.chunk import Buffer
 from store.context import Context

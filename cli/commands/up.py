@@ -80,7 +80,7 @@ def up(session: Session, **options: Any) -> Exit:
     ready_fd = options.pop("ready_fd")
     wanted = serve.ServeOptions(**_without_none(options))
     announce = functools.partial(_announce, session.output, wanted)
-    return Exit(runner.run(_worded(session.output, functools.partial(serve.run_main, wanted, announce)), ready_fd=ready_fd))
+    return Exit(runner.run(worded(session.output, functools.partial(serve.run_main, wanted, announce)), ready_fd=ready_fd))
 
 
 @click.command("_gateway", hidden=True, short_help="A further gateway process; `up` starts it.")
@@ -97,14 +97,14 @@ def gateway(session: Session, parent: int, **options: Any) -> Exit:
     log.set_up()
     ready_fd = options.pop("ready_fd")
     wanted = serve.ServeOptions(**_without_none(options))
-    return Exit(runner.run(_worded(session.output, functools.partial(serve.run_gateway, wanted)), ready_fd=ready_fd))
+    return Exit(runner.run(worded(session.output, functools.partial(serve.run_gateway, wanted)), ready_fd=ready_fd))
 
 
 def _without_none(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _worded(output: Output, main: Any) -> Any:
+def worded(output: Output, main: Any) -> Any:
     """`main` with deliberate errors told as every command tells them; bugs go on to the runner, which logs them."""
 
     async def worded(drain: object, ready: object) -> None:

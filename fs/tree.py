@@ -1,0 +1,242 @@
+"""The tree of names: what a name stands for, what a folder holds, and the attributes of both.
+
+A name is looked up in the store each time the kernel asks; nothing of it is cached here, for the bases are read from this host's memory
+(a lookup costs about 50 us) and the kernel has caches of its own.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+
+import trio
+
+from fs.attribute import Defaults, Stat, file_stat, folder_stat
+from fs.connection import Connection
+from fs.file import File
+from fs.inode import ROOT, Inode, InodeTable
+from fs.name import KEY_BYTES_MAX, Name, NameTooLong, digest_of, parse, show
+from fs.readahead import Budget
+from meta.protocol.folder import FOLDER_END, Node, Peek
+from meta.protocol.object import ObjectRow
+
+LINK_BYTES_MAX = 4_095
+"""As PATH_MAX has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Bytes and files that there is room for in all, and that are left."""
+
+    total: int
+    free: int
+    inodes_total: int
+    inodes_free: int
+
+
+def failure(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+def key_in(folder: Inode, part: str) -> tuple[str, str]:
+    """(bucket, key) of what is called so in the folder. Raises: NameTooLong."""
+    bucket, prefix = folder.place
+    key = prefix + part
+    if len(key) * 4 > KEY_BYTES_MAX and len(key.encode()) > KEY_BYTES_MAX:
+        raise NameTooLong(f"a key has at most {KEY_BYTES_MAX} bytes")
+    return bucket, key
+
+
+def shows_as_file(row: ObjectRow | None) -> bool:
+    """An object whose key ends in a slash is a folder's; only its bytes, if it has any, show as a file in it."""
+    return row is not None and (not row.key.endswith(FOLDER_END) or row.size > 0)
+
+
+def rest_of(key: str, folder: Inode) -> str:
+    """What of a key that a listing of the folder showed is below it."""
+    return key[len(folder.place[1]) :]
+
+
+class Tree:
+    """All names of one mount. bucket, prefix: what its root shows; "" for all buckets."""
+
+    def __init__(self, connection: Connection, defaults: Defaults, nursery: trio.Nursery, *, bucket: str = "", prefix: str = "") -> None:
+        self.connection = connection
+        self._nursery, self._budget = nursery, Budget()
+        self.defaults = defaults
+        root = Inode(ROOT, None, b"", "", folder=True)
+        root.bucket, root.prefix = bucket, prefix
+        self.table = InodeTable(root)
+        self._began_ns = time.time_ns()
+
+    def __repr__(self) -> str:
+        return f"<Tree {self.table!r}>"
+
+    def inode(self, number: int) -> Inode:
+        """Raises: OSError (ESTALE)."""
+        found = self.table.get(number)
+        if found is None:
+            raise failure(errno.ESTALE)
+        return found
+
+    def of_buckets(self, folder: Inode) -> bool:
+        """Whether it is the folder of all buckets."""
+        return folder is self.table.root and not folder.bucket
+
+    async def lookup(self, parent: Inode, raw: bytes) -> tuple[Inode, Stat]:
+        """Raises: OSError (ENOENT), NameTooLong, NameUnusable; as Connection."""
+        child = self.table.child(parent, raw)
+        if child is not None and isinstance(child.file, File) and child.file.unsaved:
+            return child, child.file.stat
+        name = await self.resolve(parent, raw)
+        if self.of_buckets(parent):
+            settings = await self.connection.settings(name.part)
+            return self.place_bucket(settings.bucket, settings.created_us)
+        return self.place(parent, raw, name, await self.connection.peek(*key_in(parent, name.part)))
+
+    async def resolve(self, parent: Inode, raw: bytes) -> Name:
+        """The part of the key that a name means. Raises: OSError (ENOENT), NameTooLong, NameUnusable."""
+        name = parse(raw)
+        if not name.digest:
+            return name
+        async for node in self.nodes(parent):
+            part = rest_of(node.key, parent).removesuffix(FOLDER_END)
+            if digest_of(part) == name.digest and show(part, beside=node.shadowed).encode() == raw:
+                return replace(name, part=part, digest="")
+        raise failure(errno.ENOENT)
+
+    def place(self, parent: Inode, raw: bytes, name: Name, found: Peek) -> tuple[Inode, Stat]:
+        """The inode for what a name was found to stand for. Raises: OSError (ENOENT)."""
+        row = found.row
+        if not shows_as_file(row):
+            row = None
+        if name.beside and not (row is not None and found.folder):
+            raise failure(errno.ENOENT)
+        if found.folder and not name.beside:
+            return self._place_folder(parent, raw, name.part, found.marker)
+        if row is None:
+            raise failure(errno.ENOENT)
+        return self._place_file(parent, raw, name, row)
+
+    def place_node(self, parent: Inode, node: Node) -> tuple[bytes, Inode, Stat]:
+        """Name, inode and attributes for what a listing shows."""
+        rest = rest_of(node.key, parent)
+        part = rest.removesuffix(FOLDER_END)
+        raw = show(part, beside=node.shadowed).encode()
+        if rest.endswith(FOLDER_END):
+            return raw, *self._place_folder(parent, raw, part, node.row)
+        assert node.row is not None
+        return raw, *self._place_file(parent, raw, Name(part, node.shadowed), node.row)
+
+    def place_bucket(self, bucket: str, created_us: int) -> tuple[Inode, Stat]:
+        inode, stat = self._place_folder(self.table.root, bucket.encode(), bucket, None)
+        inode.bucket = bucket
+        return inode, replace(stat, mtime_ns=created_us * 1_000, ctime_ns=created_us * 1_000)
+
+    async def stat(self, inode: Inode) -> Stat:
+        """Raises: OSError (ESTALE when the name stands for something else by now); as Connection."""
+        if isinstance(inode.file, File):
+            return inode.file.stat
+        if inode.gone:
+            raise failure(errno.ESTALE)
+        if self.of_buckets(inode):
+            return self.folder_stat(inode, None)
+        bucket, key = inode.place
+        if not key:
+            created_us = (await self.connection.settings(bucket)).created_us
+            return replace(self.folder_stat(inode, None), mtime_ns=max(created_us * 1_000, inode.touched_ns), ctime_ns=created_us * 1_000)
+        found = await self.connection.peek(bucket, key.removesuffix(FOLDER_END) if inode.folder else key)
+        if inode.folder:
+            if not found.folder:
+                raise failure(errno.ESTALE)
+            return self.folder_stat(inode, found.marker)
+        if found.row is None or found.row.content != inode.content:
+            raise failure(errno.ESTALE)
+        return file_stat(found.row, self.defaults)
+
+    async def entries(self, folder: Inode) -> AsyncIterator[tuple[bytes, Inode, Stat]]:
+        """Name, inode and attributes of all that the folder holds."""
+        if self.of_buckets(folder):
+            for bucket in await self.connection.buckets():
+                yield bucket.bucket.encode(), *self.place_bucket(bucket.bucket, bucket.created_us)
+            return
+        async for node in self.nodes(folder):
+            yield self.place_node(folder, node)
+
+    async def open(self, inode: Inode) -> File:
+        """The open file, held until `release`. Raises: OSError (ESTALE when the name stands for something else by now)."""
+        file = inode.file
+        if not isinstance(file, File):
+            if inode.gone:
+                raise failure(errno.ESTALE)
+            bucket, key = inode.place
+            row = await self.connection.row(bucket, key)
+            if row.content != inode.content:
+                raise failure(errno.ESTALE)
+            file = inode.file
+            if not isinstance(file, File):
+                file = inode.file = File(
+                    self.connection, bucket, row, file_stat(row, self.defaults), budget=self._budget, nursery=self._nursery
+                )
+        self.table.open(inode)
+        return file
+
+    async def release(self, inode: Inode) -> None:
+        """Undoes one `open`."""
+        file = inode.file
+        assert isinstance(file, File)
+        if inode.opened == 1:
+            inode.file = None
+            await file.aclose()
+        self.table.close(inode)
+
+    async def read_link(self, inode: Inode) -> bytes:
+        file = await self.open(inode)
+        try:
+            return bytes(await file.read(0, LINK_BYTES_MAX))
+        finally:
+            await self.release(inode)
+
+    async def space(self) -> Space:
+        volumes = await self.connection.volumes()
+        total, free = sum(each.bytes_total for each in volumes), sum(each.bytes_free for each in volumes)
+        inodes = sum(each.inodes_free for each in volumes)
+        return Space(total, free, inodes + len(self.table), inodes)
+
+    async def nodes(self, folder: Inode, begin: str = "") -> AsyncIterator[Node]:
+        """What the folder holds, from a key on."""
+        bucket, prefix = folder.place
+        while True:
+            page = await self.connection.browse(bucket, prefix, begin)
+            for node in page.nodes:
+                if node.key != prefix or shows_as_file(node.row):
+                    yield node
+            if not page.begin:
+                return
+            begin = page.begin
+
+    def _place_folder(self, parent: Inode, raw: bytes, part: str, marker: ObjectRow | None) -> tuple[Inode, Stat]:
+        inode = self.table.child(parent, raw)
+        if inode is None or not inode.folder:
+            inode = self.table.add(parent, raw, part, folder=True)
+        return inode, self.folder_stat(inode, marker)
+
+    def _place_file(self, parent: Inode, raw: bytes, name: Name, row: ObjectRow) -> tuple[Inode, Stat]:
+        inode = self.table.child(parent, raw)
+        if inode is not None and not inode.folder and isinstance(inode.file, File) and (inode.file.unsaved or inode.content == row.content):
+            return inode, inode.file.stat
+        if inode is None or inode.folder or inode.content != row.content or (inode.seq and inode.seq != row.seq):
+            inode = self.table.add(parent, raw, name.part, folder=False)
+            inode.beside, inode.content = name.beside, row.content
+        inode.seq = row.seq
+        return inode, file_stat(row, self.defaults)
+
+    def folder_stat(self, inode: Inode, marker: ObjectRow | None = None) -> Stat:
+        """Of a folder for which that object stands, if any."""
+        stat = folder_stat(marker, self.defaults, time_ns=self._began_ns)
+        if inode.touched_ns > stat.mtime_ns:
+            stat = replace(stat, mtime_ns=inode.touched_ns, ctime_ns=max(stat.ctime_ns, inode.touched_ns))
+        return stat

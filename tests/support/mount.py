@@ -1,0 +1,108 @@
+"""A real mount: the installed command as a process of its own on a running store, unmounted, killed, stopped."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from .store import COMMAND, StoreError, StoreProcess, environment
+
+START_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 30.0
+
+
+class MountProcess:
+    """One `frazil mount` in the foreground. As a context it is mounted inside; at the end it is unmounted, or killed after a failure."""
+
+    def __init__(self, store: StoreProcess, directory: Path, *, target: str = "", options: Sequence[str] = ()) -> None:
+        self.store, self.directory, self.target, self.options = store, directory, target, list(options)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.log_path = store.scratch / f"mount-{directory.name}.log"
+
+    def __enter__(self) -> MountProcess:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self.process is None or self.process.poll() is not None:
+            self.force()
+        elif kind is None:
+            self.unmount()
+        else:
+            self.kill()
+
+    def start(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Raises: StoreError when it does not serve in time."""
+        self.directory.mkdir(exist_ok=True)
+        ready, told = os.pipe()
+        arguments = [str(COMMAND), "mount", *([self.target] if self.target else []), str(self.directory)]
+        arguments += ["--store", str(self.store.directories[0]), "--ready-fd", str(told)]
+        for option in self.options:
+            arguments += ["-o", option]
+        try:
+            with self.log_path.open("ab") as log:
+                self.process = subprocess.Popen(
+                    arguments,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(told,),
+                    env=environment(self.store.scratch),
+                    start_new_session=True,
+                )
+            os.close(told)
+            told = -1
+            if not select.select([ready], [], [], timeout_s)[0] or not os.read(ready, 64):
+                self.kill()
+                raise StoreError(f"the mount did not come up within {timeout_s} s:\n{self.log_tail()}")
+        finally:
+            os.close(ready)
+            if told >= 0:
+                os.close(told)
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def unmount(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """umount(8), tried again while somebody uses it; waits for the process. Raises: StoreError."""
+        assert self.process is not None
+        deadline = time.monotonic() + timeout_s
+        while (done := subprocess.run(["fusermount3", "-u", str(self.directory)], capture_output=True, text=True, check=False)).returncode:
+            if time.monotonic() > deadline:
+                self.kill()
+                raise StoreError(f"{self.directory} can't be unmounted: {done.stderr}")
+            time.sleep(0.1)
+        try:
+            code = self.process.wait(timeout=max(deadline - time.monotonic(), 1))
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise StoreError(f"the mount did not end within {timeout_s} s of umount:\n{self.log_tail()}") from None
+        if code != 0:
+            raise StoreError(f"the mount ended with {code}:\n{self.log_tail()}")
+
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """SIGTERM; its exit code."""
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(timeout=timeout_s)
+
+    def kill(self) -> None:
+        """kill -9, and the dead mount point is taken away."""
+        if self.process is not None and self.process.poll() is None:
+            os.kill(self.process.pid, signal.SIGKILL)
+            self.process.wait(timeout=STOP_TIMEOUT_S)
+        self.force()
+
+    def force(self) -> None:
+        """Takes away what a dead process left."""
+        subprocess.run(["fusermount3", "-uz", str(self.directory)], capture_output=True, check=False)
+
+    def log_tail(self, lines: int = 40) -> str:
+        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
