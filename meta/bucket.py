@@ -13,7 +13,7 @@ from node.errors import BucketNotEmpty, BucketOwned, BucketTaken, InvalidArgumen
 
 _VERSIONING = ("Enabled", "Suspended")
 _CONTENTS = "SELECT EXISTS (SELECT 1 FROM objects)"
-_TO_DO = "SELECT EXISTS (SELECT 1 FROM deletions) OR EXISTS (SELECT 1 FROM stale_records)"
+_TO_DO = "SELECT EXISTS (SELECT 1 FROM deletions) OR EXISTS (SELECT 1 FROM stale_records) OR EXISTS (SELECT 1 FROM cold)"
 
 
 def create(transaction: ContainerTransaction, settings: BucketSettings) -> None:
@@ -96,5 +96,5 @@ def removed_settings(db: apsw.Connection) -> BucketSettings | None:
 
 
 def has_work(db: apsw.Connection) -> bool:
-    """Whether deletions or records are to be done."""
+    """Whether deletions or records are to be done, or bytes to be moved."""
     return bool(db.execute(_TO_DO).get)

@@ -9,17 +9,18 @@ import apsw
 
 from meta import append as appending
 from meta import browse as browsing
-from meta import bucket, holding, listing, pending
+from meta import bucket, cold, holding, listing, pending
 from meta import rename as renaming
 from meta import upload as uploads
 from meta import version as versions
 from meta.base import Base, Underway
 from meta.protocol.bucket import BucketSettings, Counters, LockSettings
-from meta.protocol.container import DeleteResults, Deletions, Holders, Holdings, RecordsToSync
+from meta.protocol.container import ColdRows, DeleteResults, Deletions, Holders, Holdings, RecordsToSync
 from meta.protocol.folder import BROWSE_LIMIT_MAX, BrowsePage, Peek
 from meta.protocol.holding import Claim, Cursor, Holding, Refill
 from meta.protocol.listing import LIST_LIMIT_MAX, ListPage, ListRequest
 from meta.protocol.object import NO_CONDITION, Append, Change, Condition, DeleteRequest, DeleteResult, Dropped, ObjectRow, PutResult
+from meta.protocol.restore import COLD_BEGIN, ColdCursor
 from meta.protocol.upload import Complete, PartPage, PartRow, UploadPage, UploadRow
 from meta.recent import Recent
 from meta.refill import refill
@@ -208,6 +209,12 @@ class LocalContainer:
 
     async def records_synced(self, ids: Sequence[int]) -> None:
         await self._write(pending.records_synced, ids)
+
+    async def cold_due(self, until_us: int, limit: int, after: ColdCursor = COLD_BEGIN) -> ColdRows:
+        return self._read(cold.due, until_us, limit, after)
+
+    async def cold_done(self, places: Sequence[tuple[str, int, int]]) -> None:
+        await self._write(cold.done, places)
 
     async def knows(self, key: str, content: str) -> bool:
         return self._read(pending.knows, key, content)

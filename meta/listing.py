@@ -13,8 +13,11 @@ from itertools import islice
 from typing import Any
 
 import apsw
+import msgspec
 
 from meta.protocol.listing import LIST_LIMIT_MAX, Listed, ListPage, ListRequest
+from meta.protocol.restore import COLD_CLASSES, restore_of
+from meta.row import find_row
 from meta.transaction import read_settings, read_sums
 
 ROWS_SEEN_MAX = 20_000
@@ -63,9 +66,18 @@ def list_page(db: apsw.Connection, request: ListRequest) -> ListPage:
             page = _flat(db, request, limit)
         if not page.rows and not page.prefixes:
             read_settings(db)  # a removed bucket has no rows, so only an empty page has to look
-        return page
+        return _with_restores(db, page) if request.restores else page
     finally:
         db.execute("COMMIT")
+
+
+def _with_restores(db: apsw.Connection, page: ListPage) -> ListPage:
+    return msgspec.structs.replace(page, rows=[_with_restore(db, row) if row.storage_class in COLD_CLASSES else row for row in page.rows])
+
+
+def _with_restore(db: apsw.Connection, listed: Listed) -> Listed:
+    row = find_row(db, listed.key, listed.version)
+    return listed if row is None else msgspec.structs.replace(listed, restore=restore_of(row.attributes))
 
 
 def common_prefix(key: str, prefix: str, delimiter: str) -> str | None:

@@ -9,9 +9,10 @@ import apsw
 import msgspec
 
 from meta.lock import check_removal, is_protected
-from meta.protocol.object import Attributes, Dropped, ObjectRow
+from meta.protocol.object import Attributes, Dropped, ObjectRow, Seen
+from meta.protocol.restore import COLD_CLASSES, restore_of
 from meta.transaction import ContainerTransaction
-from node.errors import InvalidArgument, Locked
+from node.errors import InvalidArgument, Locked, Superseded
 
 KEY_BYTES_MAX = 1_024
 
@@ -29,6 +30,9 @@ _INSERT = (
     "INSERT INTO objects(key, age, is_null, marker, size, etag, mtime_us, storage_class, policy, owner, content, layout, seq,"
     " attributes, protected, moved, parts, checksum_algorithm, checksum_type) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
+_IS_NEWEST = "SELECT NOT EXISTS (SELECT 1 FROM objects WHERE key = ? AND age < ?)"
+_THERE = "SELECT 1 FROM objects WHERE key = ? AND age = ?"
+_OTHERS = "SELECT 1 FROM objects WHERE key = ? AND age <> ? LIMIT 1"
 
 _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(Attributes)
@@ -127,9 +131,11 @@ def insert(transaction: ContainerTransaction, row: ObjectRow, *, parts: str = ""
             attributes.checksum_type,
         ),
     )
-    _count(transaction, row.marker, row.storage_class, row.size, 1)
+    count(transaction, row.marker, row.storage_class, row.size, 1)
     if older:
         transaction.count("older", 1, 0)
+    if row.storage_class in COLD_CLASSES:
+        list_cold(transaction, row.key, -row.version, attributes)
 
 
 def take(transaction: ContainerTransaction, stored: Stored, *, others: bool | None = None) -> bool:
@@ -142,7 +148,9 @@ def take(transaction: ContainerTransaction, stored: Stored, *, others: bool | No
     if stored.moved:
         for content in stored.contents:
             transaction.write("DELETE FROM moved WHERE content = ?", (content,))
-    _count(transaction, bool(stored.marker), stored.storage_class, stored.size, -1)
+    if stored.storage_class in COLD_CLASSES:
+        unlist_cold(transaction, stored.key, stored.age)
+    count(transaction, bool(stored.marker), stored.storage_class, stored.size, -1)
     return others
 
 
@@ -156,6 +164,29 @@ def remember_moved(transaction: ContainerTransaction, contents: Iterable[str], k
     """`moved` names them, for their chunks' records may still name another key."""
     for content in contents:
         transaction.write("INSERT OR REPLACE INTO moved VALUES (?, ?, ?)", (content, key, -version))
+
+
+def list_cold(transaction: ContainerTransaction, key: str, age: int, attributes: Attributes) -> None:
+    """Puts a version of a cold class into the list of meta/cold.py, or back into it."""
+    restore = restore_of(attributes)
+    transaction.write("INSERT OR REPLACE INTO cold VALUES (?, ?, ?)", (key, age, restore.until_us if restore else 0))
+
+
+def unlist_cold(transaction: ContainerTransaction, key: str, age: int) -> None:
+    transaction.write("DELETE FROM cold WHERE key = ? AND age = ?", (key, age))
+
+
+def check_seen(transaction: ContainerTransaction, found: Stored | None, seen: Seen) -> None:
+    """Raises: Superseded."""
+    if found is None or found.seq != seen.seq:
+        raise Superseded("the version is gone, or was changed, meanwhile")
+    newest = transaction.db.execute(_IS_NEWEST, (found.key, found.age)).get
+    if bool(newest) != (not seen.newer):
+        raise Superseded("another version of the key is the newest by now")
+    if any(transaction.db.execute(_THERE, (found.key, -version)).get is None for version in seen.newer):
+        raise Superseded("a newer version of the key is gone meanwhile")
+    if seen.alone and transaction.db.execute(_OTHERS, (found.key, found.age)).get is not None:
+        raise Superseded("the key has other versions by now")
 
 
 def check_lock(transaction: ContainerTransaction, stored: Stored, *, bypass_governance: bool) -> None:
@@ -187,7 +218,8 @@ def decode_row(
     )  # fmt: skip
 
 
-def _count(transaction: ContainerTransaction, marker: bool, storage_class: str, size: int, sign: int) -> None:
+def count(transaction: ContainerTransaction, marker: bool, storage_class: str, size: int, sign: int) -> None:
+    """Adds a version to the sums, or takes it from them."""
     if marker:
         transaction.count("marker", sign, 0)
     else:

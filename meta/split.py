@@ -29,6 +29,7 @@ READS = frozenset(
         "list_uploads",
         "deletions",
         "records_to_sync",
+        "cold_due",
         "knows",
         "counters",
         "key",

@@ -153,8 +153,8 @@ def remember_completed(transaction: ContainerTransaction, name: str, key: str, r
 
 CONTAINER = Kind(
     name="container",
-    format=2,
-    tables=("settings", "objects", "moved", "uploads", "parts", "completed", "deletions", "stale_records", "state"),
+    format=3,
+    tables=("settings", "objects", "moved", "uploads", "parts", "completed", "deletions", "stale_records", "cold", "state"),
     transaction=ContainerTransaction,
 )
 

@@ -24,7 +24,8 @@ from meta.protocol.object import (
     ObjectRow,
     PutResult,
 )
-from meta.row import Stored, check_key, check_lock, find, find_row, insert, remove
+from meta.protocol.restore import COLD_CLASSES, RESTORE, without_restore
+from meta.row import Stored, check_key, check_lock, check_seen, count, find, find_row, insert, list_cold, remove, unlist_cold
 from meta.transaction import ContainerTransaction, read_settings
 from node.errors import (
     FrazilError,
@@ -127,6 +128,8 @@ def delete(transaction: ContainerTransaction, request: DeleteRequest) -> DeleteR
     if request.version is None and versioning:
         return _mark(transaction, request, versioning)
     found = find(transaction.db, request.key, request.version)
+    if request.seen is not None:
+        check_seen(transaction, found, request.seen)
     if found is None:
         return DeleteResult(request.key)
     if request.condition is not NO_CONDITION:
@@ -140,6 +143,8 @@ def delete(transaction: ContainerTransaction, request: DeleteRequest) -> DeleteR
 def _mark(transaction: ContainerTransaction, request: DeleteRequest, versioning: str) -> DeleteResult:
     """A delete marker becomes the newest version; with versioning suspended it takes the null version's place."""
     newest = find(transaction.db, request.key, None)
+    if request.seen is not None:
+        check_seen(transaction, newest, request.seen)
     if request.condition != NO_CONDITION:
         if newest is None or newest.marker:
             return DeleteResult(request.key)
@@ -190,20 +195,26 @@ def change(transaction: ContainerTransaction, wish: Change) -> ObjectRow:
         raise Superseded("the version has another content now")
     if wish.expect_seq is not None and wish.expect_seq != found.seq:
         raise Superseded("the version was changed meanwhile")
+    if wish.seen is not None:
+        check_seen(transaction, found, wish.seen)
     row = found.row()
     attributes = _changed_attributes(transaction, row.attributes, wish)
     if is_protected(attributes) and not settings.object_lock:
         raise InvalidBucketState("the bucket has no object lock")
     layout = row.layout if wish.layout is None else wish.layout
-    if attributes == row.attributes and layout == row.layout:
+    storage_class = wish.storage_class or row.storage_class
+    if storage_class not in COLD_CLASSES:
+        attributes = without_restore(attributes)
+    if attributes == row.attributes and layout == row.layout and storage_class == row.storage_class:
         return row
     seq = transaction.changed("change", row.key, found.age)
     transaction.write(
-        "UPDATE objects SET attributes = ?, layout = ?, protected = ?, checksum_algorithm = ?, checksum_type = ?, seq = ?"
-        " WHERE key = ? AND age = ?",
+        "UPDATE objects SET attributes = ?, layout = ?, storage_class = ?, protected = ?, checksum_algorithm = ?, checksum_type = ?,"
+        " seq = ? WHERE key = ? AND age = ?",
         (
             msgspec.msgpack.encode(attributes),
             layout,
+            storage_class,
             is_protected(attributes),
             ",".join(attributes.checksums),
             attributes.checksum_type,
@@ -212,9 +223,24 @@ def change(transaction: ContainerTransaction, wish: Change) -> ObjectRow:
             found.age,
         ),
     )
-    if layout and attributes != row.attributes:
+    changed = msgspec.structs.replace(row, attributes=attributes, layout=layout, storage_class=storage_class, seq=seq)
+    if layout and (attributes != row.attributes or storage_class != row.storage_class):
         transaction.stale(found.key, found.age)
-    return msgspec.structs.replace(row, attributes=attributes, layout=layout, seq=seq)
+    _warm_or_cool(transaction, row, changed)
+    return changed
+
+
+def _warm_or_cool(transaction: ContainerTransaction, old: ObjectRow, new: ObjectRow) -> None:
+    """Keeps sums and the list of cold versions in step with class and restore."""
+    if old.storage_class != new.storage_class:
+        count(transaction, False, old.storage_class, old.size, -1)
+        count(transaction, False, new.storage_class, new.size, 1)
+        if new.storage_class not in COLD_CLASSES:
+            unlist_cold(transaction, new.key, -new.version)
+        elif old.storage_class not in COLD_CLASSES:
+            list_cold(transaction, new.key, -new.version, new.attributes)
+    elif old.attributes.extra.get(RESTORE) != new.attributes.extra.get(RESTORE):
+        list_cold(transaction, new.key, -new.version, new.attributes)
 
 
 def _changed_attributes(transaction: ContainerTransaction, old: Attributes, wish: Change) -> Attributes:
@@ -229,5 +255,9 @@ def _changed_attributes(transaction: ContainerTransaction, old: Attributes, wish
     }
     if named:
         new = msgspec.structs.replace(new, **named)
+    if wish.restored is not None:
+        new = without_restore(new)
+        if wish.restored:
+            new = msgspec.structs.replace(new, extra={**new.extra, RESTORE: wish.restored})
     check_change(old, new, transaction.now_us, bypass_governance=wish.bypass_governance)
     return new

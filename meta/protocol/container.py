@@ -10,12 +10,14 @@ from meta.protocol.folder import BROWSE_LIMIT_MAX, BrowsePage, Peek
 from meta.protocol.holding import Claim, Cursor, Holding, RecordToSync, Refill
 from meta.protocol.listing import LIST_LIMIT_MAX, ListPage, ListRequest
 from meta.protocol.object import NO_CONDITION, Append, Change, Condition, DeleteRequest, DeleteResult, Dropped, ObjectRow, PutResult
+from meta.protocol.restore import COLD_BEGIN, ColdCursor, ColdRow
 from meta.protocol.upload import Complete, PartPage, PartRow, UploadPage, UploadRow
 
 Holdings = list[Holding]
 Holders = list[Holding | None]
 DeleteResults = list[DeleteResult]
 Deletions = list[Dropped]
+ColdRows = list[ColdRow]
 RecordsToSync = list[RecordToSync]
 """Spelled out here because Container has a method named list."""
 
@@ -131,6 +133,12 @@ class Container(Protocol):
         """Oldest first, those behind the id `after`."""
 
     async def records_synced(self, ids: Sequence[int]) -> None: ...
+
+    async def cold_due(self, until_us: int, limit: int, after: ColdCursor = COLD_BEGIN) -> ColdRows:
+        """Versions of cold classes with something to be done, due until then, the earliest first."""
+
+    async def cold_done(self, places: Sequence[tuple[str, int, int]]) -> None:
+        """(key, version, seq) of versions that are taken care of, unless they were changed meanwhile."""
 
     async def knows(self, key: str, content: str) -> bool:
         """Whether a version of any key, a part or a pending deletion names this content (key is a hint)."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from meta.protocol.restore import Restore
+
 LIST_LIMIT_MAX = 1_000
 
 
@@ -22,11 +24,13 @@ class Listed(msgspec.Struct, frozen=True, array_like=True):
     owner: str
     checksum_algorithm: str = ""
     checksum_type: str = ""
+    restore: Restore | None = None
 
 
 class ListRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """after: only keys (or common prefixes) behind this one, exclusive. versions: all versions and markers, else only visible objects.
-    after_version: with versions, only versions of key `after` older than this one are still to come (None: none of them)."""
+    after_version: with versions, only versions of key `after` older than this one are still to come (None: none of them).
+    restores: with the restores of cold versions, which cost a look at each of them."""
 
     prefix: str = ""
     delimiter: str = ""
@@ -34,6 +38,7 @@ class ListRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     after_version: int | None = None
     limit: int = LIST_LIMIT_MAX
     versions: bool = False
+    restores: bool = False
 
 
 class ListPage(msgspec.Struct, frozen=True):

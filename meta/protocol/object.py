@@ -42,7 +42,7 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
     acl        "private", "public-read" (a canned name; a document later)
     parts      size of each part when the object was uploaded in parts;  part_checksums: theirs, in order
     retain_mode, retain_until_us   object lock: "GOVERNANCE" or "COMPLIANCE", and the time it ends; legal_hold: None when never set
-    extra      for parts to come (encryption, restore state), by name
+    extra      of parts that have their own words, by name: encryption (store/envelope.py), restore (meta/protocol/restore.py)
     """
 
     type: str = ""
@@ -103,15 +103,28 @@ class PutResult(msgspec.Struct, frozen=True):
     dropped: tuple[Dropped, ...] = ()
 
 
+class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What somebody has decided by; when it is otherwise by now, what was asked for is refused with Superseded.
+
+    seq    of the version: nothing about it was changed
+    newer  versions of the key that came after it and are still there; none: it is the key's newest
+    alone  the key has no other version or marker
+    """
+
+    seq: int
+    newer: tuple[int, ...] = ()
+    alone: bool = False
+
+
 class DeleteRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """version None: the key as S3 means it (a marker where versioning is on); 0: the null version; else that version.
-    marker_layout: layout of the record's chunk for the delete marker that may be made."""
+    """version None: the key as S3 means it (a marker where versioning is on); 0: the null version; else that version."""
 
     key: str
     version: int | None = None
     condition: Condition = NO_CONDITION
     owner: str = ""
     bypass_governance: bool = False
+    seen: Seen | None = None
 
 
 class DeleteResult(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -131,6 +144,7 @@ class DeleteResult(msgspec.Struct, frozen=True, omit_defaults=True):
 class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     """Change of one version in place (no new version); None leaves a field as it is.
 
+    restored    the Restore to be kept, as it stands in `extra`; {} takes it away
     expect_content, expect_seq: refused with Superseded when the version has others by now."""
 
     key: str
@@ -143,8 +157,11 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     bypass_governance: bool = False
     attributes: Attributes | None = None
     layout: bytes | None = None
+    storage_class: str | None = None
+    restored: dict[str, Any] | None = None
     expect_content: str | None = None
     expect_seq: int | None = None
+    seen: Seen | None = None
 
 
 class Append(msgspec.Struct, frozen=True, omit_defaults=True):

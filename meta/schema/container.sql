@@ -83,6 +83,15 @@ CREATE TABLE stale_records(
     age  INTEGER NOT NULL
 ) STRICT;
 
+-- Versions of the cold classes whose bytes are to leave the volumes or to come back, or whose restored copy will go; derived from their rows.
+CREATE TABLE cold(
+    key     TEXT NOT NULL,
+    age     INTEGER NOT NULL,
+    due_us  INTEGER NOT NULL,  -- 0 = at once, and again until it is done
+    PRIMARY KEY (key, age)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX cold_due ON cold(due_us, key, age);
+
 -- Where the container stands; written once per transaction.
 CREATE TABLE state(
     one      INTEGER PRIMARY KEY CHECK (one = 1),  -- a single row

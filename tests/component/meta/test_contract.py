@@ -13,7 +13,8 @@ from meta.protocol.bucket import DefaultRetention, LockSettings
 from meta.protocol.container import Container
 from meta.protocol.door import Meta
 from meta.protocol.listing import ListRequest
-from meta.protocol.object import Attributes, Change, Condition, DeleteRequest, ObjectRow
+from meta.protocol.object import Attributes, Change, Condition, DeleteRequest, ObjectRow, Seen
+from meta.protocol.restore import Restore, is_readable, restore_of
 from meta.protocol.upload import Complete, PartRow, UploadRow
 from node.clock import FakeClock
 from node.errors import (
@@ -306,6 +307,54 @@ async def test_attributes_change_in_place(container: Container) -> None:
         await container.change(Change("b", tags={}))
     with pytest.raises(VersionNotFound):
         await container.change(Change("a", version=3, tags={}))
+
+
+async def test_a_decision_by_what_was_seen_is_refused_when_it_is_otherwise(container: Container) -> None:
+    old = await container.put(row("a", "one"))
+    await container.change_settings(versioning="Enabled")
+    await container.put(row("a", "two"))
+    newer = (await container.get("a")).version
+    seq = (await container.get("a", old.version)).seq
+    for seen in (Seen(seq + 1, (newer,)), Seen(seq), Seen(seq, (newer, newer + 1)), Seen(seq, (newer,), alone=True)):
+        with pytest.raises(Superseded):
+            await container.delete(DeleteRequest("a", old.version, seen=seen))
+        with pytest.raises(Superseded):
+            await container.change(Change("a", old.version, storage_class="GLACIER", seen=seen))
+    with pytest.raises(Superseded):
+        await container.delete(DeleteRequest("b", seen=Seen(seq)))
+    await container.delete(DeleteRequest("a", old.version, seen=Seen(seq, (newer,))))
+    with pytest.raises(Superseded):
+        await container.delete(DeleteRequest("a", seen=Seen(seq)))
+    seq = (await container.get("a")).seq
+    marker = await container.delete(DeleteRequest("a", seen=Seen(seq, alone=True)))
+    assert marker.made_marker
+
+
+async def test_cold_versions_are_due_until_they_are_taken_care_of(container: Container, meta: Meta) -> None:
+    await container.put(row("a", "one", storage_class="GLACIER"))
+    await container.put(row("b", "two"))
+    await container.put(row("c", "three"))
+    frozen = await container.change(Change("c", storage_class="DEEP_ARCHIVE"))
+    found = await container.cold_due(0, 10)
+    assert [(each.due_us, each.row.key) for each in found] == [(0, "a"), (0, "c")]
+    assert [each.row.key for each in await container.cold_due(0, 10, found[0].cursor)] == ["c"]
+    assert await meta.dirty_containers() == ["pictures"]
+    asked = await container.change(Change("a", restored={"days": 1, "tier": "Bulk", "asked_us": 5}))
+    await container.cold_done([("a", found[0].row.version, found[0].row.seq), ("c", frozen.version, frozen.seq)])
+    assert [each.row.key for each in await container.cold_due(0, 10)] == ["a"], "what was changed meanwhile stays due"
+    ready = await container.change(Change("a", restored={"days": 1, "tier": "Bulk", "asked_us": 5, "until_us": 99}))
+    assert restore_of(asked.attributes) == Restore(1, "Bulk", 5)
+    assert restore_of(ready.attributes) == Restore(1, "Bulk", 5, 99)
+    assert [is_readable(each, 98) for each in (asked, ready, frozen)] == [False, True, False]
+    assert not is_readable(ready, 99)
+    (listed,) = (each for each in (await container.list(ListRequest(restores=True))).rows if each.key == "a")
+    assert listed.restore == Restore(1, "Bulk", 5, 99)
+    assert await container.cold_due(98, 10) == []
+    assert [each.row for each in await container.cold_due(99, 10)] == [ready]
+    warm = await container.change(Change("a", storage_class="STANDARD"))
+    assert restore_of(warm.attributes) is None
+    assert await container.cold_due(99, 10) == []
+    assert (await container.counters()).classes == {"STANDARD": (2, 20), "DEEP_ARCHIVE": (1, 10)}
 
 
 # Versioning

@@ -19,7 +19,8 @@ from meta.commit import Entry, LocalCommit
 from meta.connection import open_reader, open_writer
 from meta.protocol.bucket import BucketSettings
 from meta.protocol.listing import ListRequest
-from meta.protocol.object import NO_CONDITION, Append, Condition, DeleteRequest, ObjectRow
+from meta.protocol.object import NO_CONDITION, Append, Change, Condition, DeleteRequest, ObjectRow, Seen
+from meta.protocol.restore import COLD_CLASSES
 from meta.protocol.upload import Complete, PartRow, UploadRow
 from meta.transaction import CONTAINER, read_sums
 from meta.writer import Request, Writer
@@ -30,6 +31,7 @@ PREFIXES = ("", "a", "a/", "a/b/", "a//", "b", "b/", "c/", "\U0010ffff")
 keys = st.sampled_from(KEYS)
 prefixes = st.sampled_from(PREFIXES)
 sizes = st.integers(0, 5)
+classes = st.sampled_from(("STANDARD", "STANDARD_IA", "GLACIER", "DEEP_ARCHIVE"))
 
 
 @dataclass
@@ -39,6 +41,7 @@ class Version:
     marker: bool
     size: int
     contents: tuple[str, ...]
+    storage_class: str = "STANDARD"
 
 
 @dataclass
@@ -137,20 +140,36 @@ class ContainerMachine(RuleBasedStateMachine):
             raise result
         return result
 
-    def row(self, key: str, size: int) -> ObjectRow:
+    def row(self, key: str, size: int, storage_class: str = "STANDARD") -> ObjectRow:
         content = next(self.contents)
-        return ObjectRow(key, size=size, etag=content, content=content, layout=content.encode())
+        return ObjectRow(key, size=size, etag=content, content=content, layout=content.encode(), storage_class=storage_class)
 
     # Requests
 
-    @rule(key=keys, size=sizes, jump=st.integers(-5, 5))
-    def put(self, key: str, size: int, jump: int) -> None:
+    @rule(key=keys, size=sizes, jump=st.integers(-5, 5), storage_class=classes)
+    def put(self, key: str, size: int, jump: int, storage_class: str) -> None:
         self.now += jump
-        row = self.row(key, size)
+        row = self.row(key, size, storage_class)
         result = self.write(version.put, row, NO_CONDITION)
         assert result.null == (self.model.versioning != "Enabled")
         assert all(result.version > old.number for old in self.model.keys.get(key, []))
-        self.model.add(key, Version(result.version, result.null, False, size, (row.content,)))
+        self.model.add(key, Version(result.version, result.null, False, size, (row.content,), storage_class))
+
+    @rule(key=keys, which=st.integers(0, 3), storage_class=classes, late=st.booleans())
+    def change_class(self, key: str, which: int, storage_class: str, late: bool) -> None:
+        versions = self.model.keys.get(key, [])
+        if which >= len(versions) or versions[which].marker:
+            return
+        found = versions[which]
+        newer = tuple(each.number for each in versions[:which])
+        seen = Seen(version.get(self.reader, key, found.number).seq, newer or ((found.number + 1,) if late else ()), alone=late)
+        wish = Change(key, found.number, storage_class=storage_class, seen=seen)
+        if late and (len(versions) > 1 or not newer):
+            with pytest.raises(Superseded):
+                self.write(version.change, wish)
+            return
+        self.write(version.change, wish)
+        found.storage_class = storage_class
 
     @rule(keys=st.lists(keys, min_size=2, max_size=5), bad=st.integers(0, 4))
     def put_a_batch_of_which_one_is_refused(self, keys: list[str], bad: int) -> None:
@@ -233,7 +252,7 @@ class ContainerMachine(RuleBasedStateMachine):
             (marker,) = (row for row in rows if row.key == source and row.marker and row.version not in known)
             self.model.keys[source].insert(0, Version(marker.version, marker.null, True, 0, ()))
         null = self.model.versioning != "Enabled"
-        self.model.add(target, Version(number, null, False, found.size, found.contents))
+        self.model.add(target, Version(number, null, False, found.size, found.contents, found.storage_class))
 
     @rule(source=prefixes, to=prefixes, replace=st.booleans())
     def rename_prefix(self, source: str, to: str, replace: bool) -> None:
@@ -366,13 +385,26 @@ class ContainerMachine(RuleBasedStateMachine):
         counters = pending.counters(self.reader)
         versions = [version for versions in self.model.keys.values() for version in versions]
         objects = [version for version in versions if not version.marker]
-        total = (len(objects), sum(version.size for version in objects))
-        assert counters.classes == ({"STANDARD": total} if objects else {})
+        classes: dict[str, tuple[int, int]] = {}
+        for each in objects:
+            number, size = classes.get(each.storage_class, (0, 0))
+            classes[each.storage_class] = (number + 1, size + each.size)
+        assert counters.classes == classes
         assert counters.markers == len(versions) - len(objects)
         assert counters.uploads == len(self.model.uploads)
         assert counters.upload_bytes == sum(size for _, parts in self.model.uploads.values() for _, size in parts.values())
         older = read_sums(self.reader).get("older", [0])[0]
         assert older == len(versions) - len(self.model.keys)
+
+    @invariant()
+    def every_cold_version_is_due(self) -> None:
+        found = [(key, -age) for key, age in self.reader.execute("SELECT key, age FROM cold ORDER BY key, age")]
+        assert found == [
+            (key, each.number)
+            for key in sorted(self.model.keys, key=str.encode)
+            for each in self.model.keys[key]
+            if each.storage_class in COLD_CLASSES
+        ]
 
     @invariant()
     def every_content_is_in_one_place(self) -> None:
