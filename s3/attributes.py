@@ -9,6 +9,7 @@ import re
 from functools import lru_cache
 from urllib.parse import quote
 
+from glacier.lifecycle.rule import abortion_of, expiration_of
 from meta.protocol.bucket import BucketSettings
 from meta.protocol.object import Attributes, ObjectRow
 from meta.protocol.upload import UploadRow
@@ -16,7 +17,6 @@ from s3 import checksum
 from s3.acl import PRIVATE
 from s3.call import Call, Header
 from s3.errors import S3Error, invalid_argument, not_implemented
-from s3.lifecycle import abortion_of, expiration_of
 from s3.lifecycle_document import LIFECYCLE
 from s3.lock import lock_headers, protected_as_asked
 from s3.moment import http_date

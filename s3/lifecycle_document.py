@@ -15,12 +15,13 @@ from typing import Literal, get_args
 
 import msgspec
 
+from glacier.lifecycle.calendar import DAY_US
+from glacier.lifecycle.rule import And, Expiration, Filter, Lifecycle, Rule, StorageClass, Tag, Transition, parse_date
 from s3.configuration import Configuration
 from s3.errors import S3Error
-from s3.lifecycle import DAY_US, And, Expiration, Filter, Lifecycle, Rule, StorageClass, Transition, parse_date
 from s3.moment import iso_date
 from s3.shape import write
-from s3.tags import Tag, check_tag
+from s3.tags import check_tag
 
 ID_MAX = 255
 PREFIX_BYTES_MAX = 1_024

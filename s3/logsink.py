@@ -13,6 +13,7 @@ from random import Random
 import msgspec
 import trio
 
+from glacier.lifecycle.calendar import DAY_US
 from meta.protocol.bucket import BucketSettings
 from meta.protocol.object import Attributes
 from meta.spool import Record
@@ -25,7 +26,6 @@ from s3.default_encryption import rule_of
 from s3.encryption import key_of
 from s3.errors import CODES
 from s3.handlers.logging import check_target
-from s3.lifecycle import DAY_US
 from s3.outbox import Channel
 from store.afterwork import Bell
 from store.envelope import Envelope

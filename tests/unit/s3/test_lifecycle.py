@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glacier.lifecycle.calendar import REAL
+from glacier.lifecycle.rule import AbortUpload, Expiration, Filter, Lifecycle, Rule, abortion_of, expiration_of
 from s3.errors import S3Error
-from s3.lifecycle import AbortUpload, Expiration, Filter, Lifecycle, Rule, abortion_of, after_days, expiration_of
 from s3.lifecycle_document import checked
 from s3.shape import read, write
 from s3.xml import parse
@@ -86,7 +87,7 @@ def test_a_document_that_is_accepted_is_stored_as_it_means(rules: Any) -> None:
 
 def test_days_end_at_the_midnight_after_them() -> None:
     begin = datetime(2014, 1, 15, 10, 30, tzinfo=UTC)
-    due = after_days(int(begin.timestamp() * 1e6), 3)
+    due = REAL.after(int(begin.timestamp() * 1e6), 3)
     assert datetime.fromtimestamp(due / 1e6, UTC) == datetime(2014, 1, 19, tzinfo=UTC)  # AWS's own example
 
 

@@ -1,6 +1,7 @@
-"""Lifecycle rules: which objects a rule is about, and when what is due. Pure; what S3 refuses in a rule is in lifecycle_document.py.
+"""Lifecycle rules: which objects a rule is about, and when what is due. Pure. Their structs are S3's document, element by element:
+s3/lifecycle_document.py reads it into them, and says what S3 refuses.
 
-Times are microseconds since 1970, UTC. Days end at midnight: an action of `days` is due at the first midnight after that many days.
+Times are microseconds since 1970, UTC.
 Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html
 """
 
@@ -12,17 +13,24 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from s3.shape import Shape
-from s3.tags import Tag
+from glacier.lifecycle.calendar import REAL, Calendar
 
 RULES_MAX = 1_000
-DAY_US = 86_400_000_000
 
 StorageClass = Literal["STANDARD_IA", "INTELLIGENT_TIERING", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"]
 Days = Annotated[int, msgspec.Meta(le=2**31 - 1)]
 
 
-class Expiration(Shape, frozen=True):
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="pascal"):
+    """Base of what is an element of the document."""
+
+
+class Tag(Part, frozen=True):
+    key: str
+    value: str
+
+
+class Expiration(Part, frozen=True):
     """Of current versions; exactly one of the three is there. date: ISO 8601, a midnight."""
 
     date: str | None = None
@@ -30,35 +38,35 @@ class Expiration(Shape, frozen=True):
     expired_object_delete_marker: bool | None = None
 
 
-class Transition(Shape, frozen=True):
+class Transition(Part, frozen=True):
     storage_class: StorageClass
     date: str | None = None
     days: Days | None = None
 
 
-class NoncurrentTransition(Shape, frozen=True):
+class NoncurrentTransition(Part, frozen=True):
     noncurrent_days: Days
     storage_class: StorageClass
     newer_noncurrent_versions: int | None = None
 
 
-class NoncurrentExpiration(Shape, frozen=True):
+class NoncurrentExpiration(Part, frozen=True):
     noncurrent_days: Days
     newer_noncurrent_versions: int | None = None
 
 
-class AbortUpload(Shape, frozen=True):
+class AbortUpload(Part, frozen=True):
     days_after_initiation: Days
 
 
-class And(Shape, frozen=True):
+class And(Part, frozen=True):
     prefix: str | None = None
     tags: tuple[Tag, ...] = msgspec.field(default=(), name="Tag")
     object_size_greater_than: int | None = None
     object_size_less_than: int | None = None
 
 
-class Filter(Shape, frozen=True):
+class Filter(Part, frozen=True):
     """At most one of these is there."""
 
     prefix: str | None = None
@@ -85,7 +93,7 @@ class Scope(msgspec.Struct, frozen=True):
         )
 
 
-class Rule(Shape, frozen=True, kw_only=True):
+class Rule(Part, frozen=True, kw_only=True):
     """prefix: as rules were written before there were filters; either it or the filter is there."""
 
     id: str = msgspec.field(default="", name="ID")
@@ -114,7 +122,7 @@ class Rule(Shape, frozen=True, kw_only=True):
         return self.status == "Enabled" and self.scope.holds(key, tags, size)
 
 
-class Lifecycle(Shape, frozen=True):
+class Lifecycle(Part, frozen=True):
     rules: Annotated[tuple[Rule, ...], msgspec.Meta(min_length=1, max_length=RULES_MAX)] = msgspec.field(name="Rule")
 
 
@@ -125,27 +133,24 @@ class Due(msgspec.Struct, frozen=True):
     rule: str
 
 
-def expiration_of(lifecycle: Lifecycle, key: str, tags: Mapping[str, str], size: int, mtime_us: int) -> Due | None:
+def expiration_of(
+    lifecycle: Lifecycle, key: str, tags: Mapping[str, str], size: int, mtime_us: int, calendar: Calendar = REAL
+) -> Due | None:
     """When the current version of a key expires: the earliest of all rules; of equal ones the first."""
     return _earliest(
-        Due(_due(rule.expiration, mtime_us), rule.id)
+        Due(due_us(rule.expiration, mtime_us, calendar), rule.id)
         for rule in lifecycle.rules
         if rule.expiration is not None and rule.expiration.expired_object_delete_marker is None and rule.holds(key, tags, size)
     )
 
 
-def abortion_of(lifecycle: Lifecycle, key: str, started_us: int) -> Due | None:
+def abortion_of(lifecycle: Lifecycle, key: str, started_us: int, calendar: Calendar = REAL) -> Due | None:
     """When an upload in parts that is still not complete is given up. Such rules have no tags and no sizes."""
     return _earliest(
-        Due(after_days(started_us, rule.abort_upload.days_after_initiation), rule.id)
+        Due(calendar.after(started_us, rule.abort_upload.days_after_initiation), rule.id)
         for rule in lifecycle.rules
         if rule.abort_upload is not None and rule.holds(key, {}, 0)
     )
-
-
-def after_days(from_us: int, days: int) -> int:
-    """The first midnight after `days` whole days."""
-    return (from_us // DAY_US + days + 1) * DAY_US
 
 
 def parse_date(text: str) -> int:
@@ -158,8 +163,9 @@ def _earliest(found: Iterable[Due]) -> Due | None:
     return min(found, key=lambda due: due.at_us, default=None)
 
 
-def _due(expiration: Expiration, mtime_us: int) -> int:
-    if expiration.date is not None:
-        return parse_date(expiration.date)
-    assert expiration.days is not None
-    return after_days(mtime_us, expiration.days)
+def due_us(action: Expiration | Transition, from_us: int, calendar: Calendar) -> int:
+    """When an action with a date or days is due for what was made then."""
+    if action.date is not None:
+        return parse_date(action.date)
+    assert action.days is not None
+    return calendar.after(from_us, action.days)

@@ -1,0 +1,23 @@
+"""How long a rule's day is, and when a number of them is over. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DAY_US = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """Days as S3 counts them end at midnight, UTC: what is due after some is due at the first midnight behind them. Days of another
+    length, for tests, end when they are over."""
+
+    day_us: int = DAY_US
+
+    def after(self, from_us: int, days: int) -> int:
+        if self.day_us == DAY_US:
+            return (from_us // DAY_US + days + 1) * DAY_US
+        return from_us + days * self.day_us
+
+
+REAL = Calendar()
