@@ -18,6 +18,8 @@ from cli.exit import Exit, Hinted
 from cli.gateways import GatewayProcess
 from cli.process import settle
 from cli.state import SOCKET_FILE, State, clear_state, write_state
+from glacier.lifecycle.calendar import DAY_US, Calendar
+from glacier.lifecycle.engine import engine
 from meta.protocol.accounts import Accounts, KeyPair
 from node.errors import ConfigError
 from node.http.server import listen, serve
@@ -28,6 +30,7 @@ from store.embedded import StoreOptions, open_store
 from store.store import Store
 
 ADMIN_NAME = "admin"
+LIFECYCLE_DAY_S = DAY_US / 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +49,17 @@ class ServeOptions:
     tls_key: str = ""
     metrics: tuple[str, int] | None = None
     allow_ssec_http: bool = False
+    lifecycle_day: float = LIFECYCLE_DAY_S
 
     @property
     def gateway(self) -> GatewayOptions:
-        return GatewayOptions(region=self.region, domains=self.domains or DOMAINS, sigv2=self.sigv2, allow_ssec_http=self.allow_ssec_http)
+        return GatewayOptions(
+            region=self.region,
+            domains=self.domains or DOMAINS,
+            sigv2=self.sigv2,
+            allow_ssec_http=self.allow_ssec_http,
+            calendar=Calendar(int(self.lifecycle_day * 1e6)),
+        )
 
     @property
     def store(self) -> StoreOptions:
@@ -133,6 +143,7 @@ async def run_main(options: ServeOptions, announce: Callable[[Serving], None], d
         open_store(options.store, role="main", internal_address=internal) as store,
         aclosing(Gateway(store, options.gateway)) as gateway,
     ):
+        store.hire(engine(gateway.calendar, gateway.herald))
         async with trio.open_nursery() as background:
             await background.start(_workers, store)
             await background.start(_gateway_workers, gateway)
@@ -225,6 +236,8 @@ def gateway_command(options: ServeOptions, port: int) -> list[str]:
         command += ["--policy", options.policy]
     if options.tls_cert:
         command += ["--tls-cert", options.tls_cert, "--tls-key", options.tls_key]
+    if options.lifecycle_day != LIFECYCLE_DAY_S:
+        command += ["--lifecycle-day", str(options.lifecycle_day)]
     if options.allow_ssec_http:
         command += ["--allow-ssec-http"]
     return command

@@ -21,16 +21,13 @@ from s3.lifecycle_document import LIFECYCLE
 from s3.lock import lock_headers, protected_as_asked
 from s3.moment import http_date
 from s3.ownership import ENFORCED, ownership_of
+from s3.storageclass import STANDARD, class_headers, parse_class
 from s3.tags import TAGGING_HEADER, tags_of_header
 from s3.version import encode_version
 
 METADATA_BYTES_MAX = 2 << 10
 """Names and values of user metadata together."""
 DEFAULT_TYPE = "binary/octet-stream"
-STANDARD = "STANDARD"
-STORAGE_CLASSES = frozenset({STANDARD, "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING"})
-"""Kept by name; all are stored the same way."""
-_COLD = frozenset({"GLACIER", "DEEP_ARCHIVE", "GLACIER_IR"})
 _META = b"x-amz-meta-"
 _CHARSET = re.compile(r"utf-8|us-ascii|iso-8859-[0-9]{1,2}")
 """Of words of mail that are decoded. Python knows a hundred more; punycode takes a time that grows with the word's square."""
@@ -166,14 +163,9 @@ def acl_of(call: Call) -> str:
     return PRIVATE if ownership_of(call.settings) == ENFORCED else call.acl or PRIVATE
 
 
-def storage_class_of(call: Call, default: str = STANDARD) -> str:
-    """Raises: InvalidStorageClass, NotImplemented."""
-    name = call.text(b"x-amz-storage-class", default)
-    if name in STORAGE_CLASSES:
-        return name
-    if name in _COLD:
-        raise not_implemented(f"The storage class {name}")
-    raise S3Error("InvalidStorageClass", StorageClassRequested=name)
+def storage_class_of(call: Call) -> str:
+    """Raises: InvalidStorageClass."""
+    return parse_class(call.text(b"x-amz-storage-class", STANDARD))
 
 
 def version_headers(row_version: int, null: bool, settings: BucketSettings) -> list[Header]:
@@ -237,7 +229,7 @@ def object_headers(call: Call, row: ObjectRow) -> list[Header]:
     if attributes.retain_mode or attributes.legal_hold is not None:
         headers += lock_headers(call, attributes)
     if row.storage_class != STANDARD:
-        headers.append((b"x-amz-storage-class", row.storage_class.encode("ascii")))
+        headers += class_headers(row, call.now_us)
     if call.settings.documents and "versionId" not in call.query:
         headers += expiration_headers(call.settings, row)
     return _override(call, headers) if call.query else headers

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from glacier.lifecycle.calendar import REAL, Calendar
 from meta.protocol.bucket import BucketSettings
 from meta.protocol.container import Container
 from meta.protocol.object import ObjectRow
@@ -43,7 +44,8 @@ class GatewayOptions(msgspec.Struct, frozen=True):
     """region: the one that signatures must name; domains: suffixes below which a host name is a bucket; host_id: goes into x-amz-id-2;
     sigv2: signature version 2 is taken too;
     allow_ssec_http: customers' encryption keys are taken without TLS (which a proxy in front may have ended);
-    log_period_s: how old a request gets before its line is in an access log."""
+    log_period_s: how old a request gets before its line is in an access log;
+    calendar: the days for which restored copies stay."""
 
     region: str = REGION
     domains: tuple[str, ...] = DOMAINS
@@ -51,6 +53,7 @@ class GatewayOptions(msgspec.Struct, frozen=True):
     sigv2: bool = False
     allow_ssec_http: bool = False
     log_period_s: float = LOG_PERIOD_S
+    calendar: Calendar = REAL
 
 
 class Services(msgspec.Struct, frozen=True):
@@ -107,6 +110,7 @@ class Call:
 
     __slots__ = (
         "_hoisted",
+        "_now_us",
         "_settings",
         "access",
         "acl",
@@ -145,6 +149,7 @@ class Call:
         self.source: CopySource | None = None
         self._settings: BucketSettings | None = None
         self._hoisted: dict[str, str] | None = None
+        self._now_us = 0
         self.shared: Sequence[Header] = ()
         self.acl = ""
         self.document: Element | None = None
@@ -167,6 +172,13 @@ class Call:
     def owner(self) -> str:
         """Canonical id that will own what this request writes."""
         return owner_of_new(self.identity, self.settings, self.acl)
+
+    @property
+    def now_us(self) -> int:
+        """When the handler first asked: one request lives at one time."""
+        if not self._now_us:
+            self._now_us = int(self.services.now_s() * 1_000_000)
+        return self._now_us
 
     @property
     def content(self) -> str | None:

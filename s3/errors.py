@@ -113,6 +113,7 @@ CODES: Mapping[str, tuple[int, str]] = {
     "PreconditionFailed": (412, "At least one of the pre-conditions you specified did not hold."),
     "QuotaExceeded": (403, "The quota of this bucket is used up."),
     "ReplicationConfigurationNotFoundError": (404, "The replication configuration was not found"),
+    "RestoreAlreadyInProgress": (409, "Object restore is already in progress."),
     "RequestHeaderSectionTooLarge": (400, "Your request header section exceeds the maximum allowed size."),
     "RequestTimeTooSkewed": (403, "The difference between the request time and the server's time is too large."),
     "RequestTimeout": (400, "Your socket connection to the server was not read from or written to within the timeout period."),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from glacier.lifecycle.calendar import Calendar
 from node.errors import FrazilError
 from node.http.message import MalformedMessage, Request
 from node.http.reply import Reply
@@ -22,6 +23,7 @@ from s3.call import SERVER, XML, Call, GatewayOptions, Header, Services
 from s3.delivery import Courier
 from s3.errors import S3Error, error_document, to_s3
 from s3.form import read_form
+from s3.herald import LifecycleHerald
 from s3.identity import NOT_SIGNED, Doorway, Keyring
 from s3.logsink import WEBSITE, LogDelivery, LogSink, entries_of
 from s3.outbox import Outbox
@@ -77,6 +79,17 @@ class Gateway:
 
     def __repr__(self) -> str:
         return f"<Gateway region={self._services.options.region} operations={len(self._handlers)}>"
+
+    @property
+    def calendar(self) -> Calendar:
+        return self._services.options.calendar
+
+    @property
+    def herald(self) -> LifecycleHerald:
+        """Tells the buckets' destinations what the lifecycle engine does."""
+        services = self._services
+        options = services.options
+        return LifecycleHerald(services.store.meta, services.outbox, region=options.region, host_id=options.host_id, now_s=services.now_s)
 
     async def run_workers(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """What one gateway of a store does for all of them: hands over what requests left for others. Until cancelled."""

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from meta.protocol.listing import Listed
 from s3.checksum import FULL_OBJECT
 from s3.moment import iso_date
+from s3.storageclass import restore_status
 from s3.version import encode_version
 from s3.xml import escape, needs_escape
 
@@ -43,7 +44,7 @@ def owner_element(owner: str, names: Mapping[str, str]) -> str:
     return f"<Owner>{user_elements(owner, names)}</Owner>"
 
 
-def contents(rows: list[Listed], encoding: str, owners: Mapping[str, str] | None) -> str:
+def contents(rows: list[Listed], encoding: str, owners: Mapping[str, str] | None, now_us: int) -> str:
     """<Contents> of the rows. owners: display names by owner id, None when owners are not shown."""
     write = writer_for(encoding, [row.key for row in rows])
     shown = {owner: owner_element(owner, owners) for owner in {row.owner for row in rows}} if owners is not None else {}
@@ -57,12 +58,13 @@ def contents(rows: list[Listed], encoding: str, owners: Mapping[str, str] | None
         )
         pieces.append(
             f"<Contents><Key>{write(row.key)}</Key><LastModified>{iso_date(row.mtime_us)}</LastModified><ETag>&quot;{row.etag}&quot;</ETag>{checksum}"
-            f"<Size>{row.size}</Size>{shown[row.owner] if shown else ''}<StorageClass>{row.storage_class}</StorageClass></Contents>"
+            f"<Size>{row.size}</Size>{shown[row.owner] if shown else ''}<StorageClass>{row.storage_class}</StorageClass>"
+            f"{restore_status(row.restore, now_us) if row.restore is not None else ''}</Contents>"
         )
     return "".join(pieces)
 
 
-def versions(rows: list[Listed], encoding: str, owners: Mapping[str, str]) -> str:
+def versions(rows: list[Listed], encoding: str, owners: Mapping[str, str], now_us: int) -> str:
     """<Version> and <DeleteMarker> of the rows, in order."""
     write = writer_for(encoding, [row.key for row in rows])
     pieces = []
@@ -83,7 +85,8 @@ def versions(rows: list[Listed], encoding: str, owners: Mapping[str, str]) -> st
         )
         pieces.append(
             f"<Version>{head}<ETag>&quot;{row.etag}&quot;</ETag>{checksum}<Size>{row.size}</Size>"
-            f"<StorageClass>{row.storage_class}</StorageClass>{owner}</Version>"
+            f"<StorageClass>{row.storage_class}</StorageClass>{owner}"
+            f"{restore_status(row.restore, now_us) if row.restore is not None else ''}</Version>"
         )
     return "".join(pieces)
 

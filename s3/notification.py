@@ -34,22 +34,25 @@ REMOVED_BY_MARKER = "s3:ObjectRemoved:DeleteMarkerCreated"
 TAGGING_PUT = "s3:ObjectTagging:Put"
 TAGGING_DELETED = "s3:ObjectTagging:Delete"
 ACL_PUT = "s3:ObjectAcl:Put"
+RESTORE_ASKED = "s3:ObjectRestore:Post"
+RESTORED = "s3:ObjectRestore:Completed"
+RESTORE_OVER = "s3:ObjectRestore:Delete"
+EXPIRED = "s3:LifecycleExpiration:Delete"
+EXPIRED_BY_MARKER = "s3:LifecycleExpiration:DeleteMarkerCreated"
+TRANSITION = "s3:LifecycleTransition"
 TEST = "s3:TestEvent"
 
-_HAPPEN = (CREATED_PUT, CREATED_POST, CREATED_COPY, CREATED_PARTS, REMOVED, REMOVED_BY_MARKER, TAGGING_PUT, TAGGING_DELETED, ACL_PUT)
+_HAPPEN = (
+    *(CREATED_PUT, CREATED_POST, CREATED_COPY, CREATED_PARTS, REMOVED, REMOVED_BY_MARKER, TAGGING_PUT, TAGGING_DELETED, ACL_PUT),
+    *(RESTORE_ASKED, RESTORED, RESTORE_OVER, EXPIRED, EXPIRED_BY_MARKER, TRANSITION),
+)
 _OTHERS = (
     "s3:ReducedRedundancyLostObject",
-    "s3:ObjectRestore:Post",
-    "s3:ObjectRestore:Completed",
-    "s3:ObjectRestore:Delete",
     "s3:Replication:OperationFailedReplication",
     "s3:Replication:OperationNotTracked",
     "s3:Replication:OperationMissedThreshold",
     "s3:Replication:OperationReplicatedAfterThreshold",
-    "s3:LifecycleTransition",
     "s3:IntelligentTiering",
-    "s3:LifecycleExpiration:Delete",
-    "s3:LifecycleExpiration:DeleteMarkerCreated",
 )
 """Known, and so accepted, but nothing here causes them (yet)."""
 EVENTS = frozenset((*_HAPPEN, *_OTHERS))
@@ -107,6 +110,8 @@ class Target(Shape, frozen=True, kw_only=True):
         return name
 
 
+_LATER_EVENTS = ("s3:ObjectTagging", "s3:ObjectAcl", "s3:Lifecycle")
+"""Those that came with version 2.3 of the message."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
@@ -219,6 +224,7 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True):
     event       one of EVENTS;  time: ISO 8601 with milliseconds
     sequencer   hex digits that grow for each key
     size, etag  None when the object is gone;  version: "" in a bucket that never had versions
+    cold        what a class or restore has come to, as it stands in the message
     """
 
     event: str
@@ -235,6 +241,7 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     size: int | None = None
     etag: str | None = None
+    cold: dict[str, object] | None = None
 
     def message(self, configuration: str) -> bytes:
         """The JSON that a destination gets, for its configuration of that id.
@@ -247,7 +254,7 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True):
             content["versionId"] = self.version
         content["sequencer"] = self.sequencer
         record = {
-            "eventVersion": "2.3" if self.event.startswith(("s3:ObjectTagging", "s3:ObjectAcl")) else "2.1",
+            "eventVersion": "2.3" if self.event.startswith(_LATER_EVENTS) else "2.1",
             "eventSource": "aws:s3",
             "awsRegion": self.region,
             "eventTime": self.time,
@@ -262,7 +269,7 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True):
                 "object": content,
             },
         }
-        return msgspec.json.encode({"Records": [record]})
+        return msgspec.json.encode({"Records": [record | (self.cold or {})]})
 
 
 def trial_message(*, time: str, bucket: str, request_id: str, host_id: str) -> bytes:

@@ -242,7 +242,7 @@ ROUTES: tuple[Route, ...] = (
     Route("PutObjectLegalHold", "PUT", _O, ("legal-hold",), permission="s3:PutObjectLegalHold", handler="lock.put_legal_hold"),
     Route("GetObjectRetention", "GET", _O, ("retention",), permission="s3:GetObjectRetention", handler="lock.get_retention"),
     Route("PutObjectRetention", "PUT", _O, ("retention",), permission="s3:PutObjectRetention", handler="lock.put_retention"),
-    Route("RestoreObject", "POST", _O, ("restore",), permission="s3:RestoreObject", note="comes with the cold tier"),
+    Route("RestoreObject", "POST", _O, ("restore",), permission="s3:RestoreObject", handler="restore.restore_object"),
     Route("RenameObject", "PUT", _O, ("renameObject",), permission="s3:PutObject", handler="rename.rename_object"),
     Route("UpdateObjectEncryption", "PUT", _O, ("encryption",), permission="s3:UpdateObjectEncryption", handler="encryption.update"),
     Route(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from meta.protocol.object import ObjectRow
 from meta.protocol.restore import COLD_CLASSES, Restore, is_readable, restore_of
-
 from s3.errors import S3Error
 from s3.moment import http_date, iso_date
 
@@ -32,7 +31,7 @@ def require_readable(row: ObjectRow, now_us: int) -> None:
         raise S3Error("InvalidObjectState", "The operation is not valid for the object's storage class", StorageClass=row.storage_class)
 
 
-def class_headers(row: ObjectRow, now_us: int) -> list[Header]:
+def class_headers(row: ObjectRow, now_us: int) -> list[tuple[bytes, bytes]]:
     """x-amz-storage-class of what is not STANDARD, and x-amz-restore of what is being restored or is."""
     headers = [(b"x-amz-storage-class", row.storage_class.encode("ascii"))]
     restore = current_restore(restore_of(row.attributes), now_us)

@@ -61,6 +61,8 @@ class Afterwork:
         self.read: dict[object, Layout] = {}
         self.deletions = Bell()
         self.syncs = Bell()
+        self.to_move: set[str] = set()
+        self.moves = Bell()
 
     def __repr__(self) -> str:
         return f"<Afterwork dropped={len(self.dropped)} settled={len(self.settled)} to_sync={len(self.to_sync)}>"
@@ -114,6 +116,12 @@ class Afterwork:
         if len(self.to_delete) < KICKED_MAX:
             self.to_delete.add(bucket)
         self.deletions.ring()
+
+    def look_for_cold(self, bucket: str) -> None:
+        """The container's list of cold versions has something that is due."""
+        if len(self.to_move) < KICKED_MAX:
+            self.to_move.add(bucket)
+        self.moves.ring()
 
     def look_for_stale_records(self, bucket: str) -> None:
         if len(self.to_sync) < KICKED_MAX:

@@ -59,11 +59,12 @@ class Damage(msgspec.Struct, frozen=True):
 
 
 class Tally:
-    """What a scrub saw, for people and for programs."""
+    """What a scrub saw, for people and for programs. notes: sentences of other work."""
 
     def __init__(self, counts: dict[str, int] | None = None) -> None:
         self.counts: Counter[str] = Counter(counts or {})
         self.damages: list[Damage] = []
+        self.notes: list[str] = []
 
     def saw(self, chunks: int, size: int) -> None:
         self.counts["chunks"] += chunks
@@ -89,7 +90,7 @@ class Tally:
             if kind == "on":
                 volume, problem, outcome = rest.split(":")
                 places.setdefault((volume, problem), Counter())[outcome] += number
-        return [_sentence(volume, problem, outcomes) for (volume, problem), outcomes in places.items()]
+        return self.notes + [_sentence(volume, problem, outcomes) for (volume, problem), outcomes in places.items()]
 
 
 def _sentence(volume: str, problem: str, outcomes: Counter[str]) -> str:

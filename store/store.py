@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -11,7 +11,8 @@ import trio
 
 from meta.protocol.door import Meta
 from meta.protocol.jobs import Job
-from meta.protocol.object import NO_CONDITION, Attributes, Condition, DeleteRequest, DeleteResult, ObjectRow, PutResult
+from meta.protocol.object import NO_CONDITION, Attributes, Change, Condition, DeleteRequest, DeleteResult, ObjectRow, PutResult
+from meta.protocol.restore import COLD_CLASSES
 from meta.protocol.upload import PartRow, UploadRow
 from rawx.protocol import Rawx, VolumeStat
 from store.append import Combine, append_object
@@ -22,6 +23,8 @@ from store.delete import Place
 from store.envelope import ENCRYPTION
 from store.fleet import ChunkFinding
 from store.get import Sink, Subject, read_small
+from store.jobs.duty import DUTIES, Duty
+from store.jobs.kind import KINDS, MakeTask
 from store.jobs.kind import check as check_job
 from store.jobs.retired import keep_retired
 from store.jobs.runner import JobRunner
@@ -45,6 +48,14 @@ PART_CHECKSUM = "crc64nvme"
 """Of copied parts whose upload names no algorithm."""
 
 
+class Hired(msgspec.Struct, frozen=True):
+    """Background work that layers above bring. kinds: of jobs;  duties: of these, the standing ones;  workers: beside the jobs."""
+
+    kinds: dict[str, MakeTask] = {}
+    duties: dict[str, Duty] = {}
+    workers: tuple[Callable[[Context], Worker], ...] = ()
+
+
 class StoreStatus(msgspec.Struct, frozen=True):
     """findings: damaged chunks waiting for repair; counts: by kind of failure since the start; pending: of this process's queues."""
 
@@ -63,6 +74,7 @@ class Store:
         """left: chunks that the journals told of before this process wrote any."""
         self._context = context
         self._left = left
+        self._hired: list[Hired] = []
         self.meta: Meta = context.meta
 
     def __repr__(self) -> str:
@@ -103,7 +115,7 @@ class Store:
         data_key: bytes = b"",
     ) -> ObjectRow:
         """Durable and visible at return. data_key: for attributes with an envelope. Raises: see store.put.put_object."""
-        return await put_object(
+        row = await put_object(
             self._context,
             bucket,
             key,
@@ -114,6 +126,7 @@ class Store:
             condition=condition,
             data_key=data_key,
         )
+        return self._written(bucket, row)
 
     async def get_row(self, bucket: str, key: str, version: int | None = None) -> ObjectRow:
         """Raises: ObjectNotFound, VersionNotFound, BucketNotFound."""
@@ -178,7 +191,7 @@ class Store:
     ) -> ObjectRow:
         """A new object of the same bytes. Raises: see store.copy.copy_object."""
         with self._context.afterwork.reading(Layout.parse(source.layout)):
-            return await copy_object(
+            row = await copy_object(
                 self._context,
                 source,
                 source_bucket,
@@ -191,6 +204,7 @@ class Store:
                 keys=keys,
                 digests=digests,
             )
+        return self._written(bucket, row)
 
     async def rename(
         self,
@@ -265,7 +279,8 @@ class Store:
         check: Check | None = None,
     ) -> ObjectRow:
         """Raises: see store.multipart.complete_upload."""
-        return await complete_upload(self._context, bucket, key, upload, parts, condition=condition, check=check)
+        row = await complete_upload(self._context, bucket, key, upload, parts, condition=condition, check=check)
+        return self._written(bucket, row)
 
     async def abort_upload(self, bucket: str, key: str, upload: str) -> None:
         """Raises: UploadNotFound."""
@@ -274,6 +289,12 @@ class Store:
     async def rewrap(self, bucket: str, key: str, version: int | None, wanted: Wanted, *, expect_content: str | None = None) -> bool:
         """Whether the version's data key is now wrapped otherwise. Raises: see store.rewrap.rewrap."""
         return await rewrap(self._context, bucket, key, version, wanted, expect_content=expect_content)
+
+    async def change_cold(self, bucket: str, change: Change) -> ObjectRow:
+        """Of a version's class or restore. Raises: as meta.protocol.container.Container.change."""
+        row = await self._context.container(bucket).change(change)
+        self._context.afterwork.look_for_stale_records(bucket)
+        return self._written(bucket, row)
 
     async def verify(self, row: ObjectRow, bucket: str) -> AsyncIterator[ChunkFinding]:
         """Reads and checks every chunk; yields what is wrong."""
@@ -296,6 +317,10 @@ class Store:
             pending=context.afterwork.pending,
         )
 
+    def hire(self, hired: Hired) -> None:
+        """More of what one process does for all, by whoever knows more than the object layer. Before `run_workers` or `run_caretaking`."""
+        self._hired.append(hired)
+
     async def run_workers(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """The background of this process, until cancelled. A gateway tidies up after itself; the containers' lists are the main's."""
         context = self._context
@@ -305,7 +330,7 @@ class Store:
         else:
             workers += [Sweeper(context, self._left)]
         if not context.remote_meta:
-            workers += [Deleter(context), RecordSync(context), Keeper(context), JobRunner(context)]
+            workers += [Deleter(context), *self._caretakers()]
         async with trio.open_nursery() as nursery:
             for worker in workers:
                 nursery.start_soon(drive, worker)
@@ -316,7 +341,7 @@ class Store:
     async def run_caretaking(self) -> None:
         """What one of many gateways does for all of them, until cancelled, beside its `run_workers`."""
         context = self._context
-        workers: list[Worker] = [Sweeper(context), Deleter(context), RecordSync(context), Keeper(context), JobRunner(context)]
+        workers: list[Worker] = [Sweeper(context), Deleter(context), *self._caretakers()]
         context.caretaking = True
         try:
             async with trio.open_nursery() as nursery:
@@ -325,15 +350,36 @@ class Store:
         finally:
             context.caretaking = False
 
+    def _caretakers(self) -> list[Worker]:
+        """What only one process of all does."""
+        context = self._context
+        duties = dict(DUTIES)
+        for hired in self._hired:
+            duties |= hired.duties
+        others = [make(context) for hired in self._hired for make in hired.workers]
+        return [RecordSync(context), Keeper(context), JobRunner(context, self._kinds, duties), *others]
+
     async def submit_job(self, job: Job) -> Job:
         """Work for the main process. Raises: InvalidArgument, AlreadyExists."""
-        check_job(job.kind, job.arguments, self._context.fleet)
+        check_job(job.kind, job.arguments, self._context.fleet, self._kinds)
         return await self.meta.jobs.submit_job(job)
+
+    @property
+    def _kinds(self) -> dict[str, MakeTask]:
+        kinds = dict(KINDS)
+        for hired in self._hired:
+            kinds |= hired.kinds
+        return kinds
 
     @property
     def is_main(self) -> bool:
         """Whether this process does the store's background work."""
         return not self._context.remote_meta or self._context.caretaking
+
+    def _written(self, bucket: str, row: ObjectRow) -> ObjectRow:
+        if row.storage_class in COLD_CLASSES:
+            self._context.afterwork.look_for_cold(bucket)
+        return row
 
     def _deleted(self, bucket: str, result: DeleteResult) -> None:
         self._context.afterwork.drop(bucket, result.dropped)

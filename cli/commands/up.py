@@ -22,6 +22,7 @@ from node.errors import FrazilError
 LISTEN_DEFAULT = "127.0.0.1:3200"
 VOLUMES_MAX = 128
 WORKERS_MAX = 64
+LIFECYCLE_DAY_S_MIN = 0.1
 
 
 def _serving_options(function: Any) -> Any:
@@ -49,6 +50,13 @@ def _serving_options(function: Any) -> Any:
         click.option("--region", default="us-east-1", show_default=True, help="The region that clients sign for."),
         click.option("--domain", "domains", multiple=True, metavar="NAME", help="Serve BUCKET.NAME as a bucket (may be given often)."),
         click.option("--sigv2", is_flag=True, help="Also take AWS signature version 2, for old clients; version 4 is safer."),
+        click.option(
+            "--lifecycle-day",
+            type=click.FloatRange(LIFECYCLE_DAY_S_MIN, 86_400),
+            default=None,
+            metavar="SECONDS",
+            help="How long a day of lifecycle rules and restores is, for tests [default: a day].",
+        ),
         click.option(
             "--ready-fd", type=click.IntRange(3), default=None, metavar="FD", help="Write the URL to this descriptor once it serves."
         ),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 DAY_US = 86_400_000_000
+GRACE_US = 600_000_000
+"""The bytes of a restored copy stay this much longer than its days, for whoever began to read it in time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from meta.protocol.object import Condition, ObjectRow
+from meta.protocol.restore import COLD_CLASSES
 from node.errors import ObjectNotFound, PreconditionFailed
 from s3 import checksum, encryption
 from s3.attributes import attributes_of
@@ -38,6 +39,8 @@ async def append_object(call: Call, text: str, create: Create) -> ObjectRow:
             refusal.details["ObjectSize"] = str(old.size if old else 0)
         raise refusal
     if old is not None:
+        if old.storage_class in COLD_CLASSES:  # also of one that is restored: only the copy would grow
+            raise S3Error("InvalidObjectState", StorageClass=old.storage_class)
         return await _grow(call, old)
     asked = write_condition(call)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from meta.protocol.object import Attributes, ObjectRow
+from meta.protocol.restore import without_restore
 from s3 import checksum, encryption
 from s3.attributes import (
     REDIRECT,
@@ -25,6 +26,7 @@ from s3.moment import iso_date
 from s3.notification import CREATED_COPY
 from s3.publish import publish_row
 from s3.source import OBJECT_BYTES_MAX
+from s3.storageclass import require_readable
 from s3.tags import TAGGING_HEADER, tags_of_header
 from s3.version import encode_version
 from s3.xml import DECLARATION, NAMESPACE, escape
@@ -53,6 +55,7 @@ async def copy_object(call: Call) -> None:
     wish = encryption.wish_of(call)
     metadata, tagging = directive(call, b"x-amz-metadata-directive"), directive(call, b"x-amz-tagging-directive")
     check_copy_source(call, source.etag, source.mtime_us)
+    require_readable(source, call.now_us)
     storage_class = storage_class_of(call)
     if source.size > OBJECT_BYTES_MAX:
         raise too_large_to_copy()
@@ -108,7 +111,7 @@ def _wanted_digests(call: Call, source: ObjectRow) -> frozenset[str]:
 
 def _attributes(call: Call, source: ObjectRow, metadata: str, tagging: str) -> Attributes:
     """The copy's attributes: content facts from the source, the rest as the directives say. ACL and protection are never copied."""
-    old = source.attributes
+    old = without_restore(source.attributes)
     new = (
         attributes_of(call)
         if metadata == REPLACE

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from meta.protocol.listing import LIST_LIMIT_MAX, Listed, ListPage, ListRequest
 from node.errors import ObjectNotFound, VersionNotFound
 from s3.call import Call
@@ -32,14 +34,17 @@ def name_of(call: Call, parameter: str) -> str:
 
 
 _OPTIONAL = frozenset({"", "RestoreStatus"})
-"""Known, though no object has one yet."""
 
 
 async def _page(call: Call, request: ListRequest) -> ListPage:
     """max-keys 0 asks nothing and gets nothing, and is not truncated. Raises: InvalidArgument."""
     optional = call.header(b"x-amz-optional-object-attributes")
-    if optional is not None and {name.strip() for name in optional.decode("latin-1").split(",")} - _OPTIONAL:
-        raise invalid_argument("Invalid attribute name specified", "x-amz-optional-object-attributes", optional.decode("latin-1"))
+    if optional is not None:
+        text = optional.decode("latin-1")
+        names = {name.strip() for name in text.split(",")}
+        if names - _OPTIONAL:
+            raise invalid_argument("Invalid attribute name specified", "x-amz-optional-object-attributes", text)
+        request = msgspec.structs.replace(request, restores="RestoreStatus" in names)
     return await call.container.list(request) if request.limit else ListPage([], [], truncated=False)
 
 
@@ -63,12 +68,13 @@ async def list_objects(call: Call) -> None:
     limit = call.number("max-keys", LIST_LIMIT_MAX, most=LIST_LIMIT_MAX)
     page = await _page(call, ListRequest(prefix=prefix, delimiter=delimiter, after=marker, limit=limit))
     following = name_element("NextMarker", page.next_after, encoding) if page.truncated and delimiter else ""
+    shown = contents(page.rows, encoding, await owners_of(call, page.rows), call.now_us)
     await call.answer_xml(
         f'{DECLARATION}<ListBucketResult xmlns="{NAMESPACE}"><Name>{escape(call.bucket)}</Name>{name_element("Prefix", prefix, encoding)}'
         f"{name_element('Marker', marker, encoding)}{following}<MaxKeys>{limit}</MaxKeys>"
         f"{name_element('Delimiter', delimiter, encoding) if delimiter else ''}{_encoding_element(encoding)}"
         f"<IsTruncated>{_boolean(page.truncated)}</IsTruncated>"
-        f"{contents(page.rows, encoding, await owners_of(call, page.rows))}{common_prefixes(page.prefixes, encoding)}</ListBucketResult>"
+        f"{shown}{common_prefixes(page.prefixes, encoding)}</ListBucketResult>"
     )
 
 
@@ -91,7 +97,7 @@ async def list_objects_v2(call: Call) -> None:
         f"<KeyCount>{len(page.rows) + len(page.prefixes)}</KeyCount><MaxKeys>{limit}</MaxKeys>"
         f"{name_element('Delimiter', delimiter, encoding) if delimiter else ''}{_encoding_element(encoding)}"
         f"<IsTruncated>{_boolean(page.truncated)}</IsTruncated>"
-        f"{contents(page.rows, encoding, owners)}{common_prefixes(page.prefixes, encoding)}</ListBucketResult>"
+        f"{contents(page.rows, encoding, owners, call.now_us)}{common_prefixes(page.prefixes, encoding)}</ListBucketResult>"
     )
 
 
@@ -126,11 +132,12 @@ async def list_object_versions(call: Call) -> None:
         following = name_element("NextKeyMarker", page.next_after, encoding)
         if page.next_version is not None:
             following += f"<NextVersionIdMarker>{page.next_version:016x}</NextVersionIdMarker>"
+    shown = versions(page.rows, encoding, await owners_of(call, page.rows), call.now_us)
     await call.answer_xml(
         f'{DECLARATION}<ListVersionsResult xmlns="{NAMESPACE}"><Name>{escape(call.bucket)}</Name>{name_element("Prefix", prefix, encoding)}'
         f"{name_element('KeyMarker', key_marker, encoding)}{name_element('VersionIdMarker', version_text, '')}{following}"
         f"<MaxKeys>{limit}</MaxKeys>"
         f"{name_element('Delimiter', delimiter, encoding) if delimiter else ''}{_encoding_element(encoding)}"
         f"<IsTruncated>{_boolean(page.truncated)}</IsTruncated>"
-        f"{versions(page.rows, encoding, await owners_of(call, page.rows))}{common_prefixes(page.prefixes, encoding)}</ListVersionsResult>"
+        f"{shown}{common_prefixes(page.prefixes, encoding)}</ListVersionsResult>"
     )

@@ -32,6 +32,7 @@ from s3.moment import iso_date
 from s3.notification import CREATED_PARTS
 from s3.publish import publish_row
 from s3.source import OBJECT_BYTES_MAX, read_document, source_of
+from s3.storageclass import require_readable
 from s3.xml import DECLARATION, NAMESPACE, XmlRefused, elements_of, escape, text_of
 from store.copy import CopyKeys
 from store.multipart import WantedPart
@@ -125,6 +126,7 @@ async def upload_part_copy(call: Call) -> None:
     upload = await call.container.get_upload(call.key, _upload_id(call))
     keys = CopyKeys(source_key, await encryption.unlock_upload(call, upload.attributes))
     check_copy_source(call, row.etag, row.mtime_us)
+    require_readable(row, call.now_us)
     copy_range = call.header(b"x-amz-copy-source-range")
     start, stop = (0, row.size) if copy_range is None else parse_copy_range(copy_range.decode("latin-1"), row.size)
     if stop - start > OBJECT_BYTES_MAX:

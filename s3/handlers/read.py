@@ -16,6 +16,7 @@ from s3.condition import check_read, range_applies
 from s3.customer_key import OF_OBJECT
 from s3.errors import S3Error, invalid_argument
 from s3.moment import http_date
+from s3.storageclass import STANDARD, require_readable
 from s3.version import encode_version, parse_version
 from s3.xml import DECLARATION, NAMESPACE, escape
 from store.policy import SMALL_BYTES_MAX
@@ -151,6 +152,8 @@ async def _send(call: Call, row: ObjectRow) -> None:
 
 async def send_selected(call: Call, row: ObjectRow, selection: Selection) -> None:
     reply, start, stop = call.reply, selection.start, selection.stop
+    if row.storage_class != STANDARD and selection.status != 304:
+        require_readable(row, call.now_us)
     if selection.status == 304 or stop == start:
         await reply.whole(selection.status, selection.headers, lines=selection.lines)
     elif row.size <= SMALL_BYTES_MAX:

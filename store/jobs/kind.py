@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from node.errors import InvalidArgument
 from store.context import Context
@@ -13,7 +13,8 @@ from store.jobs.task import Task
 from store.jobs.volume import Decommission, RebuildVolume
 from store.scrub import Tally
 
-KINDS: dict[str, Callable[[Context, Tally, dict[str, str]], Task]] = {
+MakeTask = Callable[[Context, Tally, dict[str, str]], Task]
+KINDS: dict[str, MakeTask] = {
     "scrub-meta": ScrubMetadata,
     "scrub-chunks": ScrubChunks,
     "rebuild-volume": RebuildVolume,
@@ -22,10 +23,10 @@ KINDS: dict[str, Callable[[Context, Tally, dict[str, str]], Task]] = {
 }
 
 
-def check(kind: str, arguments: dict[str, str], fleet: Fleet) -> None:
+def check(kind: str, arguments: dict[str, str], fleet: Fleet, kinds: Mapping[str, MakeTask] = KINDS) -> None:
     """Raises: InvalidArgument for a job that can't be."""
-    if kind not in KINDS:
-        raise InvalidArgument(f"there is no work {kind!r}; there is {', '.join(KINDS)}")
+    if kind not in kinds:
+        raise InvalidArgument(f"there is no work {kind!r}; there is {', '.join(kinds)}")
     volume = arguments.get("volume")
     if kind in ("rebuild-volume", "decommission") and not volume:
         raise InvalidArgument(f"{kind} needs a volume")

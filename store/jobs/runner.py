@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 import msgspec
 import trio
@@ -12,29 +13,23 @@ from node.errors import AlreadyExists, FrazilError
 from node.log import get_logger
 from node.metrics import gauge
 from store.context import Context
-from store.jobs.kind import KINDS
+from store.jobs.duty import DUTIES, STANDING, Duty
+from store.jobs.kind import KINDS, MakeTask
 from store.jobs.retired import LOOK_S, retire
 from store.scrub import Tally
 from store.worker import State
 
 SAVE_S = 1.0
 """How often a job's position is kept; what was done since is done again after a kill, which changes nothing."""
-STANDING_DELAY_S = 600.0
-"""Scrubs of the background begin so long after the process."""
-STANDING = {
-    "scrub-meta": ({"standing": "1"}, 8 << 20, 24 * 3600.0),
-    "scrub-chunks": ({"standing": "1", "deep": "1"}, 16 << 20, 14 * 24 * 3600.0),
-}
-"""Arguments, pace in bytes per second, and the time from the begin of one pass to the next."""
 log = get_logger("store.jobs")
 
 
 class _Running:
     """A job that is being worked on."""
 
-    def __init__(self, context: Context, job: Job) -> None:
+    def __init__(self, context: Context, job: Job, make: MakeTask) -> None:
         self.tally = Tally(job.progress)
-        self.task = KINDS[job.kind](context, self.tally, job.arguments)
+        self.task = make(context, self.tally, job.arguments)
         self.job = job
         self.next_at = self.saved_at = 0.0
 
@@ -44,8 +39,10 @@ class JobRunner:
 
     name = "jobs"
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, kinds: Mapping[str, MakeTask] = KINDS, duties: Mapping[str, Duty] = DUTIES) -> None:
         self._context = context
+        self._kinds = kinds
+        self._duties = duties
         self._running: dict[int, _Running] = {}
         self._prepared = False
         self._began_us = context.clock.now_us()
@@ -68,19 +65,22 @@ class JobRunner:
         await trio.sleep(LOOK_S)
 
     def _is_due(self, job: Job) -> bool:
-        if "standing" not in job.arguments:
+        if STANDING not in job.arguments:
             return True
-        return self._context.clock.now_us() >= max(job.progress.get("next_us", 0), self._began_us + int(STANDING_DELAY_S * 1e6))
+        duty = self._duties.get(job.kind)  # None: this process is not the one that has it
+        if duty is None:
+            return False
+        return self._context.clock.now_us() >= max(job.progress.get("next_us", 0), self._began_us + int(duty.delay_s * 1e6))
 
     async def _prepare(self) -> None:
-        """The scrubs of the background, which never end."""
+        """The duties' jobs, at the first time."""
         if self._prepared:
             return
-        there = {job.kind for job in await self._context.meta.jobs.jobs() if "standing" in job.arguments and job.state != "aborted"}
-        for kind, (arguments, pace_bytes, _) in STANDING.items():
+        there = {job.kind for job in await self._context.meta.jobs.jobs() if STANDING in job.arguments and job.state != "aborted"}
+        for kind, duty in self._duties.items():
             if kind not in there:
                 try:
-                    await self._context.meta.jobs.submit_job(Job(kind, arguments, pace_bytes=pace_bytes))
+                    await self._context.meta.jobs.submit_job(Job(kind, {STANDING: "1"} | duty.arguments, pace_bytes=duty.pace_bytes))
                 except AlreadyExists:
                     continue
         self._prepared = True
@@ -89,10 +89,10 @@ class JobRunner:
         """One step of a job, if its pace allows it; whether there was one."""
         running = self._running.get(job.id)
         if running is None:
-            if job.kind not in KINDS:
+            if job.kind not in self._kinds:
                 await self._save(job, state="failed", message=f"this Frazil knows no work {job.kind!r}")
                 return False
-            running = self._running[job.id] = _Running(self._context, job)
+            running = self._running[job.id] = _Running(self._context, job, self._kinds[job.kind])
         now = time.monotonic()
         if running.next_at > now:
             return False
@@ -119,16 +119,16 @@ class JobRunner:
         job, tally = running.job, running.tally
         del self._running[job.id]
         message = "; ".join(tally.sentences())
-        if "standing" not in job.arguments:
+        if STANDING not in job.arguments:
             left = running.task.left()
             await self._save(job, state="failed" if left else "done", message=left or message)
             return
         began_us = tally.counts["began_us"]
-        _, _, period_s = STANDING[job.kind]
-        gauge("scrub_pass_age_seconds", "Age of the oldest chunk that no scrub has looked at since.", ("kind",)).labels(job.kind).set(
+        gauge("pass_age_seconds", "Age of what no pass of a standing job has looked at since.", ("kind",)).labels(job.kind).set(
             (self._context.clock.now_us() - began_us) / 1e6
         )
-        progress = {"passed_us": began_us, "next_us": began_us + int(period_s * 1e6), "passes": job.progress.get("passes", 0) + 1}
+        next_us = began_us + int(self._duties[job.kind].period_s * 1e6)
+        progress = {"passed_us": began_us, "next_us": next_us, "passes": job.progress.get("passes", 0) + 1}
         await self._save(msgspec.structs.replace(job, progress=progress), message=message)
 
     async def _save(self, job: Job, *, state: str = "", message: str | None = None) -> Job:

@@ -14,6 +14,7 @@ import pytest
 import trio
 from botocore.config import Config
 
+from glacier.lifecycle.engine import engine
 from meta.protocol.accounts import KeyPair
 from node.http.server import listen, serve
 from s3.call import GatewayOptions
@@ -58,11 +59,12 @@ class Served:
         token = self._token
         self._stop = lambda: token.run_sync_soon(drain.set)
         async with open_store(StoreOptions(paths)) as store, trio.open_nursery() as nursery:
+            gateway = Gateway(store, self.options)
+            store.hire(engine(gateway.calendar, gateway.herald))
             await nursery.start(lambda task_status: store.run_workers(task_status=task_status))
             for pair in (OWNER, STRANGER):
                 await store.meta.accounts.create_key(pair)
             self.store = store
-            gateway = Gateway(store, self.options)
             await nursery.start(lambda task_status: gateway.run_workers(task_status=task_status))
             sockets = listen("127.0.0.1", 0)
             self.port = sockets[0].getsockname()[1]

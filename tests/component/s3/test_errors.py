@@ -34,7 +34,7 @@ TABLE: list[tuple[str, dict[str, Any], str, int]] = [
     ("put_object", {"Key": "k" * 1025, "Body": b"x"}, "KeyTooLongError", 400),
     ("put_object", {"Key": "k", "Body": b"x", "Metadata": {"a": "x" * 3000}}, "MetadataTooLarge", 400),
     ("put_object", {"Key": "k", "Body": b"x", "StorageClass": "NONSENSE"}, "InvalidStorageClass", 400),
-    ("put_object", {"Key": "k", "Body": b"x", "StorageClass": "GLACIER"}, "NotImplemented", 501),
+    ("put_object", {"Key": "k", "Body": b"x", "StorageClass": "OUTPOSTS"}, "InvalidStorageClass", 400),
     ("put_object", {"Key": "k", "Body": b"x", "ServerSideEncryption": "aws:kms:dsse"}, "NotImplemented", 501),
     ("put_object", {"Key": "k", "Body": b"x", "ACL": "log-delivery-write"}, "InvalidArgument", 400),
     ("put_object", {"Key": "k", "Body": b"x", "ACL": "nonsense"}, "InvalidArgument", 400),
@@ -108,7 +108,7 @@ TABLE: list[tuple[str, dict[str, Any], str, int]] = [
     ("create_bucket", {"Bucket": "made", "BucketNamespace": "account-regional"}, "NotImplemented", 501),
     ("put_bucket_versioning", {"VersioningConfiguration": {"Status": "Nonsense"}}, "MalformedXML", 400),
     ("get_bucket_policy", {}, "NoSuchBucketPolicy", 404),
-    ("restore_object", {"Key": "k", "RestoreRequest": {"Days": 1}}, "NotImplemented", 501),
+    ("restore_object", {"Key": "k", "RestoreRequest": {"Days": 1}}, "InvalidObjectState", 403),
 ]  # fmt: skip
 
 

@@ -16,8 +16,8 @@ from meta.protocol.jobs import Job
 from node.errors import AlreadyExists, InvalidArgument
 from rawx.volume import Volume
 from store import repairer
-from store.jobs import runner
 from store.jobs import volume as emptying
+from store.jobs.duty import Duty
 from store.jobs.volume import Decommission
 from store.layout import Layout
 from store.source import BytesSource
@@ -252,8 +252,7 @@ async def test_background_scrubs_are_there_and_wait_for_their_time(tmp_path: Pat
 
 
 async def test_background_scrubs_pass_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "STANDING_DELAY_S", 0.0)
-    monkeypatch.setattr(runner, "STANDING", {"scrub-meta": ({"standing": "1"}, 0, 0.0)})
+    monkeypatch.setattr("store.store.DUTIES", {"scrub-meta": Duty(0, 0.0, delay_s=0.0)})
     async with filled(tmp_path, 3, 3) as (store, _):
 
         async def waiting() -> list[Job]:
