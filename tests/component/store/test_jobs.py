@@ -16,6 +16,7 @@ from meta.protocol.jobs import Job
 from node.errors import AlreadyExists, InvalidArgument
 from rawx.volume import Volume
 from store import repairer
+from store.jobs import runner
 from store.jobs import volume as emptying
 from store.jobs.duty import Duty
 from store.jobs.volume import Decommission
