@@ -61,6 +61,10 @@ async def local_endpoint(place: StoreDirectory) -> Endpoint:
     from node.auth import NamespaceKey
     from node.clock import SystemClock
 
+    if place.is_cluster:
+        from cli.cluster.door import cluster_endpoint
+
+        return await cluster_endpoint(place)
     path = check_store(place)
     state = running(path)
     if state is None:
@@ -83,6 +87,12 @@ async def local_store(place: StoreDirectory, *, write: bool = False) -> AsyncIte
     A store that is named outright is made when it isn't there yet and `write` is set: keys may be brought along before its first start.
     Raises: Hinted, FrazilError.
     """
+    if place.is_cluster:
+        from cli.cluster.door import cluster_store
+
+        async with cluster_store(place) as store:
+            yield store
+        return
     from store.embedded import StoreOptions, open_store
 
     options = StoreOptions(directories=(place.path,))

@@ -16,6 +16,8 @@ from node.errors import ConfigError
 
 REGION_DEFAULT = "us-east-1"
 SECRET_BYTES_MAX = 1024
+NODE_FILE = Path("/etc/frazil/node.toml")
+"""Of a host that belongs to a cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,15 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class StoreDirectory:
-    """A store on this host, by its first directory; `reason` says how it was found."""
+    """A store on this host, by its first directory, or a cluster by the file of one of its nodes; `reason` says how it was found."""
 
     path: Path
     reason: str
     named: bool = True
+
+    @property
+    def is_cluster(self) -> bool:
+        return self.path.suffix == ".toml" and self.path.is_file()
 
 
 def config_file(environ: Mapping[str, str]) -> Path:
@@ -158,6 +164,8 @@ def find(store: str, profile: str, environ: Mapping[str, str]) -> StoreDirectory
         last = ""
     if last:
         return StoreDirectory(Path(last), "the store this user started last", named=False)
+    if NODE_FILE.is_file():
+        return StoreDirectory(NODE_FILE, "the node of this host", named=False)
     raise Hinted("no store is known", "start one with `frazil up DIR`, or name one with --store DIR or --profile NAME", code=Exit.USAGE)
 
 

@@ -103,19 +103,19 @@ def check_free(address: tuple[str, int]) -> None:
         sock.close()
 
 
-def tls_context(options: ServeOptions) -> ssl.SSLContext | None:
-    """Raises: ConfigError when certificate and key can't be used."""
-    if not options.tls_cert and not options.tls_key:
+def tls_context(cert: str, key: str) -> ssl.SSLContext | None:
+    """Of the files of a certificate chain and its key, None without. Raises: ConfigError when they can't be used."""
+    if not cert and not key:
         return None
-    if not options.tls_cert or not options.tls_key:
+    if not cert or not key:
         raise ConfigError("--tls-cert and --tls-key go together")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     try:
-        context.load_cert_chain(options.tls_cert, options.tls_key)
+        context.load_cert_chain(cert, key)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"--tls-cert {options.tls_cert}, --tls-key {options.tls_key}: {error}") from error
+        raise ConfigError(f"--tls-cert {cert}, --tls-key {key}: {error}") from error
     return context
 
 
@@ -136,7 +136,7 @@ async def first_admin_key(accounts: Accounts) -> KeyPair | None:
 
 async def run_main(options: ServeOptions, announce: Callable[[Serving], None], drain: trio.Event, ready: Ready) -> None:
     """Serves until `drain` is set and all requests in flight are done. Raises: Hinted, FrazilError, OSError at the start."""
-    tls = tls_context(options)
+    tls = tls_context(options.tls_cert, options.tls_key)
     check_free(options.listen)  # before a store is made that could then not be served
     internal = str(options.directories[0] / SOCKET_FILE)
     async with (
@@ -198,7 +198,7 @@ def _metrics_server(sockets: list[socket.socket], drain: trio.Event) -> Server:
 
 async def run_gateway(options: ServeOptions, drain: trio.Event, ready: Ready) -> None:
     """A further process of a store that runs: S3; the main process writes the metadata and does the background work."""
-    tls = tls_context(options)
+    tls = tls_context(options.tls_cert, options.tls_key)
     sockets = listen(*options.listen, reuse_port=True)
     internal = str(options.directories[0] / SOCKET_FILE)
     async with (

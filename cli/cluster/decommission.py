@@ -1,0 +1,103 @@
+"""Everything off a host: one job for each of its volumes, done by the cluster itself, followed here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import trio
+
+from cli.cluster.door import cluster_store, open_door
+from cli.cluster.operator import lock, matching
+from cli.exit import Exit, Hinted
+from cli.output import Output
+from cli.session import Session
+from cli.work import ENDED, LOOK_S, TOLD_EVERY_S, fields, tell
+from meta.conscience.protocol import Lock
+from meta.protocol.jobs import Job
+from node.errors import AlreadyExists
+from store.store import Store
+
+MIB = 1 << 20
+KIND = "decommission"
+PAGE = 1_000
+Tell = Callable[[int], None]
+"""Told how many chunks have been moved so far."""
+
+
+async def decommission_host(session: Session, host: str, *, pace_mib: int, detach: bool) -> Exit:
+    """Raises: Hinted, FrazilError."""
+    place = session.directory()
+    async with open_door(place) as node:
+        services = matching(node, host)
+        volumes = [each.id for each in services if each.registration.kind == "rawx"]
+        if not volumes:
+            raise Hinted(f"{host} has no volumes", "`frazil cluster status` lists them", code=Exit.NOT_FOUND)
+        for each in services:
+            await lock(node, each.id, Lock(place=0))
+    async with cluster_store(place) as store:
+        jobs = [await _submit(store, volume, pace_mib * MIB) for volume in volumes]
+        for job in jobs:
+            session.output.record("job", f"job {job.id} empties volume {job.arguments['volume']}", **fields(job))
+        if detach:
+            return Exit.OK
+        left = sum([await _chunks(store, volume) for volume in volumes])
+        with _progress(session.output, left + sum(map(_moved, jobs))) as told:
+            jobs = await _follow(store, jobs, told)
+    return max(tell(session.output, job) for job in jobs)
+
+
+async def _submit(store: Store, volume: str, pace_bytes: int) -> Job:
+    """A new job, or the one for this volume that is not over: a second call follows the first one's work."""
+    try:
+        return await store.submit_job(Job(KIND, {"volume": volume}, pace_bytes=pace_bytes))
+    except AlreadyExists:
+        jobs = await store.meta.jobs.jobs()
+        return next(job for job in jobs if job.kind == KIND and job.arguments.get("volume") == volume and job.state not in ENDED)
+
+
+async def _chunks(store: Store, volume: str) -> int:
+    """How many chunks it holds."""
+    count, after, more = 0, "", True
+    while more:
+        page = await store.volumes[volume].list(after, PAGE)
+        count, more = count + len(page.chunks), page.truncated
+        after = page.chunks[-1] if page.chunks else ""
+    return count
+
+
+async def _follow(store: Store, jobs: list[Job], told: Tell) -> list[Job]:
+    """Until all are over."""
+    while any(job.state not in ENDED for job in jobs):
+        await trio.sleep(LOOK_S)
+        jobs = [await store.meta.jobs.job(job.id) for job in jobs]
+        told(sum(map(_moved, jobs)))
+    return jobs
+
+
+def _moved(job: Job) -> int:
+    return job.progress.get("moved", 0)
+
+
+@contextmanager
+def _progress(output: Output, total: int) -> Iterator[Tell]:
+    """A bar on a terminal, else a line now and then."""
+    if output.quiet or output.json or not sys.stderr.isatty():
+        following = trio.current_time() + TOLD_EVERY_S
+
+        def tell_line(moved: int) -> None:
+            nonlocal following
+            if trio.current_time() >= following:
+                following = trio.current_time() + TOLD_EVERY_S
+                output.note(f"{moved:,} of {total:,} chunks are moved")
+
+        yield tell_line
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("chunks moved"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda moved: bar.update(task, completed=moved)

@@ -1,0 +1,59 @@
+"""The way of a command into a cluster: as a process of the node whose file is given, without services of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from cli.cluster.config import load_node
+from cli.cluster.node import Node, open_node
+from cli.cluster.roles import cluster_of, open_cluster_meta
+from cli.exit import Exit, Hinted
+from cli.place import NODE_FILE, Endpoint, StoreDirectory
+from store.cluster import open_cluster_store
+from store.store import Store
+
+WAIT_S = 15.0
+
+
+@asynccontextmanager
+async def open_door(place: StoreDirectory) -> AsyncIterator[Node]:
+    """With the list of services as some conscience tells it. Raises: Hinted, FrazilError."""
+    if not place.is_cluster:
+        raise Hinted(
+            f"{place.path} ({place.reason}) is no node's file", f"give one with --store, as in --store {NODE_FILE}", code=Exit.USAGE
+        )
+    async with open_node(load_node(place.path), name="command", wait_s=WAIT_S) as node:
+        await node.directory.refresh()
+        yield node
+
+
+@asynccontextmanager
+async def cluster_store(place: StoreDirectory) -> AsyncIterator[Store]:
+    """The object layer, over the services of the cluster."""
+    async with open_door(place) as node:
+        with trio.move_on_after(WAIT_S) as scope:
+            async with open_cluster_meta(node) as meta:
+                scope.deadline = float("inf")
+                async with open_cluster_store(cluster_of(node, meta)) as store:
+                    yield store
+                    return
+        raise Hinted("no metadata service is known", "see `frazil cluster status`; is one running?", code=Exit.TEMPORARY)
+
+
+async def cluster_endpoint(place: StoreDirectory) -> Endpoint:
+    """A gateway of the cluster, with an admin key. Raises: Hinted, FrazilError."""
+    async with open_door(place) as node, open_cluster_meta(node) as meta:
+        gateways = sorted(node.directory.of_kind("gateway"), key=lambda each: each.read, reverse=True)
+        if not gateways or not gateways[0].read:
+            raise Hinted("no gateway serves", "see `frazil cluster status`", code=Exit.TEMPORARY)
+        for pair in await meta.accounts.keys():
+            if pair.admin and not pair.suspended:
+                opened = await meta.accounts.key(pair.access_key)
+                if not opened.boundaries:
+                    scheme = "https" if node.config.gateway.tls_cert else "http"
+                    url = f"{scheme}://{gateways[0].registration.address}"
+                    return Endpoint(url, opened.access_key, opened.secret, node.config.gateway.region, node.config.gateway.tls_cert)
+    raise Hinted("the cluster has no admin key", "make one: frazil key create NAME --admin", code=Exit.DENIED)

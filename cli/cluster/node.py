@@ -1,0 +1,202 @@
+"""What every process of a node begins with: the key, the others' clock, ZooKeeper, the list of services, and the agent."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import trio
+
+from cli.cluster.config import NodeConfig
+from meta.conscience.client import Agent, Directory
+from meta.conscience.protocol import Registration
+from meta.coordinator import Coordinator
+from meta.zookeeper import open_zookeeper
+from node.auth import NamespaceKey
+from node.clock import SharedClock, SystemClock
+from node.errors import ConfigError, Superseded, Unavailable
+from node.files import write_durably
+from node.http.client import Client
+from node.log import get_logger
+from node.statistics import Disk, Processor
+from store.parallel import crew
+
+NAMESPACE_DOCUMENT = "namespace"
+CONSCIENCES = "conscience"
+"""Folder of the instances' announcements; each says its address."""
+NODE_ID = "node.id"
+RETRY_S = 1.0
+_log = get_logger("node")
+
+
+class NamespaceRecord(msgspec.Struct, frozen=True):
+    """id: 16 hex digits, as the volumes carry it."""
+
+    id: str
+    v: int = 1
+
+
+class Consciences:
+    """The addresses of the conscience instances. One that went stays known until another comes: it may only have lost ZooKeeper."""
+
+    def __init__(self, coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
+        self._by_name: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"<Consciences {self._by_name}>"
+
+    def addresses(self) -> Sequence[str]:
+        return list(dict.fromkeys(self._by_name.values()))
+
+    async def look(self) -> None:
+        """Raises: Unavailable."""
+        await self._take(await self._coordinator.names(CONSCIENCES))
+
+    async def watch(self) -> None:
+        """For ever."""
+        async with aclosing(self._coordinator.watch_names(CONSCIENCES)) as changes:
+            async for names in changes:
+                try:
+                    await self._take(names)
+                except Unavailable as error:
+                    _log.info("the conscience's addresses can't be read now: %s", error)
+
+    async def _take(self, names: Sequence[str]) -> None:
+        found = {}
+        for name in names:
+            document = await self._coordinator.read(f"{CONSCIENCES}/{name}")
+            if document.version:
+                found[name] = document.data.decode()
+        if found:
+            self._by_name = {**({} if len(found) >= len(self._by_name) else self._by_name), **found}
+
+
+@dataclass(slots=True)
+class Node:
+    """services: asked each second what this process runs; each answers its registrations as they are now."""
+
+    config: NodeConfig
+    key: NamespaceKey
+    clock: SharedClock
+    client: Client
+    coordinator: Coordinator
+    consciences: Consciences
+    directory: Directory
+    namespace: str
+    id: str
+    address: str
+    nursery: trio.Nursery
+    services: list[Callable[[], Sequence[Registration]]] = field(default_factory=list)
+    processor: Processor = field(default_factory=Processor)
+    draining: bool = False
+
+    def registration(self, kind: str, port: int, folder: Path | None = None, *, problem: str = "") -> Registration:
+        """Of a service that there is one of on a node."""
+        return Registration(
+            f"{kind}-{self.id}",
+            kind,
+            f"{self.address}:{port}",
+            socket.gethostname(),
+            self.config.place,
+            statistics={"cpu": round(self.processor.sample(), 1), **(Disk(folder).sample() if folder else {})},
+            problem=problem,
+            draining=self.draining,
+        )
+
+    def collect(self) -> list[Registration]:
+        return [registration for service in self.services for registration in service()]
+
+
+@asynccontextmanager
+async def open_node(config: NodeConfig, *, name: str, wait_s: float = math.inf) -> AsyncIterator[Node]:
+    """name: of the process, for its own files; wait_s: how long to wait for ZooKeeper.
+
+    Raises: ConfigError (no key, another's namespace, impossible settings); Unavailable.
+    """
+    key = NamespaceKey.load(config.key)
+    clock = SharedClock()
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(Client(key=key, clock=clock))
+        coordinator = await stack.enter_async_context(_waited_for(config, key, wait_s))
+        consciences = Consciences(coordinator)
+        await consciences.look()
+        directory = Directory(client, consciences.addresses, cache=config.state / f"services-{name}.json")
+        nursery = await stack.enter_async_context(crew())
+        stack.callback(nursery.cancel_scope.cancel)
+        node = Node(
+            config,
+            key,
+            clock,
+            client,
+            coordinator,
+            consciences,
+            directory,
+            await _namespace(coordinator),
+            _node_id(config.state),
+            config.reached_at(),
+            nursery,
+        )
+        nursery.start_soon(consciences.watch)
+        yield node
+
+
+async def report_services(node: Node) -> None:
+    """For ever."""
+    agent = Agent(node.client, node.consciences.addresses, node.collect)
+    agent.heard_dates = node.clock.heard
+    await agent.run()
+
+
+@asynccontextmanager
+async def _waited_for(config: NodeConfig, key: NamespaceKey, wait_s: float) -> AsyncIterator[Coordinator]:
+    until = trio.current_time() + wait_s
+    while True:
+        try:
+            context = open_zookeeper(config.hosts, config.namespace, key=key, clock=SystemClock())
+            coordinator = await context.__aenter__()
+            break
+        except Unavailable as error:
+            if trio.current_time() >= until:
+                raise
+            _log.warning("waiting for ZooKeeper: %s", error)
+            await trio.sleep(RETRY_S)
+    async with AsyncExitStack() as stack:
+        stack.push_async_exit(context)
+        yield coordinator
+
+
+async def _namespace(coordinator: Coordinator) -> str:
+    """The namespace's id, made by whoever asks first."""
+    while True:
+        document = await coordinator.read(NAMESPACE_DOCUMENT)
+        if document.version:
+            return msgspec.json.decode(document.data, type=NamespaceRecord).id
+        made = NamespaceRecord(os.urandom(8).hex())
+        try:
+            await coordinator.write(NAMESPACE_DOCUMENT, msgspec.json.encode(made), version=0)
+        except Superseded:
+            continue
+
+
+def _node_id(state: Path) -> str:
+    """This node's, made at its first start. Raises: ConfigError."""
+    path = state / NODE_ID
+    try:
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            own = path.with_name(f"{NODE_ID}.{os.getpid()}")
+            write_durably(own, os.urandom(8).hex().encode() + b"\n")
+            with contextlib.suppress(FileExistsError):  # another process of the node was first: its id is the node's
+                os.link(own, path)
+            own.unlink()
+        return path.read_text().strip()
+    except OSError as error:
+        raise ConfigError(f"{state} can't be used for the node's state: {error}") from error

@@ -1,0 +1,241 @@
+"""What a node can run, each alone in its process or together: conscience, meta, rawx, gateway."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import trio
+
+from cli.cluster.config import host_port
+from cli.cluster.node import CONSCIENCES, Node
+from cli.serve import bind, tls_context
+from meta.client import RemoteMeta
+from meta.conscience.protocol import Lock, Registration
+from meta.conscience.service import ConscienceService
+from meta.coordinator import Coordinator
+from meta.local import open_meta
+from meta.protocol.door import Meta
+from meta.service import MetaService
+from node.clock import SystemClock
+from node.errors import FrazilError, Unavailable
+from node.http.message import Request
+from node.http.reply import Reply
+from node.http.server import Handler, serve
+from node.log import get_logger
+from node.metrics import serve_metrics
+from node.statistics import Disk
+from rawx.device import Devices
+from rawx.identity import read_identity
+from rawx.service import LIMITS as RAWX_LIMITS
+from rawx.service import RawxService
+from rawx.volume import Volume
+from s3.call import GatewayOptions
+from s3.gateway import Gateway
+from store.cluster import Cluster, open_cluster_store, take_care
+from store.namespace import DOCUMENT, NamespaceSettings
+from store.slot import LOOK_PERIOD_S, Slot
+
+LOCKS = "lock"
+"""Folder of the operators' locks, by service."""
+HEALTH_PATH = b"/health"
+META_WAIT_S = 0.5
+_log = get_logger("node")
+
+
+async def serve_conscience(node: Node, drain: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    config = node.config.conscience
+    service = ConscienceService(node.config.state / "conscience.json", node.key, SystemClock())
+    await _serve_metrics(node, config.metrics, drain)
+    sockets = bind((node.config.listen, config.port), shared=False)
+    address = f"{node.address}:{config.port}"
+    node.services.append(lambda: [node.registration("conscience", config.port)])
+    node.nursery.start_soon(service.keep)
+    node.nursery.start_soon(_follow_settings, node.coordinator, service)
+    node.nursery.start_soon(_follow_locks, node.coordinator, service)
+    await node.coordinator.announce(f"{CONSCIENCES}/{node.id}", address.encode())
+    await node.consciences.look()
+    await serve(service, sockets, name="conscience", drain=drain, task_status=task_status)
+
+
+async def _follow_settings(coordinator: Coordinator, service: ConscienceService) -> None:
+    async with aclosing(coordinator.watch(DOCUMENT)) as changes:
+        async for document in changes:
+            try:
+                service.board.expressions = NamespaceSettings.decode(document.data).scores
+            except FrazilError as error:  # what was known stands
+                _log.error("the namespace's settings can't be used: %s", error)
+
+
+async def _follow_locks(coordinator: Coordinator, service: ConscienceService) -> None:
+    async with aclosing(coordinator.watch_names(LOCKS)) as changes:
+        async for names in changes:
+            try:
+                service.board.locks = {name: lock for name in names if (lock := await read_lock(coordinator, name)) is not None}
+            except Unavailable as error:
+                _log.warning("the operators' locks can't be read now: %s", error)
+
+
+async def read_lock(coordinator: Coordinator, service: str) -> Lock | None:
+    """Raises: Unavailable."""
+    document = await coordinator.read(f"{LOCKS}/{service}")
+    return msgspec.json.decode(document.data, type=Lock) if document.version else None
+
+
+async def serve_meta(node: Node, drain: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    config = node.config.meta
+    folder = node.config.meta_directory
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    await _serve_metrics(node, config.metrics, drain)
+    async with open_meta(folder, key=node.key, clock=node.clock) as meta:
+        sockets = bind((node.config.listen, config.port), shared=False)
+        node.services.append(lambda: [node.registration("meta", config.port, folder)])
+        await serve(MetaService(meta, node.key, clock=SystemClock()), sockets, name="meta", drain=drain, task_status=task_status)
+
+
+class _ServedVolume:
+    """One volume and the listener in front of it."""
+
+    def __init__(self, node: Node, number: int, path: Path, slot: Slot) -> None:
+        self.port = node.config.rawx.port + number
+        self._node = node
+        self._slot = slot
+        self._location = f"{node.config.place}.{path.name.replace('.', '-')}"
+        self._disk = Disk(path)
+        self._offered: dict[str, Volume] = {}
+        self.service = RawxService(self._offered, node.key)
+
+    def offer(self) -> None:
+        """The volume that the slot holds now, if it is there."""
+        self._offered.clear()
+        if isinstance(volume := self._slot.volume, Volume):
+            self._offered[volume.volume_id] = volume
+
+    def registration(self) -> Registration:
+        node, volume = self._node, self._slot.volume
+        health = volume.health if isinstance(volume, Volume) else None
+        problem = health.sick if health is not None else getattr(volume, "reason", "it is away")
+        statistics = {"cpu": round(node.processor.sample(), 1), **self._disk.sample()}
+        if health is not None and (health.full or health.read_only):
+            statistics["space"] = 0.0
+        host = node.registration("rawx", self.port)
+        return msgspec.structs.replace(
+            host, id=self._slot.id, location=self._location, slots=node.config.rawx.slots, statistics=statistics, problem=problem
+        )
+
+
+async def serve_rawx(
+    node: Node, drain: trio.Event, *, only: int | None = None, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """only: number of the one volume to serve, from 0."""
+    devices = Devices()
+    await _serve_metrics(node, node.config.rawx.metrics, drain)
+    async with AsyncExitStack() as stack:
+        served: list[tuple[_ServedVolume, Slot]] = []
+        for number, path in enumerate(node.config.rawx.volumes):
+            if only is None or number == only:
+                slot = stack.enter_context(Slot(volume_id_of(path), path, node.namespace, devices))
+                served.append((_ServedVolume(node, number, path, slot), slot))
+        node.services.append(lambda: [each.registration() for each, _ in served])
+        async with trio.open_nursery() as nursery, trio.open_nursery() as background:
+            for each, slot in served:
+                each.offer()
+                background.start_soon(slot.sweep)
+                background.start_soon(slot.keep_probed)
+                background.start_soon(_follow, each, slot)
+                sockets = bind((node.config.listen, each.port), shared=False)
+                await nursery.start(functools.partial(serve, each.service, sockets, limits=RAWX_LIMITS, name="rawx", drain=drain))
+            task_status.started()
+            await drain.wait()
+            background.cancel_scope.cancel()
+
+
+async def _follow(served: _ServedVolume, slot: Slot) -> None:
+    """Opens the volume anew when its disk came or went."""
+    from node.threads import run_blocking
+
+    while True:
+        await trio.sleep(LOOK_PERIOD_S)
+        if await run_blocking(slot.changed, abandon=True):
+            await run_blocking(slot.open)
+            served.offer()
+
+
+def volume_id_of(path: Path) -> str:
+    """The id the volume has, or will get: a folder without one is a new volume. Its folder is made when its parent is there."""
+    path.mkdir(exist_ok=True, mode=0o700)
+    identity = read_identity(str(path))
+    return identity.id if identity is not None else os.urandom(8).hex()
+
+
+async def serve_gateway(node: Node, drain: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    config = node.config.gateway
+    tls = tls_context(config.tls_cert, config.tls_key)
+    listen = host_port(config.listen, "gateway.listen")
+    options = GatewayOptions(region=config.region, domains=config.domains, sigv2=config.sigv2, allow_ssec_http=config.allow_ssec_http)
+    node.config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    async with AsyncExitStack() as stack:
+        meta = await stack.enter_async_context(open_cluster_meta(node))
+        store = await stack.enter_async_context(open_cluster_store(cluster_of(node, meta)))
+        gateway = await stack.enter_async_context(aclosing(Gateway(store, options, now_s=lambda: node.clock.now_us() / 1e6)))
+        async with trio.open_nursery() as background:
+            await background.start(store.run_workers)
+            background.start_soon(gateway.run_workers)
+            background.start_soon(take_care, store, node.coordinator, f"gateway-{node.id}", f"{node.address}:{listen[1]}")
+            sockets = bind(listen, shared=False)
+            if config.health:
+                health = bind(host_port(config.health, "gateway.health"), shared=False)
+                background.start_soon(functools.partial(serve, health_handler(drain), health, name="health"))
+            node.services.append(lambda: [node.registration("gateway", listen[1])])
+            parse_error = gateway.on_parse_error
+            await serve(gateway.handle, sockets, tls=tls, name="s3", drain=drain, on_parse_error=parse_error, task_status=task_status)
+            background.cancel_scope.cancel()
+
+
+def health_handler(drain: trio.Event) -> Handler:
+    """For balancers and Prometheus: says nothing that a stranger may not know."""
+
+    async def handle(request: Request, reply: Reply) -> None:
+        if request.raw_path == HEALTH_PATH and request.method in ("GET", "HEAD"):
+            await reply.whole(
+                503 if drain.is_set() else 200, [(b"Content-Type", b"text/plain")], b"draining\n" if drain.is_set() else b"ok\n"
+            )
+        elif request.raw_path == b"/metrics":
+            await serve_metrics(request, reply)
+        else:
+            await reply.whole(404, [])
+
+    return handle
+
+
+@asynccontextmanager
+async def open_cluster_meta(node: Node) -> AsyncIterator[Meta]:
+    """The namespace's metadata, wherever its service is. Waits until one is known."""
+    while not (found := node.directory.of_kind("meta")):
+        await trio.sleep(META_WAIT_S)
+        await node.directory.refresh()
+    yield RemoteMeta(node.client, found[0].registration.address)
+
+
+def cluster_of(node: Node, meta: Meta) -> Cluster:
+    return Cluster(
+        namespace=node.namespace,
+        key=node.key,
+        clock=node.clock,
+        client=node.client,
+        meta=meta,
+        directory=node.directory,
+        coordinator=node.coordinator,
+        home=node.config.state,
+        volumes=node.config.rawx.volumes,
+    )
+
+
+async def _serve_metrics(node: Node, listen: str, drain: trio.Event) -> None:
+    if listen:
+        sockets = bind(host_port(listen, "metrics"), shared=False)
+        await node.nursery.start(functools.partial(serve, serve_metrics, sockets, name="metrics", drain=drain))

@@ -1,0 +1,64 @@
+"""The services of all hosts, for people and programs."""
+
+from __future__ import annotations
+
+from cli.cluster.door import open_door
+from cli.cluster.node import Node
+from cli.exit import Exit
+from cli.output import Output, count_text, visible
+from cli.session import Session
+from meta.conscience.protocol import Service
+
+
+async def show_cluster(session: Session) -> Exit:
+    async with open_door(session.directory()) as node:
+        output, fresh = session.output, node.directory.age_s() < float("inf")
+        output.record(
+            "cluster", f"namespace {node.config.namespace} ({node.namespace})", namespace=node.config.namespace, id=node.namespace
+        )
+        if not fresh:
+            output.warn("no conscience answers: this is what was known last")
+        services = sorted(
+            node.directory.services.values(),
+            key=lambda each: (each.registration.location, each.registration.kind, each.registration.address),
+        )
+        bad = sum(_show_service(output, each) for each in services)
+        await _show_leaders(output, node)
+    code = Exit.WARNINGS if bad or not fresh else Exit.OK
+    output.record("summary", None, services=len(services), avoided=bad, exit=int(code))
+    output.note(f"{count_text(len(services), 'service')}, {bad} avoided")
+    return code
+
+
+def _show_service(output: Output, service: Service) -> bool:
+    """Whether there is something to warn of."""
+    registration = service.registration
+    avoided = not service.place or not service.read
+    scores = f"place {service.place:>3}  read {service.read:>3}"
+    tail = ("  locked" if service.locked else "") + (f"  {visible(service.reason)}" if service.reason else "")
+    line = f"{visible(registration.location):<28} {registration.kind:<10} {registration.address:<21} {service.id:<28} "
+    output.record(
+        "service",
+        line + output.style(scores, "red" if avoided else "green") + tail,
+        id=service.id,
+        kind=registration.kind,
+        host=registration.host,
+        address=registration.address,
+        location=registration.location,
+        slots=registration.slots,
+        place=service.place,
+        read=service.read,
+        locked=service.locked,
+        reason=service.reason,
+        silent_s=service.silent_s,
+        statistics=registration.statistics,
+    )
+    return avoided
+
+
+async def _show_leaders(output: Output, node: Node) -> None:
+    for election in await node.coordinator.elections():
+        queue = await node.coordinator.candidates(election)
+        if queue:
+            line = f"{election:<28} led by {queue[0].name} at {queue[0].address}, {count_text(len(queue) - 1, 'other')} waiting"
+            output.record("election", line, election=election, leader=queue[0].name, candidates=[each.name for each in queue])

@@ -1,0 +1,430 @@
+"""A cluster on this machine: hosts with services as processes, ZooKeeper, HAProxy. Hosts are loopback addresses, or network namespaces.
+
+python -m tests.support.cluster        (make cluster) starts one and gives a prompt
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from .client import Client, Credentials
+from .need import need_programs
+from .store import COMMAND, StoreError, environment, is_complaint
+from .zookeeper import ZooKeeperServer
+
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 30.0
+SETTLE_S = 30.0
+BRIDGE = "frazil"
+NAMESPACED = "10.77.0."
+LOOPBACK = "127.77.0."
+PROXY_PORT = 3100
+HAPROXY_TEMPLATE = Path(__file__).parents[2] / "packaging" / "haproxy.cfg"
+
+
+@dataclass(slots=True)
+class Service:
+    """One `frazil node run` of a host."""
+
+    host: Host
+    role: str
+    volume: int | None = None
+    variables: dict[str, str] = field(default_factory=dict)
+    wrapper: list[str] = field(default_factory=list)
+    process: subprocess.Popen[bytes] | None = None
+    ready: int = -1
+
+    @property
+    def name(self) -> str:
+        return f"{self.host.name}-{self.role}{self.volume or ''}"
+
+    @property
+    def log(self) -> Path:
+        return self.host.folder / f"{self.role}{self.volume or ''}.log"
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def start(self, *, wait: bool = True) -> None:
+        """Raises: StoreError when it doesn't come up."""
+        assert not self.running
+        self.ready, told = os.pipe()
+        only = ["--only", self.role, *(["--volume", str(self.volume)] if self.volume else [])] if self.role != "all" else []
+        command = [*self.host.before, *self.wrapper, str(COMMAND), "node", "run", str(self.host.file), *only, "--ready-fd", str(told)]
+        try:
+            with self.log.open("ab") as log:
+                self.process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(told,),
+                    env=environment(self.host.folder, self.variables),
+                    start_new_session=True,
+                )
+        finally:
+            os.close(told)
+        if wait:
+            self.wait_ready()
+
+    def wait_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        ready, self.ready = self.ready, -1
+        try:
+            if not select.select([ready], [], [], timeout_s)[0] or not os.read(ready, 64):
+                self.kill()
+                raise StoreError(f"{self.name} did not come up within {timeout_s} s:\n{self.log_tail()}")
+        finally:
+            os.close(ready)
+
+    def send(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self.running:
+            assert self.process is not None
+            self.send(signal.SIGKILL)
+            self.process.wait(timeout=STOP_TIMEOUT_S)
+
+    def stop(self) -> None:
+        """As a service manager does. Raises: StoreError on another exit code than 0."""
+        if not self.running:
+            return
+        assert self.process is not None
+        self.send(signal.SIGTERM)
+        try:
+            code = self.process.wait(timeout=STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise StoreError(f"{self.name} did not stop within {STOP_TIMEOUT_S} s:\n{self.log_tail()}") from None
+        if code:
+            raise StoreError(f"{self.name} ended with {code}:\n{self.log_tail()}")
+
+    def log_tail(self, lines: int = 30) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
+
+    def complaints(self) -> list[str]:
+        return [line for line in self.log.read_text(errors="replace").splitlines() if is_complaint(line)]
+
+
+@dataclass(slots=True)
+class Host:
+    """before: what stands in front of a command that runs there."""
+
+    number: int
+    address: str
+    folder: Path
+    before: list[str] = field(default_factory=list)
+    services: list[Service] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return f"host{self.number}"
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "node.toml"
+
+    def service(self, role: str) -> Service:
+        return next(each for each in self.services if each.role == role)
+
+    def kill(self) -> None:
+        """All its processes at once, as when the power goes."""
+        for service in self.services:
+            if service.running:
+                service.send(signal.SIGKILL)
+        for service in self.services:
+            service.kill()
+
+    def start(self) -> None:
+        for service in self.services:
+            if not service.running:
+                service.start(wait=False)
+        for service in self.services:
+            if service.ready >= 0:
+                service.wait_ready()
+
+
+class ClusterProcesses:
+    """Three ZooKeeper servers, and hosts of which each has a conscience, a meta service, volumes; gateways on the first two."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        hosts: int = 3,
+        volumes: int = 3,
+        namespaces: bool = False,
+        together: bool = False,
+        metas: int = 1,
+        zookeepers: int = 1,
+        variables: Mapping[int, Mapping[str, str]] | None = None,
+    ) -> None:
+        """namespaces: each host in a network namespace (root); together: one process for all of a host's services;
+        variables: environment of a host's processes, by its number."""
+        need_programs("java", "haproxy")
+        self.folder = folder
+        self.volumes = volumes
+        self.metas = metas
+        self.namespaces = namespaces
+        self.together = together
+        self.hosts: list[Host] = []
+        self.credentials = Credentials("", "")
+        self._variables = variables or {}
+        self._stack = ExitStack()
+        self._proxy: subprocess.Popen[bytes] | None = None
+        self.key = folder / "secret.key"
+        self.key.write_text(os.urandom(32).hex() + "\n")
+        self.key.chmod(0o600)
+        if namespaces:
+            self._stack.enter_context(bridge())
+        for _ in range(hosts):
+            self.add_host(start=False)
+        self.zookeepers = self._zookeepers(zookeepers)
+        for host in self.hosts:
+            self._write_node(host)
+
+    def __enter__(self) -> ClusterProcesses:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                self.stop()
+        finally:
+            self.close()
+
+    # Building
+
+    def add_host(self, *, start: bool = True, gateway: bool | None = None) -> Host:
+        """One more; `start`: it runs at once."""
+        number = len(self.hosts) + 1
+        folder = self.folder / f"host{number}"
+        folder.mkdir()
+        prefix = NAMESPACED if self.namespaces else LOOPBACK
+        host = Host(number, f"{prefix}{10 + number}", folder)
+        if self.namespaces:
+            self._stack.enter_context(network_namespace(host.name, host.address))
+            host.before = ["ip", "netns", "exec", f"{BRIDGE}-{host.name}"]
+        self.hosts.append(host)
+        with_gateway = number <= 2 if gateway is None else gateway
+        roles = ["conscience", *(["meta"] if number <= self.metas else []), "rawx", *(["gateway"] if with_gateway else [])]
+        roles = ["all"] if self.together else roles
+        host.services = [Service(host, role, variables=dict(self._variables.get(number, {}))) for role in roles]
+        if start:
+            self._write_node(host, gateway=with_gateway)
+            host.start()
+        return host
+
+    def _write_node(self, host: Host, *, gateway: bool | None = None) -> None:
+        disks = [host.folder / f"disk{number}" for number in range(1, self.volumes + 1)]
+        with_gateway = host.number <= 2 if gateway is None else gateway
+        host.file.write_text(
+            f"""zookeeper = {json.dumps([each.address for each in self.zookeepers])}
+key = "{self.key}"
+state = "{host.folder}/state"
+location = "dc1.room1.rack{host.number}.{host.name}"
+address = "{host.address}"
+listen = "{host.address}"
+conscience.run = true
+meta.run = {str(host.number <= self.metas).lower()}
+rawx.volumes = {json.dumps(list(map(str, disks)))}
+[gateway]
+run = {str(with_gateway).lower()}
+listen = "{host.address}:3200"
+health = "{host.address}:3201"
+"""
+        )
+
+    def _zookeepers(self, number: int) -> list[ZooKeeperServer]:
+        hosts = self.hosts[:number]
+        ensemble = "".join(f"server.{host.number}={host.address}:2888:3888\n" for host in hosts) if number > 1 else ""
+        return [
+            ZooKeeperServer(host.folder / "zookeeper", host.address, 2181, number=host.number, ensemble=ensemble, before=host.before)
+            for host in hosts
+        ]
+
+    # Running
+
+    def start(self) -> None:
+        for server in self.zookeepers:
+            server.start()
+        for server in self.zookeepers:
+            server.wait_ready()
+        for host in self.hosts:
+            for service in host.services:
+                service.start(wait=False)
+        for host in self.hosts:
+            for service in host.services:
+                service.wait_ready()
+        self._start_proxy()
+        made = self.command("--json", "key", "create", "admin", "--admin")
+        record = next(found for line in made.stdout.splitlines() if "secret_key" in (found := json.loads(line)))
+        self.credentials = Credentials(record["access_key"], record["secret_key"])
+        self.wait_settled()
+
+    def _start_proxy(self) -> None:
+        gateways = [host for host in self.hosts if any(each.role in ("gateway", "all") for each in host.services)][:2]
+        lines = [f"    server {host.name} {host.address}:3200 check port 3201" for host in gateways]
+        text = HAPROXY_TEMPLATE.read_text()
+        begin, end = text.index("    server "), text.rindex("    server ")
+        text = text[:begin] + "\n".join(lines) + text[end:][text[end:].index("\n") :]
+        text = text.replace("bind :80", f"bind 127.0.0.1:{PROXY_PORT}").replace("maxconn 20000", "maxconn 1000")
+        text = "".join(
+            line
+            for line in text.splitlines(keepends=True)
+            if not line.strip().startswith(("user ", "group ", "log ", "chroot ", "option httplog"))
+        )
+        path = self.folder / "haproxy.cfg"
+        path.write_text(text)
+        with (self.folder / "haproxy.log").open("ab") as log:
+            self._proxy = subprocess.Popen(["haproxy", "-db", "-f", str(path)], stdout=log, stderr=log)
+
+    def stop(self) -> None:
+        """In good order; gateways first."""
+        for role in ("gateway", "all", "rawx", "meta", "conscience"):
+            for host in self.hosts:
+                for service in host.services:
+                    if service.role == role:
+                        service.stop()
+
+    def close(self) -> None:
+        """At once, whatever state it is in."""
+        for host in self.hosts:
+            host.kill()
+        if self._proxy is not None:
+            self._proxy.kill()
+            self._proxy.wait()
+        for server in self.zookeepers:
+            server.stop()
+        self._stack.close()
+
+    # Using
+
+    @property
+    def url(self) -> str:
+        """Of HAProxy."""
+        return f"http://127.0.0.1:{PROXY_PORT}"
+
+    def client(self, timeout_s: float = 60.0) -> Client:
+        return Client(self.url, self.credentials, timeout_s)
+
+    def command(self, *arguments: str, host: int = 1, check: bool = True, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
+        """Runs `frazil ARGUMENTS` on a host of the cluster."""
+        place = self.hosts[host - 1]
+        done = subprocess.run(
+            [*place.before, str(COMMAND), *arguments, "--store", str(place.file)],
+            env=environment(self.folder),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise StoreError(f"frazil {' '.join(arguments)} ended with {done.returncode}: {done.stderr[-2000:]}{done.stdout[-500:]}")
+        return done
+
+    def status(self, host: int = 1) -> list[dict[str, object]]:
+        """All services as `frazil cluster status` tells them."""
+        lines = self.command("--json", "cluster", "status", host=host, check=False).stdout.splitlines()
+        return [record for line in lines if (record := json.loads(line))["type"] == "service"]
+
+    def wait_settled(self, seconds: float = SETTLE_S) -> None:
+        """Until every service that runs is known and usable. Raises: StoreError."""
+        running = [host for host in self.hosts if any(each.running and each.role in ("rawx", "all") for each in host.services)]
+        expected = len(running) * self.volumes
+        deadline = time.monotonic() + seconds
+        while True:
+            found = [each for each in self.status() if each["kind"] == "rawx" and each["place"]]
+            if len(found) >= expected:
+                return
+            if time.monotonic() > deadline:
+                raise StoreError(
+                    f"{len(found)} of {expected} volumes take chunks:\n{self.command('cluster', 'status', check=False).stdout}"
+                )
+            time.sleep(0.5)
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+@contextmanager
+def bridge() -> Iterator[None]:
+    """A switch for the hosts, with this machine on it."""
+    need_programs("ip")
+    subprocess.run(["ip", "link", "delete", BRIDGE], check=False, capture_output=True)
+    _run("ip", "link", "add", BRIDGE, "type", "bridge")
+    try:
+        _run("ip", "addr", "add", f"{NAMESPACED}1/24", "dev", BRIDGE)
+        _run("ip", "link", "set", BRIDGE, "up")
+        yield
+    finally:
+        _run("ip", "link", "delete", BRIDGE)
+
+
+@contextmanager
+def network_namespace(name: str, address: str) -> Iterator[None]:
+    """A host's network: its own interfaces, plugged into the switch by one cable, which is `frazil-NAME` on this side."""
+    space, cable = f"{BRIDGE}-{name}", f"fz-{name}"
+    subprocess.run(["ip", "netns", "delete", space], check=False, capture_output=True)
+    _run("ip", "netns", "add", space)
+    try:
+        _run("ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", space)
+        _run("ip", "link", "set", cable, "master", BRIDGE, "up")
+        _run("ip", "-n", space, "addr", "add", f"{address}/24", "dev", "eth0")
+        _run("ip", "-n", space, "link", "set", "eth0", "up")
+        _run("ip", "-n", space, "link", "set", "lo", "up")
+        yield
+    finally:
+        _run("ip", "netns", "delete", space)
+
+
+def play(folder: Path, arguments: Sequence[str]) -> None:
+    """A cluster and a shell in which `frazil` and `aws` find it."""
+    namespaces = os.geteuid() == 0 and "--loopback" not in arguments
+    print(f"starting three hosts {'in network namespaces' if namespaces else 'on the loopback'} under {folder} ...", flush=True)
+    with ClusterProcesses(folder, namespaces=namespaces, zookeepers=3) as cluster:
+        first = cluster.hosts[0].file
+        variables = {
+            "FRAZIL_STORE": str(first),
+            "AWS_ENDPOINT_URL": cluster.url,
+            "AWS_ACCESS_KEY_ID": cluster.credentials.access_key,
+            "AWS_SECRET_ACCESS_KEY": cluster.credentials.secret_key,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "PATH": f"{COMMAND.parent}:{os.environ['PATH']}",
+        }
+        print(cluster.command("cluster", "status").stdout)
+        print(f"S3 is served at {cluster.url} by two gateways behind HAProxy. Try:")
+        print("  frazil cluster status; frazil mb s3://b; frazil put FILE s3://b/key; aws s3 ls; frazil config get; frazil doctor")
+        print(f"Logs: {folder}/host*/*.log. Leave the shell to end the cluster.", flush=True)
+        subprocess.run([os.environ.get("SHELL", "/bin/bash")], env=os.environ | variables, check=False)
+
+
+if __name__ == "__main__":
+    import sys
+    import tempfile
+
+    place = Path(tempfile.mkdtemp(prefix="frazil-cluster-"))
+    try:
+        play(place, sys.argv[1:])
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
