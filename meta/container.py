@@ -11,6 +11,7 @@ from meta import append as appending
 from meta import browse as browsing
 from meta import bucket, cold, holding, listing, pending
 from meta import rename as renaming
+from meta import rewrite as rewriting
 from meta import upload as uploads
 from meta import version as versions
 from meta.base import Base, Underway
@@ -19,7 +20,18 @@ from meta.protocol.container import ColdRows, DeleteResults, Deletions, Holders,
 from meta.protocol.folder import BROWSE_LIMIT_MAX, BrowsePage, Peek
 from meta.protocol.holding import Claim, Cursor, Holding, Refill
 from meta.protocol.listing import LIST_LIMIT_MAX, ListPage, ListRequest
-from meta.protocol.object import NO_CONDITION, Append, Change, Condition, DeleteRequest, DeleteResult, Dropped, ObjectRow, PutResult
+from meta.protocol.object import (
+    NO_CONDITION,
+    Append,
+    Change,
+    Condition,
+    DeleteRequest,
+    DeleteResult,
+    Dropped,
+    ObjectRow,
+    PutResult,
+    Rewrite,
+)
 from meta.protocol.restore import COLD_BEGIN, ColdCursor
 from meta.protocol.upload import Complete, PartPage, PartRow, UploadPage, UploadRow
 from meta.recent import Recent
@@ -170,6 +182,9 @@ class LocalContainer:
 
     async def append(self, request: Append) -> PutResult:
         return await self._write(appending.append, request)
+
+    async def rewrite(self, request: Rewrite) -> PutResult:
+        return await self._write(rewriting.rewrite, request)
 
     async def rename_prefix(self, source: str, target: str, *, replace: bool) -> int:
         return await self._write(renaming.rename_prefix, source, target, replace)

@@ -9,7 +9,7 @@ carry the object's record. Whatever goes wrong, `undo` leaves nothing of it.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +29,7 @@ from store.fleet import SLABS_AT_ONCE, ChunkFinding, Fleet
 from store.layout import EMPTY, Draft, Layout
 from store.metachunk import CLEANUP_S, MetachunkWriter, Piece
 from store.parallel import Errand, crew
-from store.policy import Policy, PolicySet
+from store.policy import METACHUNK_BYTES, Policy, PolicySet
 from store.sealing import SealingSource
 from store.source import Source, Summary
 
@@ -37,6 +37,7 @@ Naming = Callable[[Layout], Awaitable[AbstractContextManager[Job]]]
 POOLLESS_BYTES_MAX = 16 << 10
 """Bodies up to here don't ask the pool; a connection has at most one."""
 Incoming = Source | SealingSource
+Finish = Callable[[int], "Tail | None"]
 Hashing = Digests | SealingSource
 """A SealingSource hashes plain bytes by itself, for the store sees sealed ones only."""
 _PROCESSORS = len(os.sched_getaffinity(0))
@@ -57,6 +58,20 @@ class Room:
     parity: memoryview
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Bytes of a content that is put together from several runs.
+
+    source           the bytes; what it is to digest is its own business
+    kept             metachunks that hold these bytes already: they are copied on their volumes, and `source` is read only if that can't be
+    metachunk_bytes  least size of a full metachunk of it, where that is less than the policy's
+    """
+
+    source: Incoming
+    kept: Layout = EMPTY
+    metachunk_bytes: int = METACHUNK_BYTES
+
+
 class ContentWriter:
     """One content being written."""
 
@@ -74,6 +89,8 @@ class ContentWriter:
         self.named: Any = PENDING
         self._describe = describe
         self._writers: list[MetachunkWriter] = []
+        self._given_up: list[MetachunkWriter] = []
+        self._metachunk_bytes = METACHUNK_BYTES
 
     def __repr__(self) -> str:
         return f"<ContentWriter {self.record.content} metachunks={len(self._writers)}>"
@@ -92,36 +109,78 @@ class ContentWriter:
             raise self._fleet.shortage(error) from error
 
     async def _write(self, source: Incoming, name: Naming | None) -> Layout:
+        digests: Hashing = source if isinstance(source, SealingSource) else Digests(source.digests)
+        return await self._receive(source, digests, lambda size: self._finish(source, digests, size), name)
+
+    async def _receive(self, source: Incoming, digests: Hashing, finish: Finish, name: Naming | None = None) -> Layout:
+        """finish: called with the number of bytes received, before the records of the last metachunk are written."""
         usable = await self._fleet.usable()
         length = source.length
         self.policy = policy = self._policies.choose(length, usable)
-        digests: Hashing = source if isinstance(source, SealingSource) else Digests(source.digests)
         if length is not None and length <= POOLLESS_BYTES_MAX and not policy.coded:
             room = Room((memoryview(bytearray(length + 1)),), memoryview(b""))  # one more: a full buffer would leave the end in doubt
             count = await source.fill(room.slabs[0])
-            return await self._write_whole(source, digests, room, count, name)
+            return await self._write_whole(digests, room, count, finish, name)
         async with self._lease(length) as room:
             count = await source.fill(room.slabs[0])
             if count < len(room.slabs[0]):
                 self.policy = self._policies.choose(count, usable)
-                return await self._write_whole(source, digests, room, count, name)
-            return await self._write_slabs(source, digests, room)
+                return await self._write_whole(digests, room, count, finish, name)
+            return await self._write_slabs(source, digests, room, finish)
 
-    async def copy(self, source: Layout, tail: Tail) -> Layout:
+    async def copy(self, source: Layout, tail: Tail | None) -> Layout:
         """Copies the chunks of another content, each on its volume. Raises: NotEnoughServices; then `undo` is still to be called."""
-        for index, metachunk in enumerate(source.metachunks):
+        for number, metachunk in enumerate(source.metachunks):
             self.policy = source.policies[metachunk.policy]
             writer = MetachunkWriter.copying(self._fleet, self.policy, metachunk, source.volumes)
             self._writers.append(writer)
-            last = tail if index == len(source.metachunks) - 1 else None
-            await writer.copy(metachunk, self._common(index, last=last))
+            last = tail if number == len(source.metachunks) - 1 else None
+            await writer.copy(metachunk, self._common(len(self._writers) - 1, last=last))
         return self._layout()
+
+    async def assemble(self, runs: Sequence[Run], describe: Callable[[Sequence[int]], Tail]) -> Layout:
+        """Writes runs behind each other as one content.
+
+        describe: called with the number of metachunks that each run has become, before the records of the last one are written (or before
+        the last run, if that is kept)
+
+        Raises: as write; then `undo` is still to be called.
+        """
+        counts: list[int] = []
+
+        def finish(_: int) -> Tail | None:
+            if len(counts) < len(runs) - 1:
+                return None
+            return describe([*counts, len(self._writers) - sum(counts)])
+
+        try:
+            for run in runs:
+                self._metachunk_bytes = run.metachunk_bytes
+                kept = len(run.kept.metachunks)
+                tail = describe([*counts, kept]) if kept and len(counts) == len(runs) - 1 else None
+                if not kept or not await self._keep(run.kept, tail):
+                    await self._receive(run.source, Digests((), etag=False), finish)
+                counts.append(len(self._writers) - sum(counts))
+        except NotEnoughServices as error:
+            raise self._fleet.shortage(error) from error
+        return self._layout()
+
+    async def _keep(self, kept: Layout, tail: Tail | None) -> bool:
+        """Copies metachunks on their volumes; False, and nothing is left of it but what is to be deleted, when that can't be."""
+        first = len(self._writers)
+        try:
+            await self.copy(kept, tail)
+        except NotEnoughServices:  # a volume is away, full or retired, a chunk is damaged: the bytes may be read all the same
+            self._given_up += self._writers[first:]
+            del self._writers[first:]
+            return False
+        return True
 
     async def undo(self) -> Layout:
         """Aborts and deletes everything, also when cancelled. The chunks that could not be deleted, for the container's list."""
         left: set[tuple[str, str]] = set()
         with trio.CancelScope(shield=True):
-            for writer in self._writers:
+            for writer in (*self._writers, *self._given_up):
                 await writer.abort()
             with trio.move_on_after(CLEANUP_S):
                 places = [(piece.volume, piece.id) for piece in self._pieces() if piece.committed]
@@ -132,11 +191,12 @@ class ContentWriter:
     @property
     def whole(self) -> bool:
         """Nothing is to be said of it: no chunk is missing, none was given up."""
-        return all(writer.whole for writer in self._writers)
+        return not self._given_up and all(writer.whole for writer in self._writers)
 
     def doubtful(self) -> Layout:
         """Chunks that were given up though they may have become durable: to be deleted, the content doesn't name them."""
-        return self._rest([piece for piece in self._pieces() if piece.committed and piece.error is not None])
+        given_up = {piece for writer in self._given_up for piece in writer.pieces}
+        return self._rest([piece for piece in self._pieces() if piece.committed and (piece.error is not None or piece in given_up)])
 
     def places(self) -> list[tuple[str, str]]:
         """(volume, chunk) of every committed chunk."""
@@ -151,7 +211,7 @@ class ContentWriter:
         ]
 
     def _pieces(self) -> list[Piece]:
-        return [piece for writer in self._writers for piece in writer.pieces]
+        return [piece for writer in (*self._writers, *self._given_up) for piece in writer.pieces]
 
     def _rest(self, pieces: list[Piece]) -> Layout:
         draft = Draft()
@@ -179,15 +239,15 @@ class ContentWriter:
                 for part in (*room.slabs, room.parity):
                     part.release()
 
-    async def _write_whole(self, source: Incoming, digests: Hashing, room: Room, count: int, name: Naming | None) -> Layout:
+    async def _write_whole(self, digests: Hashing, room: Room, count: int, finish: Finish, name: Naming | None) -> Layout:
         data = room.slabs[0][:count]
         if count <= DIGEST_INLINE_BYTES_MAX or not digests.dear:
             digests.update(data)
         else:
             async with self._fleet.slabs:
                 await run_blocking(digests.update, data)
-        tail = self._finish(source, digests, count)
-        writer = await self._next_writer(room)
+        index, writer = len(self._writers), await self._next_writer(room)
+        tail = finish(count)
         layout = EMPTY
 
         async def naming() -> AbstractContextManager[Job]:
@@ -196,19 +256,19 @@ class ContentWriter:
             assert name is not None
             return await name(layout)
 
-        self.named = await writer.put_whole(room.slabs[0], count, self._common(0, last=tail), naming if name else None)
+        self.named = await writer.put_whole(room.slabs[0], count, self._common(index, last=tail), naming if name else None)
         return self._layout() if self.named is PENDING else layout
 
-    async def _write_slabs(self, source: Incoming, digests: Hashing, room: Room) -> Layout:
+    async def _write_slabs(self, source: Incoming, digests: Hashing, room: Room, finish: Finish) -> Layout:
         """The first slab is full already."""
-        filled, turn = len(room.slabs[0]), 0
+        filled, turn, first = len(room.slabs[0]), 0, len(self._writers)
         committing: Errand[None] | None = None
         async with crew() as nursery:
             while filled:
-                if not self._writers or self._writers[-1].full:
+                if len(self._writers) == first or self._writers[-1].size >= min(self._metachunk_bytes, self.policy.metachunk_bytes):
                     if committing is not None:
                         await committing.result()
-                    if self._writers:
+                    if len(self._writers) > first:
                         committing = Errand(nursery, self._commit, len(self._writers) - 1, None)
                     await self._next_writer(room)
                 slab = room.slabs[turn]
@@ -220,7 +280,7 @@ class ContentWriter:
                     filled = await filling.result()
                 else:
                     filled = await source.fill(room.slabs[turn]) if more else 0
-            tail = self._finish(source, digests, sum(writer.size for writer in self._writers))
+            tail = finish(sum(writer.size for writer in self._writers[first:]))
             await self._commit(len(self._writers) - 1, tail)
             if committing is not None:
                 await committing.result()

@@ -13,6 +13,7 @@ from store.content import ContentWriter, Tail
 from store.context import Context
 from store.envelope import envelope_of
 from store.layout import Layout
+from store.mosaic import without_mosaic
 from store.opening import Read, reader_of, stored_reader
 from store.put import commit_object, put_object, write
 from store.record import object_record
@@ -81,6 +82,7 @@ async def copy_object(
     computed, the bytes are written anew as one content. Raises: as put_object; ContentLost, SealBroken.
     """
     stored: ObjectRow | None = None
+    attributes = without_mosaic(attributes)
     if keys.source == keys.target and not digests:
         stored = source
         layout = Layout.parse(source.layout)
@@ -96,7 +98,7 @@ async def copy_object(
         content = ContentSource(stored_reader(context, source, bucket=source_bucket), 0, layout.size)
     else:
         digests = digests or frozenset(source.attributes.checksums or (DEFAULT_CHECKSUM,))
-        attributes = _of_one_piece(attributes)
+        attributes = of_one_piece(attributes)
         content = ContentSource(reader_of(context, source, bucket=source_bucket, data_key=keys.source), 0, source.size, digests)
     return await put_object(
         context,
@@ -112,8 +114,9 @@ async def copy_object(
     )
 
 
-def _of_one_piece(attributes: Attributes) -> Attributes:
-    """Without what is said of parts and of the whole: it is told anew."""
+def of_one_piece(attributes: Attributes) -> Attributes:
+    """Without what is said of parts, pieces and of the whole: it is told anew."""
+    attributes = without_mosaic(attributes)
     envelope = envelope_of(attributes)
     if envelope is not None and envelope.parts:
         attributes = msgspec.structs.replace(envelope, parts=()).into(attributes)

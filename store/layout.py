@@ -79,6 +79,10 @@ class Layout(msgspec.Struct, frozen=True, gc=False):
                 yield Slice(metachunk, max(start - offset, 0), min(stop, end) - offset)
             offset = end
 
+    def part(self, first: int, stop: int) -> Layout:
+        """Metachunks [first, stop) as a layout of their own."""
+        return Layout(self.policies, self.volumes, self.metachunks[first:stop])
+
     def encode(self) -> bytes:
         policies = [(_CODES[policy.name], policy.unit_bytes) for policy in self.policies]
         return _encoder.encode(_Wire(LAYOUT_VERSION, policies, [_pack(volume) for volume in self.volumes], self.metachunks))

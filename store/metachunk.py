@@ -98,10 +98,6 @@ class MetachunkWriter:
         """Positions that no durable chunk has."""
         return set(range(self.policy.chunks)) - {piece.position for piece in self.alive}
 
-    @property
-    def full(self) -> bool:
-        return self.size >= self.policy.metachunk_bytes
-
     def add_to(self, draft: Draft) -> None:
         alive = self.alive
         quality = self._fleet.quality([piece.volume for piece in alive], self.policy.name)

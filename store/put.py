@@ -17,6 +17,7 @@ from node.lane import PENDING, Job
 from store.content import ContentWriter, Tail
 from store.context import REFUSALS, Context
 from store.layout import Layout
+from store.mosaic import without_mosaic
 from store.record import object_record
 from store.sealing import sealed
 from store.source import Source, Summary
@@ -48,6 +49,7 @@ async def put_object(
     """
     version = context.stamp()
     record = await context.new_record(bucket, key)
+    attributes = without_mosaic(attributes)
     row = ObjectRow(
         key=key,
         version=version,

@@ -9,6 +9,7 @@ import msgspec
 from meta.protocol.object import Attributes, ObjectRow
 from meta.protocol.upload import PartRow, UploadRow
 from rawx.chunk import ChunkRecord, ObjectRecord, UploadRecord
+from store.mosaic import MOSAIC
 
 NO_ATTRIBUTES = Attributes()
 
@@ -56,7 +57,7 @@ def of_one_part(record: ObjectRecord, span: Sequence[int] = ()) -> ObjectRecord:
 def is_stale(record: ChunkRecord, row: ObjectRow) -> bool:
     """Whether it says something else than its row, as far as one record shows."""
     told = record.object
-    if told is None:
+    if told is None or _is_older_content(record, row):
         return False
     if (record.key, told.version, told.null) != (row.key, row.version, row.null) and not told.after and told.parts == 1:
         return True
@@ -68,11 +69,16 @@ def is_stale(record: ChunkRecord, row: ObjectRow) -> bool:
 def may_be_stale(record: ChunkRecord, row: ObjectRow) -> bool:
     """The same for a record that a new chunk repeats; where it doesn't show, its age decides. Only a content's end tells of its row."""
     told = record.object
-    if not record.metachunks:
+    if not record.metachunks or _is_older_content(record, row):
         return False
     if told is None or is_stale(record, row):
         return True
     return record.seq < row.seq and (told.parts != 1 or bool(row.attributes.parts))
+
+
+def _is_older_content(record: ChunkRecord, row: ObjectRow) -> bool:
+    """Whether the row tells more than the record has to: of an object that was partly rewritten the newest content's records tell all."""
+    return MOSAIC in row.attributes.extra and record.content != row.content
 
 
 def span_of(record: ObjectRecord | None) -> list[int]:

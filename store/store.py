@@ -30,12 +30,15 @@ from store.jobs.retired import keep_retired
 from store.jobs.runner import JobRunner
 from store.keepsake import Keeper
 from store.layout import Layout
+from store.mosaic import MOSAIC
 from store.multipart import Check, WantedPart, abort_upload, complete_upload, put_part
 from store.opening import reader_of
+from store.overlay import Patch
 from store.policy import PolicySet
 from store.put import put_object
 from store.repairer import Repairer
 from store.rewrap import Wanted, rewrap
+from store.rewrite import Describe, rewrite_object
 from store.source import Source
 from store.tier import Tier
 from store.vault import Vault
@@ -241,7 +244,23 @@ class Store:
         data_key: bytes = b"",
     ) -> ObjectRow:
         """The object `old`, which ends where the source begins, grown by it. Raises: see store.append.append_object."""
+        if MOSAIC in old.attributes.extra:
+            return await self.rewrite(bucket, old, [Patch(old.size, source)], condition=condition)
         return await append_object(self._context, bucket, old, source, combine=combine, condition=condition, data_key=data_key)
+
+    async def rewrite(
+        self,
+        bucket: str,
+        old: ObjectRow,
+        patches: Sequence[Patch],
+        size: int | None = None,
+        *,
+        describe: Describe = lambda attributes: attributes,
+        condition: Condition = NO_CONDITION,
+        data_key: bytes = b"",
+    ) -> ObjectRow:
+        """The object `old` with other bytes here and there, shorter or longer. Raises: see store.rewrite.rewrite_object."""
+        return await rewrite_object(self._context, bucket, old, patches, size, describe=describe, condition=condition, data_key=data_key)
 
     async def create_upload(self, bucket: str, row: UploadRow) -> UploadRow:
         return await self._context.container(bucket).create_upload(row)

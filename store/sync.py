@@ -16,6 +16,7 @@ from store.context import Context
 from store.envelope import stored_parts
 from store.fleet import ChunkFinding, problem_of
 from store.layout import Chunk, Layout, Metachunk
+from store.mosaic import mosaic_of
 from store.parallel import gather
 from store.put import commit, committed, write
 from store.record import object_record, of_one_part, span_of
@@ -47,6 +48,11 @@ def _last_metachunks(row: ObjectRow, layout: Layout) -> Iterator[tuple[int, Meta
     In a copy, which is one content, a part may end within a metachunk; a part without bytes ends where the one before it did. More
     metachunks may be told than there are parts, when several without bytes end there: their records say which of them end a content.
     """
+    mosaic = mosaic_of(row.attributes)
+    if mosaic is not None:
+        index = max(index for index, (content, _) in enumerate(mosaic.tiles) if content == row.content)
+        yield index, layout.metachunks[index], object_record(row)
+        return
     ends = list(accumulate(stored_parts(row)))
     offset, part = 0, 0
     for index, metachunk in enumerate(layout.metachunks):

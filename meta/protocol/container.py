@@ -9,7 +9,18 @@ from meta.protocol.bucket import BucketSettings, Counters, LockSettings
 from meta.protocol.folder import BROWSE_LIMIT_MAX, BrowsePage, Peek
 from meta.protocol.holding import Claim, Cursor, Holding, RecordToSync, Refill
 from meta.protocol.listing import LIST_LIMIT_MAX, ListPage, ListRequest
-from meta.protocol.object import NO_CONDITION, Append, Change, Condition, DeleteRequest, DeleteResult, Dropped, ObjectRow, PutResult
+from meta.protocol.object import (
+    NO_CONDITION,
+    Append,
+    Change,
+    Condition,
+    DeleteRequest,
+    DeleteResult,
+    Dropped,
+    ObjectRow,
+    PutResult,
+    Rewrite,
+)
 from meta.protocol.restore import COLD_BEGIN, ColdCursor, ColdRow
 from meta.protocol.upload import Complete, PartPage, PartRow, UploadPage, UploadRow
 
@@ -92,6 +103,9 @@ class Container(Protocol):
 
     async def append(self, request: Append) -> PutResult:
         """Raises: Superseded; and as put."""
+
+    async def rewrite(self, request: Rewrite) -> PutResult:
+        """dropped: also what of the object's own chunks is not its any more. Raises: Superseded; and as put."""
 
     async def rename_prefix(self, source: str, target: str, *, replace: bool) -> int:
         """Every current object under a prefix, one transaction; returns how many.

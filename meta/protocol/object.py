@@ -177,3 +177,20 @@ class Append(msgspec.Struct, frozen=True, omit_defaults=True):
     expect_seq: int
     in_place: bool
     condition: Condition = NO_CONDITION
+
+
+class Rewrite(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`row` is the object as it is to be, its version a wish as in a put.
+
+    contents    ids of all contents that its layout names chunks of, when they are several
+    in_place    the null version itself is changed, and its chunks are the new row's but for those of `drop`; else a new version is made
+    drop        layout of the chunks that no row names any more
+    expect_seq  of the row that was read: Superseded when it is another by now
+    """
+
+    row: ObjectRow
+    contents: tuple[str, ...]
+    expect_seq: int
+    in_place: bool
+    drop: bytes = b""
+    condition: Condition = NO_CONDITION

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -15,6 +15,7 @@ from store.cipher import plain_bytes
 from store.delete import Place
 from store.envelope import ENCRYPTION
 from store.layout import Draft, Layout
+from store.mosaic import Tile, mosaic_of
 from store.policy import POLICIES, Policy
 from store.record import attributes_of, span_of, upload_of
 
@@ -90,6 +91,48 @@ def assemble(facts: Sequence[Fact]) -> Whole | Unwhole:
         any(record.seq < head.seq for record in heads),
         any(fact.record.key != head.key for fact in facts),
     )
+
+
+def assemble_mosaic(head: ChunkRecord, contents: Mapping[str, Sequence[Fact]]) -> Whole | Unwhole:
+    """An object that was partly rewritten. head: the newest record of its newest content; contents: chunks of all that it names.
+
+    Raises: msgspec.ValidationError, RecordCorrupt.
+    """
+    record = head.object
+    assert record is not None
+    mosaic = mosaic_of(attributes_of(record))
+    assert mosaic is not None
+    by_tile: dict[Tile, list[Fact]] = {}
+    for content in mosaic.contents:
+        for fact in contents[content]:
+            by_tile.setdefault((content, fact.record.metachunk), []).append(fact)
+    count = sum(map(len, contents.values()))
+    draft, spare, thin = Draft(), [], False
+    for tile in mosaic.tiles:
+        policy, chosen, rest = _choose(by_tile.pop(tile, []))
+        spare += [fact.place for fact in rest]
+        if policy is None or len(chosen) < policy.needed:
+            needed = policy.needed if policy else 1
+            reason = f"metachunk {tile[1]} of content {tile[0]} needs {needed} chunks, {len(chosen)} are left"
+            return Unwhole(head.bucket, head.key, head.content, reason, count)
+        thin = thin or len(chosen) < policy.quorum
+        places = [(fact.record.position, fact.volume, bytes.fromhex(fact.chunk), bytes.fromhex(fact.record.checksum)) for fact in chosen]
+        draft.add(policy, chosen[0].record.metachunk_size, places)
+    spare += [fact.place for rest in by_tile.values() for fact in rest]
+    layout = draft.layout()
+    if layout.size != record.size:
+        return Unwhole(head.bucket, head.key, head.content, f"its pieces have {layout.size} bytes instead of {record.size}", count)
+    stale = any(fact.record.object is not None and fact.record.seq < head.seq for fact in contents[head.content])
+    moved = any(fact.record.key != head.key for facts in contents.values() for fact in facts)
+    return Whole(head, layout, tuple(spare), thin, stale, moved)
+
+
+def mosaic_row(whole: Whole) -> Restored:
+    """Raises: msgspec.ValidationError, RecordCorrupt."""
+    restored = single_row(whole)
+    mosaic = mosaic_of(restored.row.attributes)
+    assert mosaic is not None
+    return msgspec.structs.replace(restored, parts=",".join(mosaic.contents))
 
 
 def _choose(facts: Iterable[Fact]) -> tuple[Policy | None, list[Fact], list[Fact]]:

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import apsw
+import msgspec
 
 from rawx.chunk import ChunkRecord
 from rawx.protocol import Examined
+from store.mosaic import has_mosaic
 from store.rebuild.assembly import Fact
 
 CACHE_KIB = 65_536
+encode = msgspec.msgpack.Encoder().encode
+"""Of what the tables keep as values."""
 _SCHEMA = """
 CREATE TABLE chunks(bucket TEXT, content TEXT, volume INTEGER, chunk BLOB, record BLOB);
 CREATE TABLE rows(bucket TEXT, key TEXT, seq INTEGER, thin INTEGER, stale INTEGER, value BLOB);
 CREATE TABLE pieces(bucket TEXT, whole TEXT, part INTEGER, rank INTEGER, value BLOB);
 CREATE TABLE links(bucket TEXT, key TEXT, version INTEGER, after INTEGER, seq INTEGER, thin INTEGER, stale INTEGER, value BLOB);
+CREATE TABLE mosaics(bucket TEXT, version INTEGER, content TEXT);
+CREATE TABLE claimed(bucket TEXT, content TEXT, PRIMARY KEY(bucket, content)) WITHOUT ROWID;
 CREATE TABLE leftovers(bucket TEXT, layout BLOB);
 """
 
 
 class Census:
-    """pieces: parts of objects and of uploads, by the id of the whole; rank: the higher, the better, among those of one number."""
+    """pieces: parts of objects and of uploads, by the id of the whole; rank: the higher, the better, among those of one number.
+    mosaics: contents whose records tell of a mosaic; claimed: contents that are looked after already"""
 
     def __init__(self, path: Path) -> None:
         path.unlink(missing_ok=True)
@@ -44,7 +51,7 @@ class Census:
         self._db.close()
         self._path.unlink(missing_ok=True)
 
-    def add(self, volume: str, found: Iterable[Examined]) -> None:
+    def add(self, volume: str, found: Sequence[Examined]) -> None:
         """Chunks whose record can be read. Blocking."""
         if volume not in self._volumes:
             self._volumes.append(volume)
@@ -54,16 +61,47 @@ class Census:
             for each in found
             if each.record is not None
         ]
+        told = [each.record for each in found if each.record is not None]
+        mosaics = [(each.bucket, each.object.version, each.content) for each in told if each.object is not None and has_mosaic(each.object)]
         with self._db:
             self._db.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?)", rows)
+            self._db.executemany("INSERT INTO mosaics VALUES (?, ?, ?)", mosaics)
         self.chunks += len(rows)
 
     def contents(self) -> Iterator[list[Fact]]:
-        """All chunks, content by content, bucket by bucket."""
-        cursor = self._db.execute("SELECT bucket, content, volume, chunk, record FROM chunks ORDER BY 1, 2")
+        """All chunks of contents that nothing has claimed, content by content, bucket by bucket."""
+        cursor = self._db.execute(
+            "SELECT bucket, content, volume, chunk, record FROM chunks WHERE (bucket, content) NOT IN claimed ORDER BY 1, 2"
+        )
         with closing(cursor):
             for _, group in groupby(cursor, key=lambda row: row[:2]):
-                yield [Fact(self._volumes[row[2]], row[3].hex(), ChunkRecord.parse(row[4])) for row in group]
+                yield [self._fact(*row[2:]) for row in group]
+
+    def mosaics(self) -> list[tuple[str, str]]:
+        """(bucket, content) of those whose records tell of one, the newest first."""
+        statement = "SELECT bucket, content FROM mosaics GROUP BY bucket, content ORDER BY bucket, max(version) DESC"
+        found: list[Any] = self._db.execute(statement).fetchall()
+        if found:
+            self._db.execute("CREATE INDEX chunks_sorted ON chunks(bucket, content)")
+        return found
+
+    def chunks_of(self, bucket: str, content: str) -> list[Fact]:
+        """For contents of mosaics: there is an index of all by then."""
+        found: list[Any] = self._db.execute(
+            "SELECT volume, chunk, record FROM chunks WHERE bucket = ? AND content = ?", (bucket, content)
+        ).fetchall()
+        return [self._fact(*row) for row in found]
+
+    def claim(self, bucket: str, contents: Iterable[str]) -> None:
+        with self._db:
+            self._db.executemany("INSERT OR IGNORE INTO claimed VALUES (?, ?)", [(bucket, content) for content in contents])
+
+    def is_claimed(self, bucket: str, content: str) -> bool:
+        found: int = self._db.execute("SELECT EXISTS (SELECT 1 FROM claimed WHERE bucket = ? AND content = ?)", (bucket, content)).get
+        return found == 1
+
+    def _fact(self, volume: int, chunk: bytes, record: bytes) -> Fact:
+        return Fact(self._volumes[volume], chunk.hex(), ChunkRecord.parse(record))
 
     def add_many(self, table: str, rows: list[tuple[Any, ...]]) -> None:
         """Rows for one of the tables below, as the schema has them."""

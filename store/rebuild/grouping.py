@@ -6,21 +6,23 @@ import msgspec
 
 from meta.protocol.holding import Restored
 from store.layout import layout_of_places
+from store.mosaic import has_mosaic
 from store.rebuild.assembly import Unwhole, Whole, appended, assemble, covers, joined_row, single_row
-from store.rebuild.census import Census
+from store.rebuild.census import Census, encode
+from store.rebuild.pieces import put_mosaics_together
 from store.rebuild.report import Report
 
 ROWS_AT_ONCE = 2_000
 _MULTIPART = 1 << 62
 """Rank of a part whose record knows the finished object, above the times of parts of uploads."""
 
-encode = msgspec.msgpack.Encoder().encode
 decode_row = msgspec.msgpack.Decoder(Restored).decode
 decode_whole = msgspec.msgpack.Decoder(Whole).decode
 
 
 def put_together(census: Census, report: Report) -> None:
-    """From chunks to rows, in two passes: contents, then wholes of several contents. Blocking."""
+    """From chunks to rows, in passes: what was partly rewritten, contents, wholes of several contents. Blocking."""
+    put_mosaics_together(census, report)
     rows: list[tuple[object, ...]] = []
     pieces: list[tuple[object, ...]] = []
     leftovers: list[tuple[object, ...]] = []
@@ -43,6 +45,9 @@ def put_together(census: Census, report: Report) -> None:
         try:
             if head.upload is not None and head.object is None:
                 pieces.append((head.bucket, head.upload.upload, head.upload.part, head.upload.mtime_us, encode(found)))
+            elif head.object is not None and has_mosaic(head.object):
+                reason = "a part of it was rewritten, and the rest is missing"
+                report.tell(Unwhole(head.bucket, head.key, head.content, reason, len(facts)))
             elif head.object is not None and (head.object.content or head.object.parts > 1):
                 whole = head.object.content or head.content
                 pieces.append((head.bucket, whole, head.object.part, _MULTIPART + head.seq, encode(found)))

@@ -18,10 +18,11 @@ from meta.protocol.listing import ListRequest
 from meta.protocol.object import Attributes, Change, DeleteRequest, ObjectRow
 from meta.protocol.upload import UploadRow
 from node.errors import ConfigError
-from store import keepsake, workers
+from store import keepsake, rewrite, workers
 from store.copy import CopyKeys
 from store.envelope import KMS, MANAGED, Envelope, envelope_of
 from store.layout import Layout
+from store.overlay import Patch
 from store.rebuild.compare import differences
 from store.rebuild.report import Report
 from store.rebuild.site import build, open_site
@@ -44,6 +45,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "SYNC_PERIOD_S", 0.02)
     monkeypatch.setattr(workers, "SCAN_PERIOD_S", 0.02)
     monkeypatch.setattr(keepsake, "KEEP_PERIOD_S", 0.02)
+    monkeypatch.setattr(rewrite, "WHOLE_BYTES_MAX", 1_000)  # so that objects of a few contents are put together anew
 
 
 async def quiet(store: Store) -> None:
@@ -72,7 +74,7 @@ class History:
 
     async def run(self, count: int) -> None:
         await self.settings()
-        others = (self.change, self.copy, self.rename, self.delete, self.append, self.append)
+        others = (self.change, self.copy, self.rename, self.delete, self.append, self.append, self.rewrite)
         steps: list[Callable[[], Awaitable[object]]] = [self.put, self.put, self.put, self.put, *others]
         for number in range(count):
             self.bucket = self.rng.choice(("plain", "versions", "suspended"))
@@ -163,6 +165,13 @@ class History:
             source = BytesSource(self.rng.randbytes(self.rng.choice((0, 10, 200_000))))
             data_key = await data_key_of(self.store, row)
             await self.store.append_object(self.bucket, row, source, combine=lambda _old, _summary: {}, data_key=data_key)
+
+    async def rewrite(self) -> None:
+        row = await self.existing()
+        if row is not None:
+            patches = [Patch(at, BytesSource(self.rng.randbytes(100))) for at in sorted({self.rng.randrange(row.size + 1), row.size + 100})]
+            patches = patches if patches[-1].start - patches[0].start >= 100 else patches[:1]
+            await self.store.rewrite(self.bucket, row, patches, data_key=await data_key_of(self.store, row))
 
     async def delete(self) -> None:
         await self.store.delete_object(self.bucket, DeleteRequest(self.key(), owner="user-ann"))
