@@ -17,6 +17,7 @@ from frazil import __version__
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "up": ("cli.commands.up:up", "Run a store on the given directories."),
     "status": ("cli.commands.status:status", "Show the store, its volumes and what they hold."),
+    "top": ("cli.commands.top:top", "Watch the store on a dashboard."),
     "doctor": ("cli.commands.doctor:doctor", "Check this host and the store for trouble to come."),
     "verify": ("cli.commands.verify:verify", "Read and check every chunk of a bucket or object."),
     "account": ("cli.commands.account:account", "Make, list, suspend and resume accounts."),

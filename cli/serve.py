@@ -22,11 +22,13 @@ from glacier.lifecycle.calendar import DAY_US, Calendar
 from glacier.lifecycle.engine import engine
 from meta.protocol.accounts import Accounts, KeyPair
 from node.errors import ConfigError
-from node.http.server import listen, serve
+from node.http.server import listen, listen_unix, serve
 from node.runner import Ready
 from s3.call import DOMAINS, GatewayOptions
 from s3.gateway import Gateway
 from store.embedded import StoreOptions, open_store
+from store.runfolder import metrics_socket
+from store.settings import short_path
 from store.store import Store
 
 ADMIN_NAME = "admin"
@@ -170,6 +172,7 @@ async def _start_serving(
     await serving.start(_s3_server(gateway, sockets, tls, drain))
     if options.metrics:
         await serving.start(_metrics_server(bind(options.metrics, shared=False), drain))
+    await serving.start(_local_metrics, directory, drain)
     for number in range(2, options.workers + 1):
         await serving.start(GatewayProcess(number, gateway_command(options, sockets[0].getsockname()[1])).run, drain)
     return state
@@ -188,6 +191,16 @@ Server = Callable[..., Awaitable[None]]
 
 def _s3_server(gateway: Gateway, sockets: list[socket.socket], tls: ssl.SSLContext | None, drain: trio.Event) -> Server:
     return functools.partial(serve, gateway.handle, sockets, tls=tls, name="s3", drain=drain, on_parse_error=gateway.on_parse_error)
+
+
+async def _local_metrics(directory: Path, drain: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+    """This process's metrics on a socket of its own, for `frazil top`."""
+    path = metrics_socket(directory)
+    try:
+        with short_path(str(path)) as name:
+            await _metrics_server([listen_unix(name)], drain)(task_status=task_status)
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _metrics_server(sockets: list[socket.socket], drain: trio.Event) -> Server:
@@ -210,6 +223,7 @@ async def run_gateway(options: ServeOptions, drain: trio.Event, ready: Ready) ->
             background.start_soon(gateway.run_sink)
             async with trio.open_nursery() as serving:
                 await serving.start(_s3_server(gateway, sockets, tls, drain))
+                await serving.start(_local_metrics, options.directories[0], drain)
                 settle()
                 ready.ready()
             background.cancel_scope.cancel()

@@ -1,0 +1,226 @@
+"""The dashboard as it looks and as its keys work, without a terminal. FRAZIL_TEST_WRITE=1 writes the screens anew."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import TabbedContent
+
+from node.errors import AlreadyExists
+from tests.support.dashboard import AT_US, BUSY
+from tui.app import TABS, Top
+from tui.feed import Reader
+from tui.listing import Listing
+from tui.snapshot import Snapshot
+
+SCREENS = Path(__file__).parent / "screens"
+SIZES = [(80, 24), (120, 40)]
+Scenario = Callable[[Top, Pilot[None]], Awaitable[None]]
+
+
+class Told:
+    """A reader of fixed words; remembers what it was told to do."""
+
+    def __init__(self, snapshot: Snapshot = BUSY) -> None:
+        self.snapshot = snapshot
+        self.orders: list[tuple[int, str]] = []
+        self.read_once = threading.Event()
+
+    async def read(self) -> Snapshot:
+        self.read_once.set()
+        return self.snapshot
+
+    async def steer(self, job: int, state: str) -> None:
+        if job == 5:
+            raise AlreadyExists("job 5 is over")
+        self.orders.append((job, state))
+
+
+def play(scenario: Scenario, told: Told | None = None, *, size: tuple[int, int] = (120, 40), write: bool = False) -> None:
+    """Runs the app with what `told` reads until the scenario is over."""
+    reader = told or Told()
+
+    @asynccontextmanager
+    async def opening() -> AsyncIterator[Reader]:
+        yield reader
+
+    async def run() -> None:
+        app = Top(opening, every_s=0.1, write=write)
+        async with app.run_test(size=size, notifications=True) as pilot:
+            while app.snapshot is None:
+                await pilot.pause(0.02)
+            await scenario(app, pilot)
+
+    asyncio.run(run())
+
+
+async def until(true: Callable[[], bool], pilot: Pilot[None]) -> None:
+    for _ in range(100):
+        if true():
+            return
+        await pilot.pause(0.05)
+    raise AssertionError("it never came")
+
+
+def screen(app: Top) -> str:
+    """The characters on the screen."""
+    strips = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips) + "\n"
+
+
+@pytest.mark.parametrize("size", SIZES, ids=["80x24", "120x40"])
+def test_every_page_looks_as_it_should(size: tuple[int, int]) -> None:
+    async def scenario(app: Top, pilot: Pilot[None]) -> None:
+        app._feed.stop()
+        for number, name in enumerate(TABS, 1):
+            await pilot.press(str(number))
+            await pilot.pause(0.5)  # the line under the tabs glides
+            path = SCREENS / f"{name}-{size[0]}x{size[1]}.txt"
+            if os.environ.get("FRAZIL_TEST_WRITE") == "1":
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(screen(app))
+            assert screen(app) == path.read_text()
+
+    play(scenario, size=size)
+
+
+def test_pages_without_anything_say_why() -> None:
+    async def scenario(app: Top, pilot: Pilot[None]) -> None:
+        for name in ("5", "6", "7", "8", "9"):
+            await pilot.press(name)
+            await pilot.pause()
+        assert "Nothing has changed" in screen(app)
+
+    play(scenario, Told(Snapshot(AT_US, "/srv/frazil", True)))
+
+
+def test_filter_keeps_the_rows_with_all_words_and_escape_brings_back_all() -> None:
+    async def scenario(app: Top, pilot: Pilot[None]) -> None:
+        await pilot.press("3", "slash", *"arch gla")
+        await pilot.pause()
+        buckets = app.query_one("#buckets-rows", Listing)
+        assert [row.key for row in buckets.shown] == ["archive"]
+        await pilot.press("escape")
+        await pilot.pause()
+        assert len(buckets.shown) == 2
+
+    play(scenario)
+
+
+def test_sorting_goes_from_column_to_column_and_back_to_the_natural_order() -> None:
+    async def scenario(app: Top, pilot: Pilot[None]) -> None:
+        await pilot.press("3")
+        buckets = app.query_one("#buckets-rows", Listing)
+        await pilot.press("s", "s", "s")
+        await pilot.pause()
+        assert [row.key for row in buckets.shown] == ["archive", "photos"]
+        await pilot.press("S")
+        await pilot.pause()
+        assert [row.key for row in buckets.shown] == ["photos", "archive"]
+        await pilot.press("s", "s", "s")
+        await pilot.pause()
+        assert [row.key for row in buckets.shown] == ["archive", "photos"]
+
+    play(scenario)
+
+
+def test_the_cursor_stays_on_its_thing_while_rows_come_and_go() -> None:
+    told = Told()
+
+    async def scenario(app: Top, pilot: Pilot[None]) -> None:
+        await pilot.press("4", "down")
+        jobs = app.query_one("#jobs-rows", Listing)
+        assert jobs.chosen == "6"
+        app.show(Snapshot(AT_US, "x", True, jobs=(BUSY.jobs[1], BUSY.jobs[2])))
+        assert jobs.chosen == "6"
+
+    play(scenario, told)
+
+
+def test_looking_changes_nothing() -> None:
+    told = Told()
+
+    async def scenario(app: Top, pilot: Pilot[None]) -> None:
+        await pilot.press("4", "space", "y", "x", "y")
+        await pilot.pause(0.1)
+
+    play(scenario, told)
+    assert told.orders == []
+
+
+def test_a_job_is_paused_resumed_and_aborted_after_being_asked() -> None:
+    told = Told()
+
+    async def scenario(app: Top, pilot: Pilot[None]) -> None:
+        await pilot.press("4", "W", "space")
+        await pilot.pause()
+        assert "frazil job pause 7" in screen(app)
+        await pilot.press("y")
+        await pilot.pause(0.1)
+        await pilot.press("down", "space", "y")
+        await pilot.pause(0.1)
+        await pilot.press("x", "n")
+        await pilot.pause(0.1)
+        await pilot.press("x", "y")
+        await pilot.pause(0.3)
+
+    play(scenario, told)
+    assert told.orders == [(7, "paused"), (6, "running"), (6, "aborted")]
+
+
+def test_what_the_store_refuses_is_shown() -> None:
+    async def scenario(app: Top, pilot: Pilot[None]) -> None:
+        await pilot.press("4", "down", "down", "x", "y")
+        await until(lambda: "job 5 is over" in screen(app), pilot)
+
+    play(scenario, write=True)
+
+
+def test_a_held_screen_stays_as_it_is() -> None:
+    told = Told()
+
+    async def scenario(app: Top, pilot: Pilot[None]) -> None:
+        await pilot.press("p")
+        told.snapshot = Snapshot(AT_US, "elsewhere", True)
+        await pilot.pause(0.3)
+        assert app.snapshot is BUSY
+        await pilot.press("p")
+        await pilot.pause(0.3)
+        assert app.snapshot is told.snapshot
+
+    play(scenario, told)
+
+
+def test_a_store_out_of_reach_is_told_and_tried_again() -> None:
+    class Failing(Told):
+        failures = 3
+
+        async def read(self) -> Snapshot:
+            if self.failures:
+                self.failures -= 1
+                raise OSError("the disk is gone")
+            return await super().read()
+
+    async def scenario(app: Top, pilot: Pilot[None]) -> None:
+        assert app.snapshot is BUSY
+
+    play(scenario, Failing())
+
+
+def test_help_names_the_keys_and_goes_away() -> None:
+    async def scenario(app: Top, pilot: Pilot[None]) -> None:
+        await pilot.press("question_mark")
+        await pilot.pause()
+        assert "filter rows" in screen(app)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert app.query_one(TabbedContent).active == "overview"
+
+    play(scenario)

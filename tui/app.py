@@ -1,0 +1,326 @@
+"""`frazil top`: what the store does, on one screen that one wants to keep open."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import ClassVar
+
+from rich.text import Text
+from textual import work
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Footer, Input, Static, TabbedContent, TabPane
+
+from node.errors import FrazilError
+from tui import pages
+from tui.boards import LEGEND, BoardPanel
+from tui.feed import Feed, Opening
+from tui.listing import Listing, Row
+from tui.overview import Overview
+from tui.snapshot import JobView, Snapshot
+
+STALE_S = 5.0
+"""What is older is said to be."""
+TABS = ("overview", "volumes", "buckets", "jobs", "boards", "waiting", "services", "elections", "events")
+_TITLES = ("Overview", "Volumes", "Buckets", "Jobs", "Boards", "Queue", "Services", "Elections", "Events")
+HELP = """\
+ 1 to 9     a page             tab        next thing on it
+ /          filter rows        esc        no filter
+ s, S       sort, reverse      enter, click on a title: sort by it
+ j k g G    move               ctrl+p     commands and themes
+ p          hold still         r          read now
+ W          may change things  q          leave
+ space, x   pause or resume, abort the chosen job (only after W)
+
+Boards: """
+
+
+class Help(ModalScreen[None]):
+    """Which keys do what."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark", "dismiss", "Close")]
+    DEFAULT_CSS = """
+    Help { align: center middle; }
+    Help Static { width: 78; height: auto; border: round $accent; padding: 1 2; background: $surface; }
+    """
+
+    def compose(self) -> ComposeResult:
+        yield Static(Text(HELP + LEGEND))
+
+
+class Confirm(ModalScreen[bool]):
+    """Asks before something is changed; says which command would do the same."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("y", "yes", "Yes"), Binding("n,escape", "no", "No")]
+    DEFAULT_CSS = """
+    Confirm { align: center middle; }
+    Confirm Static { width: 64; height: auto; border: round $warning; padding: 1 2; background: $surface; }
+    """
+
+    def __init__(self, question: str, command: str) -> None:
+        super().__init__()
+        self._text = f"{question}\n\nThe same as:  {command}\n\ny: yes   n: no"
+
+    def compose(self) -> ComposeResult:
+        yield Static(Text(self._text))
+
+    def action_yes(self) -> None:
+        self.dismiss(True)
+
+    def action_no(self) -> None:
+        self.dismiss(False)
+
+
+class Top(App[None]):
+    """The dashboard. opening: where snapshots come from; write: whether it may steer."""
+
+    TITLE = "frazil top"
+    AUTO_FOCUS = None
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(str(number), f"page({name!r})", show=False) for number, name in enumerate(TABS, 1)),
+        Binding("slash", "filter", "Filter"),
+        Binding("p", "hold", "Hold"),
+        Binding("r", "now", "Read now", show=False),
+        Binding("W", "allow", "Write"),
+        Binding("space", "toggle_job", show=False),
+        Binding("x", "abort_job", show=False),
+        Binding("question_mark", "help", "Help"),
+        Binding("q", "quit", "Quit"),
+    ]
+    CSS = """
+    #line { height: 1; padding: 0 1; background: $panel; }
+    #filter { display: none; height: 1; border: none; padding: 0 1; }
+    #filter.open { display: block; }
+    .empty { padding: 1 2; color: $text-muted; }
+    TabbedContent { height: 1fr; }
+    TabPane { padding: 0; height: 1fr; }
+    Listing { height: 1fr; }
+    """
+
+    def __init__(self, opening: Opening, *, every_s: float = 1.0, write: bool = False) -> None:
+        super().__init__()
+        self.snapshot: Snapshot | None = None
+        self.writes = write
+        self._held = False
+        self._trouble = ""
+        self._read_at_s = 0.0
+        self._feed = Feed(opening, every_s, self._from_feed, self._feed_failed)
+
+    def compose(self) -> ComposeResult:
+        yield Static("connecting …", id="line")
+        with TabbedContent(initial="overview"):
+            for number, (name, title) in enumerate(zip(TABS, _TITLES, strict=True), 1):
+                with TabPane(f"{number} {title}", id=name):
+                    yield from self._page(name)
+        yield Input(placeholder="words that a row must have", id="filter", disabled=True)
+        yield Footer()
+
+    def _page(self, name: str) -> ComposeResult:
+        match name:
+            case "overview":
+                yield Overview(id="overview-page")
+            case "boards":
+                with VerticalScroll(id="boards-page"):
+                    yield Static("No boards: objects of cold classes stay on the volumes.", classes="empty")
+            case _:
+                columns, empty = _COLUMNS[name]
+                yield Static(empty, classes="empty")
+                yield Listing(columns, id=f"{name}-rows", empty=empty)
+
+    def on_mount(self) -> None:
+        self._feed.start()
+        self.set_interval(1.0, self._draw_line)
+
+    def on_unmount(self) -> None:
+        self._feed.stop()
+
+    # From the feed's thread
+
+    def _from_feed(self, snapshot: Snapshot) -> None:
+        self._hand_over(partial(self.show, snapshot))
+
+    def _feed_failed(self, words: str) -> None:
+        self._hand_over(partial(self._note_trouble, words))
+
+    def _hand_over(self, call: partial[None]) -> None:
+        if self.is_running:
+            self.call_later(call)
+
+    # In the app's own loop
+
+    @property
+    def _page_screen(self) -> Screen[object]:
+        """The one with the pages, whatever lies over it."""
+        return self.screen_stack[0]
+
+    @property
+    def _gone(self) -> bool:
+        """Not there yet, or being taken down."""
+        return not self.screen_stack or not self._page_screen.query("#line")
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Draws a snapshot, unless the screen is held."""
+        self._trouble, self._read_at_s = "", time.monotonic()
+        if self._held or self._gone:
+            return
+        self.snapshot = snapshot
+        self._page_screen.query_one(Overview).show(snapshot)
+        self._fill("volumes", [pages.volume_row(each) for each in snapshot.volumes])
+        self._fill("buckets", [pages.bucket_row(each) for each in snapshot.buckets])
+        self._fill("jobs", [pages.job_row(each) for each in snapshot.jobs])
+        self._fill("waiting", [pages.waiting_row(each) for each in snapshot.waiting])
+        self._fill("services", [pages.service_row(each) for each in snapshot.services])
+        self._fill("elections", [pages.election_row(each) for each in snapshot.elections])
+        self._fill("events", [pages.event_row(number, each) for number, each in reversed(list(enumerate(snapshot.events)))])
+        self._show_boards(snapshot)
+        self._draw_line()
+
+    def _fill(self, name: str, rows: list[Row]) -> None:
+        listing = self._page_screen.query_one(f"#{name}-rows", Listing)
+        listing.display = bool(rows)
+        self._page_screen.query_one(f"#{name} .empty").display = not rows
+        listing.fill(rows)
+
+    def _show_boards(self, snapshot: Snapshot) -> None:
+        page = self._page_screen.query_one("#boards-page", VerticalScroll)
+        panels = list(page.query(BoardPanel))
+        page.query_one(".empty").display = not snapshot.boards
+        for extra in panels[len(snapshot.boards) :]:
+            extra.remove()
+        for index, board in enumerate(snapshot.boards):
+            if index < len(panels):
+                panels[index].board = board
+            else:
+                panel = BoardPanel()
+                page.mount(panel)
+                panel.board = board
+
+    def _note_trouble(self, words: str) -> None:
+        self._trouble = words
+        self._draw_line()
+
+    def _draw_line(self) -> None:
+        if self._gone:
+            return
+        line = Text(no_wrap=True, overflow="ellipsis")
+        if self.snapshot is not None:
+            line.append(self.snapshot.name, style="bold")
+            line.append(f"  {self.snapshot.url or 'does not run'}  ")
+            age = time.monotonic() - self._read_at_s
+            if self._held:
+                line.append("held  ", style="reverse")
+            elif age > STALE_S:
+                line.append(f"{age:.0f} s old  ", style="bold yellow")
+        line.append("may change things" if self.writes else "read-only", style="bold red" if self.writes else "dim")
+        if self._trouble:
+            line.append(f"  {self._trouble}", style="bold red")
+        self._page_screen.query_one("#line", Static).update(line)
+
+    # Keys
+
+    def action_page(self, name: str) -> None:
+        self.query_one(TabbedContent).active = name
+
+    def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
+        if not isinstance(self.focused, Input):
+            for listing in event.pane.query(Listing):
+                listing.focus()
+
+    def action_filter(self) -> None:
+        box = self.query_one("#filter", Input)
+        box.add_class("open")
+        box.disabled = False
+        box.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        for listing in self._listings():
+            listing.filter(event.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self._leave_filter(keep=bool(event.value))
+
+    def on_key(self, event: object) -> None:
+        if getattr(event, "key", "") == "escape":
+            self._leave_filter(keep=False)
+
+    def _leave_filter(self, *, keep: bool) -> None:
+        box = self.query_one("#filter", Input)
+        if not keep:
+            box.value = ""
+            box.remove_class("open")
+            box.disabled = True
+        for listing in self._listings():
+            listing.focus()
+
+    def _listings(self) -> Iterator[Listing]:
+        yield from self.query_one(f"#{self.query_one(TabbedContent).active}").query(Listing)
+
+    def action_hold(self) -> None:
+        self._held = not self._held
+        self._draw_line()
+
+    @work(thread=True)
+    def action_now(self) -> None:
+        async def read(reader: object) -> None:
+            self._from_feed(await reader.read())  # type: ignore[attr-defined]
+
+        self._order(read)
+
+    def action_allow(self) -> None:
+        self.writes = not self.writes
+        self._draw_line()
+
+    def action_help(self) -> None:
+        self.push_screen(Help())
+
+    def action_toggle_job(self) -> None:
+        job = self._chosen_job()
+        if job is not None:
+            wanted = "running" if job.state == "paused" else "paused"
+            self._ask(job.id, wanted, "resume" if wanted == "running" else "pause")
+
+    def action_abort_job(self) -> None:
+        job = self._chosen_job()
+        if job is not None:
+            self._ask(job.id, "aborted", "abort")
+
+    def _chosen_job(self) -> JobView | None:
+        if self.query_one(TabbedContent).active != "jobs" or self.snapshot is None:
+            return None
+        if not self.writes:
+            self.notify("read-only: press W first", severity="warning")
+            return None
+        chosen = self.query_one("#jobs-rows", Listing).chosen
+        return next((job for job in self.snapshot.jobs if str(job.id) == chosen), None)
+
+    def _ask(self, job: int, state: str, verb: str) -> None:
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._steer(job, state)
+
+        self.push_screen(Confirm(f"{verb.capitalize()} job {job}?", f"frazil job {verb} {job}"), answered)
+
+    @work(thread=True)
+    def _steer(self, job: int, state: str) -> None:
+        self._order(lambda reader: reader.steer(job, state))
+
+    def _order(self, order: object) -> None:
+        try:
+            self._feed.call(order)  # type: ignore[arg-type]
+        except FrazilError as error:
+            self.call_from_thread(partial(self.notify, str(error), severity="error", markup=False))
+
+
+_COLUMNS = {
+    "volumes": (pages.VOLUME_COLUMNS, "No volumes."),
+    "buckets": (pages.BUCKET_COLUMNS, "No buckets yet: frazil mb s3://NAME makes one."),
+    "jobs": (pages.JOB_COLUMNS, "No jobs: scrubs, rebuilds and moves appear here."),
+    "waiting": (pages.WAITING_COLUMNS, "Nothing waits for a sleeping disk."),
+    "services": (pages.SERVICE_COLUMNS, "One process serves everything; a cluster lists its services here."),
+    "elections": (pages.ELECTION_COLUMNS, "No elections: one process holds all metadata."),
+    "events": (pages.EVENT_COLUMNS, "Nothing has changed since this dashboard was opened."),
+}

@@ -1,0 +1,142 @@
+"""Reads a store on this host: its bases and volumes beside the running process, its traffic from the processes' own sockets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from meta.protocol.jobs import Job
+from node.clock import Clock, SystemClock
+from node.errors import BucketNotFound, FrazilError
+from node.http.client import Client
+from rawx.protocol import VolumeStat
+from store.embedded import StoreOptions, open_store
+from store.runfolder import metrics_sockets
+from store.settings import short_path
+from store.store import Store
+from tui.snapshot import BucketView, EventView, JobView, Level, Snapshot, Traffic, VolumeView
+from tui.traffic import Reading, between, parse
+
+FREE_SHARE_LEAST = 0.05
+BUCKETS_SHOWN_MAX = 1_000
+BUCKETS_EVERY_S = 10.0
+"""Counting every bucket's classes reads one row of each base; no need to do so every second."""
+EVENTS_KEPT = 500
+METRICS_BYTES_MAX = 4 << 20
+METRICS_S_MAX = 2.0
+
+
+@asynccontextmanager
+async def local_reader(directory: Path, url: Callable[[], str], sentence: Callable[[Job], str]) -> AsyncIterator[LocalReader]:
+    """url: where the store serves now, "" when it does not run; sentence: how far a job is, for people. Raises: FrazilError."""
+    async with open_store(StoreOptions(directories=(directory,)), role="gateway") as store:
+        yield LocalReader(store, directory, url, sentence)
+
+
+@dataclass
+class LocalReader:
+    """tui.feed.Reader of a store whose directory is here."""
+
+    store: Store
+    directory: Path
+    url: Callable[[], str]
+    sentence: Callable[[Job], str]
+    clock: Clock = field(default_factory=SystemClock)
+    _before: Reading | None = None
+    _buckets: tuple[BucketView, ...] = ()
+    _buckets_at_s: float = -BUCKETS_EVERY_S
+    _states: dict[int, str] | None = None
+    _troubles: dict[str, str] | None = None
+    _events: list[EventView] = field(default_factory=list)
+
+    async def read(self) -> Snapshot:
+        url = self.url()
+        found = await self.store.status()
+        volumes = tuple(volume_view(volume) for volume in sorted(found.volumes, key=lambda each: each.volume))
+        jobs = await self.store.meta.jobs.jobs()
+        self._note(volumes, jobs)
+        if self.clock.monotonic() - self._buckets_at_s >= BUCKETS_EVERY_S:
+            self._buckets, self._buckets_at_s = await self._count(), self.clock.monotonic()
+        return Snapshot(
+            self.clock.now_us(),
+            str(self.directory),
+            bool(url),
+            url,
+            f"{found.policy_small} small, {found.policy_large} large",
+            volumes,
+            self._buckets,
+            tuple(self._job_view(job) for job in reversed(jobs)),
+            events=tuple(self._events),
+            traffic=await self._traffic(),
+            findings=found.findings,
+            pending=found.pending,
+        )
+
+    async def steer(self, job: int, state: str) -> None:
+        await self.store.meta.jobs.control_job(job, state=state, pace_bytes=None)
+
+    def _job_view(self, job: Job) -> JobView:
+        words = " ".join([job.kind, *(f"{name}={value}" for name, value in sorted(job.arguments.items()))])
+        return JobView(job.id, words, job.state, self.sentence(job), job.pace_bytes, job.message)
+
+    async def _count(self) -> tuple[BucketView, ...]:
+        found: list[BucketView] = []
+        for entry in await self.store.meta.accounts.buckets("", after="", limit=BUCKETS_SHOWN_MAX):
+            try:
+                counters = await self.store.meta.container(entry.bucket).counters()
+            except BucketNotFound:
+                continue  # removed while we came to it
+            classes = dict(counters.classes)
+            versions, held = sum(count for count, _ in classes.values()), sum(size for _, size in classes.values())
+            found.append(BucketView(entry.bucket, entry.account, versions, held, classes))
+        return tuple(found)
+
+    async def _traffic(self) -> Traffic:
+        texts: list[str] = []
+        for path in metrics_sockets(self.directory):
+            try:
+                with short_path(str(path)) as name:
+                    async with (
+                        Client() as client,
+                        await client.request("GET", f"unix:{name}", "/metrics", timeout_s=METRICS_S_MAX) as answer,
+                    ):
+                        texts.append((await answer.read(METRICS_BYTES_MAX)).decode())
+            except (FrazilError, OSError):
+                continue  # that process has just ended
+        before, self._before = self._before, parse(self.clock.monotonic(), texts)
+        return between(before, self._before) if before is not None else Traffic(memory_bytes=int(self._before.memory_bytes))
+
+    def _note(self, volumes: tuple[VolumeView, ...], jobs: list[Job]) -> None:
+        """Writes down what has changed since the last look."""
+        troubles = {volume.name: volume.trouble for volume in volumes}
+        for name, trouble in troubles.items():
+            if trouble != (self._troubles or {}).get(name, ""):
+                level = Level.BAD if trouble else Level.GOOD
+                self._tell(level, f"volume {name}: {trouble or 'healthy again'}")
+        self._troubles = troubles
+        states = {job.id: job.state for job in jobs}
+        if self._states is not None:
+            for job in jobs:
+                if self._states.get(job.id) != job.state:
+                    level = {"failed": Level.BAD, "aborted": Level.WARNING}.get(job.state, Level.GOOD)
+                    self._tell(level, f"job {job.id} ({job.kind}) is {job.state}" + (f": {job.message}" if job.message else ""))
+        self._states = states
+
+    def _tell(self, level: Level, text: str) -> None:
+        self._events.append(EventView(self.clock.now_us(), level, text))
+        del self._events[:-EVENTS_KEPT]
+
+
+async def _metrics(path: Path) -> str:
+    with short_path(str(path)) as name:
+        async with Client() as client, await client.request("GET", f"unix:{name}", "/metrics", timeout_s=METRICS_S_MAX) as answer:
+            return (await answer.read(METRICS_BYTES_MAX)).decode()
+
+
+def volume_view(volume: VolumeStat) -> VolumeView:
+    trouble, level = volume.sick or ("read-only" if volume.read_only else ""), Level.BAD
+    if not trouble and volume.bytes_free < FREE_SHARE_LEAST * volume.bytes_total:
+        trouble, level = "nearly full", Level.WARNING
+    return VolumeView(volume.volume, volume.bytes_total, volume.bytes_free, trouble, level if trouble else Level.GOOD)

@@ -1,0 +1,60 @@
+"""Rows of each page: from a snapshot's values to cells. Pure."""
+
+from __future__ import annotations
+
+from tui.listing import Row
+from tui.snapshot import BucketView, ElectionView, EventView, JobView, Level, ServiceView, VolumeView, WaitingView
+from tui.text import bar, clock, size, span
+
+VOLUME_COLUMNS = ("Volume", "Fill", "#Used", "#Size", "State")
+BUCKET_COLUMNS = ("Bucket", "Account", "#Versions", "#Bytes", "Classes")
+JOB_COLUMNS = ("#Job", "State", "What", "Progress", "#Pace", "Message")
+WAITING_COLUMNS = ("Priority", "Kind", "What", "#Bytes", "#Age", "#Due", "Disk", "State")
+SERVICE_COLUMNS = ("Service", "Kind", "Location", "#Placing", "#Reading", "Note")
+ELECTION_COLUMNS = ("Shard", "Leader", "#Epoch", "#Lag", "Peers")
+EVENT_COLUMNS = ("Time", "Event")
+_FILL_WIDTH = 10
+_STATES = {"failed": Level.BAD, "aborted": Level.WARNING, "paused": Level.WARNING}
+
+
+def volume_row(volume: VolumeView) -> Row:
+    used = volume.bytes_total - volume.bytes_free
+    share = used / volume.bytes_total if volume.bytes_total else 0.0
+    cells = (volume.name, bar(share, _FILL_WIDTH), size(used), size(volume.bytes_total), volume.trouble or "healthy")
+    return Row(volume.name, cells, (volume.name, share, used, volume.bytes_total, volume.trouble), volume.level)
+
+
+def bucket_row(bucket: BucketView) -> Row:
+    classes = ", ".join(f"{name} {size(held)}" for name, (_, held) in sorted(bucket.classes.items()))
+    cells = (bucket.name, bucket.account, f"{bucket.versions:,}", size(bucket.bytes), classes)
+    return Row(bucket.name, cells, (bucket.name, bucket.account, bucket.versions, bucket.bytes, classes))
+
+
+def job_row(job: JobView) -> Row:
+    pace = f"{size(job.pace)}/s" if job.pace else "free"
+    cells = (str(job.id), job.state, job.what, job.progress, pace, job.message)
+    return Row(str(job.id), cells, (job.id, *cells[1:4], job.pace, job.message), _STATES.get(job.state, Level.GOOD))
+
+
+def waiting_row(job: WaitingView) -> Row:
+    late = 0 <= job.due_s < 1
+    cells = (job.priority, job.kind, job.subject, size(job.bytes), span(job.age_s), span(job.due_s), job.disk, job.state)
+    order = (job.priority, job.kind, job.subject, job.bytes, job.age_s, job.due_s, job.disk, job.state)
+    return Row(job.id, cells, order, Level.WARNING if late else Level.GOOD)
+
+
+def service_row(service: ServiceView) -> Row:
+    note = "locked by an operator" if service.locked else service.reason
+    cells = (service.name, service.kind, service.location, str(service.placing), str(service.reading), note)
+    level = Level.GOOD if service.placing else Level.WARNING if service.reading or service.locked else Level.BAD
+    return Row(service.name, cells, (*cells[:3], service.placing, service.reading, note), level)
+
+
+def election_row(election: ElectionView) -> Row:
+    cells = (election.shard, election.leader or "none", str(election.epoch), str(election.lag), " ".join(election.peers))
+    level = Level.GOOD if election.leader else Level.BAD
+    return Row(election.shard, cells, (*cells[:2], election.epoch, election.lag, cells[4]), level)
+
+
+def event_row(number: int, event: EventView) -> Row:
+    return Row(str(number), (clock(event.at_us), event.text), (event.at_us, event.text), event.level)
