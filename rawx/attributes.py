@@ -112,6 +112,14 @@ def replace(descriptor: int, root: int, path: str, old: Stored, record: ChunkRec
         _point_to_sidecar(descriptor)
 
 
+def make_room(descriptor: int, root: int, path: str) -> None:
+    """Moves the record into a sidecar, so that another attribute fits; the caller syncs. Raises: RecordCorrupt, OSError."""
+    stored = read(descriptor, root, path)
+    if not stored.in_sidecar:
+        write_sidecar(root, path, stored)
+        _point_to_sidecar(descriptor)
+
+
 def _point_to_sidecar(descriptor: int) -> None:
     try:
         os.setxattr(descriptor, RECORD_ATTRIBUTE, _POINTER)

@@ -6,10 +6,11 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from node.errors import ChunkCorrupt, ChunkNotFound, RecordCorrupt
+from node.errors import ChunkCold, ChunkCorrupt, ChunkNotFound, RecordCorrupt
 from rawx import attributes, system
 from rawx.chunk import ChunkRecord, chunk_checksum
 from rawx.folders import path_of
+from rawx.mark import COLD, LOST, read_mark
 from rawx.protocol import Examined
 from rawx.reader import LocalReader
 
@@ -64,20 +65,27 @@ def _open(volume: Volume, chunk: str) -> tuple[int, str]:
 def _look(volume: Volume, chunk: str, descriptor: int, path: str, buffer: memoryview) -> Examined:
     try:
         stored = attributes.read(descriptor, volume.root, path)
+        mark = read_mark(descriptor)
     except OSError as error:
         meaning = volume.health.read_failed(error, f"reading the record of chunk {chunk}")
         raise meaning from error
     record, status = stored.record, os.fstat(descriptor)
     checksum = chunk_checksum(stored.units)
+    cold = mark is not None and mark.state == COLD
 
     def told(problem: str, detail: str) -> Examined:
-        return Examined(chunk, problem, detail, record, status.st_size, checksum, status.st_mtime_ns // 1000)
+        place = "" if mark is None else mark.place
+        return Examined(
+            chunk, problem, detail, record, record.size if cold else status.st_size, checksum, status.st_mtime_ns // 1000, place
+        )
 
-    if status.st_size != record.size:
+    if mark is not None and mark.state == LOST:
+        return told("corrupt", f"its bytes were on the cold disk {mark.place}, which lost them")
+    if status.st_size != record.size and not cold:
         return told("truncated", f"it has {status.st_size} bytes, its record says {record.size}")
     if checksum.hex() != record.checksum:
         return told("corrupt", "its unit checksums are not those that its record names")
-    if buffer and record.size:
+    if buffer and record.size and not cold:  # whoever owns the cold disks looks after what lies there
         problem = _read_all(volume, chunk, os.dup(descriptor), record, stored.unit_bytes, stored.units, buffer)
         if problem:
             return told("corrupt", problem)
@@ -92,6 +100,8 @@ def _read_all(volume: Volume, chunk: str, own: int, record: ChunkRecord, unit_by
             reader.read_blocking(offset, buffer[: min(step, record.size - offset)])
     except ChunkCorrupt as error:
         return str(error)
+    except ChunkCold:  # it was emptied meanwhile
+        return ""
     finally:
         reader.close()
     return ""

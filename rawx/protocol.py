@@ -27,6 +27,7 @@ class Examined(msgspec.Struct, frozen=True, omit_defaults=True):
 
     problem   "" well; "missing"; "record" (none that can be read); "truncated" (or too long); "corrupt" (bytes or their checksums)
     record    None when it can't be read;  size: bytes of the file;  checksum: chunk_checksum of its unit checksums;  mtime_us: of the file
+    cold      the cold disk that has its bytes; its own were not read then, if they aren't here.  "": none
     """
 
     chunk: str
@@ -36,6 +37,7 @@ class Examined(msgspec.Struct, frozen=True, omit_defaults=True):
     size: int = 0
     checksum: bytes = b""
     mtime_us: int = 0
+    cold: str = ""
 
 
 ExaminedChunks = list[Examined]
@@ -85,7 +87,7 @@ class Reader(Protocol):
     async def read(self, offset: int, into: memoryview) -> None:
         """Fills `into` with verified bytes from `offset`, which is a unit's begin; `into` ends at a unit's end or the chunk's.
 
-        Raises: ChunkCorrupt (a unit's checksum is wrong or the file is short), VolumeSick, PeerUnreachable, DeadlineExceeded.
+        Raises: ChunkCorrupt (a unit's checksum is wrong or the file is short), ChunkCold, VolumeSick, PeerUnreachable, DeadlineExceeded.
         """
 
     async def aclose(self) -> None: ...
@@ -104,7 +106,7 @@ class Rawx(Protocol):
     async def get(self, chunk: str, size: int, checksum: bytes) -> bytes:
         """The bytes of a chunk of one unit, verified against `checksum` (chunk_checksum of its one digest), without reading its attributes.
 
-        Raises: ChunkNotFound, ChunkCorrupt.
+        Raises: ChunkNotFound, ChunkCorrupt, ChunkCold.
         """
 
     def get_now(self, chunk: str, size: int, checksum: bytes) -> bytes | None:

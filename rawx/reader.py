@@ -10,6 +10,7 @@ from node.errors import InvalidArgument
 from rawx import system
 from rawx.chunk import UNIT_DIGEST_BYTES
 from rawx.health import Health
+from rawx.mark import explain
 from rawx.protocol import Reader
 from rawx.upload import BlockingCall
 
@@ -113,7 +114,7 @@ class LocalReader:
                 if digest is None:
                     return done
                 at = (offset + done) // unit_bytes * UNIT_DIGEST_BYTES
-                if digest != units[at : at + UNIT_DIGEST_BYTES]:
+                if digest != units[at : at + UNIT_DIGEST_BYTES] and not self._came_back(offset + done, unit):
                     raise self._health.corrupt(f"chunk {self._chunk}: wrong checksum of the unit at {offset + done}")
                 done += len(unit)
         except BlockingIOError:
@@ -123,6 +124,14 @@ class LocalReader:
                 return done
             raise self._health.read_failed(error, f"reading chunk {self._chunk}") from error
         return done
+
+    def _came_back(self, position: int, unit: memoryview) -> bool:
+        """Whether wrong bytes were those of a cold chunk that has been filled since they were read. Raises: ChunkCold, ChunkCorrupt."""
+        cold = explain(self._descriptor, self._chunk)
+        if cold is not None:
+            raise cold
+        at = position // self.unit_bytes * UNIT_DIGEST_BYTES
+        return self._read_unit(position, unit, 0) == self.units[at : at + UNIT_DIGEST_BYTES]
 
     def _read_unit(self, position: int, unit: memoryview, flags: int) -> bytes | None:
         """Fills one unit and returns its checksum; None when the cache has a part of it only. Raises: OSError, ChunkCorrupt."""

@@ -17,6 +17,7 @@ _SYNC_FILE_RANGE_WAIT_BEFORE = 1
 _SYNC_FILE_RANGE_WRITE = 2
 _SYNC_FILE_RANGE_WAIT_AFTER = 4
 _FALLOC_KEEP_SIZE = 1
+_FALLOC_PUNCH_HOLE = 2
 _FICLONE = 0x40049409
 
 EXT4 = 0xEF53
@@ -76,6 +77,17 @@ def syncfs(descriptor: int) -> None:
 def reserve(descriptor: int, offset: int, count: int) -> None:
     """Takes blocks for bytes to come, beyond the file's end. Where it can't be done, or the disk is full: no error, the writes tell."""
     _libc.fallocate(descriptor, _FALLOC_KEEP_SIZE, offset, count)
+
+
+def punch(descriptor: int, count: int) -> None:
+    """Gives the blocks of the first `count` bytes back; the file keeps its size. Raises: OSError."""
+    if count == 0 or _libc.fallocate(descriptor, _FALLOC_KEEP_SIZE | _FALLOC_PUNCH_HOLE, 0, count) == 0:
+        return
+    number = ctypes.get_errno()
+    if number not in (errno.EOPNOTSUPP, errno.ENOSYS):
+        raise OSError(number, os.strerror(number))
+    os.ftruncate(descriptor, 0)  # a file system without holes may still have sparse ends
+    os.ftruncate(descriptor, count)
 
 
 def start_write_back(descriptor: int, offset: int, count: int) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import trio
 import xxhash
 
-from node.errors import RecordCorrupt, VolumeNotFound
+from node.errors import RecordCorrupt, Unavailable, VolumeNotFound
 from node.lane import Job, Lane
 from node.threads import run_blocking
 from rawx import attributes, housekeeping, system
@@ -22,9 +20,11 @@ from rawx.commit import Arrival, Change, Committer, Removal, Request, Result
 from rawx.device import Addressed, Devices
 from rawx.examine import EXAMINED_MAX, examine_blocking
 from rawx.folders import Folders, path_of
+from rawx.geometry import Geometry, UnitsCache
 from rawx.health import Health, translate
 from rawx.identity import Identity, claim
 from rawx.journal import Journal
+from rawx.mark import explain, marked
 from rawx.probe import volume_stat
 from rawx.protocol import ChunkIds, ChunkStat, Examined, ExaminedChunks, ListPage, VolumeStat
 from rawx.reader import LocalReader
@@ -35,16 +35,26 @@ T = TypeVar("T")
 WAIT_S = 30.0
 """A disk that holds a call longer is sick."""
 DELETE_BATCH_MAX = 1000
-UNITS_CACHE_BYTES_MAX = 1 << 20
-"""Unit checksums kept in memory, so that opening a chunk again needs no attribute read and no thread. They can't be stale: the caller's
-checksum binds them."""
+Forget = Callable[[str, Sequence[str]], Awaitable[None]]
+"""Tells whoever keeps the bytes of a volume's cold chunks elsewhere that they are about to be deleted: (volume id, chunks). Durable at
+return. Raises: Unavailable; then they are not deleted now."""
 
 
 class Volume:
     """One open volume. Several processes of a host may have the same one open."""
 
-    def __init__(self, path: Path, root: int, identity: Identity, *, wait_s: float = WAIT_S, devices: Devices | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        root: int,
+        identity: Identity,
+        *,
+        wait_s: float = WAIT_S,
+        devices: Devices | None = None,
+        forget: Forget | None = None,
+    ) -> None:
         """Takes the open root over. Raises: OSError."""
+        self._forget = forget
         self.path = path
         self.volume_id = identity.id
         self.identity = identity
@@ -59,7 +69,7 @@ class Volume:
         self._device = self._devices.enter(root)
         self._given_up: set[str] = set()
         self._scratch = memoryview(bytearray(UNIT_BYTES_MAX + 1))
-        self._units = _UnitsCache()
+        self._units = UnitsCache()
 
     def __repr__(self) -> str:
         return f"<Volume {self.volume_id} at {self.path} {self.health!r}>"
@@ -134,7 +144,7 @@ class Volume:
                 view = self._scratch[: size + 1]
                 if os.preadv(descriptor, [view], 0, os.RWF_NOWAIT) != size:
                     return None  # cached in part, or damaged: `get` tells which
-                return self._verified(chunk, view[:size], checksum)
+                return _verified(view[:size], checksum)
             finally:
                 os.close(descriptor)
         except BlockingIOError:  # the disk is needed
@@ -150,24 +160,22 @@ class Volume:
             return data
         return await self.bounded("reading", self._get_blocking, chunk, path_of(chunk), size, checksum)
 
-    def _verified(self, chunk: str, data: Buffer, checksum: bytes) -> bytes:
-        digest = xxhash.xxh3_64_digest(data) if len(data) else b""
-        if xxhash.xxh3_128_digest(digest) != checksum:
-            raise self.health.corrupt(f"chunk {chunk}: wrong checksum")
-        return bytes(data)
-
     def _get_blocking(self, chunk: str, path: str, size: int, checksum: bytes) -> bytes:
         try:
             descriptor = system.open_plain(self.root, path)
             try:
-                data = os.pread(descriptor, size + 1, 0)
+                for _ in range(2):  # a cold chunk may be filled between its bytes and its mark
+                    data = os.pread(descriptor, size + 1, 0)
+                    if len(data) == size and (whole := _verified(data, checksum)) is not None:
+                        return whole
+                    cold = explain(descriptor, chunk)
+                    if cold is not None:
+                        raise cold
             finally:
                 os.close(descriptor)
         except OSError as error:
             raise self.health.read_failed(error, f"reading chunk {chunk}") from error
-        if len(data) != size:
-            raise self.health.corrupt(f"chunk {chunk} does not have {size} bytes")
-        return self._verified(chunk, data, checksum)
+        raise self.health.corrupt(f"chunk {chunk}: wrong checksum" if len(data) == size else f"chunk {chunk} does not have {size} bytes")
 
     async def open(self, chunk: str, checksum: bytes) -> LocalReader:
         self.health.admit_read()
@@ -212,6 +220,9 @@ class Volume:
         """Takes the descriptor over. Raises: ChunkCorrupt when file, record and checksums are not about as many bytes."""
         reader = LocalReader(chunk, descriptor, geometry.size, geometry.unit_bytes, geometry.units, health=self.health, run=self._reading)
         size = os.fstat(descriptor).st_size
+        if size != geometry.size and (cold := explain(descriptor, chunk)) is not None:
+            reader.close()
+            raise cold
         if size != geometry.size or -(-size // geometry.unit_bytes) * UNIT_DIGEST_BYTES != len(geometry.units):
             reader.close()
             raise self.health.corrupt(f"chunk {chunk} has {size} bytes; its record says {geometry.size} in units of {geometry.unit_bytes}")
@@ -254,9 +265,23 @@ class Volume:
             failed += await self._submit(Removal(sorted(given_up)))
             self._given_up -= given_up
             chunks = [chunk for chunk in chunks if chunk not in given_up]
+        if self._forget is not None:
+            kept = await self._forget_cold(self._forget, chunks)
+            failed += kept
+            chunks = [chunk for chunk in chunks if chunk not in kept]
         for at in range(0, len(chunks), DELETE_BATCH_MAX):
             failed += await self._submit(Removal(chunks[at : at + DELETE_BATCH_MAX]), self._device.removals)
         return failed
+
+    async def _forget_cold(self, forget: Forget, chunks: Sequence[str]) -> list[str]:
+        """Those whose bytes elsewhere can't be given up now."""
+        cold = await self.bounded("reading marks", marked, self.root, self.health, chunks)
+        if cold:
+            try:
+                await forget(self.volume_id, cold)
+            except Unavailable:
+                return cold
+        return []
 
     async def copy(self, source: str, target: str, record: ChunkRecord) -> None:
         self.health.admit_write()
@@ -312,46 +337,10 @@ class Volume:
         return await housekeeping.sweep(self.root, self.health, self.journal.began_ns, self.bounded)
 
 
-class Geometry(NamedTuple):
-    """What reading a chunk needs to know of it."""
-
-    size: int
-    unit_bytes: int
-    units: bytes
-
-
-class _UnitsCache:
-    """Unit checksums of chunks opened lately: a bounded number of bytes, the least used go first."""
-
-    _ENTRY_BYTES = 300
-    """What Python needs per entry besides the checksums, about."""
-
-    def __init__(self) -> None:
-        self._entries: OrderedDict[str, tuple[bytes, Geometry]] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()  # read in the event loop, filled in threads
-
-    def __repr__(self) -> str:
-        return f"<_UnitsCache entries={len(self._entries)} bytes={self._bytes}>"
-
-    def get(self, chunk: str, checksum: bytes) -> Geometry | None:
-        with self._lock:
-            entry = self._entries.get(chunk)
-            if entry is None or entry[0] != checksum:
-                return None
-            self._entries.move_to_end(chunk)
-            return entry[1]
-
-    def put(self, chunk: str, checksum: bytes, geometry: Geometry) -> None:
-        with self._lock:
-            old = self._entries.pop(chunk, None)
-            if old is not None:
-                self._bytes -= len(old[1].units) + self._ENTRY_BYTES
-            self._entries[chunk] = (checksum, geometry)
-            self._bytes += len(geometry.units) + self._ENTRY_BYTES
-            while self._bytes > UNITS_CACHE_BYTES_MAX:
-                _, gone = self._entries.popitem(last=False)
-                self._bytes -= len(gone[1].units) + self._ENTRY_BYTES
+def _verified(data: Buffer, checksum: bytes) -> bytes | None:
+    """The bytes of a chunk of one unit, if they are those that the checksum binds."""
+    digest = xxhash.xxh3_64_digest(data) if len(data) else b""
+    return bytes(data) if xxhash.xxh3_128_digest(digest) == checksum else None
 
 
 def open_volume(
@@ -362,9 +351,10 @@ def open_volume(
     create: bool = False,
     wait_s: float = WAIT_S,
     devices: Devices | None = None,
+    forget: Forget | None = None,
 ) -> Volume:
     """Opens the volume at `path`, checked to be the namespace's and (if given) this one. `create` makes folder and identity where
-    there are none. devices: shared with the other volumes of this process.
+    there are none. devices: shared with the other volumes of this process. forget: of a volume whose chunks may be cold.
 
     Blocking. Raises: VolumeForeign, VolumeNotFound, VolumeReadOnly, VolumeFull, VolumeSick, ConfigError.
     """
@@ -374,7 +364,8 @@ def open_volume(
             make_durable_folder(path)
         root = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            return Volume(path, root, claim(root, str(path), namespace, volume_id, create=create), wait_s=wait_s, devices=devices)
+            identity = claim(root, str(path), namespace, volume_id, create=create)
+            return Volume(path, root, identity, wait_s=wait_s, devices=devices, forget=forget)
         except BaseException:
             os.close(root)
             raise

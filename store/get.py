@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from node.buffers import BufferPool
-from node.errors import Busy, ContentLost, DeadlineExceeded, FrazilError
+from node.errors import Busy, ChunkCold, ContentCold, ContentLost, DeadlineExceeded, FrazilError
 from node.log import get_logger
 from rawx.chunk import Buffer
 from rawx.protocol import Rawx, Reader
@@ -69,7 +69,10 @@ class MetachunkReader:
         self._readers.clear()
 
     async def read(self, start: int, stop: int, buffer: memoryview, sink: Sink) -> None:
-        """Hands bytes [start, stop) of the metachunk on. buffer: `room_bytes` of its policy. Raises: ContentLost; what the sink raises."""
+        """Hands bytes [start, stop) of the metachunk on. buffer: `room_bytes` of its policy.
+
+        Raises: ContentLost, ContentCold; what the sink raises.
+        """
         if self._policy.coded:
             await self._read_coded(start, stop, buffer, sink)
         else:
@@ -161,8 +164,10 @@ class MetachunkReader:
         raise DeadlineExceeded(f"volume {self._volumes[chunk.volume]} did not answer in time")
 
     def lose(self, chunk: Chunk, error: FrazilError) -> None:
-        """The chunk is not asked again for this read, and reported for repair."""
+        """The chunk is not asked again for this read, and reported for repair, unless its bytes are elsewhere by intent."""
         self._lost[chunk.position] = error
+        if isinstance(error, ChunkCold):
+            return
         volume, subject = self._volumes[chunk.volume], self._subject
         self._fleet.found(
             ChunkFinding(
@@ -170,10 +175,13 @@ class MetachunkReader:
             )
         )
 
-    def content_lost(self) -> ContentLost:
-        """The error that says why nothing is left to read."""
+    def content_lost(self) -> ContentLost | ContentCold:
+        """The error that says why nothing is left to read; ContentCold when a thaw would help."""
         causes = "; ".join(f"{position}: {error}" for position, error in sorted(self._lost.items()))
         there = len(self._chunks) - len(self._lost)
+        cold = sum(isinstance(error, ChunkCold) for error in self._lost.values())
+        if cold and there + cold >= self._policy.needed:
+            return ContentCold(f"{cold} of the chunks lie on cold disks: it must be restored before it can be read")
         return ContentLost(f"metachunk {self._index} needs {self._policy.needed} chunks, {there} are readable ({causes})")
 
 
@@ -200,7 +208,7 @@ def room_bytes(policy: Policy) -> int:
 async def read_content(fleet: Fleet, buffers: BufferPool, subject: Subject, layout: Layout, start: int, stop: int, sink: Sink) -> None:
     """Hands bytes [start, stop) of a content on, in order. The buffer given to `sink` is used again when it returns.
 
-    Raises: ContentLost, Busy; what the sink raises.
+    Raises: ContentLost, ContentCold, Busy; what the sink raises.
     """
     slices: list[Slice] = list(layout.slices(start, stop))
     if not slices:
@@ -217,7 +225,7 @@ async def read_content(fleet: Fleet, buffers: BufferPool, subject: Subject, layo
 
 
 async def read_small(fleet: Fleet, subject: Subject, layout: Layout) -> bytes:
-    """All bytes of a content of one metachunk of copies, one unit long: no buffer, no thread when cached. Raises: ContentLost."""
+    """All bytes of a content of one metachunk of copies, one unit long: no buffer, no thread when cached. Raises: as read_content."""
     (metachunk,) = layout.metachunks
     chunks = metachunk.chunks
     reader: MetachunkReader | None = None

@@ -17,7 +17,7 @@ import trio
 
 from meta.protocol.holding import Holding
 from meta.protocol.object import ObjectRow
-from node.errors import Busy, ChunkCorrupt, ContentLost, FrazilError, NotEnoughServices
+from node.errors import Busy, ChunkCold, ChunkCorrupt, ContentCold, ContentLost, FrazilError, NotEnoughServices
 from node.log import get_logger
 from rawx.chunk import ChunkRecord, chunk_checksum, new_chunk_id, unit_digest
 from rawx.protocol import Reader, Upload
@@ -29,6 +29,7 @@ from store.get import unhurried
 from store.layout import Draft, Layout, Metachunk, layout_of_places
 from store.policy import Policy
 from store.record import may_be_stale
+from store.tier import Temperature
 
 BATCH_BYTES = 1 << 20
 """Bytes of each new chunk that one write carries."""
@@ -57,7 +58,10 @@ class Need:
 
 
 async def remake(context: Context, need: Need) -> int:
-    """Bytes of the chunks that were written. Raises: ContentLost (too little is left), Superseded, NotEnoughServices, Unavailable."""
+    """Bytes of the chunks that were written; of a content with chunks on cold disks they join them.
+
+    Raises: ContentLost (too little is left), ContentCold (a thaw must come first), Superseded, NotEnoughServices, Unavailable.
+    """
     layout = Layout.parse(need.holder.layout)
     metachunk = layout.metachunks[need.index]
     targets = await _targets(context, need, layout, metachunk)
@@ -74,7 +78,19 @@ async def remake(context: Context, need: Need) -> int:
     finally:
         await writer.aclose()
     await writer.retire()
+    if writer.is_cold:
+        await _join(context, layout, [target.place for target in writer.targets])
     return writer.written
+
+
+async def _join(context: Context, layout: Layout, places: Sequence[Place]) -> None:
+    """The new chunks go where the others are. Of a content that is readable for a while only, they do when that while ends."""
+    try:
+        (state,) = await context.tier.states([layout])
+        if state.temperature is not Temperature.THAWED:
+            await context.tier.freeze(layout_of_places(places))
+    except FrazilError as error:
+        log.info("new chunks of a cold content stay on their volumes for now", extra={"error": str(error)})
 
 
 async def _targets(context: Context, need: Need, layout: Layout, metachunk: Metachunk) -> dict[int, str]:
@@ -127,11 +143,12 @@ class _Remake:
     def __init__(self, context: Context, need: Need, layout: Layout, metachunk: Metachunk, targets: Mapping[int, str]) -> None:
         self._context, self._need, self._layout, self._metachunk = context, need, layout, metachunk
         self._policy: Policy = layout.policies[metachunk.policy]
-        self._targets = [_Target(position, volume) for position, volume in targets.items()]
+        self.targets = [_Target(position, volume) for position, volume in targets.items()]
         self._chunks = {chunk.position: chunk for chunk in metachunk.chunks}
         self._readers: dict[int, Reader] = {}
         self._lost: dict[int, FrazilError] = {}
         self._is_stale = False
+        self.is_cold = False
         self.written = 0
         self.naming = False
 
@@ -183,7 +200,7 @@ class _Remake:
     # Writing
 
     async def write(self) -> None:
-        """The new chunks, durable and compared. Raises: ContentLost; what the volumes raise."""
+        """The new chunks, durable and compared. Raises: ContentLost, ContentCold; what the volumes raise."""
         if self._policy.coded:
             await self._write_coded()
         else:
@@ -191,7 +208,7 @@ class _Remake:
         record = await self._record()
         row = self._need.holder.row
         self._is_stale = row is not None and may_be_stale(record, row)
-        for target in self._targets:
+        for target in self.targets:
             await self._commit(target, record)
 
     async def _write_copies(self) -> None:
@@ -204,7 +221,7 @@ class _Remake:
                     break
             else:
                 raise self._too_little(offset)
-            for target in self._targets:
+            for target in self.targets:
                 await self._append(target, unit)
 
     async def _write_coded(self) -> None:
@@ -214,18 +231,18 @@ class _Remake:
         for number, base in enumerate(range(0, size, policy.stripe_bytes)):
             unit = policy.fragment_bytes(min(policy.stripe_bytes, size - base))
             slots = [room[position * unit : (position + 1) * unit] for position in range(policy.chunks)]
-            wanted = [target.position for target in self._targets]
+            wanted = [target.position for target in self.targets]
             got = await self._read_stripe(slots, number * policy.unit_bytes, wanted)
             lost = [position for position in wanted if position not in got]
             if lost:
                 units = {position: slots[position] for position in sorted(got)[: policy.data]}
                 engine.rebuild(units, lost, [slots[position] for position in lost])
-            for target in self._targets:
+            for target in self.targets:
                 await self._append(target, slots[target.position])
             await trio.lowlevel.checkpoint()
 
     async def _read_stripe(self, slots: Sequence[memoryview], offset: int, wanted: Sequence[int]) -> set[int]:
-        """Positions whose unit is in its slot: all that are wanted, or as many as decoding needs. Raises: ContentLost."""
+        """Positions whose unit is in its slot: all that are wanted, or as many as decoding needs. Raises: ContentLost, ContentCold."""
         got: set[int] = set()
         if self._need.keep or self._need.spares:
             for position in wanted:
@@ -242,9 +259,12 @@ class _Remake:
             raise self._too_little(offset)
         return got
 
-    def _too_little(self, offset: int) -> ContentLost:
+    def _too_little(self, offset: int) -> ContentLost | ContentCold:
         causes = "; ".join(f"{position}: {error}" for position, error in sorted(self._lost.items()))
         need = self._need
+        cold = sum(isinstance(error, ChunkCold) for error in self._lost.values())
+        if cold and len(self._chunks) - len(self._lost) + cold >= self._policy.needed:
+            return ContentCold(f"{need.bucket}/{need.holder.key}: {cold} chunks of metachunk {need.index} lie on cold disks")
         return ContentLost(f"{need.bucket}/{need.holder.key}: metachunk {need.index} at {offset} has too few whole units left ({causes})")
 
     async def _append(self, target: _Target, unit: memoryview) -> None:
@@ -298,6 +318,7 @@ class _Remake:
                 (look,) = await self._context.fleet.volume(place[0][0]).examine([place[0][1]], deep=False)
             except FrazilError:
                 continue
+            self.is_cold = self.is_cold or bool(look.cold)
             record = look.record
             if record is not None and record.metachunk_size == self._metachunk.size and record.bucket == self._need.bucket:
                 found.append(record)
@@ -315,7 +336,7 @@ class _Remake:
             self._context.fleet,
             self._layout,
             self._need.index,
-            [(t.position, t.volume, t.id, chunk_checksum(t.units)) for t in self._targets],
+            [(t.position, t.volume, t.id, chunk_checksum(t.units)) for t in self.targets],
         )
         drop = b""
         if self._need.keep:
@@ -326,10 +347,10 @@ class _Remake:
         await container.relocate(self._need.holder, layout.encode(), drop, stale=self._is_stale)
         if self._is_stale:
             self._context.afterwork.look_for_stale_records(self._need.bucket)
-        self._context.afterwork.settle(target.place for target in self._targets)
+        self._context.afterwork.settle(target.place for target in self.targets)
 
     def _old_places(self) -> list[Place]:
-        replaced = {target.position for target in self._targets}
+        replaced = {target.position for target in self.targets}
         return [(self._layout.volumes[chunk.volume], chunk.name) for position, chunk in self._chunks.items() if position in replaced]
 
     async def retire(self) -> None:
@@ -343,10 +364,10 @@ class _Remake:
                 continue
 
     async def undo(self) -> None:
-        for target in self._targets:
+        for target in self.targets:
             if target.upload is not None:
                 await target.upload.abort()
-        places = [target.place for target in self._targets if target.committed]
+        places = [target.place for target in self.targets if target.committed]
         left = await delete_places(self._context.fleet, places)
         self._context.afterwork.settle(place for place in places if place not in left)
 

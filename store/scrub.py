@@ -20,7 +20,7 @@ import msgspec
 
 from meta.protocol.bucket import SYSTEM_BUCKET
 from meta.protocol.holding import Claim, Cursor, Holding
-from node.errors import BucketNotFound, ContentLost, FrazilError, NotFound, RecordCorrupt, Superseded
+from node.errors import BucketNotFound, ContentCold, ContentLost, FrazilError, NotFound, RecordCorrupt, Superseded
 from node.log import get_logger
 from node.metrics import counter
 from rawx.chunk import ChunkRecord
@@ -31,6 +31,7 @@ from store.layout import Chunk, Layout
 from store.parallel import gather
 from store.record import is_stale
 from store.repair import Need, remake
+from store.tier import Priority
 
 WALK_ROWS = 500
 LIST_CHUNKS = 1_000
@@ -264,6 +265,9 @@ class Scrub:
             except ContentLost as error:
                 log.error("a metachunk can't be made whole", extra={"bucket": bucket, "error": str(error)})
                 return "lost", "waits"
+            except ContentCold:
+                await self._context.tier.thaw(Layout.parse(holder.layout), Priority.BULK, 0)
+                return "waits", "waits"
             except Superseded:
                 raise
             except FrazilError as error:

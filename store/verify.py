@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 
 from meta.protocol.object import ObjectRow
-from node.errors import ChunkCorrupt
+from node.errors import ChunkCold, ChunkCorrupt
 from rawx.chunk import chunk_checksum
 from store.fleet import ChunkFinding, Fleet, problem_of
 from store.layout import Chunk, Layout
@@ -14,7 +14,10 @@ from store.parallel import gather
 
 
 async def verify(fleet: Fleet, bucket: str, row: ObjectRow) -> AsyncIterator[ChunkFinding]:
-    """What is wrong with the chunks of a version, metachunk by metachunk. Raises: RecordCorrupt when the layout is not readable."""
+    """What is wrong with the chunks of a version, metachunk by metachunk; the bytes of cold chunks are not asked for.
+
+    Raises: RecordCorrupt when the layout is not readable.
+    """
     layout = Layout.parse(row.layout)
     for index, metachunk in enumerate(layout.metachunks):
         policy = layout.policies[metachunk.policy]
@@ -38,7 +41,10 @@ async def verify(fleet: Fleet, bucket: str, row: ObjectRow) -> AsyncIterator[Chu
 
 
 async def _check(fleet: Fleet, volume: str, chunk: Chunk, size: int) -> None:
-    stat = await fleet.volume(volume).head(chunk.name, deep=True)
+    try:
+        stat = await fleet.volume(volume).head(chunk.name, deep=True)
+    except ChunkCold:
+        stat = await fleet.volume(volume).head(chunk.name, deep=False)
     if stat.size != size:
         raise ChunkCorrupt(f"it has {stat.size} bytes instead of {size}")
     if chunk_checksum(stat.units) != chunk.checksum:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from meta.protocol.holding import Cursor, Holding
-from node.errors import ContentLost, FrazilError, Superseded
+from node.errors import ContentCold, ContentLost, FrazilError, Superseded
 from node.log import get_logger
 from store.context import Context
 from store.jobs.task import Walk
@@ -42,6 +42,9 @@ class Mover(Walk):
                 size += outcome
         return (holders[-1].cursor if holders else None), size
 
+    async def is_cold(self, need: Need) -> None:
+        """What is to be moved lies on cold disks: it stays where it is. Raises: Unavailable."""
+
     def needs(self, bucket: str, holder: Holding) -> AsyncIterator[Need]:
         raise NotImplementedError
 
@@ -69,6 +72,10 @@ class Mover(Walk):
             except ContentLost as error:
                 self._tally.counts["lost"] += 1
                 log.error("a metachunk can't be made whole", extra={"bucket": need.bucket, "error": str(error)})
+                return 0
+            except ContentCold:
+                self._tally.counts["cold"] += 1
+                await self.is_cold(need)
                 return 0
             self._tally.counts["moved"] += len(need.positions)
             self._tally.counts["bytes"] += size

@@ -10,12 +10,21 @@ from meta.protocol.holding import Holding
 from store.context import Context
 from store.jobs.mover import Mover
 from store.jobs.retired import LOOK_S
+from store.layout import Layout
 from store.repair import Need
 from store.scrub import Tally, judge
 from store.scrub import expected as chunks_of
+from store.tier import Priority
 
 PASSES_MAX = 5
 """Of a decommission, for one that still finds something."""
+COLD_S = 60.0
+"""Between the passes of one that waits for thaws."""
+
+
+async def thaw(context: Context, need: Need) -> None:
+    """Asks for what must be read before it can be written anew; a later pass finds it. Raises: Unavailable."""
+    await context.tier.thaw(Layout.parse(need.holder.layout), Priority.BULK, 0)
 
 
 class RebuildVolume(Mover):
@@ -41,6 +50,9 @@ class RebuildVolume(Mover):
                 avoid = (self._volume,) if away else ()
                 yield Need(bucket, holder, each.index, frozenset({each.chunk.position}), "its volume was rebuilt", avoid)
 
+    async def is_cold(self, need: Need) -> None:
+        await thaw(self._context, need)
+
     async def _sick(self) -> str:
         return next((stat.sick for stat in await self._context.fleet.stats() if stat.volume == self._volume), "it is not there")
 
@@ -62,11 +74,18 @@ class Decommission(Mover):
         following, size = await super().step(position)
         if following is not None:
             return following, size
+        if counts["cold"]:  # they have been asked for; such a pass decides nothing
+            counts["found"] = counts["lost"] = counts["cold"] = 0
+            await trio.sleep(COLD_S)
+            return "", size
         counts["passes"] += 1
         if counts["found"] == counts["lost"] or counts["passes"] >= PASSES_MAX:
             return None, size
         counts["found"] = counts["lost"] = 0
         return "", size
+
+    async def is_cold(self, need: Need) -> None:
+        await thaw(self._context, need)
 
     def left(self) -> str:
         """Of the last pass."""

@@ -23,9 +23,9 @@ from node.errors import (
 from rawx.attributes import check_units, decode_units, encode_units
 from rawx.chunk import ChunkRecord, ObjectRecord, check_chunk_id, new_chunk_id, unit_digests
 from rawx.durability import EXPLORE_EVERY, SyncChoice
+from rawx.geometry import UNITS_CACHE_BYTES_MAX, Geometry, UnitsCache
 from rawx.health import Health, translate
 from rawx.journal import _parse
-from rawx.volume import UNITS_CACHE_BYTES_MAX, Geometry, _UnitsCache
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_torn_journal_says_what_was_whole(chunks: list[str], cut: int) -> None
 
 
 def test_the_cache_of_checksums_is_bounded() -> None:
-    cache = _UnitsCache()
+    cache = UnitsCache()
     units = bytes(2048)
     ids = [new_chunk_id() for _ in range(1000)]
     for chunk in ids:
