@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "user": ("cli.commands.user:user", "Make, list, suspend and remove users of accounts."),
     "key": ("cli.commands.key:key", "Make, list, suspend and revoke access keys."),
     "policy": ("cli.commands.policy:policy", "Make, list, attach and detach policies of users and keys."),
+    "storage-policy": ("cli.commands.storage_policy:storage_policy", "Show and change how a bucket's objects are stored."),
     "scrub": ("cli.commands.scrub:scrub", "Check all that is stored and repair it."),
     "rebuild": ("cli.commands.rebuild:rebuild", "Make anew what a disk has lost."),
     "rebalance": ("cli.commands.scrub:rebalance", "Move chunks from full volumes to empty ones."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,21 @@ TOLD_EVERY_S = 5.0
 ENDED = ("done", "failed", "aborted")
 
 
-async def perform(session: Session, job: Job, *, detach: bool = False) -> Exit:
+Prepare = Callable[["Store"], Awaitable["Job | None"]]
+"""What comes before a job, and the job; None when that was all."""
+
+
+async def perform(session: Session, job: Job | Prepare, *, detach: bool = False) -> Exit:
     """Submits a job and follows it; with `detach` only when no other process would do it."""
     from cli.door import local_store
 
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(local_store(session.directory(), write=True))
+        if callable(job):
+            prepared = await job(store)
+            if prepared is None:
+                return Exit.OK
+            job = prepared
         nursery = await stack.enter_async_context(trio.open_nursery())
         if store.is_main:
             await nursery.start(store.run_workers)
@@ -55,7 +65,7 @@ def sentence(job: Job) -> str:
     """How far it is."""
     counts = job.progress
     parts = [f"{counts.get('chunks', 0):,} chunks, {bytes_text(counts.get('bytes', 0))}"]
-    for name in ("moved", "lost"):
+    for name in ("found", "changed", "moved", "lost", "cold"):
         if counts.get(name):
             parts.append(f"{counts[name]:,} {name}")
     problems = sum(number for name, number in counts.items() if name.startswith("problem:"))

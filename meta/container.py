@@ -243,8 +243,10 @@ class LocalContainer:
     async def holders(self, claims: Sequence[Claim]) -> Holders:
         return self._read(holding.holders, claims)
 
-    async def relocate(self, holder: Holding, layout: bytes, drop: bytes = b"", *, stale: bool = False) -> tuple[Dropped, ...]:
-        return await self._write(holding.relocate, holder, layout, drop, stale)
+    async def relocate(
+        self, holder: Holding, layout: bytes, drop: bytes = b"", *, stale: bool = False, policy: str = ""
+    ) -> tuple[Dropped, ...]:
+        return await self._write(holding.relocate, holder, layout, drop, stale, policy)
 
     async def restale(self, key: str, version: int) -> bool:
         return await self._write(holding.restale, key, version)

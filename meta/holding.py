@@ -77,7 +77,9 @@ def _part(found: Any) -> Holding:
     return Holding(key, layout, None, upload, row)
 
 
-def relocate(transaction: ContainerTransaction, holding: Holding, layout: bytes, drop: bytes, stale: bool) -> tuple[Dropped, ...]:
+def relocate(
+    transaction: ContainerTransaction, holding: Holding, layout: bytes, drop: bytes, stale: bool, policy: str = ""
+) -> tuple[Dropped, ...]:
     """Raises: BucketNotFound, Superseded."""
     _ = transaction.settings
     if holding.part is not None:
@@ -91,7 +93,10 @@ def relocate(transaction: ContainerTransaction, holding: Holding, layout: bytes,
     if found is None or found.layout != holding.layout:
         raise Superseded("the version is gone, or its chunks were moved, meanwhile")
     seq = transaction.changed("change", found.key, found.age)
-    transaction.write("UPDATE objects SET layout = ?, seq = ? WHERE key = ? AND age = ?", (layout, seq, found.key, found.age))
+    transaction.write(
+        "UPDATE objects SET layout = ?, policy = ?, seq = ? WHERE key = ? AND age = ?",
+        (layout, policy or holding.row.policy, seq, found.key, found.age),
+    )
     if stale or found.seq != holding.row.seq:  # a sync of the records may have gone to the old chunks
         transaction.stale(found.key, found.age)
     return transaction.drop("", "", drop)

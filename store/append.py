@@ -23,6 +23,7 @@ from store.copy import ContentSource
 from store.envelope import envelope_of
 from store.layout import Layout
 from store.opening import stored_reader
+from store.policy import PolicySet
 from store.put import commit, committed, write
 from store.record import object_record, of_one_part
 from store.sealing import sealed
@@ -69,7 +70,7 @@ async def append_object(
         raise TooManyParts(f"an object has at most {PARTS_MAX} parts: copy it to another, then append to that")
     settings = await context.container(bucket).settings()
     record = ChunkRecord(bucket, old.key, new_chunk_id(), "", account=settings.account)
-    growth = _Growth(context, bucket, old, record, combine, null=settings.versioning != "Enabled")
+    growth = _Growth(context, context.policies_of(settings, old.storage_class), old, record, combine, null=settings.versioning != "Enabled")
     incoming = sealed(source, old.attributes, data_key, growth.number)
     layout = await write(context, bucket, growth.writer, lambda: growth.writer.write(incoming))
     return await growth.finish(layout, condition)
@@ -82,15 +83,16 @@ class _Growth:
     null    the result is a null version; where the object is one already, it grows in place
     """
 
-    def __init__(self, context: Context, bucket: str, old: ObjectRow, record: ChunkRecord, combine: Combine, *, null: bool) -> None:
-        self._context, self._bucket, self._old, self._combine = context, bucket, old, combine
+    def __init__(self, context: Context, policies: PolicySet, old: ObjectRow, record: ChunkRecord, combine: Combine, *, null: bool) -> None:
+        self._context, self._bucket, self._old, self._combine = context, record.bucket, old, combine
+        self._policies = policies
         self._in_place = null and old.null
         self._version, self._null = context.stamp(), null
         self.number = max(_numbers(old)) + 1
         self._summary: Summary
         self._row = old
         self._new: Layout  # of the new bytes
-        self.writer = ContentWriter(context.fleet, context.writes, context.policies, record, self._describe)
+        self.writer = ContentWriter(context.fleet, context.writes, policies, record, self._describe)
 
     async def finish(self, layout: Layout, condition: Condition) -> ObjectRow:
         """layout: of the new bytes, which are durable."""
@@ -108,7 +110,7 @@ class _Growth:
         if self._in_place:
             return await self._append(Layout.join((old, layout)), (self.writer.content,), condition)
         record = msgspec.structs.replace(self.writer.record, content=new_chunk_id())
-        copier = ContentWriter(context.fleet, context.writes, context.policies, record, lambda _: Tail())
+        copier = ContentWriter(context.fleet, context.writes, self._policies, record, lambda _: Tail())
         parts = self._row.attributes.parts
         whole = object_record(self._row, part=len(parts) - 1, parts=len(parts), content=self.writer.content)
         tail = Tail(object=of_one_part(whole, parts[:-1]))
@@ -117,7 +119,7 @@ class _Growth:
                 copied = await write(context, bucket, copier, lambda: copier.copy(old, tail))
             except NotEnoughServices:  # as in copy_object
                 record = msgspec.structs.replace(record, content=new_chunk_id())
-                copier = ContentWriter(context.fleet, context.writes, context.policies, record, lambda _: tail)
+                copier = ContentWriter(context.fleet, context.writes, self._policies, record, lambda _: tail)
                 content = ContentSource(stored_reader(context, self._old, bucket=bucket), 0, old.size)
                 copied = await write(context, bucket, copier, lambda: copier.write(content))
         joined, contents = Layout.join((copied, layout)), (copier.content, self.writer.content)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import trio
 
+from meta.protocol.bucket import BucketSettings
 from meta.protocol.container import Container
 from meta.protocol.door import Meta
 from node.buffers import BufferPool
@@ -20,7 +21,7 @@ from store.content import ContentWriter
 from store.delete import Place
 from store.fleet import Fleet
 from store.layout import Layout, layout_of_places
-from store.policy import PolicySet
+from store.policy import STORAGE_POLICY, PolicySet
 from store.tier import InPlace, Tier
 from store.vault import Vault
 
@@ -68,13 +69,20 @@ class Context:
     def container(self, bucket: str) -> Container:
         return self.meta.container(bucket)
 
-    async def new_record(self, bucket: str, key: str, *, seq: int = 0) -> ChunkRecord:
-        """What the chunks of a new content say of where it belongs. Raises: BucketNotFound."""
-        settings = await self.container(bucket).settings()
-        return ChunkRecord(bucket, key, new_chunk_id(), "", account=settings.account, seq=seq)
+    def policies_of(self, settings: BucketSettings, storage_class: str) -> PolicySet:
+        """What new contents of a class in the bucket get: the class's own policies, or else the bucket's, or else the store's.
 
-    def policies_of(self, storage_class: str) -> PolicySet:
-        return self.classes.get(storage_class, self.policies)
+        Raises: ConfigError when the bucket asks for a policy that this Frazil does not know.
+        """
+        if storage_class in self.classes:
+            return self.classes[storage_class]
+        own = settings.documents.get(STORAGE_POLICY) if settings.documents else None
+        return self.policies if own is None else PolicySet.of_bucket(own, len(self.fleet.volumes))
+
+    async def new_content(self, bucket: str, key: str, storage_class: str) -> tuple[ChunkRecord, PolicySet]:
+        """What the chunks of a new content say of where it belongs, and the policies it may get. Raises: BucketNotFound."""
+        settings = await self.container(bucket).settings()
+        return ChunkRecord(bucket, key, new_chunk_id(), "", account=settings.account), self.policies_of(settings, storage_class)
 
     def stamp(self) -> int:
         """A version to wish for: the time in microseconds, growing within this process."""

@@ -8,13 +8,14 @@ import msgspec
 
 from meta.protocol.object import NO_CONDITION, Attributes, Condition, ObjectRow
 from node.errors import NotEnoughServices
-from rawx.chunk import Buffer
+from rawx.chunk import Buffer, ChunkRecord
 from store.content import ContentWriter, Tail
 from store.context import Context
 from store.envelope import envelope_of
 from store.layout import Layout
 from store.mosaic import without_mosaic
 from store.opening import Read, reader_of, stored_reader
+from store.policy import PolicySet
 from store.put import commit_object, put_object, write
 from store.record import object_record
 
@@ -86,11 +87,11 @@ async def copy_object(
     if keys.source == keys.target and not digests:
         stored = source
         layout = Layout.parse(source.layout)
-        policies = context.policies_of(storage_class)
+        record, policies = await context.new_content(bucket, key, storage_class)
         known = {policies.small.name, policies.large.name}
         if {policy.name for policy in layout.policies} <= known:
             try:
-                return await _copy_chunks(context, source, layout, bucket, key, attributes, owner, storage_class, condition)
+                return await _copy_chunks(context, source, record, policies, attributes, owner, storage_class, condition)
             except (
                 NotEnoughServices
             ):  # a volume is away, full or retired, a chunk is damaged: the bytes can still be read and written elsewhere
@@ -126,18 +127,16 @@ def of_one_piece(attributes: Attributes) -> Attributes:
 async def _copy_chunks(
     context: Context,
     source: ObjectRow,
-    layout: Layout,
-    bucket: str,
-    key: str,
+    record: ChunkRecord,
+    policies: PolicySet,
     attributes: Attributes,
     owner: str,
     storage_class: str,
     condition: Condition,
 ) -> ObjectRow:
-    version = context.stamp()
-    record = await context.new_record(bucket, key)
+    version, bucket, layout = context.stamp(), record.bucket, Layout.parse(source.layout)
     row = ObjectRow(
-        key=key,
+        key=record.key,
         version=version,
         null=context.guess_null(bucket),
         size=source.size,
@@ -149,6 +148,6 @@ async def _copy_chunks(
         content=record.content,
         attributes=attributes,
     )
-    writer = ContentWriter(context.fleet, context.writes, context.policies, record, lambda _: Tail())
+    writer = ContentWriter(context.fleet, context.writes, policies, record, lambda _: Tail())
     copied = await write(context, bucket, writer, lambda: writer.copy(layout, Tail(object=object_record(row))))
     return await commit_object(context, bucket, msgspec.structs.replace(row, layout=copied.encode()), writer, condition)

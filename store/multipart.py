@@ -64,7 +64,7 @@ async def put_part(
     """
     stamp = context.stamp()
 
-    record = await context.new_record(bucket, key)
+    record, policies = await context.new_content(bucket, key, upload.storage_class)
 
     def row_of(summary: Summary) -> PartRow:
         return PartRow(part, summary.size, summary.etag, record.content, mtime_us=stamp, checksums=summary.checksums)
@@ -72,7 +72,7 @@ async def put_part(
     def describe(summary: Summary) -> Tail:
         return Tail(upload=upload_record(upload, row_of(summary)))
 
-    writer = ContentWriter(context.fleet, context.writes, context.policies_of(upload.storage_class), record, describe)
+    writer = ContentWriter(context.fleet, context.writes, policies, record, describe)
     incoming = sealed(source, upload.attributes, data_key, part)
     layout = await write(context, bucket, writer, lambda: writer.write(incoming))
     row = msgspec.structs.replace(row_of(writer.summary), layout=layout.encode())

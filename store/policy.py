@@ -8,6 +8,8 @@ from node.errors import ConfigError, NotEnoughServices
 
 SMALL_BYTES_MAX = 128 << 10
 """Objects up to here are kept as copies and read and written in one piece."""
+STORAGE_POLICY = "storage-policy"
+"""The document of a bucket that has a policy of its own: the policy's name."""
 METACHUNK_BYTES = 64 << 20
 """Least size of a full metachunk; rounded up to whole slabs, so that a 64 MiB object is one metachunk under every policy."""
 SLAB_BYTES = 1 << 20
@@ -136,6 +138,24 @@ class PolicySet:
         if policy.chunks > count:
             raise ConfigError(f"policy {policy.name} needs {policy.chunks} volumes, the store has {count}")
         return cls(default.small if policy.coded else policy, policy)
+
+    @classmethod
+    def of_bucket(cls, name: str, count: int) -> PolicySet:
+        """As `named`, for a bucket's own policy, which stays when volumes go away: what is written then steps down.
+
+        Raises: ConfigError when the name is unknown.
+        """
+        policy = POLICIES.get(name)
+        if policy is None:
+            raise ConfigError(f"there is no storage policy {name!r}; there are {', '.join(POLICIES)}")
+        return cls(cls.for_volumes(count).small if policy.coded else policy, policy)
+
+    def wanted(self, policy: Policy, size: int) -> Policy:
+        """What a metachunk of `size` bytes that was written with `policy` should have; the same when it is right."""
+        small = size <= SMALL_BYTES_MAX
+        if policy.name == self.large.name or (small and policy.name == self.small.name):
+            return policy
+        return self.small if small else self.large
 
     def choose(self, size: int | None, usable: int) -> Policy:
         """The policy for an object of `size` bytes (None: unknown, so large) while `usable` volumes take writes.

@@ -48,8 +48,8 @@ async def put_object(
     Raises: what the source raises; BucketNotFound, PreconditionFailed, ObjectNotFound, Locked, QuotaExceeded; NotEnoughServices, Busy.
     """
     version = context.stamp()
-    record = await context.new_record(bucket, key)
     attributes = without_mosaic(attributes)
+    record, policies = await context.new_content(bucket, key, storage_class)
     row = ObjectRow(
         key=key,
         version=version,
@@ -74,7 +74,7 @@ async def put_object(
         assert isinstance(container, LocalContainer)
         return await container.put_job(row, condition)
 
-    writer = ContentWriter(context.fleet, context.writes, context.policies_of(storage_class), record, describe)
+    writer = ContentWriter(context.fleet, context.writes, policies, record, describe)
     incoming = sealed(source, attributes, data_key, 0) if stored is None else source
     naming = name if isinstance(container, LocalContainer) else None
     layout = await write(context, bucket, writer, lambda: writer.write(incoming, naming))

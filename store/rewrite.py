@@ -30,7 +30,7 @@ from store.layout import EMPTY, Layout, Metachunk, layout_of_places
 from store.mosaic import Mosaic, Tile, mosaic_of
 from store.opening import reader_of
 from store.overlay import Overlay, Patch
-from store.policy import METACHUNK_BYTES, SLAB_BYTES
+from store.policy import METACHUNK_BYTES, SLAB_BYTES, PolicySet
 from store.put import commit, committed, write
 from store.record import object_record
 from store.sealing import sealed
@@ -125,8 +125,9 @@ async def rewrite_object(
     if now.content != old.content:
         raise ConditionalRequestConflict(REPLACED)
     settings = await context.container(bucket).settings()
-    record = await context.new_record(bucket, old.key)
-    rewriting = _Rewriting(context, bucket, now, record, describe, null=settings.versioning != "Enabled")
+    storage_class = HOT_CLASS if old.storage_class in COLD_CLASSES else old.storage_class
+    record, policies = await context.new_content(bucket, old.key, storage_class)
+    rewriting = _Rewriting(context, policies, now, record, describe, null=settings.versioning != "Enabled")
     with context.afterwork.reading(Layout.parse(now.layout)):
         try:
             layout = await rewriting.write(patches, max(now.size, end) if size is None else size, data_key)
@@ -152,8 +153,10 @@ def _check(patches: Sequence[Patch], size: int | None) -> int:
 class _Rewriting:
     """One rewrite. null: the result is a null version; where the object is one already, its chunks may go on in it."""
 
-    def __init__(self, context: Context, bucket: str, old: ObjectRow, record: ChunkRecord, describe: Describe, *, null: bool) -> None:
-        self._context, self._bucket, self._old, self._describe = context, bucket, old, describe
+    def __init__(
+        self, context: Context, policies: PolicySet, old: ObjectRow, record: ChunkRecord, describe: Describe, *, null: bool
+    ) -> None:
+        self._context, self._bucket, self._old, self._describe = context, record.bucket, old, describe
         self._in_place, self._null = null and old.null, null
         self._version = context.stamp()
         self._spans: list[Span] = []
@@ -163,7 +166,6 @@ class _Rewriting:
         self._checksums: dict[str, str] = {}
         self._row = old
         self._storage_class = HOT_CLASS if old.storage_class in COLD_CLASSES else old.storage_class
-        policies = context.policies_of(self._storage_class)
         self._writer = ContentWriter(context.fleet, context.writes, policies, record, self._describe_whole)
 
     # Writing

@@ -24,7 +24,7 @@ from store.envelope import ENCRYPTION
 from store.fleet import ChunkFinding
 from store.get import Sink, Subject, read_small
 from store.jobs.duty import DUTIES, Duty
-from store.jobs.kind import KINDS, MakeTask
+from store.jobs.kind import KINDS, MakeTask, check_policy
 from store.jobs.kind import check as check_job
 from store.jobs.retired import keep_retired
 from store.jobs.runner import JobRunner
@@ -34,7 +34,7 @@ from store.mosaic import MOSAIC
 from store.multipart import Check, WantedPart, abort_upload, complete_upload, put_part
 from store.opening import reader_of
 from store.overlay import Patch
-from store.policy import PolicySet
+from store.policy import STORAGE_POLICY, PolicySet
 from store.put import put_object
 from store.repairer import Repairer
 from store.rewrap import Wanted, rewrap
@@ -99,6 +99,20 @@ class Store:
     @property
     def policies(self) -> PolicySet:
         return self._context.policies
+
+    async def policies_of(self, bucket: str, storage_class: str = "STANDARD") -> PolicySet:
+        """What new objects in the bucket get. Raises: BucketNotFound."""
+        return self._context.policies_of(await self._context.container(bucket).settings(), storage_class)
+
+    def check_policy(self, policy: str) -> None:
+        """Raises: InvalidArgument when the volumes can't keep it, or there is none of that name; "" is the store's own."""
+        if policy:
+            check_policy(policy, len(self.volumes))
+
+    async def set_policy(self, bucket: str, policy: str) -> None:
+        """For new objects in the bucket; "" for the store's own. Raises: InvalidArgument, BucketNotFound."""
+        self.check_policy(policy)
+        await self._context.container(bucket).change_settings(documents={STORAGE_POLICY: policy or None})
 
     @property
     def tier(self) -> Tier:

@@ -92,8 +92,9 @@ async def _update(context: Context, bucket: str, row: ObjectRow, index: int, vol
 
 async def _write_marker(context: Context, bucket: str, row: ObjectRow) -> None:
     """A chunk without bytes for a row that has none; then the row is told where it is. Raises: NotEnoughServices, Superseded."""
-    record = await context.new_record(bucket, row.key, seq=row.seq)
-    writer = ContentWriter(context.fleet, context.writes, context.policies, record, lambda _: Tail(object=object_record(row)))
+    record, policies = await context.new_content(bucket, row.key, row.storage_class)
+    record = msgspec.structs.replace(record, seq=row.seq)
+    writer = ContentWriter(context.fleet, context.writes, policies, record, lambda _: Tail(object=object_record(row)))
     layout = await write(context, bucket, writer, lambda: writer.write(BytesSource(b"")))
     change = Change(row.key, row.version, layout=layout.encode(), expect_content=row.content, expect_seq=row.seq)
     try:

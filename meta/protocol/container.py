@@ -165,8 +165,12 @@ class Container(Protocol):
     async def holders(self, claims: Sequence[Claim]) -> Holders:
         """What names each content; None: nothing does."""
 
-    async def relocate(self, holder: Holding, layout: bytes, drop: bytes = b"", *, stale: bool = False) -> tuple[Dropped, ...]:
+    async def relocate(
+        self, holder: Holding, layout: bytes, drop: bytes = b"", *, stale: bool = False, policy: str = ""
+    ) -> tuple[Dropped, ...]:
         """The same content lies elsewhere now, if it is still where `holder` says; drop: layout of chunks that are to be deleted.
+
+        policy: the version's storage policy from now on, "" when it stays.
 
         stale: the new chunks' records may be older than the row; they are as well when the row was changed since `holder` was read.
 

@@ -8,9 +8,11 @@ from node.errors import InvalidArgument
 from store.context import Context
 from store.fleet import Fleet
 from store.jobs.rebalance import Rebalance
+from store.jobs.recoder import ChangePolicy
 from store.jobs.scrub import ScrubChunks, ScrubMetadata
 from store.jobs.task import Task
 from store.jobs.volume import Decommission, RebuildVolume
+from store.policy import POLICIES
 from store.scrub import Tally
 
 MakeTask = Callable[[Context, Tally, dict[str, str]], Task]
@@ -20,6 +22,7 @@ KINDS: dict[str, MakeTask] = {
     "rebuild-volume": RebuildVolume,
     "decommission": Decommission,
     "rebalance": Rebalance,
+    "change-policy": ChangePolicy,
 }
 
 
@@ -32,3 +35,18 @@ def check(kind: str, arguments: dict[str, str], fleet: Fleet, kinds: Mapping[str
         raise InvalidArgument(f"{kind} needs a volume")
     if volume and volume not in fleet.volumes:
         raise InvalidArgument(f"there is no volume {volume}; there are {', '.join(sorted(fleet.volumes))}")
+    if kind == "change-policy":
+        if not arguments.get("bucket"):
+            raise InvalidArgument("change-policy needs a bucket")
+        policy = arguments.get("policy")
+        if policy:
+            check_policy(policy, len(fleet.volumes))
+
+
+def check_policy(name: str, volumes: int) -> None:
+    """Raises: InvalidArgument when so many volumes can't keep the policy, or there is none of that name."""
+    policy = POLICIES.get(name)
+    if policy is None:
+        raise InvalidArgument(f"there is no storage policy {name!r}; there are {', '.join(POLICIES)}")
+    if policy.chunks > volumes:
+        raise InvalidArgument(f"policy {name} needs {policy.chunks} volumes, the store has {volumes}")

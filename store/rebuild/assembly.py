@@ -148,7 +148,7 @@ def _choose(facts: Iterable[Fact]) -> tuple[Policy | None, list[Fact], list[Fact
             fitting.setdefault((policy, fact.record.metachunk_size, *same), []).append(fact)
     if not fitting:
         return None, [], strange
-    group = max(fitting.values(), key=lambda found: len({fact.record.position for fact in found}))
+    group = max(fitting.values(), key=_worth)
     strange += [fact for other in fitting.values() if other is not group for fact in other]
     best: dict[int, Fact] = {}
     for fact in sorted(group, key=lambda fact: (-fact.record.seq, fact.volume, fact.chunk)):
@@ -157,6 +157,12 @@ def _choose(facts: Iterable[Fact]) -> tuple[Policy | None, list[Fact], list[Fact
         else:
             best[fact.record.position] = fact
     return policy_of(group[0].record), [best[position] for position in sorted(best)], strange
+
+
+def _worth(facts: Sequence[Fact]) -> tuple[bool, int]:
+    """Chunks under one policy that can be read before those that can't, be they more: a change of policy may have been under way."""
+    policy, positions = policy_of(facts[0].record), {fact.record.position for fact in facts}
+    return policy is not None and len(positions) >= policy.needed, len(positions)
 
 
 def policy_of(record: ChunkRecord) -> Policy | None:

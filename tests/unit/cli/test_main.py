@@ -115,7 +115,8 @@ def test_the_manual_has_every_command_and_is_troff() -> None:
     text = page()
     for path, command, _ in everything()[1:]:
         if not isinstance(command, click.Group):
-            assert f".SS {path.removeprefix('frazil ')}" in text
+            name = path.removeprefix("frazil ").replace("-", "\\-")
+            assert f".SS {name}" in text
     assert ".SH EXIT STATUS" in text
 
 
