@@ -64,6 +64,11 @@ def find_folder(db: apsw.Connection, prefix: str) -> tuple[bool, ObjectRow | Non
     return False, None
 
 
+def has_others(db: apsw.Connection, prefix: str) -> bool:
+    """Whether a visible key begins with the prefix that is not the prefix itself."""
+    return any(node.key != prefix for node in _Walk(db, prefix, 2).page(prefix).nodes)
+
+
 class _Walk:
     """One page: one instance, one use."""
 

@@ -10,6 +10,7 @@ import apsw
 from meta import append as appending
 from meta import browse as browsing
 from meta import bucket, cold, holding, listing, pending
+from meta import folder as folders
 from meta import rename as renaming
 from meta import rewrite as rewriting
 from meta import upload as uploads
@@ -17,7 +18,7 @@ from meta import version as versions
 from meta.base import Base, Underway
 from meta.protocol.bucket import BucketSettings, Counters, LockSettings
 from meta.protocol.container import ColdRows, DeleteResults, Deletions, Holders, Holdings, RecordsToSync
-from meta.protocol.folder import BROWSE_LIMIT_MAX, BrowsePage, Peek
+from meta.protocol.folder import BROWSE_LIMIT_MAX, BrowsePage, Moved, Peek
 from meta.protocol.holding import Claim, Cursor, Holding, Refill
 from meta.protocol.listing import LIST_LIMIT_MAX, ListPage, ListRequest
 from meta.protocol.object import (
@@ -188,6 +189,15 @@ class LocalContainer:
 
     async def rename_prefix(self, source: str, target: str, *, replace: bool) -> int:
         return await self._write(renaming.rename_prefix, source, target, replace)
+
+    async def move_folder(self, source: str, target: str, *, replace: bool, owner: str = "") -> Moved:
+        return await self._write(folders.move_folder, source, target, replace, owner)
+
+    async def exchange(self, one: str, other: str) -> Moved:
+        return await self._write(folders.exchange, one, other)
+
+    async def remove_folder(self, prefix: str, owner: str = "") -> DeleteResult:
+        return await self._write(folders.remove_folder, prefix, owner)
 
     async def create_upload(self, row: UploadRow) -> UploadRow:
         return await self._write(uploads.create, row)

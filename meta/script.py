@@ -24,8 +24,8 @@ Values = tuple[Value, ...]
 
 
 class ChangeLine(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """For whoever follows a bucket. seq: grows with each change, gaps are normal; kind: put, delete, change, settings;
-    key: "" for settings; age: of the version concerned, 0 = none."""
+    """For whoever follows a bucket. seq: grows with each change, gaps are normal; kind: put, delete, change, settings, folder (any key
+    that begins with this one may have come or gone); key: "" for settings; age: of the version concerned, 0 = none."""
 
     seq: int
     kind: str

@@ -64,6 +64,12 @@ class ContainerTransaction(Transaction):
         numbers[0] += 1
         return numbers[0]
 
+    def reserve(self, count: int) -> int:
+        """So many numbers in a row; the first of them."""
+        numbers = self._numbers or self._load()
+        first, numbers[0] = numbers[0] + 1, numbers[0] + count
+        return first
+
     def version(self, wish: int, newest: int) -> int:
         """A version larger than `newest` of its key: the wish if it is, else the time, moved beyond every version given before."""
         numbers = self._numbers or self._load()

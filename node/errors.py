@@ -18,7 +18,7 @@ FrazilError
 │   ├── EncryptionKeyNotFound
 │   ├── ChunkNotFound, BaseNotFound, VolumeNotFound, JobNotFound, DiskNotFound
 ├── Conflict                    the state of things forbids it
-│   ├── AlreadyExists, StillInUse, BucketTaken, BucketOwned, BucketNotEmpty
+│   ├── AlreadyExists, StillInUse, BucketTaken, BucketOwned, BucketNotEmpty, FolderNotEmpty
 │   ├── PreconditionFailed      a condition of the request does not hold
 │   ├── NotModified             If-None-Match / If-Modified-Since on a read
 │   ├── Superseded              something newer is there (a part, an upload, a record)
@@ -194,6 +194,10 @@ class BucketOwned(Conflict):
 
 
 class BucketNotEmpty(Conflict):
+    pass
+
+
+class FolderNotEmpty(Conflict):
     pass
 
 

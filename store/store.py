@@ -10,6 +10,7 @@ import msgspec
 import trio
 
 from meta.protocol.door import Meta
+from meta.protocol.folder import Moved
 from meta.protocol.jobs import Job
 from meta.protocol.object import NO_CONDITION, Attributes, Change, Condition, DeleteRequest, DeleteResult, ObjectRow, PutResult
 from meta.protocol.restore import COLD_CLASSES
@@ -246,6 +247,26 @@ class Store:
         self._context.afterwork.look_for_deletions(bucket)
         self._context.afterwork.look_for_stale_records(bucket)
         return count
+
+    async def move_folder(self, bucket: str, source: str, target: str, *, replace: bool, owner: str) -> int:
+        """One metadata transaction; how many objects have other keys now. Raises: as meta's Container.move_folder."""
+        moved = await self._context.container(bucket).move_folder(source, target, replace=replace, owner=owner)
+        return self._moved(bucket, moved)
+
+    async def exchange(self, bucket: str, one: str, other: str) -> int:
+        """As move_folder. Raises: as meta's Container.exchange."""
+        return self._moved(bucket, await self._context.container(bucket).exchange(one, other))
+
+    def _moved(self, bucket: str, moved: Moved) -> int:
+        self._context.afterwork.drop(bucket, moved.dropped)
+        self._context.afterwork.look_for_stale_records(bucket)
+        return moved.count
+
+    async def remove_folder(self, bucket: str, prefix: str, *, owner: str) -> DeleteResult:
+        """As delete_object. Raises: as meta's Container.remove_folder."""
+        result = await self._context.container(bucket).remove_folder(prefix, owner)
+        self._deleted(bucket, result)
+        return result
 
     async def append_object(
         self,

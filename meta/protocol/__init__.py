@@ -9,7 +9,7 @@ from meta.protocol.bucket import SYSTEM_BUCKET, BucketSettings, Counters, Defaul
 from meta.protocol.container import Container, DeleteResults, Deletions, Holders, Holdings, RecordsToSync
 from meta.protocol.door import Meta
 from meta.protocol.encryption import EncryptionKey, EncryptionKeys
-from meta.protocol.folder import BROWSE_LIMIT_MAX, FOLDER_END, BrowsePage, Node, Peek
+from meta.protocol.folder import BROWSE_LIMIT_MAX, FOLDER_END, BrowsePage, Moved, Node, Peek
 from meta.protocol.holding import BEGIN, Claim, Cursor, Holding, RecordToSync, Refill, Restored
 from meta.protocol.identities import Account, Identities, NamedPolicy, Subject, User
 from meta.protocol.jobs import Job, Jobs
@@ -74,6 +74,7 @@ __all__ = [
     "Listed",
     "LockSettings",
     "Meta",
+    "Moved",
     "NamedPolicy",
     "Node",
     "ObjectRow",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from meta.protocol.bucket import BucketSettings, Counters, LockSettings
-from meta.protocol.folder import BROWSE_LIMIT_MAX, BrowsePage, Peek
+from meta.protocol.folder import BROWSE_LIMIT_MAX, BrowsePage, Moved, Peek
 from meta.protocol.holding import Claim, Cursor, Holding, RecordToSync, Refill
 from meta.protocol.listing import LIST_LIMIT_MAX, ListPage, ListRequest
 from meta.protocol.object import (
@@ -112,6 +112,18 @@ class Container(Protocol):
 
         Raises: AlreadyExists when a target is taken and not `replace`.
         """
+
+    async def move_folder(self, source: str, target: str, *, replace: bool, owner: str = "") -> Moved:
+        """Every current object under a prefix that ends in FOLDER_END, one transaction. replace: an empty folder at the target.
+
+        Raises: ObjectNotFound, AlreadyExists, FolderNotEmpty, Locked.
+        """
+
+    async def exchange(self, one: str, other: str) -> Moved:
+        """Objects, or folders by their prefixes, get each other's names. Raises: ObjectNotFound, Locked."""
+
+    async def remove_folder(self, prefix: str, owner: str = "") -> DeleteResult:
+        """The object that stands for an empty folder. Raises: ObjectNotFound, FolderNotEmpty, Locked."""
 
     async def create_upload(self, row: UploadRow) -> UploadRow: ...
 

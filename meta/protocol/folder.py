@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from meta.protocol.object import ObjectRow
+from meta.protocol.object import Dropped, ObjectRow
 
 BROWSE_LIMIT_MAX = 1_000
 FOLDER_END = "/"
@@ -36,3 +36,10 @@ class Peek(msgspec.Struct, frozen=True, omit_defaults=True):
     row: ObjectRow | None = None
     folder: bool = False
     marker: ObjectRow | None = None
+
+
+class Moved(msgspec.Struct, frozen=True, omit_defaults=True):
+    """count: of objects that have other keys now; dropped: contents of what was replaced."""
+
+    count: int
+    dropped: tuple[Dropped, ...] = ()
