@@ -6,47 +6,90 @@ sends changes of metadata to the main process over its Unix socket. No S3 is spo
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from meta.protocol.bucket import BucketSettings
-from meta.protocol.folder import BrowsePage, Peek
-from meta.protocol.object import ObjectRow
+from meta.protocol.folder import BROWSE_LIMIT_MAX, BrowsePage, Peek
+from meta.protocol.identities import Account
+from meta.protocol.object import NO_CONDITION, Attributes, Change, Condition, DeleteRequest, ObjectRow
 from meta.protocol.registry import BucketEntry
+from node.errors import InvalidArgument, Superseded
 from rawx.protocol import VolumeStat
-from store.envelope import envelope_of
+from store.envelope import Envelope, envelope_of
+from store.source import Source
 from store.store import Store
 from store.window import Window
 
+CHANGES_MAX = 5
+"""Tries to change an object's attributes while others change them, too."""
+ABSENT = Condition(if_none_match=("*",))
+Describe = Callable[[Attributes], Attributes]
+"""The attributes that an object is to have, from those it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What S3 knows of buckets and this folder doesn't: how one encrypts what says nothing of it, and which names one may have."""
+
+    default_envelope: Callable[[BucketSettings], Envelope | None]
+    is_bucket_name: Callable[[str], bool]
+
 
 class Connection(Protocol):
-    """Raises, beside what each method says: Unavailable when the store doesn't answer."""
+    """Raises, beside what each method says: Unavailable when the store doesn't answer, BucketNotFound."""
 
     async def buckets(self) -> list[BucketEntry]: ...
 
-    async def settings(self, bucket: str) -> BucketSettings:
-        """Raises: BucketNotFound."""
+    async def settings(self, bucket: str) -> BucketSettings: ...
 
-    async def peek(self, bucket: str, key: str) -> Peek:
-        """Raises: BucketNotFound."""
+    async def peek(self, bucket: str, key: str) -> Peek: ...
 
-    async def browse(self, bucket: str, prefix: str, begin: str) -> BrowsePage:
-        """Raises: BucketNotFound."""
+    async def browse(self, bucket: str, prefix: str, begin: str = "", limit: int = BROWSE_LIMIT_MAX) -> BrowsePage: ...
 
     async def row(self, bucket: str, key: str) -> ObjectRow:
-        """Raises: BucketNotFound, ObjectNotFound."""
+        """Raises: ObjectNotFound."""
 
     async def window(self, bucket: str, row: ObjectRow) -> AbstractAsyncContextManager[Window]:
         """Raises: EncryptionKeyDisabled, EncryptionKeyNotFound, CustomerKeyWrong."""
+
+    async def put(self, bucket: str, key: str, source: Source, attributes: Attributes, *, condition: Condition = NO_CONDITION) -> ObjectRow:
+        """A whole object, durable and visible at return. Raises: PreconditionFailed, QuotaExceeded, Locked, VolumeFull."""
+
+    async def change(self, bucket: str, row: ObjectRow, describe: Describe) -> ObjectRow:
+        """Other attributes for a version that is stored. Raises: ObjectNotFound, Superseded when another content has its key."""
+
+    async def remove(self, bucket: str, key: str) -> None:
+        """Raises: Locked."""
+
+    async def remove_folder(self, bucket: str, prefix: str) -> None:
+        """Raises: ObjectNotFound, FolderNotEmpty, Locked."""
+
+    async def move(self, bucket: str, source: str, target: str, *, replace: bool) -> None:
+        """An object, or a folder by its prefix. Raises: ObjectNotFound, PreconditionFailed, AlreadyExists, FolderNotEmpty, Locked."""
+
+    async def exchange(self, bucket: str, one: str, other: str) -> None:
+        """Raises: ObjectNotFound, Locked."""
+
+    async def make_bucket(self, bucket: str) -> BucketSettings:
+        """Raises: BucketTaken, BucketOwned, InvalidArgument."""
+
+    async def remove_bucket(self, bucket: str) -> None:
+        """Raises: BucketNotEmpty."""
 
     async def volumes(self) -> list[VolumeStat]: ...
 
 
 class StoreConnection:
-    """Implements Connection on a store that this process has opened."""
+    """Implements Connection on a store that this process has opened. account: whose buckets are that it makes."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, rules: Rules, account: Account) -> None:
+        self._store, self._rules, self._account = store, rules, account
 
     def __repr__(self) -> str:
         return f"<StoreConnection {self._store!r}>"
@@ -60,16 +103,86 @@ class StoreConnection:
     async def peek(self, bucket: str, key: str) -> Peek:
         return await self._store.meta.container(bucket).peek(key)
 
-    async def browse(self, bucket: str, prefix: str, begin: str) -> BrowsePage:
-        return await self._store.meta.container(bucket).browse(prefix, begin)
+    async def browse(self, bucket: str, prefix: str, begin: str = "", limit: int = BROWSE_LIMIT_MAX) -> BrowsePage:
+        return await self._store.meta.container(bucket).browse(prefix, begin, limit)
 
     async def row(self, bucket: str, key: str) -> ObjectRow:
         return await self._store.get_row(bucket, key)
 
     async def window(self, bucket: str, row: ObjectRow) -> AbstractAsyncContextManager[Window]:
-        envelope = envelope_of(row.attributes)
-        data_key = await self._store.vault.open(envelope) if envelope is not None else b""
-        return self._store.window(row, bucket=bucket, data_key=data_key)
+        return self._store.window(row, bucket=bucket, data_key=await self._data_key(row))
+
+    async def put(self, bucket: str, key: str, source: Source, attributes: Attributes, *, condition: Condition = NO_CONDITION) -> ObjectRow:
+        settings = await self.settings(bucket)
+        attributes = _of_a_new_object(attributes)
+        data_key, envelope = b"", self._rules.default_envelope(settings)
+        if envelope is not None:
+            envelope, data_key = await self._store.vault.seal(envelope)
+            attributes = envelope.into(attributes)
+        return await self._store.put_object(
+            bucket, key, source, attributes=attributes, owner=settings.owner, condition=condition, data_key=data_key
+        )
+
+    async def change(self, bucket: str, row: ObjectRow, describe: Describe) -> ObjectRow:
+        container = self._store.meta.container(bucket)
+        for attempt in range(CHANGES_MAX):
+            now = await container.get(row.key)
+            if now.content != row.content:
+                break
+            wish = Change(row.key, attributes=describe(now.attributes), expect_content=now.content, expect_seq=now.seq)
+            try:
+                return await container.change(wish)
+            except Superseded:
+                if attempt == CHANGES_MAX - 1:
+                    raise
+        raise Superseded("another object has this name by now")
+
+    async def remove(self, bucket: str, key: str) -> None:
+        settings = await self.settings(bucket)
+        await self._store.delete_object(bucket, DeleteRequest(key, owner=settings.owner))
+
+    async def remove_folder(self, bucket: str, prefix: str) -> None:
+        settings = await self.settings(bucket)
+        await self._store.remove_folder(bucket, prefix, owner=settings.owner)
+
+    async def move(self, bucket: str, source: str, target: str, *, replace: bool) -> None:
+        if source.endswith("/"):
+            settings = await self.settings(bucket)
+            await self._store.move_folder(bucket, source, target, replace=replace, owner=settings.owner)
+        else:
+            await self._store.rename(bucket, source, target, condition=NO_CONDITION if replace else ABSENT)
+
+    async def exchange(self, bucket: str, one: str, other: str) -> None:
+        await self._store.exchange(bucket, one, other)
+
+    async def make_bucket(self, bucket: str) -> BucketSettings:
+        if not self._rules.is_bucket_name(bucket):
+            raise InvalidArgument("a bucket's name has 3 to 63 small letters, digits, dots and dashes")
+        settings = BucketSettings(bucket, self._account.account, self._account.user_id, time.time_ns() // 1_000)
+        await self._store.meta.create_bucket(settings)
+        return settings
+
+    async def remove_bucket(self, bucket: str) -> None:
+        await self._store.meta.remove_bucket(bucket)
 
     async def volumes(self) -> list[VolumeStat]:
         return (await self._store.status()).volumes
+
+    async def _data_key(self, row: ObjectRow) -> bytes:
+        envelope = envelope_of(row.attributes)
+        return await self._store.vault.open(envelope) if envelope is not None else b""
+
+
+def _of_a_new_object(attributes: Attributes) -> Attributes:
+    """Without what was said of the bytes that an object had before, and without its protection."""
+    return msgspec.structs.replace(
+        attributes,
+        parts=(),
+        part_checksums=(),
+        checksums={},
+        checksum_type="",
+        retain_mode="",
+        retain_until_us=0,
+        legal_hold=None,
+        extra={},
+    )

@@ -11,6 +11,7 @@ _BY_KIND: tuple[tuple[type[BaseException], int], ...] = (  # the first that fits
     (NameTooLong, errno.ENAMETOOLONG),
     (NameUnusable, errno.EILSEQ),
     (errors.BucketNotEmpty, errno.ENOTEMPTY),
+    (errors.FolderNotEmpty, errno.ENOTEMPTY),
     (errors.AlreadyExists, errno.EEXIST),
     (errors.BucketTaken, errno.EEXIST),
     (errors.BucketOwned, errno.EEXIST),

@@ -1,52 +1,238 @@
-"""An open file: the version it was opened on, and its attributes."""
+"""An open file: the version that is stored, what was written over it since, and how that becomes the next version.
+
+Theory of operation. All handles of an inode share one File. Written bytes lie in its spool; `_written` says which. Of the stored
+version the first `_kept` bytes count (a truncation lowers that); what is neither written nor kept is zeros. `save` makes the file's
+state durable and visible as one object, and what was written is the stored version then. While it saves, writes wait: the object is the
+file at one moment. Nothing is kept of a file whose name is gone.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
+import stat as modes
+import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from mimetypes import guess_type
 
+import msgspec
 import trio
 
-from fs.attribute import Stat
+from fs.attribute import Stat, with_stat
 from fs.connection import Connection
+from fs.extent import Extents
+from fs.inode import Inode
 from fs.readahead import Budget, ReadAhead
-from meta.protocol.object import ObjectRow
+from fs.spool import Note, Spool, SpoolFolder
+from meta.protocol.object import Attributes, ObjectRow
+
+FILE_BYTES_MAX = 5 << 40
+"""As S3 has it."""
+TYPE_DEFAULT = "application/octet-stream"
+
+
+class Shared:
+    """What the files of a mount have in common."""
+
+    def __init__(self, connection: Connection, spools: SpoolFolder, nursery: trio.Nursery) -> None:
+        self.connection, self.spools, self.nursery = connection, spools, nursery
+        self.budget = Budget()
 
 
 class File:
-    """The state that all handles of one inode share."""
+    """The state that all handles of one inode share. row: None while nothing is stored of it."""
 
-    def __init__(self, connection: Connection, bucket: str, row: ObjectRow, stat: Stat, *, budget: Budget, nursery: trio.Nursery) -> None:
-        self.stat = stat
+    def __init__(self, shared: Shared, inode: Inode, row: ObjectRow | None, stat: Stat) -> None:
         self.row = row
-        self._connection, self._bucket = connection, bucket
-        self._budget, self._nursery = budget, nursery
+        self.stat = stat
+        self.attributes = row.attributes if row is not None else Attributes()
+        self.lock = trio.Lock()
+        self._shared, self._inode = shared, inode
         self._stack = AsyncExitStack()
         self._ahead: ReadAhead | None = None
         self._opening = trio.Lock()
+        self._spool = Spool(shared.spools)
+        self._written = Extents()
+        self._kept = row.size if row is not None else 0
+        self._restated = False
 
     def __repr__(self) -> str:
-        return f"<File {self._bucket} {self.row.key!r} size={self.stat.size}>"
+        return f"<File {self._inode!r} size={self.stat.size} written={len(self._written)}>"
+
+    @property
+    def rewritten(self) -> bool:
+        """Whether its bytes are others than the stored version's."""
+        return self.row is None or len(self._written) > 0 or self._kept != self.row.size or self.stat.size != self.row.size
 
     @property
     def unsaved(self) -> bool:
-        return False
+        return self.rewritten or self._restated
+
+    # Reading
 
     async def read(self, start: int, size: int) -> memoryview:
-        """Up to `size` bytes; fewer only at the end. Raises: ContentLost, SealBroken, Busy."""
+        """Up to `size` bytes; fewer only at the end. Raises: ContentLost, SealBroken, Busy, OSError."""
         stop = min(start + size, self.stat.size)
         if start >= stop:
             return memoryview(b"")
+        if not self._written and stop <= self._kept:
+            return await self._read_stored(start, stop)
+        into = memoryview(bytearray(stop - start))
+        await self.fill(start, into)
+        return into
+
+    async def fill(self, start: int, into: memoryview) -> None:
+        """The file's bytes from `start` on, as it is now. Raises: as read."""
+        stop = start + len(into)
+        for begin, end in self._written.gaps(max(start, self._kept), stop):
+            into[begin - start : end - start] = bytes(end - begin)
+        for begin, end in self._written.within(start, stop):
+            await self._spool.read(begin, into[begin - start : end - start])
+        for begin, end in self._written.gaps(start, min(stop, self._kept)):
+            into[begin - start : end - start] = await self._read_stored(begin, end)
+
+    async def hold(self) -> None:
+        """Keeps the stored bytes readable though the object go. Raises: ContentLost, Busy."""
+        if self.row is not None and self._kept:
+            await self._open()
+            await self._window.hold()
+
+    async def _read_stored(self, start: int, stop: int) -> memoryview:
         ahead = self._ahead or await self._open()
         return await ahead.read(start, stop)
-
-    async def aclose(self) -> None:
-        if self._ahead is not None:
-            self._ahead.close()
-        await self._stack.aclose()
 
     async def _open(self) -> ReadAhead:
         async with self._opening:
             if self._ahead is None:
-                window = await self._stack.enter_async_context(await self._connection.window(self._bucket, self.row))
-                self._ahead = ReadAhead(window.read, self.row.size, self._budget, self._nursery)
+                assert self.row is not None
+                bucket = self._inode.place[0]
+                self._window = await self._stack.enter_async_context(await self._shared.connection.window(bucket, self.row))
+                self._ahead = ReadAhead(self._window.read, self.row.size, self._shared.budget, self._shared.nursery)
         return self._ahead
+
+    async def _close_stored(self) -> None:
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
+        await self._stack.aclose()
+
+    # Writing
+
+    async def write(self, start: int, data: bytes) -> int:
+        """Raises: OSError (EFBIG, ENOSPC, EIO)."""
+        stop = start + len(data)
+        if stop > FILE_BYTES_MAX:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        async with self.lock:
+            await self._spool.write(start, data, self._note())
+            self._written.add(start, stop)
+            now = time.time_ns()
+            mode = without_privileges(self.stat.mode)
+            self.stat = replace(self.stat, size=max(self.stat.size, stop), mtime_ns=now, ctime_ns=now, mode=mode)
+        return len(data)
+
+    async def truncate(self, size: int) -> None:
+        """Shorter or longer. Raises: OSError (EFBIG)."""
+        if size > FILE_BYTES_MAX:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        async with self.lock:
+            if size < self.stat.size:
+                self._written.remove(size, self.stat.size)
+                self._spool.cut(size)
+                self._kept = min(self._kept, size)
+            now = time.time_ns()
+            self.stat = replace(self.stat, size=size, mtime_ns=now, ctime_ns=now, mode=without_privileges(self.stat.mode))
+
+    async def restate(self, change: Callable[[Stat], Stat], rename: Callable[[dict[str, str]], dict[str, str]]) -> None:
+        """Other attributes and other metadata, to be stored with the next `save`."""
+        async with self.lock:
+            metadata = rename(self.attributes.metadata)
+            self.stat = change(self.stat)
+            self.attributes = msgspec.structs.replace(self.attributes, metadata=metadata)
+            self._restated = True
+
+    def moved(self, key: str) -> None:
+        """What is stored of it has another key now."""
+        if self.row is not None:
+            self.row = msgspec.structs.replace(self.row, key=key)
+        self._spool.note(self._note())
+
+    # Saving
+
+    async def save(self) -> None:
+        """The file as it is, durable and visible. Raises: what the store raises; OSError."""
+        async with self.lock:
+            if self._inode.gone:
+                return
+            if self.rewritten:
+                await self._save_bytes()
+            elif self._restated:
+                await self._save_attributes()
+
+    async def _save_bytes(self) -> None:
+        bucket, key = self._inode.place
+        source = FileSource(self, self.stat.size)
+        attributes = self._wanted(self.attributes)
+        row = await self._shared.connection.put(bucket, key, source, attributes)
+        await self._stored(row)
+
+    async def _save_attributes(self) -> None:
+        assert self.row is not None
+        bucket, _ = self._inode.place
+        row = await self._shared.connection.change(bucket, self.row, self._wanted)
+        await self._stored(row)
+
+    async def _stored(self, row: ObjectRow) -> None:
+        await self._close_stored()
+        self._drop()
+        self.row, self._kept = row, row.size
+        self.attributes = row.attributes
+        self._inode.content, self._inode.seq = row.content, row.seq
+
+    def _drop(self) -> None:
+        self._written.clear()
+        self._spool.clear()
+        self._restated = False
+
+    def _wanted(self, attributes: Attributes) -> Attributes:
+        kind = attributes.type or guess_type(self._inode.part)[0] or TYPE_DEFAULT
+        return msgspec.structs.replace(attributes, type=kind, metadata=with_stat(self.attributes.metadata, self.stat))
+
+    def _note(self) -> Note:
+        bucket, key = self._inode.place
+        return Note(bucket, key, self.row.content if self.row else "", self.stat.size, with_stat(self.attributes.metadata, self.stat))
+
+    async def aclose(self) -> None:
+        await self._close_stored()
+        self._spool.clear()
+
+
+class FileSource:
+    """All bytes of a file as it is: a store.source.Source. The file must not change meanwhile."""
+
+    def __init__(self, file: File, size: int) -> None:
+        self.length: int | None = size
+        self.digests: frozenset[str] = frozenset()
+        self._file, self._at, self._size = file, 0, size
+
+    async def fill(self, buffer: memoryview) -> int:
+        count = min(len(buffer), self._size - self._at)
+        piece = buffer[:count]
+        if count:
+            await self._file.fill(self._at, piece)
+        self._at += count
+        return count
+
+    def complete(self, digests: dict[str, bytes]) -> dict[str, str]:
+        return {}
+
+
+def without_privileges(mode: int) -> int:
+    """Who changes a file's bytes takes its set-user-id bit off, and its set-group-id bit where a group may execute it."""
+    if mode & modes.S_ISUID:
+        mode &= ~modes.S_ISUID
+    if mode & modes.S_ISGID and mode & modes.S_IXGRP:
+        mode &= ~modes.S_ISGID
+    return mode

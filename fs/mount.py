@@ -7,10 +7,14 @@ from collections.abc import Iterable
 import pyfuse3
 import trio
 
-from fs.connection import StoreConnection
+from fs.change import Changes
+from fs.connection import Rules, StoreConnection
+from fs.file import Shared
 from fs.option import MountOptions
 from fs.shell import Operations
+from fs.spool import SpoolFolder
 from fs.tree import Tree
+from meta.protocol.identities import Account
 from node.errors import ConfigError
 from node.log import get_logger
 from node.runner import Ready
@@ -22,16 +26,19 @@ REQUESTS_AT_ONCE = 64
 log = get_logger("fs")
 
 
-async def serve_mount(options: MountOptions, drain: trio.Event, ready: Ready) -> None:
+async def serve_mount(options: MountOptions, rules: Rules, drain: trio.Event, ready: Ready) -> None:
     """Serves until it is unmounted, or `drain` is set, which unmounts it. Raises: ConfigError, FrazilError, OSError at the start."""
     async with open_store(StoreOptions(directories=(options.store,)), role="gateway") as store, trio.open_nursery() as background:
         await background.start(_workers, store)
         bucket, prefix = options.place
-        connection = StoreConnection(store)
+        connection = StoreConnection(store, rules, await _account(store, options.account))
         if bucket:
             await connection.settings(bucket)
-        tree = Tree(connection, options.defaults, background, bucket=bucket, prefix=prefix)
-        operations = Operations(tree, options, background)
+        spools = SpoolFolder(options.spool_path)
+        if not spools.open():
+            raise ConfigError(f"another mount uses the spool {spools.path}; end it, or give this one its own with -o spool=DIR")
+        tree = Tree(Shared(connection, spools, background), options.defaults, bucket=bucket, prefix=prefix)
+        operations = Operations(tree, Changes(tree, buckets=options.buckets), options)
         _mount(operations, options)
         try:
             async with trio.open_nursery() as nursery:
@@ -41,7 +48,16 @@ async def serve_mount(options: MountOptions, drain: trio.Event, ready: Ready) ->
                 nursery.cancel_scope.cancel()
         finally:
             pyfuse3.close(unmount=True)
+        spools.close()
         background.cancel_scope.cancel()
+
+
+async def _account(store: Store, name: str) -> Account:
+    """Raises: ConfigError."""
+    for account in await store.meta.identities.accounts():
+        if account.account == name:
+            return account
+    raise ConfigError(f"the store has no account {name}, whose buckets are that are made here; name one with -o account=NAME")
 
 
 def _mount(operations: Operations, options: MountOptions) -> None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ class MountOptions:
     """target: "" for all buckets, else BUCKET or BUCKET/PREFIX.
 
     entry_timeout, attr_timeout, negative_timeout   seconds for which the kernel answers lookups, stat and missing names by itself
+    buckets     folders may be made and removed where all buckets are: they are buckets; account: whose
+    spool       a folder for what was written and is not stored yet; "": in the store's first directory
     writeback   the kernel gathers small writes and sends them later, at the latest when a file is closed
     """
 
@@ -72,6 +75,9 @@ class MountOptions:
     attr_timeout: float = ATTRIBUTE_TIMEOUT_S
     negative_timeout: float = 0.0
     writeback: bool = True
+    buckets: bool = True
+    account: str = "admin"
+    spool: str = ""
 
     @property
     def defaults(self) -> Defaults:
@@ -82,6 +88,11 @@ class MountOptions:
         """(bucket, prefix); the prefix ends in "/" or is ""."""
         bucket, _, prefix = self.target.partition("/")
         return bucket, prefix and prefix.rstrip("/") + "/"
+
+    @property
+    def spool_path(self) -> Path:
+        place = blake2b(f"{self.target}\n{self.directory}".encode(), digest_size=8).hexdigest()
+        return Path(self.spool) if self.spool else self.store / "mounts" / place
 
     def told(self, words: Iterable[str]) -> MountOptions:
         """With what `-o` says, each NAME, noNAME or NAME=VALUE, several with commas. Raises: ConfigError."""
@@ -104,6 +115,10 @@ def _change(name: str, value: str | None) -> dict[str, object]:
     if kind is None or (plain != name and kind != "bool"):
         close = get_close_matches(name, list(_TYPES), 1)
         raise ConfigError(f"a mount knows no option {name!r}" + (f"; meant {close[0]!r}?" if close else f": it knows {', '.join(_TYPES)}"))
+    if kind == "str":
+        if not value:
+            raise ConfigError(f"the option {name} is written {name}=...")
+        return {name: value}
     if kind == "bool":
         if value is not None:
             raise ConfigError(f"the option {name} has no value")

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import errno
+import os
+import stat as modes
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import replace
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import pyfuse3
-import trio
 
 from fs.attribute import Stat
+from fs.change import Caller, Changes
 from fs.errno import to_errno
-from fs.file import File
+from fs.file import File, without_privileges
 from fs.inode import Inode
 from fs.option import MountOptions
-from fs.tree import Tree
+from fs.tree import Tree, failure
 from node.errors import FrazilError
 from node.log import get_logger
 
 BLOCK_BYTES = 4096
 STAT_BLOCK_BYTES = 512
 NAME_BYTES_MAX = 255
+XATTR_PREFIX = b"user."
 T = TypeVar("T")
 P = ParamSpec("P")
 log = get_logger("fs")
@@ -48,6 +53,10 @@ def translated(call: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Corouti
     return handler
 
 
+def _caller(ctx: Any) -> Caller:
+    return Caller(ctx.uid, ctx.gid)
+
+
 class _Listing:
     """An open folder: where its listing is. Entries are numbered from 3 on, behind "." and ".."."""
 
@@ -63,10 +72,10 @@ class Operations(pyfuse3.Operations):
 
     supports_dot_lookup = False
 
-    def __init__(self, tree: Tree, options: MountOptions, nursery: trio.Nursery) -> None:
+    def __init__(self, tree: Tree, changes: Changes, options: MountOptions) -> None:
         super().__init__()
         self.enable_writeback_cache = options.writeback
-        self._tree, self._options = tree, options
+        self._tree, self._changes, self._options = tree, changes, options
         self._handles: dict[int, Inode | _Listing] = {}
         self._next_handle = 0
 
@@ -74,9 +83,7 @@ class Operations(pyfuse3.Operations):
 
     @translated
     async def lookup(self, parent_inode: int, name: bytes, ctx: Any) -> pyfuse3.EntryAttributes:
-        inode, stat = await self._tree.lookup(self._tree.inode(parent_inode), name)
-        inode.lookups += 1
-        return self._entry(inode, stat)
+        return self._looked_up(*await self._tree.lookup(self._tree.inode(parent_inode), name))
 
     def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:  # type: ignore[override]
         self._tree.table.forget(inode_list)
@@ -90,7 +97,118 @@ class Operations(pyfuse3.Operations):
     async def readlink(self, inode: int, ctx: Any) -> bytes:
         return await self._tree.read_link(self._tree.inode(inode))
 
+    @translated
+    async def setattr(
+        self, inode: int, attr: pyfuse3.EntryAttributes, fields: pyfuse3.SetattrFields, fh: int | None, ctx: Any
+    ) -> pyfuse3.EntryAttributes:
+        found = self._tree.inode(inode)
+        if fields.update_size:
+            await self._truncate(found, attr.st_size)
+
+        def change(stat: Stat) -> Stat:
+            mode = stat.mode
+            if fields.update_mode:
+                mode = modes.S_IFMT(mode) | modes.S_IMODE(attr.st_mode)
+            elif (fields.update_uid or fields.update_gid) and not stat.is_folder:
+                mode = without_privileges(mode)
+            return replace(
+                stat,
+                mode=mode,
+                uid=attr.st_uid if fields.update_uid else stat.uid,
+                gid=attr.st_gid if fields.update_gid else stat.gid,
+                atime_ns=attr.st_atime_ns if fields.update_atime else stat.atime_ns,
+                mtime_ns=attr.st_mtime_ns if fields.update_mtime else stat.mtime_ns,
+                ctime_ns=attr.st_ctime_ns if fields.update_ctime else time.time_ns(),
+            )
+
+        stated = (
+            fields.update_mode
+            or fields.update_uid
+            or fields.update_gid
+            or fields.update_atime
+            or fields.update_mtime
+            or fields.update_ctime
+        )
+        stat = await self._changes.restate(found, change) if stated else await self._tree.stat(found)
+        return self._entry(found, stat)
+
+    async def _truncate(self, inode: Inode, size: int) -> None:
+        """Of a file that nobody has open, at once; else with what else was written."""
+        file = await self._tree.open(inode)
+        try:
+            await file.truncate(size)
+            if inode.opened == 1:
+                await self._changes.save(inode)
+        finally:
+            await self._tree.release(inode)
+
+    @translated
+    async def mknod(self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: Any) -> pyfuse3.EntryAttributes:
+        return self._looked_up(*await self._changes.make_node(self._tree.inode(parent_inode), name, mode, rdev, _caller(ctx)))
+
+    @translated
+    async def symlink(self, parent_inode: int, name: bytes, target: bytes, ctx: Any) -> pyfuse3.EntryAttributes:
+        mode = modes.S_IFLNK | 0o777
+        return self._looked_up(*await self._changes.make_node(self._tree.inode(parent_inode), name, mode, 0, _caller(ctx), target))
+
+    @translated
+    async def link(self, inode: int, new_parent_inode: int, new_name: bytes, ctx: Any) -> pyfuse3.EntryAttributes:
+        raise failure(errno.EPERM)
+
+    @translated
+    async def unlink(self, parent_inode: int, name: bytes, ctx: Any) -> None:
+        await self._changes.unlink(self._tree.inode(parent_inode), name)
+
+    @translated
+    async def rename(self, parent_inode_old: int, name_old: bytes, parent_inode_new: int, name_new: bytes, flags: int, ctx: Any) -> None:
+        old, new = self._tree.inode(parent_inode_old), self._tree.inode(parent_inode_new)
+        if flags & ~(pyfuse3.RENAME_EXCHANGE | pyfuse3.RENAME_NOREPLACE):
+            raise failure(errno.EINVAL)
+        if flags & pyfuse3.RENAME_EXCHANGE:
+            await self._changes.exchange(old, name_old, new, name_new)
+        else:
+            await self._changes.rename(old, name_old, new, name_new, replace=not flags & pyfuse3.RENAME_NOREPLACE)
+
+    # Extended attributes
+
+    @translated
+    async def getxattr(self, inode: int, name: bytes, ctx: Any) -> bytes:
+        if not name.startswith(XATTR_PREFIX):  # the kernel asks for security.capability before each write
+            raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
+        found = (await self._changes.xattrs(self._tree.inode(inode))).get(name.decode())
+        if found is None:
+            raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
+        return found
+
+    @translated
+    async def listxattr(self, inode: int, ctx: Any) -> list[bytes]:
+        return [name.encode() for name in await self._changes.xattrs(self._tree.inode(inode))]
+
+    @translated
+    async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: Any) -> None:
+        if not name.startswith(XATTR_PREFIX):
+            raise failure(errno.EOPNOTSUPP)
+        await self._changes.set_xattr(self._tree.inode(inode), name.decode(), value)
+
+    @translated
+    async def removexattr(self, inode: int, name: bytes, ctx: Any) -> None:
+        if not name.startswith(XATTR_PREFIX):
+            raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
+        await self._changes.set_xattr(self._tree.inode(inode), name.decode(), None)
+
     # Folders
+
+    @translated
+    async def mkdir(self, parent_inode: int, name: bytes, mode: int, ctx: Any) -> pyfuse3.EntryAttributes:
+        return self._looked_up(*await self._changes.make_folder(self._tree.inode(parent_inode), name, mode, _caller(ctx)))
+
+    @translated
+    async def rmdir(self, parent_inode: int, name: bytes, ctx: Any) -> None:
+        await self._changes.rmdir(self._tree.inode(parent_inode), name)
+
+    @translated
+    async def fsyncdir(self, fh: int, datasync: bool) -> None:
+        """Each change of a name was durable when it was answered."""
 
     @translated
     async def opendir(self, inode: int, ctx: Any) -> pyfuse3.FileHandleT:
@@ -138,18 +256,46 @@ class Operations(pyfuse3.Operations):
     @translated
     async def open(self, inode: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
         found = self._tree.inode(inode)
-        await self._tree.open(found)
+        file = await self._tree.open(found)
+        if flags & os.O_TRUNC and file.stat.size:
+            await file.truncate(0)
         return pyfuse3.FileInfo(fh=self._new_handle(found), keep_cache=True)
+
+    @translated
+    async def create(
+        self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: Any
+    ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
+        parent = self._tree.inode(parent_inode)
+        inode, file = await self._changes.create(parent, name, mode, _caller(ctx), exclusive=bool(flags & os.O_EXCL))
+        if flags & os.O_TRUNC and file.stat.size:
+            await file.truncate(0)
+        return pyfuse3.FileInfo(fh=self._new_handle(inode), keep_cache=True), self._looked_up(inode, file.stat)
 
     @translated
     async def read(self, fh: int, off: int, size: int) -> bytes:
         return await self._file(fh).read(off, size)  # type: ignore[return-value]  # pyfuse3 takes any buffer
 
     @translated
+    async def write(self, fh: int, off: int, buf: bytes) -> int:
+        return await self._file(fh).write(off, buf)
+
+    @translated
+    async def flush(self, fh: int) -> None:
+        await self._changes.save(self._inode(fh))
+
+    @translated
+    async def fsync(self, fh: int, datasync: bool) -> None:
+        await self._changes.save(self._inode(fh))
+
+    @translated
     async def release(self, fh: int) -> None:
-        inode = self._handles.pop(fh)
-        assert isinstance(inode, Inode)
-        await self._tree.release(inode)
+        inode = self._inode(fh)
+        del self._handles[fh]
+        try:
+            if inode.opened == 1:
+                await self._changes.save(inode)
+        finally:
+            await self._tree.release(inode)
 
     @translated
     async def statfs(self, ctx: Any) -> pyfuse3.StatvfsData:
@@ -166,11 +312,19 @@ class Operations(pyfuse3.Operations):
         data.f_namemax = NAME_BYTES_MAX
         return data
 
-    def _file(self, fh: int) -> File:
+    def _inode(self, fh: int) -> Inode:
         inode = self._handles[fh]
         assert isinstance(inode, Inode)
-        assert isinstance(inode.file, File)
-        return inode.file
+        return inode
+
+    def _file(self, fh: int) -> File:
+        file = self._inode(fh).file
+        assert isinstance(file, File)
+        return file
+
+    def _looked_up(self, inode: Inode, stat: Stat) -> pyfuse3.EntryAttributes:
+        inode.lookups += 1
+        return self._entry(inode, stat)
 
     def _new_handle(self, what: Inode | _Listing) -> pyfuse3.FileHandleT:
         self._next_handle += 1

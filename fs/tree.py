@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import errno
 import os
+import stat as modes
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
-import trio
-
 from fs.attribute import Defaults, Stat, file_stat, folder_stat
-from fs.connection import Connection
-from fs.file import File
+from fs.file import File, Shared
 from fs.inode import ROOT, Inode, InodeTable
 from fs.name import KEY_BYTES_MAX, Name, NameTooLong, digest_of, parse, show
-from fs.readahead import Budget
 from meta.protocol.folder import FOLDER_END, Node, Peek
 from meta.protocol.object import ObjectRow
 
@@ -63,9 +60,8 @@ def rest_of(key: str, folder: Inode) -> str:
 class Tree:
     """All names of one mount. bucket, prefix: what its root shows; "" for all buckets."""
 
-    def __init__(self, connection: Connection, defaults: Defaults, nursery: trio.Nursery, *, bucket: str = "", prefix: str = "") -> None:
-        self.connection = connection
-        self._nursery, self._budget = nursery, Budget()
+    def __init__(self, shared: Shared, defaults: Defaults, *, bucket: str = "", prefix: str = "") -> None:
+        self.shared, self.connection = shared, shared.connection
         self.defaults = defaults
         root = Inode(ROOT, None, b"", "", folder=True)
         root.bucket, root.prefix = bucket, prefix
@@ -163,8 +159,34 @@ class Tree:
             for bucket in await self.connection.buckets():
                 yield bucket.bucket.encode(), *self.place_bucket(bucket.bucket, bucket.created_us)
             return
+        shown: set[bytes] = set()
         async for node in self.nodes(folder):
-            yield self.place_node(folder, node)
+            entry = self.place_node(folder, node)
+            shown.add(entry[0])
+            yield entry
+        for child in self.unsaved_in(folder):
+            if child.name not in shown:
+                assert isinstance(child.file, File)
+                yield child.name, child, child.file.stat
+
+    def unsaved_in(self, folder: Inode) -> list[Inode]:
+        """New files in the folder of which nothing is stored yet."""
+        if not folder.children:
+            return []
+        return [child for child in folder.children.values() if isinstance(child.file, File) and child.file.row is None]
+
+    def has_unsaved(self, folder: Inode) -> bool:
+        """Whether there are such files in it, or in a folder below that exists through them only."""
+        return bool(self.unsaved_in(folder))
+
+    async def marker(self, folder: Inode) -> ObjectRow | None:
+        """The object that stands for a folder, if one does."""
+        bucket, key = folder.place
+        if not key:
+            return None
+        marker = (await self.connection.peek(bucket, key.removesuffix(FOLDER_END))).marker
+        folder.marked = marker is not None
+        return marker
 
     async def open(self, inode: Inode) -> File:
         """The open file, held until `release`. Raises: OSError (ESTALE when the name stands for something else by now)."""
@@ -178,9 +200,7 @@ class Tree:
                 raise failure(errno.ESTALE)
             file = inode.file
             if not isinstance(file, File):
-                file = inode.file = File(
-                    self.connection, bucket, row, file_stat(row, self.defaults), budget=self._budget, nursery=self._nursery
-                )
+                file = inode.file = File(self.shared, inode, row, file_stat(row, self.defaults))
         self.table.open(inode)
         return file
 
@@ -222,7 +242,10 @@ class Tree:
         inode = self.table.child(parent, raw)
         if inode is None or not inode.folder:
             inode = self.table.add(parent, raw, part, folder=True)
-        return inode, self.folder_stat(inode, marker)
+        stat = self.folder_stat(inode, marker)
+        inode.marked = marker is not None
+        inode.group = stat.gid if stat.mode & modes.S_ISGID else None
+        return inode, stat
 
     def _place_file(self, parent: Inode, raw: bytes, name: Name, row: ObjectRow) -> tuple[Inode, Stat]:
         inode = self.table.child(parent, raw)

@@ -1,0 +1,366 @@
+"""What changes names and attributes: create, remove, move, link, restate. Each is one transaction of the store's metadata.
+
+The store is asked first and the tree of inodes follows, so what fails changes nothing. A folder that only exists through what lies in it
+gets an object of its own before the last of that leaves it: it is a folder until somebody removes it.
+"""
+
+from __future__ import annotations
+
+import errno
+import stat as modes
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+
+import msgspec
+
+from fs.attribute import (
+    FOLDER_TYPE,
+    METADATA_BYTES_MAX,
+    Stat,
+    folder_stat,
+    metadata_bytes,
+    with_stat,
+    with_xattrs,
+    xattrs_of,
+)
+from fs.connection import ABSENT
+from fs.file import File
+from fs.gate import Gate
+from fs.inode import Inode
+from fs.name import Name
+from fs.tree import Tree, failure, key_in
+from meta.protocol.folder import FOLDER_END
+from meta.protocol.object import NO_CONDITION, Attributes, ObjectRow
+from node.errors import NotFound
+from store.source import BytesSource
+
+LAST = 2
+"""So many nodes in a folder are more than the one that leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who makes something."""
+
+    uid: int
+    gid: int
+
+
+class Changes:
+    """Of one tree. buckets: whether folders of the root, which are buckets, may be made and removed."""
+
+    def __init__(self, tree: Tree, *, buckets: bool) -> None:
+        self._tree = tree
+        self._buckets = buckets
+        self._gate = Gate()
+
+    def __repr__(self) -> str:
+        return f"<Changes {self._tree!r} {self._gate!r}>"
+
+    # Making
+
+    async def create(self, parent: Inode, raw: bytes, mode: int, caller: Caller, *, exclusive: bool) -> tuple[Inode, File]:
+        """A new file, open; nothing of it is stored yet. Raises: OSError (EEXIST where there is one and it is exclusive)."""
+        found = await self._find(parent, raw)
+        if found is not None:
+            if exclusive:
+                raise failure(errno.EEXIST)
+            if found[0].folder:
+                raise failure(errno.EISDIR)
+            return found[0], await self._tree.open(found[0])
+        name = await self._new_name(parent, raw)
+        inode = self._tree.table.add(parent, raw, name.part, folder=False)
+        inode.file = file = File(self._tree.shared, inode, None, self._new_stat(parent, modes.S_IFREG | modes.S_IMODE(mode), caller))
+        self._tree.table.open(inode)
+        touch(parent)
+        return inode, file
+
+    async def make_node(self, parent: Inode, raw: bytes, mode: int, rdev: int, caller: Caller, data: bytes = b"") -> tuple[Inode, Stat]:
+        """A file that is stored at once: empty, a pipe, a device; or a symbolic link with its target as bytes. Raises: OSError (EEXIST)."""
+        if await self._find(parent, raw) is not None:
+            raise failure(errno.EEXIST)
+        name = await self._new_name(parent, raw)
+        stat = replace(self._new_stat(parent, mode, caller), rdev=rdev, size=len(data))
+        attributes = Attributes(type="application/octet-stream", metadata=with_stat({}, stat))
+        bucket, key = key_in(parent, name.part)
+        async with self._gate.passing():
+            row = await self._tree.connection.put(bucket, key, BytesSource(data), attributes, condition=ABSENT)
+            inode = self._tree.table.add(parent, raw, name.part, folder=False)
+            inode.content = row.content
+        touch(parent)
+        return inode, stat
+
+    async def make_folder(self, parent: Inode, raw: bytes, mode: int, caller: Caller) -> tuple[Inode, Stat]:
+        """Raises: OSError (EEXIST, EPERM)."""
+        if await self._find(parent, raw) is not None:
+            raise failure(errno.EEXIST)
+        name = await self._new_name(parent, raw)
+        if self._tree.of_buckets(parent):
+            self._check_buckets()
+            settings = await self._tree.connection.make_bucket(name.part)
+            return self._tree.place_bucket(settings.bucket, settings.created_us)
+        permissions = modes.S_IMODE(mode) | (modes.S_ISGID if parent.group is not None else 0)
+        stat = self._new_stat(parent, modes.S_IFDIR | permissions, caller)
+        bucket, key = key_in(parent, name.part + FOLDER_END)
+        async with self._gate.passing():
+            await self._put_marker(bucket, key, stat, fresh=True)
+            inode = self._tree.table.add(parent, raw, name.part, folder=True)
+        inode.marked, inode.group = True, stat.gid if permissions & modes.S_ISGID else None
+        touch(parent)
+        return inode, replace(stat, links=2)
+
+    # Removing
+
+    async def unlink(self, parent: Inode, raw: bytes) -> None:
+        """Raises: OSError (ENOENT, EISDIR)."""
+        inode, _ = await self._tree.lookup(parent, raw)
+        if inode.folder:
+            raise failure(errno.EISDIR)
+        await self._keep_folder(parent)
+        async with inode.file.lock if isinstance(inode.file, File) else nullcontext():  # a save may be under way
+            await self._vacate(inode)
+            if not (isinstance(inode.file, File) and inode.file.row is None):
+                await self._tree.connection.remove(*inode.place)
+            self._gone(inode)
+        touch(parent)
+
+    async def rmdir(self, parent: Inode, raw: bytes) -> None:
+        """Raises: OSError (ENOENT, ENOTDIR, EPERM, ENOTEMPTY)."""
+        inode, _ = await self._tree.lookup(parent, raw)
+        if not inode.folder:
+            raise failure(errno.ENOTDIR)
+        if self._tree.has_unsaved(inode):
+            raise failure(errno.ENOTEMPTY)
+        bucket, key = inode.place
+        if not key:
+            self._check_buckets()
+            await self._tree.connection.remove_bucket(bucket)
+        else:
+            await self._keep_folder(parent)
+            await self._tree.connection.remove_folder(bucket, key)
+        self._gone(inode)
+        touch(parent)
+
+    # Moving
+
+    async def rename(self, parent: Inode, raw: bytes, new_parent: Inode, new_raw: bytes, *, replace: bool) -> None:
+        """Raises: OSError (ENOENT, EEXIST, EXDEV, EISDIR, ENOTDIR, ENOTEMPTY, EINVAL)."""
+        inode, _ = await self._tree.lookup(parent, raw)
+        found = await self._find(new_parent, new_raw)
+        self._check_move(inode, new_parent)
+        if found is not None:
+            there = found[0]
+            if there is inode:
+                return
+            if not replace:
+                raise failure(errno.EEXIST)
+            if there.folder is not inode.folder:
+                raise failure(errno.EISDIR if there.folder else errno.ENOTDIR)
+            if there.folder and self._tree.has_unsaved(there):
+                raise failure(errno.ENOTEMPTY)
+            name = Name(there.part, there.beside)
+        else:
+            name = await self._new_name(new_parent, new_raw)
+        async with self._gate.closed():
+            await self._move(inode, parent, new_parent, new_raw, name, found and found[0], replace=replace)
+        touch(parent)
+        touch(new_parent)
+
+    async def _move(
+        self, inode: Inode, parent: Inode, new_parent: Inode, new_raw: bytes, name: Name, there: Inode | None, *, replace: bool
+    ) -> None:
+        if isinstance(inode.file, File) and inode.file.unsaved:
+            await inode.file.save()
+        if there is not None:
+            await self._vacate(there)
+        if new_parent is not parent:
+            await self._keep_folder(parent)
+        bucket, key = inode.place
+        _, new_key = key_in(new_parent, name.part + (FOLDER_END if inode.folder else ""))
+        await self._tree.connection.move(bucket, key, new_key, replace=replace)
+        if there is not None:
+            self._gone(there)
+        self._tree.table.move(inode, new_parent, new_raw, name.part, beside=name.beside)
+        if isinstance(inode.file, File):
+            inode.file.moved(new_key)
+
+    async def exchange(self, parent: Inode, raw: bytes, new_parent: Inode, new_raw: bytes) -> None:
+        """Raises: OSError (ENOENT, EXDEV, EINVAL)."""
+        one, _ = await self._tree.lookup(parent, raw)
+        other, _ = await self._tree.lookup(new_parent, new_raw)
+        if one is other:
+            return
+        self._check_move(one, new_parent)
+        self._check_move(other, parent)
+        async with self._gate.closed():
+            for inode in (one, other):
+                if isinstance(inode.file, File) and inode.file.unsaved:
+                    await inode.file.save()
+            await self._tree.connection.exchange(one.place[0], one.place[1], other.place[1])
+            self._tree.table.exchange(one, other)
+            for inode in (one, other):
+                if isinstance(inode.file, File):
+                    inode.file.moved(inode.place[1])
+        touch(parent)
+        touch(new_parent)
+
+    def _check_move(self, inode: Inode, new_parent: Inode) -> None:
+        bucket, key = inode.place
+        if self._tree.of_buckets(new_parent) or not key:
+            raise failure(errno.EPERM)
+        if new_parent.place[0] != bucket:
+            raise failure(errno.EXDEV)
+        if inode.folder and new_parent.place[1].startswith(key):
+            raise failure(errno.EINVAL)
+
+    # Attributes
+
+    async def restate(self, inode: Inode, change: Callable[[Stat], Stat]) -> Stat:
+        """Changes what `stat` shows of it, but not its size. Raises: OSError (ESTALE, EPERM)."""
+        return await self._restate(inode, change, lambda metadata: metadata)
+
+    async def xattrs(self, inode: Inode) -> dict[str, bytes]:
+        row = await self._row(inode)
+        if isinstance(inode.file, File):
+            return xattrs_of(inode.file.attributes.metadata)
+        return xattrs_of(row.attributes.metadata) if row is not None else {}
+
+    async def set_xattr(self, inode: Inode, name: str, value: bytes | None) -> None:
+        """value None: removed. Raises: OSError (ENODATA, ENOSPC, ESTALE)."""
+        if value is None and name not in await self.xattrs(inode):
+            raise failure(errno.ENODATA)
+
+        def change(metadata: dict[str, str]) -> dict[str, str]:
+            xattrs = xattrs_of(metadata)
+            if value is None:
+                xattrs.pop(name, None)
+            else:
+                xattrs[name] = value
+            changed = with_xattrs(metadata, xattrs)
+            if value is not None and metadata_bytes(changed) > METADATA_BYTES_MAX:
+                raise failure(errno.ENOSPC)
+            return changed
+
+        await self._restate(inode, lambda stat: replace(stat, ctime_ns=time.time_ns()), change)
+
+    async def _restate(self, inode: Inode, change: Callable[[Stat], Stat], rename: Callable[[dict[str, str]], dict[str, str]]) -> Stat:
+        if isinstance(inode.file, File):
+            file = inode.file
+            waiting = file.unsaved or inode.gone
+            await file.restate(change, rename)
+            if not waiting:
+                await self.save(inode)
+            return file.stat
+        stat = change(await self._tree.stat(inode))
+        row = await self._row(inode)
+        if inode.folder and row is None:
+            return await self._restate_folder(inode, stat, rename)
+        assert row is not None
+        describe = partial(_restated, stat=stat, rename=rename)
+        async with self._gate.passing():
+            row = await self._tree.connection.change(inode.place[0], row, describe)
+        if inode.folder:
+            inode.group = stat.gid if stat.mode & modes.S_ISGID else None
+        else:
+            inode.seq = row.seq
+        return stat
+
+    async def _restate_folder(self, inode: Inode, stat: Stat, rename: Callable[[dict[str, str]], dict[str, str]]) -> Stat:
+        """Of a folder for which no object stands: it gets one. A bucket's attributes are the mount's."""
+        bucket, key = inode.place
+        if not key:
+            raise failure(errno.EPERM)
+        async with self._gate.passing():
+            await self._put_marker(bucket, key, stat, rename(with_stat({}, stat)))
+        inode.marked = True
+        return stat
+
+    async def _row(self, inode: Inode) -> ObjectRow | None:
+        """What stands for it in the store; None for a folder without an object. Raises: OSError (ESTALE)."""
+        if isinstance(inode.file, File):
+            return inode.file.row
+        if inode.gone:
+            raise failure(errno.ESTALE)
+        if inode.folder:
+            return await self._tree.marker(inode)
+        row = await self._tree.connection.row(*inode.place)
+        if row.content != inode.content:
+            raise failure(errno.ESTALE)
+        return row
+
+    # Saving
+
+    async def save(self, inode: Inode) -> None:
+        """Makes an open file durable and visible. Raises: what the store raises."""
+        if isinstance(inode.file, File) and inode.file.unsaved and not inode.gone:
+            async with self._gate.passing():
+                await inode.file.save()
+
+    # What they share
+
+    async def _find(self, parent: Inode, raw: bytes) -> tuple[Inode, Stat] | None:
+        try:
+            return await self._tree.lookup(parent, raw)
+        except NotFound:
+            return None
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return None
+
+    async def _new_name(self, parent: Inode, raw: bytes) -> Name:
+        """Raises: OSError (EINVAL for a name that only a key of that kind can have, EPERM where buckets are), NameTooLong."""
+        name = await self._tree.resolve(parent, raw)
+        if name.beside or (not name.part and not self._tree.of_buckets(parent)):
+            raise failure(errno.EINVAL)
+        if self._tree.of_buckets(parent):
+            self._check_buckets()
+        key_in(parent, name.part + FOLDER_END)
+        return name
+
+    def _check_buckets(self) -> None:
+        if not self._buckets:
+            raise failure(errno.EPERM)
+
+    def _new_stat(self, parent: Inode, mode: int, caller: Caller) -> Stat:
+        now = time.time_ns()
+        return Stat(mode, caller.uid, caller.gid if parent.group is None else parent.group, 0, now, now, now)
+
+    async def _put_marker(self, bucket: str, key: str, stat: Stat, metadata: dict[str, str] | None = None, *, fresh: bool = False) -> None:
+        attributes = Attributes(type=FOLDER_TYPE, metadata=metadata if metadata is not None else with_stat({}, stat))
+        condition = ABSENT if fresh else NO_CONDITION
+        await self._tree.connection.put(bucket, key, BytesSource(b""), attributes, condition=condition)
+
+    async def _keep_folder(self, folder: Inode) -> None:
+        """Before something leaves it: the folder stays though it be empty then."""
+        bucket, key = folder.place
+        if not key or folder.marked or folder is self._tree.table.root:
+            return
+        nodes = (await self._tree.connection.browse(bucket, key, limit=LAST)).nodes
+        marked = bool(nodes) and nodes[0].key == key
+        if len(nodes) == LAST and not marked:
+            return
+        if not marked:
+            await self._put_marker(bucket, key, folder_stat(None, self._tree.defaults, time_ns=time.time_ns()))
+        folder.marked = True
+
+    async def _vacate(self, inode: Inode) -> None:
+        """Before its name goes: whoever has it open keeps its bytes."""
+        if isinstance(inode.file, File):
+            await inode.file.hold()
+
+    def _gone(self, inode: Inode) -> None:
+        self._tree.table.detach(inode)
+        if isinstance(inode.file, File):
+            inode.file.stat = replace(inode.file.stat, links=0, ctime_ns=time.time_ns())
+
+
+def _restated(attributes: Attributes, *, stat: Stat, rename: Callable[[dict[str, str]], dict[str, str]]) -> Attributes:
+    return msgspec.structs.replace(attributes, metadata=with_stat(rename(attributes.metadata), stat))
+
+
+def touch(folder: Inode) -> None:
+    folder.touched_ns = time.time_ns()

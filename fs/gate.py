@@ -1,0 +1,42 @@
+"""A gate that many pass at once, and that one may close: saves of files against moves of the folders that they lie in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+
+class Gate:
+    """Who closes it waits until those inside are through; whoever comes then waits until it is open again."""
+
+    def __init__(self) -> None:
+        self._inside = 0
+        self._closing = trio.Lock()
+        self._empty = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Gate inside={self._inside} closed={self._closing.locked()}>"
+
+    @asynccontextmanager
+    async def passing(self) -> AsyncIterator[None]:
+        if self._closing.locked():
+            async with self._closing:
+                self._inside += 1
+        else:
+            self._inside += 1
+        try:
+            yield
+        finally:
+            self._inside -= 1
+            if not self._inside:
+                self._empty.set()
+
+    @asynccontextmanager
+    async def closed(self) -> AsyncIterator[None]:
+        async with self._closing:
+            while self._inside:
+                self._empty = trio.Event()
+                await self._empty.wait()
+            yield
