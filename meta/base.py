@@ -17,7 +17,7 @@ from meta.commit import Committer
 from meta.connection import DISK_ERRORS, open_reader, sync_folder, translate
 from meta.kind import Kind, Transaction
 from meta.logindex import LogIndex, log_index
-from meta.writer import LOG_PAGES_SOFT, Request, Writer, check_format, settle_log
+from meta.writer import LOG_PAGES_SOFT, Call, Request, Writer, check_format, settle_log
 from node.errors import BaseNotFound
 from node.lane import Job, Lane
 from node.threads import run_blocking
@@ -37,15 +37,23 @@ class Base(Generic[T]):
     """
 
     def __init__(
-        self, path: Path, kind: Kind[T], *, committer: Committer, now_us: Callable[[], int], log_grown: Callable[[Base[T]], None]
+        self,
+        path: Path,
+        kind: Kind[T],
+        name: str,
+        *,
+        committer: Committer,
+        now_us: Callable[[], int],
+        log_grown: Callable[[Base[T]], None],
     ) -> None:
         """log_grown(base) is called when the write-ahead log wants a checkpoint: `checkpoint` is then to be awaited by some task."""
         self.path = path
+        self.name = name
         self.pending = 0
         self.memo: Any = None
         self._kind = kind
-        self._writer = Writer(path, kind, committer, now_us)
-        self._lane: Lane[Request[T], Any] = Lane(self._writer.work, batch_max=BATCH_MAX)
+        self._writer = Writer(path, kind, name, committer, now_us)
+        self._lane: Lane[Request[T] | Call[T], Any] = Lane(self._writer.work, batch_max=BATCH_MAX)
         self._log_grown = log_grown
         self._checkpoint_wished = False
         self._reader: apsw.Connection | None = None
@@ -64,7 +72,7 @@ class Base(Generic[T]):
         try:
             return function(self._reader or self._open_reader(), *args, **kwargs)
         except DISK_ERRORS as error:
-            self._close_reader()
+            self.forget_reader()
             raise translate(error, self.path) from error
 
     def state(self) -> bytes | None:
@@ -87,6 +95,15 @@ class Base(Generic[T]):
             raise BaseNotFound(f"the base {self.path.name} is closed")
         return Underway(self, Job(self._lane, Request(function, args)))
 
+    async def call(self, function: Callable[Concatenate[Writer[T], P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """function(writer, ...) between two transactions, in the writer's thread. Raises: as write."""
+        assert not kwargs
+        if self._closed:
+            raise BaseNotFound(f"the base {self.path.name} is closed")
+        with Underway(self, Job(self._lane, Call(function, args))) as job:
+            result: R = await self._lane.submit(job.request)
+        return result
+
     def look_at_log(self) -> None:
         """After a write."""
         if self._writer.log_pages >= LOG_PAGES_SOFT and not self._checkpoint_wished:
@@ -107,7 +124,7 @@ class Base(Generic[T]):
         self.pending += 1
         try:
             await run_blocking(self._writer.checkpoint)
-            await self._lane.submit(Request(settle_log, ()))
+            await self._lane.submit(Call(settle_log))
         finally:
             self.pending -= 1
             self._checkpoint_wished = False
@@ -116,7 +133,7 @@ class Base(Generic[T]):
         """Only without pending writes."""
         assert self.pending == 0, self
         self._closed = True
-        self._close_reader()
+        self.forget_reader()
         try:
             await run_blocking(self._writer.close)
         except DISK_ERRORS as error:
@@ -155,7 +172,8 @@ class Base(Generic[T]):
         self._index = log_index(reader)
         return reader
 
-    def _close_reader(self) -> None:
+    def forget_reader(self) -> None:
+        """The next read opens the file that has the name then."""
         reader, self._reader = self._reader, None
         self._index = None
         if reader is not None:

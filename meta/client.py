@@ -20,10 +20,15 @@ from node.http.client import Client
 
 TIMEOUT_S = 60.0
 """A prefix of RENAMED_MAX objects takes some seconds; everything else far less."""
+_TYPE = (b"Content-Type", b"application/msgpack")
 
 
-class RemoteMeta:
-    """Raises, beside what each method raises: PeerUnreachable and DeadlineExceeded, after which a write may or may not have happened."""
+Send = Callable[[str, str, Method, bytes], Awaitable[Any]]
+"""(door, subject, method, its encoded call) -> what it returns."""
+
+
+class MetaDoors:
+    """Implements meta.protocol.door.Meta by sending each call."""
 
     accounts: Accounts
     registry: BucketRegistry
@@ -31,22 +36,17 @@ class RemoteMeta:
     identities: Identities
     jobs: Jobs
 
-    def __init__(self, client: Client, address: str) -> None:
-        """client: with the namespace's key; address as node.http.client takes it ("127.0.0.1:6200", "unix:/path")."""
-        self._client = client
-        self._address = address
-        self.accounts = cast(Accounts, _Door(self, "accounts", ""))
-        self.identities = cast(Identities, _Door(self, "identities", ""))
-        self.registry = cast(BucketRegistry, _Door(self, "registry", ""))
-        self.encryption = cast(EncryptionKeys, _Door(self, "encryption", ""))
-        self.jobs = cast(Jobs, _Door(self, "jobs", ""))
-        self._door = _Door(self, "meta", "")
-
-    def __repr__(self) -> str:
-        return f"<RemoteMeta {self._address}>"
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.accounts = cast(Accounts, Door(send, "accounts", ""))
+        self.identities = cast(Identities, Door(send, "identities", ""))
+        self.registry = cast(BucketRegistry, Door(send, "registry", ""))
+        self.encryption = cast(EncryptionKeys, Door(send, "encryption", ""))
+        self.jobs = cast(Jobs, Door(send, "jobs", ""))
+        self._door = Door(send, "meta", "")
 
     def container(self, bucket: str) -> Container:
-        return cast(Container, _Door(self, "container", bucket))
+        return cast(Container, Door(self._send, "container", bucket))
 
     async def create_bucket(self, settings: BucketSettings) -> None:
         await self._door.create_bucket(settings)
@@ -57,29 +57,45 @@ class RemoteMeta:
     async def dirty_containers(self) -> list[str]:
         return cast(list[str], await self._door.dirty_containers())
 
-    async def call(self, method: Method, body: bytes) -> Any:
-        response = await self._client.request(
-            "POST", self._address, method.target, headers=[(b"Content-Type", b"application/msgpack")], body=body, timeout_s=TIMEOUT_S
-        )
-        async with response:
-            await response.raise_for_error()
-            answer = await response.read(ANSWER_BYTES_MAX)
-        try:
-            return method.decode_answer(answer)
-        except msgspec.DecodeError as error:
-            raise PeerUnreachable(f"{self._address} answered {method.name} with something else: {error}") from error
+
+class RemoteMeta(MetaDoors):
+    """Raises, beside what each method raises: PeerUnreachable and DeadlineExceeded, after which a write may or may not have happened."""
+
+    def __init__(self, client: Client, address: str) -> None:
+        """client: with the namespace's key; address as node.http.client takes it ("127.0.0.1:6200", "unix:/path")."""
+        super().__init__(self._send_to)
+        self._client = client
+        self._address = address
+
+    def __repr__(self) -> str:
+        return f"<RemoteMeta {self._address}>"
+
+    async def _send_to(self, _door: str, _subject: str, method: Method, body: bytes) -> Any:
+        return await post(self._client, self._address, method.target, method, body)
 
 
-class _Door:
+async def post(client: Client, address: str, target: bytes, method: Method, body: bytes) -> Any:
+    """One call, once. Raises: PeerUnreachable, DeadlineExceeded; what the method raises."""
+    response = await client.request("POST", address, target, headers=[_TYPE], body=body, timeout_s=TIMEOUT_S)
+    async with response:
+        await response.raise_for_error()
+        answer = await response.read(ANSWER_BYTES_MAX)
+    try:
+        return method.decode_answer(answer)
+    except msgspec.DecodeError as error:
+        raise PeerUnreachable(f"{address} answered {method.name} with something else: {error}") from error
+
+
+class Door:
     """Implements a protocol by sending each of its methods' calls; the type checker is told so where it is made."""
 
-    def __init__(self, meta: RemoteMeta, door: str, subject: str) -> None:
-        self._meta = meta
+    def __init__(self, send: Send, door: str, subject: str) -> None:
+        self._send = send
         self._name = door
         self._subject = subject
 
     def __repr__(self) -> str:
-        return f"<{self._name} {self._subject} at {self._meta!r}>"
+        return f"<{self._name} {self._subject} by {self._send!r}>"
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         method = methods(self._name).get(name)
@@ -87,6 +103,6 @@ class _Door:
             raise AttributeError(name)
 
         async def call(*arguments: Any, **named: Any) -> Any:
-            return await self._meta.call(method, method.encode_call(self._subject, *arguments, **named))
+            return await self._send(self._name, self._subject, method, method.encode_call(self._subject, *arguments, **named))
 
         return call

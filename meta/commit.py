@@ -16,6 +16,10 @@ class Header(msgspec.Struct, frozen=True, order=True, array_like=True):
     index: int
 
 
+NOTHING = Header(0, 0)
+"""Of a base without entries."""
+
+
 class Entry(msgspec.Struct, frozen=True, array_like=True):
     """One SQLite transaction as the peers get it. previous: the header it follows on; script: see meta/script.py."""
 
@@ -37,6 +41,12 @@ class Committer(Protocol):
         Raises: NotLeader, Fenced, Unavailable: the writer rolls back.
         """
 
+    def committed(self, entry: Entry) -> None:
+        """What was agreed is in the writer's own base."""
+
+    def failed(self, entry: Entry) -> None:
+        """What was agreed could not be committed here."""
+
 
 class LocalCommit:
     """One peer: the SQLite commit itself is the majority."""
@@ -45,4 +55,10 @@ class LocalCommit:
         return LOCAL_EPOCH
 
     def agree(self, entry: Entry) -> None:
+        return
+
+    def committed(self, entry: Entry) -> None:
+        return
+
+    def failed(self, entry: Entry) -> None:
         return

@@ -182,6 +182,12 @@ class LocalCoordinator:
         await trio.lowlevel.checkpoint()
         self._put(name, data)
 
+    async def withdraw(self, name: str) -> None:
+        """As when the process that announced it is gone."""
+        await trio.lowlevel.checkpoint()
+        self._documents.pop(name, None)
+        self._notify()
+
     def _check(self, name: str, version: int) -> None:
         found = self._documents.get(name, MISSING).version
         if found != version:

@@ -28,6 +28,11 @@ def container_id(bucket: str) -> str:
     return hashlib.sha256(b"bucket\0" + bucket.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def container_base(bucket: str) -> str:
+    """Name of the bucket's base, as peers call it."""
+    return f"container/{bucket}"
+
+
 class Assignment(msgspec.Struct, frozen=True):
     """removed: the bucket is gone, its container still has deletions to do."""
 
@@ -81,7 +86,7 @@ class LocalDirectory:
             await self._meta1(name).write(_mark_clean, numbers)
 
     def opened(self) -> list[str]:
-        return [bucket for name in self._meta0.read(_meta1_names) for bucket in self._meta1(name).read(_opened)]
+        return [bucket for name in self._meta0.read(_meta1_names) for bucket in self._meta1(name).read(opened_buckets)]
 
     def _name(self, number: str) -> str:
         return self._meta0.read(_meta1_of, number)
@@ -139,5 +144,5 @@ def _mark_clean(transaction: Transaction, numbers: list[str]) -> None:
         transaction.write("DELETE FROM opened WHERE id = ?", (number,))
 
 
-def _opened(db: apsw.Connection) -> list[str]:
+def opened_buckets(db: apsw.Connection) -> list[str]:
     return [row[0] for row in db.execute("SELECT bucket FROM opened ORDER BY bucket")]

@@ -12,9 +12,9 @@ from typing import Protocol
 
 import trio
 
-from meta.commit import Entry, Header
+from meta.commit import NOTHING, Entry, Header
 from meta.peer import Standing
-from node.errors import Behind, FrazilError, NotLeader, Unavailable
+from node.errors import BaseNotFound, Behind, Fenced, FrazilError, NotLeader, Undecided
 from node.log import get_logger
 
 AGREE_S = 5.0
@@ -78,18 +78,23 @@ class Leader:
             for followed in self._followed
         }
 
-    async def take_over(self, base: str) -> Header:
+    async def take_over(self, base: str, *, create: bool = True) -> Header:
         """Makes this node's log the furthest of a majority and commits an empty entry: only then may anyone be answered.
 
-        Raises: Fenced, NotLeader, what the peers raise; the epoch is over then.
+        Raises: BaseNotFound when no peer of a majority has it, and not `create`; Fenced, NotLeader, Undecided, what the peers raise. This
+        leader is over then.
         """
         try:
-            best, furthest = await self._survey()
-            self._last = (await self._own.survey(self.epoch)).header
-            if furthest != self._last:
-                self._last = (await self._own.pull(self.epoch, best)).header
-                if self._last < furthest:
+            found = await self._survey()
+            best, furthest = max(found.items(), key=lambda item: item[1])
+            if furthest == NOTHING and not create:
+                raise BaseNotFound(f"there is no base {base}")
+            own = found.get(self._own.name)
+            if own != furthest:
+                own = (await self._own.pull(self.epoch, best)).header
+                if own < furthest:
                     raise Behind(f"{best} did not give all that it has")
+            self._last = own
             empty = Entry(base, self._last, Header(self.epoch, self._last.index + 1), b"")
             await self.replicate(empty)
             standing = await self._own.append(self.epoch, empty)
@@ -101,9 +106,9 @@ class Leader:
         self.committed(empty)
         return empty.header
 
-    async def _survey(self) -> tuple[str, Header]:
-        """Name and header of the furthest peer of a majority that promised the epoch."""
-        found = {self._own.name: (await self._own.survey(self.epoch)).header}
+    async def _survey(self) -> dict[str, Header]:
+        """Where the peers of a majority stand that have promised the epoch; this node among them unless its replica is damaged."""
+        found: dict[str, Header] = {}
         enough = trio.Event()
         failures: list[FrazilError] = []
 
@@ -115,24 +120,23 @@ class Leader:
             if len(found) >= self._majority:
                 enough.set()
 
-        if len(found) < self._majority:
-            with trio.move_on_after(self._agree_s):
-                async with trio.open_nursery() as nursery:
-                    for followed in self._followed:
-                        nursery.start_soon(ask, followed)
-                    await enough.wait()
-                    nursery.cancel_scope.cancel()
+        with trio.move_on_after(self._agree_s):
+            async with trio.open_nursery() as nursery:
+                for followed in [_Followed(self._own), *self._followed]:
+                    nursery.start_soon(ask, followed)
+                await enough.wait()
+                nursery.cancel_scope.cancel()
         if len(found) < self._majority:
             raise NotLeader(f"{len(found)} of {len(self._followed) + 1} peers answer; {self._majority} are needed") from (
                 failures[0] if failures else None
             )
-        return max(found.items(), key=lambda item: item[1])
+        return found
 
     async def replicate(self, entry: Entry) -> None:
         """Returns when a majority, this node counted, holds the entry or is about to: the caller commits it to its own log next, and calls
         `committed`, or `end` when it could not.
 
-        Raises: NotLeader; some peer may hold the entry then, so the epoch is over.
+        Raises: NotLeader, and no peer has heard of it; Undecided, and some peer may hold it. The epoch is over in both cases.
         """
         if self.over or entry.previous != self._last:
             self.end()
@@ -145,7 +149,7 @@ class Leader:
                     return
                 await self._changed.wait()
         self.end()
-        raise NotLeader("no majority of the peers holds the entry; another epoch decides about it")
+        raise Undecided("no majority of the peers was seen to hold the change; the next leader finds out whether it stays")
 
     def committed(self, entry: Entry) -> None:
         """The entry is in this node's own log."""
@@ -154,7 +158,7 @@ class Leader:
         self._drive_all()
 
     def end(self) -> None:
-        """Nothing is sent in this epoch any more."""
+        """Nothing is sent by this leader any more."""
         self.over = True
         self._pending = None
         self._notify()
@@ -181,7 +185,7 @@ class Leader:
                     return
                 try:
                     await self._step(followed, pending)
-                except Unavailable as error:
+                except FrazilError as error:
                     await self._pause(followed, error)
                 else:
                     followed.failed_s = 0.0
@@ -198,8 +202,8 @@ class Leader:
         if followed.header == before:
             raise Behind(f"{peer.name} stays at {before}")
 
-    async def _pause(self, followed: _Followed, error: Unavailable) -> None:
-        if not error.transient:  # fenced: another leads
+    async def _pause(self, followed: _Followed, error: FrazilError) -> None:
+        if isinstance(error, Fenced):
             self.end()
             return
         first, longest = RETRY_S

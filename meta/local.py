@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
@@ -22,7 +22,7 @@ from meta.bucket import has_work, removed_settings
 from meta.commit import Committer, LocalCommit
 from meta.connection import limit_memory
 from meta.container import LocalContainer
-from meta.directory import META0, META1, LocalDirectory, container_id
+from meta.directory import META0, META1, LocalDirectory, container_base, container_id
 from meta.encryption import ENCRYPTION, LocalEncryptionKeys
 from meta.identities import LocalIdentities
 from meta.jobs import JOBS, LocalJobs
@@ -53,8 +53,17 @@ async def open_meta(
     Raises: VolumeFull, VolumeSick, VolumeReadOnly, BaseCorrupt; ConfigError when a newer Frazil wrote it; BaseNotFound when read-only
     and never made.
     """
+    async with kept(LocalMeta(path, key=key, clock=clock, read_only=read_only, bases_max=bases_max)) as meta:
+        yield meta
+
+
+M = TypeVar("M", bound="LocalMeta")
+
+
+@asynccontextmanager
+async def kept(meta: M) -> AsyncIterator[M]:
+    """As `open_meta`, of one that was made otherwise."""
     limit_memory()
-    meta = LocalMeta(path, key=key, clock=clock, read_only=read_only, bases_max=bases_max)
     try:
         await meta._prepare()
         async with trio.open_nursery() as nursery:
@@ -226,7 +235,7 @@ class LocalMeta:
             raise BucketNotFound("there is no such bucket") from error
 
     def _open(self, bucket: str, path: Path) -> Base[ContainerTransaction]:
-        base = self._make(path, CONTAINER)
+        base = self._make(path, CONTAINER, container_base(bucket))
         self._containers[bucket] = base
         if len(self._containers) > self._bases_max:
             for name, oldest in self._containers.items():
@@ -239,11 +248,11 @@ class LocalMeta:
     def _one(self, kind: Kind[Any], name: str) -> Base[Any]:
         base = self._single.get(name)
         if base is None:
-            base = self._single[name] = self._make(self._path / kind.name / f"{name}.db", kind)
+            base = self._single[name] = self._make(self._path / kind.name / f"{name}.db", kind, name)
         return base
 
-    def _make(self, path: Path, kind: Kind[Any]) -> Base[Any]:
-        return Base(path, kind, committer=self._committer, now_us=self._clock.now_us, log_grown=self._checkpoint_later)
+    def _make(self, path: Path, kind: Kind[Any], name: str) -> Base[Any]:
+        return Base(path, kind, name, committer=self._committer, now_us=self._clock.now_us, log_grown=self._checkpoint_later)
 
     def _container_path(self, bucket: str) -> Path:
         number = container_id(bucket)
@@ -326,8 +335,12 @@ class LocalMeta:
                 except FrazilError as error:
                     _log.warning("a metadata base could not be checkpointed or closed; its log keeps everything: %s", error)
 
+    def _clean(self) -> list[str]:
+        """Buckets on record as opened that have no work."""
+        return [] if self._read_only else [bucket for bucket in self._marked if bucket not in self._touched]
+
     async def _aclose(self) -> None:
-        clean = [] if self._read_only else [bucket for bucket in self._marked if bucket not in self._touched]
+        clean = self._clean()
         try:
             if clean:
                 await self.directory.mark_clean(clean)

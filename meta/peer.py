@@ -12,7 +12,6 @@ Source: Ongaro, Ousterhout: In Search of an Understandable Consensus Algorithm (
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -40,9 +39,6 @@ class Log(Protocol[Taken]):
 
     def apply(self, entry: Entry, epoch: int) -> None:
         """Takes the entry and promises the epoch, in one step."""
-
-    def after(self, header: Header) -> Sequence[Entry] | None:
-        """Some entries that follow on `header`, oldest first ([] when it is the last); None when the history does not have it."""
 
     def install(self, snapshot: Taken, epoch: int) -> None:
         """Replaces everything by the snapshot and promises the epoch, in one step."""
@@ -77,19 +73,6 @@ class Follower(Generic[S]):
             self.log.install(snapshot, epoch)
         return self.log.standing()
 
-    def after(self, epoch: int, header: Header) -> Sequence[Entry] | None:
-        """As Log.after, for a peer that catches up in this epoch. Raises: Fenced, Behind."""
-        self.check_source(epoch)
-        return self.log.after(header)
-
-    def check_source(self, epoch: int) -> None:
-        """Nobody may catch up from a log that has moved on to another leader. Raises: Fenced, Behind."""
-        promised = self.log.standing().promised
-        if promised > epoch:
-            raise Fenced(f"this peer has promised epoch {promised}, not {epoch}")
-        if promised < epoch:
-            raise Behind(f"this peer has not heard of epoch {epoch} yet")
-
     def _admit(self, epoch: int) -> Standing:
         standing = self.log.standing()
         if standing.promised > epoch:
@@ -97,3 +80,11 @@ class Follower(Generic[S]):
         if standing.promised < epoch:
             self.log.promise(epoch)
         return standing
+
+
+def check_source(promised: int, epoch: int) -> None:
+    """Nobody may catch up in `epoch` from a peer that has moved on to another leader. Raises: Fenced, Behind."""
+    if promised > epoch:
+        raise Fenced(f"this peer has promised epoch {promised}, not {epoch}")
+    if promised < epoch:
+        raise Behind(f"this peer has not heard of epoch {epoch} yet")

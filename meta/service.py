@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from meta.protocol.door import Meta
-from meta.wire import CALL_BYTES_MAX, DOORS, Method, methods
+from meta.wire import CALL_BYTES_MAX, Method, methods
 from node.auth import PROOF_HEADER, NamespaceKey, Verifier
 from node.clock import Clock
 from node.errors import InvalidArgument, NotFound
 from node.http.message import Request
 from node.http.reply import Reply
 
-_MSGPACK = (b"content-type", b"application/msgpack")
+LOCAL_DOORS = ("container", "accounts", "identities", "registry", "encryption", "jobs", "meta")
+"""Those of a store on one host."""
+MSGPACK = (b"content-type", b"application/msgpack")
 
 
 class MetaService:
@@ -23,9 +26,7 @@ class MetaService:
     def __init__(self, meta: Meta, key: NamespaceKey, *, clock: Clock) -> None:
         self._meta = meta
         self._verifier = Verifier(key, clock)
-        self._routes: dict[bytes, tuple[str, Method]] = {
-            method.target: (door, method) for door in DOORS for method in methods(door).values()
-        }
+        self._routes = routes()
 
     def __repr__(self) -> str:
         return f"<MetaService {self._meta!r} {self._verifier!r}>"
@@ -39,25 +40,29 @@ class MetaService:
         if route is None or request.method != "POST":
             raise NotFound("no such call")
         door, method = route
-        try:
-            subject, arguments, named = method.decode_call(body)
-        except msgspec.DecodeError as error:
-            raise InvalidArgument(f"the call is not readable: {error}") from error
-        result = await getattr(self._behind(door, subject), method.name)(*arguments, **named)
-        await reply.whole(200, [_MSGPACK], method.encode_answer(result))
+        subject, arguments, named = read_call(method, body)
+        result = await getattr(behind(self._meta, door, subject), method.name)(*arguments, **named)
+        await reply.whole(200, [MSGPACK], method.encode_answer(result))
 
-    def _behind(self, door: str, subject: str) -> Any:
-        match door:
-            case "container":
-                return self._meta.container(subject)
-            case "accounts":
-                return self._meta.accounts
-            case "registry":
-                return self._meta.registry
-            case "identities":
-                return self._meta.identities
-            case "jobs":
-                return self._meta.jobs
-            case "encryption":
-                return self._meta.encryption
-        return self._meta
+
+def routes(doors: Iterable[str] = LOCAL_DOORS) -> dict[bytes, tuple[str, Method]]:
+    """Door and method of each target."""
+    return {method.target: (door, method) for door in doors for method in methods(door).values()}
+
+
+def read_call(method: Method, body: bytes) -> tuple[str, list[Any], dict[str, Any]]:
+    """Subject and arguments. Raises: InvalidArgument."""
+    try:
+        return method.decode_call(body)
+    except msgspec.DecodeError as error:
+        raise InvalidArgument(f"the call is not readable: {error}") from error
+
+
+def behind(meta: Meta, door: str, subject: str) -> Any:
+    """What implements the door."""
+    match door:
+        case "container":
+            return meta.container(subject)
+        case "meta":
+            return meta
+    return getattr(meta, door)

@@ -2,7 +2,8 @@
 
     POST /meta/1/<door>/<method>     body: msgpack array [subject, argument, ...]     answer: msgpack of the result
 
-door: container (subject: the bucket), accounts, identities, registry, encryption, meta (subject: ""). Arguments come in the order of the
+door: container (subject: the bucket), accounts, identities, registry, encryption, jobs, meta (subject: ""); on a cluster also meta0 and
+meta1 (subject: the base). Arguments come in the order of the
 signature; those at the end may be missing when they have defaults. Errors are JSON (node/errors.py) with their status.
 """
 
@@ -18,6 +19,7 @@ import msgspec
 
 from meta.protocol.accounts import Accounts
 from meta.protocol.container import Container
+from meta.protocol.directory import Assignments, Prefixes
 from meta.protocol.door import Meta
 from meta.protocol.encryption import EncryptionKeys
 from meta.protocol.identities import Identities
@@ -40,6 +42,8 @@ DOORS: Mapping[str, type] = MappingProxyType(
         "encryption": EncryptionKeys,
         "jobs": Jobs,
         "meta": Meta,
+        "meta0": Prefixes,
+        "meta1": Assignments,
     }
 )
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import apsw
 
 from meta.commit import Committer, Entry, Header
 from meta.connection import APPLICATION_ID, DISK_ERRORS, open_checkpointer, open_writer, sync_folder, translate
 from meta.kind import Kind, Transaction, schema
+from meta.script import run as run_script
 from node.errors import ConfigError, FrazilError
 
 ENTRIES_MAX = 10_000
@@ -36,26 +38,39 @@ T = TypeVar("T", bound=Transaction)
 class Request(Generic[T]):
     """function(transaction, *arguments): one atomic change."""
 
+    plain: ClassVar[bool] = True
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
 
 
-def settle_log(_transaction: Transaction) -> None:
-    """As a request's function: the writer copies the rest of the log into the base before its next transaction."""
+@dataclass(slots=True)
+class Call(Generic[T]):
+    """function(writer, *arguments): between two transactions."""
+
+    plain: ClassVar[bool] = False
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...] = ()
+
+
+def settle_log(writer: Writer[Any]) -> None:
+    """As a call's function: copies the rest of the write-ahead log into the base."""
+    writer.settle()
 
 
 class Writer(Generic[T]):
     """Not shared between threads: one call at a time. `log_pages` may be read from anywhere."""
 
-    def __init__(self, path: Path, kind: Kind[T], committer: Committer, now_us: Callable[[], int]) -> None:
+    def __init__(self, path: Path, kind: Kind[T], name: str, committer: Committer, now_us: Callable[[], int]) -> None:
+        """name: the base's, by which the committer knows it."""
         self._path = path
-        self._name = path.stem
+        self._name = name
         self._kind = kind
         self._committer = committer
         self._now_us = now_us
         self._db: apsw.Connection | None = None
         self._transaction: T
         self._header = Header(0, 0)
+        self._foreign = False  # the last transaction was another's, applied here
         self._kept = 0
         self._kept_bytes = 0
         self.log_pages = 0
@@ -63,13 +78,24 @@ class Writer(Generic[T]):
     def __repr__(self) -> str:
         return f"<Writer {self._path.name} epoch={self._header.epoch} index={self._header.index} log_pages={self.log_pages}>"
 
-    def work(self, requests: list[Request[T]]) -> list[Any]:
-        """One result or exception per request. A failing disk fails them all and changes nothing."""
+    def work(self, requests: list[Request[T] | Call[T]]) -> list[Any]:
+        """One result or exception per request; calls and transactions in their order."""
+        if all(request.plain for request in requests):
+            return self._guarded(self._transact, requests)
+        results: list[Any] = []
+        for plain, run in groupby(requests, key=lambda request: request.plain):
+            together = list(run)
+            if plain:
+                results += self._guarded(self._transact, together)
+            else:
+                for call in together:
+                    results += self._guarded(self._call, [call])
+        return results
+
+    def _guarded(self, work: Callable[[list[Any]], list[Any]], requests: list[Any]) -> list[Any]:
+        """A failing disk fails all of a batch and changes nothing."""
         try:
-            db = self._db or self._open()
-            if self.log_pages >= LOG_PAGES_HARD or any(request.function is settle_log for request in requests):
-                self._checkpoint(db)
-            return self._transact(db, requests)
+            return work(requests)
         except (apsw.Error, OSError) as error:
             self._recover(error)
             return [_caused(translate(error, self._path), error) for _ in requests]
@@ -79,6 +105,49 @@ class Writer(Generic[T]):
         except AssertionError as bug:
             self._recover(bug)
             raise
+
+    def _call(self, calls: list[Call[T]]) -> list[Any]:
+        assert len(calls) == 1  # each fails for itself
+        return [calls[0].function(self, *calls[0].arguments)]
+
+    def settle(self) -> None:
+        """In a call."""
+        self._checkpoint(self._db or self._open())
+
+    @property
+    def header(self) -> Header:
+        """In a call. Of a base that was never made: (0, 0)."""
+        if self._db is None and self._path.exists():
+            self._open()
+        return self._header
+
+    def apply(self, entry: Entry) -> None:
+        """In a call: another leader's transaction, which follows on the last one here.
+
+        Raises: BaseCorrupt when its changes come out otherwise.
+        """
+        db = self._db or self._open()
+        db.execute("BEGIN IMMEDIATE")
+        found = newest(db)
+        assert found == entry.previous == self._header, (found, entry.previous, self._header)
+        if entry.script:
+            run_script(db, entry.script)
+        self._keep(db, entry.header, entry.script)
+        db.execute("COMMIT")
+        self._header = entry.header
+        self._foreign = True
+
+    def install(self, snapshot: Path) -> None:
+        """In a call: the base becomes a copy of the snapshot, at once and wholly for its readers. The caller has checked the snapshot."""
+        db = self._db or self._open()
+        source = apsw.Connection(str(snapshot), apsw.SQLITE_OPEN_READONLY)
+        try:
+            with db.backup("main", source, "main") as backup:
+                backup.step(-1)
+        finally:
+            source.close()
+        self._load(db)
+        self._foreign = True
 
     def checkpoint(self) -> None:
         """Copies the log into the base while the writer goes on; called in another thread. `settle_log` does what came meanwhile."""
@@ -90,6 +159,10 @@ class Writer(Generic[T]):
                 connection.close()
         except apsw.Error as error:
             raise translate(error, self._path) from error
+
+    def forget(self) -> None:
+        """In a call: the file is another one, or gone."""
+        self._header, self._kept, self._kept_bytes = Header(0, 0), 0, 0
 
     def close(self) -> None:
         """Closing the last connection checkpoints; a failure of that loses nothing, for the log stays."""
@@ -122,7 +195,7 @@ class Writer(Generic[T]):
             sync_folder(self._path.parent)
 
     def _load(self, db: apsw.Connection) -> None:
-        self._header = _newest(db)
+        self._header = newest(db)
         self._kept, self._kept_bytes = db.execute("SELECT count(*), coalesce(sum(length(script)), 0) FROM entries").get
 
     def _count_log(self, _db: apsw.Connection, _schema: str, pages: int) -> int:
@@ -134,7 +207,10 @@ class Writer(Generic[T]):
         if total == copied:
             self.log_pages = 0  # the next transaction writes the log from its begin again
 
-    def _transact(self, db: apsw.Connection, requests: list[Request[T]]) -> list[Any]:
+    def _transact(self, requests: list[Request[T]]) -> list[Any]:
+        db = self._db or self._open()
+        if self.log_pages >= LOG_PAGES_HARD:
+            self._checkpoint(db)
         epoch = self._committer.lead(self._name)
         transaction = self._begin(db)
         results = self._try_all(transaction, requests)
@@ -142,18 +218,19 @@ class Writer(Generic[T]):
             db.execute("ROLLBACK")
             transaction = self._begin(db, afresh=True)
             results = [self._in_savepoint(transaction, request) for request in requests]
-        changed = not transaction.script.empty
-        if changed:
-            transaction.finish()
-            assert transaction.script.complete, "a change went past the script"
-            self._append(db, epoch, transaction.script.encode())
-        db.execute("COMMIT" if changed else "ROLLBACK")
+        if transaction.script.empty:
+            db.execute("ROLLBACK")
+            return results
+        transaction.finish()
+        assert transaction.script.complete, "a change went past the script"
+        self._commit(db, epoch, transaction.script.encode())
         return results
 
     def _begin(self, db: apsw.Connection, *, afresh: bool = False) -> T:
         db.execute("BEGIN IMMEDIATE")
-        if _newest(db) != self._header:
-            self._load(db)  # another process wrote, as a command may while nobody serves
+        if self._foreign or newest(db) != self._header:
+            self._load(db)  # another leader wrote; or another process, as a command may while nobody serves
+            self._foreign = False
             afresh = True
         self._transaction.begin(self._now_us(), afresh=afresh)
         return self._transaction
@@ -197,16 +274,26 @@ class Writer(Generic[T]):
         db.execute("RELEASE request")
         return result
 
-    def _append(self, db: apsw.Connection, epoch: int, script: bytes) -> None:
+    def _commit(self, db: apsw.Connection, epoch: int, script: bytes) -> None:
         header = Header(epoch, self._header.index + 1)
+        entry = Entry(self._name, self._header, header, script)
+        self._keep(db, header, script)
+        self._committer.agree(entry)
+        try:
+            db.execute("COMMIT")
+        except BaseException:
+            self._committer.failed(entry)
+            raise
+        self._header = header
+        self._committer.committed(entry)
+
+    def _keep(self, db: apsw.Connection, header: Header, script: bytes) -> None:
         kept = len(script) <= ENTRIES_BYTES_MAX
-        db.execute("INSERT INTO entries VALUES (?, ?, ?)", (header.index, epoch, script if kept else None))
+        db.execute("INSERT INTO entries VALUES (?, ?, ?)", (header.index, header.epoch, script if kept else None))
         self._kept += 1
         self._kept_bytes += len(script) if kept else 0
         if self._kept > ENTRIES_MAX or self._kept_bytes > ENTRIES_BYTES_MAX or not kept:
             self._trim(db, kept=kept)
-        self._committer.agree(Entry(self._name, self._header, header, script))
-        self._header = header
 
     def _trim(self, db: apsw.Connection, *, kept: bool) -> None:
         """Deletes the oldest entries; all but the newest when that one was not kept, for nobody could go on behind them."""
@@ -233,8 +320,8 @@ class Writer(Generic[T]):
             error.add_note(f"and closing the base failed as well: {second}")
 
 
-def _newest(db: apsw.Connection) -> Header:
-    """Where the base stands."""
+def newest(db: apsw.Connection) -> Header:
+    """Where the base stands, by its newest entry."""
     entry, epoch = db.execute("SELECT entry, epoch FROM entries ORDER BY entry DESC LIMIT 1").get or (0, 0)
     return Header(epoch, entry)
 

@@ -42,6 +42,10 @@ FrazilError
 │   ├── DiskFailed              a cold disk does not come up, or broke; trying again wears it out
 │   ├── PowerBudgetSpent        as many cold disks are powered as may be
 │   └── NotLeader, Fenced, Behind
+
+
+│   ├── NotLeader, Fenced, Behind
+│   └── Undecided                a change that was sent to the peers of a base: whether it stays, the next leader finds out
 ├── ConfigError                 a configuration or option that can't be used
 └── NotImplementedYet
 """
@@ -315,6 +319,10 @@ class DiskFailed(Unavailable):
 
 
 class PowerBudgetSpent(Unavailable):
+    pass
+
+
+class Undecided(Unavailable):
     pass
 
 

@@ -44,13 +44,19 @@ class Recorder:
             raise NotLeader("another leads")
         self.entries.append(entry)
 
+    def committed(self, entry: Entry) -> None:
+        return
+
+    def failed(self, entry: Entry) -> None:
+        return
+
 
 def puts(*names: str, size: int = 1) -> list[Request[ContainerTransaction]]:
     return [Request(version.put, (ObjectRow(name, size=size, content=name, layout=b"x" * 100), NO_CONDITION)) for name in names]
 
 
 def make(path: Path, committer: LocalCommit | Recorder | None = None) -> Writer[ContainerTransaction]:
-    made = Writer(path, CONTAINER, committer or LocalCommit(), lambda: 1_000)
+    made = Writer(path, CONTAINER, "base", committer or LocalCommit(), lambda: 1_000)
     assert made.work([Request(bucket.create, (BUCKET,))]) == [None]
     return made
 
@@ -81,7 +87,7 @@ def test_each_transaction_is_one_entry_that_makes_a_copy_equal(tmp_path: Path) -
         (1, Header(7, 2)),
         (2, Header(7, 3)),
     ]
-    copy = Writer(tmp_path / "copy.db", CONTAINER, LocalCommit(), lambda: 0)
+    copy = Writer(tmp_path / "copy.db", CONTAINER, "copy", LocalCommit(), lambda: 0)
     copy.work([Request(pending.deletions_done, ([],))])
     db = open_writer(tmp_path / "copy.db", create=False)
     for entry in recorder.entries:
@@ -206,7 +212,7 @@ def test_another_formats_base_is_left_alone(tmp_path: Path, found: int) -> None:
     db = apsw.Connection(str(tmp_path / "base.db"))
     db.execute(f"PRAGMA user_version = {found}")
     db.close()
-    (result,) = Writer(tmp_path / "base.db", CONTAINER, LocalCommit(), lambda: 0).work(puts("a"))
+    (result,) = Writer(tmp_path / "base.db", CONTAINER, "base", LocalCommit(), lambda: 0).work(puts("a"))
     assert isinstance(result, ConfigError)
 
 
@@ -219,16 +225,16 @@ def test_a_damaged_base_is_told(tmp_path: Path) -> None:
         for page in range(2, path.stat().st_size // 8192):
             file.seek(page * 8192)
             file.write(b"\xff" * 100)
-    (result,) = Writer(path, CONTAINER, LocalCommit(), lambda: 0).work(puts("a"))
+    (result,) = Writer(path, CONTAINER, "base", LocalCommit(), lambda: 0).work(puts("a"))
     assert isinstance(result, BaseCorrupt)
     path.write_bytes(b"not a database" * 1000)
-    (result,) = Writer(path, CONTAINER, LocalCommit(), lambda: 0).work(puts("a"))
+    (result,) = Writer(path, CONTAINER, "base", LocalCommit(), lambda: 0).work(puts("a"))
     assert isinstance(result, BaseCorrupt)
 
 
 async def test_the_log_is_copied_into_the_base_while_writes_go_on(tmp_path: Path) -> None:
     wished: list[Base[ContainerTransaction]] = []
-    base = Base(tmp_path / "base.db", CONTAINER, committer=LocalCommit(), now_us=lambda: 1, log_grown=wished.append)
+    base = Base(tmp_path / "base.db", CONTAINER, "base", committer=LocalCommit(), now_us=lambda: 1, log_grown=wished.append)
     await base.write(bucket.create, BUCKET)
     count = 0
     while not wished:

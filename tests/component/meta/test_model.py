@@ -101,7 +101,7 @@ class Follower:
     """A committer that runs every script on a base of its own, as a peer would."""
 
     def __init__(self, path: Path) -> None:
-        made = Writer(path, CONTAINER, LocalCommit(), lambda: 0)
+        made = Writer(path, CONTAINER, "base", LocalCommit(), lambda: 0)
         made.work([Request(pending.deletions_done, ([],))])
         made.close()
         self.db = open_writer(path, create=False)
@@ -112,6 +112,12 @@ class Follower:
     def agree(self, entry: Entry) -> None:
         script.run(self.db, entry.script)
 
+    def committed(self, entry: Entry) -> None:
+        return
+
+    def failed(self, entry: Entry) -> None:
+        return
+
 
 class ContainerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
@@ -119,7 +125,7 @@ class ContainerMachine(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="frazil-model-", dir="/dev/shm"))
         self.now = 1_000_000
         self.follower = Follower(self.folder / "peer.db")
-        self.writer = Writer(self.folder / "base.db", CONTAINER, self.follower, lambda: self.now)
+        self.writer = Writer(self.folder / "base.db", CONTAINER, "base", self.follower, lambda: self.now)
         self.model = Model()
         self.contents = (f"content-{number:06d}" for number in itertools.count())
 

@@ -54,7 +54,7 @@ def test_a_log_that_was_never_begun_tells_nothing() -> None:
 
 async def test_each_commit_of_any_connection_is_another_state(scratch: Path) -> None:
     path = scratch / "base.db"
-    base = Base(path, CONTAINER, committer=LocalCommit(), now_us=lambda: 1, log_grown=lambda _: None)
+    base = Base(path, CONTAINER, "base", committer=LocalCommit(), now_us=lambda: 1, log_grown=lambda _: None)
     await base.make()
     assert base.state() is None, "it was not read yet"
     with pytest.raises(BucketNotFound):

@@ -11,7 +11,7 @@ import trio
 
 from meta.commit import Entry, Header
 from meta.leader import Leader
-from meta.peer import Follower, Standing
+from meta.peer import Follower, Standing, check_source
 from node.errors import FrazilError, NotLeader
 from tests.sim.meta.coordinator import Candidacy, Coordinator
 from tests.sim.meta.disk import SimLog, State, change
@@ -111,10 +111,11 @@ class Node:
                 standing = await self._durable(self.follower.append, epoch, entry)
 
     async def after(self, epoch: int, header: Header) -> list[Entry] | None:
-        return await self._durable(self.follower.after, epoch, header)
+        check_source(self.log.standing().promised, epoch)
+        return await self._durable(self.log.after, header)
 
     async def snapshot(self, epoch: int) -> tuple[State, Header]:
-        self.follower.check_source(epoch)
+        check_source(self.log.standing().promised, epoch)
         state = self.log.state
         await self._flush()
         return state, state.header

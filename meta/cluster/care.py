@@ -1,0 +1,182 @@
+"""What a leader does beside its work: peers that missed something are told, another leads where it should, peers join and leave.
+
+Theory of operation of a change of peers. It goes in steps of one peer, so each majority meets each majority of the step before. Two steps
+apart they need not meet: hence before a step every base of the set is taken over in this epoch, with the peers that are there now; after
+that all it has counts as agreed by a majority of them. A leader works with the peers that the set's document names when its reign begins,
+and a change of the document ends the reign.
+
+Source: Ongaro: Consensus, Bridging Theory and Practice (2014), section 4.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+
+import trio
+
+from meta.cluster.bases import OPENED
+from meta.cluster.link import Link
+from meta.cluster.member import Member, Watcher
+from meta.cluster.reign import Reign
+from meta.cluster.roster import Roster
+from meta.cluster.routing import RoutedMeta
+from meta.cluster.wire import Promising, Standings
+from meta.coordinator import Coordinator
+from meta.directory import container_base
+from node.errors import BaseNotFound, Fenced, FrazilError
+from node.log import get_logger
+from node.metrics import gauge
+
+PING_S = 1.0
+"""How often each peer is asked whether it is there."""
+COMPARED_AT_ONCE = 100
+COMPARE_PAUSE_S = 0.05
+"""Between two handfuls of bases: 2,000 in a second at the most."""
+COMPARE_S = 3600.0
+"""How often all bases are compared although no peer was away."""
+SPREAD_S = 5.0
+"""How often a leader looks whether the peer that is to lead is there and up to date, to leave to it."""
+STEP_S = 1.0
+"""How often a leader looks whether the set's peers are to change."""
+_log = get_logger("meta.care")
+
+
+class Care:
+    """Of one member, for all its reigns."""
+
+    def __init__(self, member: Member, roster: Roster, routed: RoutedMeta, links: Mapping[str, Link], coordinator: Coordinator) -> None:
+        self._member = member
+        self._roster = roster
+        self._routed = routed
+        self._links = links
+        self._coordinator = coordinator
+        self._up: set[str] = set()
+        self._stale: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"<Care {self._member.name} up={sorted(self._up)} stale={sorted(self._stale)}>"
+
+    @property
+    def watchers(self) -> tuple[Watcher, ...]:
+        return (self.ping, self.compare, self.spread, self.change)
+
+    @property
+    def _others(self) -> list[str]:
+        return [peer for peer in self._member.peers.peers if peer != self._member.own.name]
+
+    # Who is there
+
+    async def ping(self, reign: Reign) -> None:
+        self._up, self._stale = set(), set(self._others)
+        lag = gauge("meta_replication_lag_entries", "Entries that a peer lacks, over the bases in use.", ("set", "peer"))
+        while True:
+            for peer in self._others:
+                await self._ping(reign, peer)
+            for peer, entries in reign.lag().items():
+                lag.labels(self._member.name, peer).set(entries)
+            await trio.sleep(PING_S)
+
+    async def _ping(self, reign: Reign, peer: str) -> None:
+        try:
+            await self._links[peer].promise(Promising(reign.name, reign.epoch))
+        except Fenced as error:
+            _log.info("%s follows another leader of %s: %s", peer, reign.name, error)
+            reign.end()
+        except FrazilError:
+            self._up.discard(peer)
+            self._stale.add(peer)
+        else:
+            self._up.add(peer)
+
+    # Who missed something
+
+    async def compare(self, reign: Reign) -> None:
+        """Bases that are in use follow by themselves; here are the others, for a peer that was away and once in a while for all."""
+        due = trio.current_time() + COMPARE_S
+        while True:
+            await trio.sleep(PING_S)
+            if trio.current_time() > due:
+                self._stale, due = set(self._others), trio.current_time() + COMPARE_S
+            for peer in self._stale & self._up:
+                self._stale.discard(peer)
+                try:
+                    await self.compare_with(reign, peer)
+                except FrazilError as error:
+                    _log.info("%s could not be compared with the set %s: %s", peer, reign.name, error)
+                    self._stale.add(peer)
+
+    async def compare_with(self, reign: Reign, peer: str) -> int:
+        """Takes over each base in which the peer stands elsewhere, so that it follows. How many there were."""
+        differing = 0
+        async with aclosing(self._handfuls()) as handfuls:
+            async for bases in handfuls:
+                differing += await self._compare(reign, peer, bases)
+                await trio.sleep(COMPARE_PAUSE_S)
+        return differing
+
+    async def _compare(self, reign: Reign, peer: str, bases: list[str]) -> int:
+        idle = [base for base in bases if base not in reign.leaders]
+        theirs = await self._links[peer].standings(Standings(reign.name, reign.epoch, tuple(idle)))
+        differing = [base for base, header in zip(idle, theirs, strict=True) if header != self._member.replica(base).header()]
+        for base in differing:
+            await self._take_over(reign, base)
+        return len(differing)
+
+    @staticmethod
+    async def _take_over(reign: Reign, base: str) -> None:
+        try:
+            await reign.ready(base)
+        except BaseNotFound:  # assigned, not made yet
+            return
+
+    async def take_over_all(self, reign: Reign) -> None:
+        async with aclosing(self._handfuls()) as handfuls:
+            async for bases in handfuls:
+                for base in bases:
+                    await self._take_over(reign, base)
+
+    async def _handfuls(self) -> AsyncGenerator[list[str], None]:
+        """The names of the set's bases."""
+        name = self._member.name
+        sets = await self._routed.sets()
+        yield [OPENED, *(base for base, of in sets.items() if of == name and base != name)]
+        for part in sorted({prefix.base for prefix in await self._routed.prefixes()}):
+            after = ""
+            while page := await self._routed.part(part).assigned(name, after, COMPARED_AT_ONCE):
+                yield [container_base(place.bucket) for place in page]
+                after = page[-1].bucket
+
+    # Who leads
+
+    async def spread(self, reign: Reign) -> None:
+        """Each peer is the first of some sets."""
+        first = self._member.peers.peers[0]
+        while first != self._member.own.name:
+            await trio.sleep(SPREAD_S)
+            if first in self._up and reign.lag().get(first, 0) == 0 and first not in self._stale and await self._stands(first):
+                _log.info("%s leaves the set %s to %s", self._member.own.name, reign.name, first)
+                self._member.leave()
+                return
+
+    async def _stands(self, peer: str) -> bool:
+        try:
+            return any(candidate.name == peer for candidate in await self._coordinator.candidates(self._member.name))
+        except FrazilError:
+            return False
+
+    # Who belongs to the set
+
+    async def change(self, reign: Reign) -> None:
+        while True:
+            await trio.sleep(STEP_S)
+            now = self._roster.sets.get(reign.name)
+            following = now.step() if now is not None else None
+            if now is None or following is None or now.peers != self._member.peers.peers:
+                continue
+            try:
+                await self.take_over_all(reign)
+                await self._roster.change_set(reign.name, now, following)
+                _log.info("the peers of the set %s: %s", reign.name, ", ".join(following.peers))
+            except FrazilError as error:
+                _log.info("the peers of the set %s can't change yet: %s", reign.name, error)

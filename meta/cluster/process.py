@@ -1,0 +1,276 @@
+"""A meta service: this host's peer, the sets it belongs to, and the service in front of them.
+
+PATH/peer          name of the peer, `1 <name>`: it comes with the disk
+PATH/lock          held by the process that serves
+PATH/<set>/        meta/cluster/bases.py
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import trio
+
+from meta.cluster.birth import Births
+from meta.cluster.care import Care
+from meta.cluster.link import Link
+from meta.cluster.member import Member, open_member
+from meta.cluster.roster import DIRECTORY, PEER_FOLDER, SET_FOLDER, Layout, Peer, PeerSet, Roster, first_sets
+from meta.cluster.routing import RoutedMeta
+from meta.cluster.service import REGISTRY, ClusterService
+from meta.connection import sync_folder
+from meta.coordinator import Candidate, Coordinator
+from meta.protocol.directory import Prefix
+from node.auth import NamespaceKey
+from node.clock import Clock
+from node.errors import ConfigError, NotLeader, Superseded, Unavailable
+from node.http.client import Client
+from node.http.server import serve
+from node.log import get_logger
+
+REPLICAS = 3
+META1_BASES = 4
+"""Parts of the directory; 16 at most."""
+OWN_BASES = ("meta0", "accounts", "registry", "encryption", "jobs")
+BOOTSTRAP = "bootstrap"
+"""The election of who lays the namespace out."""
+SETTLE_S = 1.0
+"""How long the first peers wait for others before they lay the namespace out."""
+RETRY_S = 0.5
+PEER_VERSION = "1"
+_log = get_logger("meta.process")
+
+
+@dataclass(frozen=True, slots=True)
+class MetaOptions:
+    """path: folder of the bases; address: where other hosts reach the listeners ("host:port"); location: of the disk;
+    replicas: peers of each set, and how many must be there before a namespace is laid out."""
+
+    path: Path
+    address: str
+    location: str = ""
+    replicas: int = REPLICAS
+
+
+async def serve_meta(
+    options: MetaOptions,
+    listeners: list[socket.socket],
+    *,
+    coordinator: Coordinator,
+    key: NamespaceKey,
+    clock: Clock,
+    drain: trio.Event,
+    task_status: trio.TaskStatus[MetaProcess] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serves until `drain` is set; hands over what it leads before it ends.
+
+    Raises: ConfigError when another process serves the path; BaseCorrupt, VolumeSick; what the Coordinator raises at the begin.
+    """
+    with _exclusive(options.path):
+        name = _peer_name(options.path)
+        async with Client(key=key, clock=clock) as client, trio.open_nursery() as nursery:
+            process = MetaProcess(options, name, coordinator=coordinator, key=key, clock=clock, client=client)
+            await coordinator.announce(f"{PEER_FOLDER}/{name}", msgspec.json.encode(process.peer))
+            nursery.start_soon(process.roster.keep)
+            nursery.start_soon(process.lay_out)
+            nursery.start_soon(process.keep_members)
+            service = partial(serve, process.service, listeners, name="meta", drain=process.drained)
+            nursery.start_soon(service)
+            task_status.started(process)
+            await drain.wait()
+            await process.hand_over()
+            nursery.cancel_scope.cancel()
+
+
+class MetaProcess:
+    """Made by `serve_meta`."""
+
+    def __init__(
+        self, options: MetaOptions, name: str, *, coordinator: Coordinator, key: NamespaceKey, clock: Clock, client: Client
+    ) -> None:
+        self.peer = Peer(name, options.address, options.location)
+        self.roster = Roster(coordinator)
+        self.members: dict[str, Member] = {}
+        self.routed = RoutedMeta(coordinator, client)
+        self.drained = trio.Event()
+        self.links = Links(client, self.roster, clock)
+        self.service = ClusterService(self.members, Births(self.routed, self._lead_registry), key, clock=clock)
+        self._options = options
+        self._coordinator = coordinator
+        self._key = key
+        self._clock = clock
+        self._running: dict[str, tuple[PeerSet, trio.CancelScope]] = {}
+
+    def __repr__(self) -> str:
+        return f"<MetaProcess {self.peer.name} {list(self.members.values())}>"
+
+    async def _lead_registry(self) -> None:
+        """Raises: NotLeader."""
+        layout = await self.roster.layout()
+        member = self.members.get(layout.sets[REGISTRY]) if layout is not None else None
+        if member is None:
+            raise NotLeader("this host does not lead the registry")
+        await member.ready(REGISTRY, create=True)
+
+    # Members
+
+    async def keep_members(self) -> None:
+        """For each set that names this peer there is a member; one with other peers begins anew with them."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                for name, wanted in list(self.roster.sets.items()):
+                    running = self._running.get(name)
+                    if running is not None and running[0].peers != wanted.peers:
+                        running[1].cancel()
+                    if name not in self._running and self.peer.name in wanted.peers:
+                        scope = trio.CancelScope()
+                        self._running[name] = wanted, scope
+                        nursery.start_soon(self._keep_member, name, wanted, scope)
+                await self.roster.wait_changed()
+
+    async def _keep_member(self, name: str, peers: PeerSet, scope: trio.CancelScope) -> None:
+        own = Candidate(self.peer.name, self.peer.address)
+        with scope:
+            async with open_member(
+                name,
+                self._options.path / name,
+                own,
+                peers,
+                coordinator=self._coordinator,
+                links=self.links,
+                key=self._key,
+                clock=self._clock,
+            ) as member:
+                self.members[name] = member
+                try:
+                    await member.stand(Care(member, self.roster, self.routed, self.links, self._coordinator).watchers)
+                finally:
+                    del self.members[name]
+        del self._running[name]
+        self.roster.notify()  # it may begin anew
+
+    async def hand_over(self) -> None:
+        for member in list(self.members.values()):
+            member.retire()
+        async with trio.open_nursery() as nursery:
+            for member in list(self.members.values()):
+                nursery.start_soon(member.wait_idle)
+        self.drained.set()
+
+    # The first start of a namespace
+
+    async def lay_out(self) -> None:
+        """Whoever is elected makes sets and directory when there are enough peers, and sets for peers that come later."""
+        mandate = await self._coordinator.campaign(BOOTSTRAP, Candidate(self.peer.name, self.peer.address))
+        while not mandate.lost:
+            try:
+                await self._lay_out()
+                await self._add_sets()
+            except (Unavailable, Superseded) as error:
+                _log.info("laying out waits: %s", error)
+            with trio.move_on_after(RETRY_S if len(self.roster.peers) < self._options.replicas else 10 * RETRY_S):
+                await self.roster.wait_changed()
+        await self.lay_out()
+
+    async def _lay_out(self) -> None:
+        layout = await self.roster.layout()
+        if layout is None:
+            if len(self.roster.peers) < self._options.replicas:
+                raise NotLeader(f"{len(self.roster.peers)} peers are there; a new namespace waits for {self._options.replicas}")
+            await trio.sleep(SETTLE_S)
+            sets = first_sets(list(self.roster.peers), self._options.replicas)
+            for name, peers in sets.items():
+                await self._make_set(name, peers)
+            names = sorted(sets)
+            layout = Layout({base: names[at % len(names)] for at, base in enumerate(OWN_BASES)})
+            await self._coordinator.write(DIRECTORY, msgspec.json.encode(layout), version=0)
+        names = sorted(await self._coordinator.names(SET_FOLDER))
+        if not await self.routed.prefixes():
+            await self.routed.lay_out(first_prefixes(names))
+
+    async def _make_set(self, name: str, peers: PeerSet) -> None:
+        document = await self._coordinator.read(f"{SET_FOLDER}/{name}")
+        if not document.version:
+            await self._coordinator.write(f"{SET_FOLDER}/{name}", msgspec.json.encode(peers), version=0)
+
+    async def _add_sets(self) -> None:
+        """A peer in no set gets one of its own, with those that are in the fewest; nothing moves."""
+        peers = self.roster.peers
+        load = {name: sum(name in each.peers or name in each.wanted for each in self.roster.sets.values()) for name in peers}
+        for name in sorted(peers):
+            if load[name] == 0 and len(peers) >= self._options.replicas and self.roster.sets:
+                others = sorted((peer for peer in peers if peer != name), key=lambda peer: (load[peer], peer))
+                number = 1 + max(int(each.rpartition("-")[2]) for each in self.roster.sets)
+                await self._make_set(f"set-{number}", PeerSet((name, *others[: self._options.replicas - 1])))
+
+
+class Links(Mapping[str, Link]):
+    """To every peer that the roster ever saw; made when first used."""
+
+    def __init__(self, client: Client, roster: Roster, clock: Clock) -> None:
+        self._client = client
+        self._roster = roster
+        self._clock = clock
+        self._links: dict[str, Link] = {}
+
+    def __repr__(self) -> str:
+        return f"<Links {list(self._links.values())}>"
+
+    def __getitem__(self, name: str) -> Link:
+        link = self._links.get(name)
+        if link is None:
+            link = self._links[name] = Link(self._client, name, self._roster.address, self._clock)
+        return link
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._links)
+
+    def __len__(self) -> int:
+        return len(self._links)
+
+
+def first_prefixes(sets: list[str]) -> list[Prefix]:
+    """One hexadecimal digit each, dealt to META1_BASES parts of the directory, and those to the sets."""
+    return [Prefix(f"{digit:x}", f"meta1-{digit % META1_BASES}", sets[digit % META1_BASES % len(sets)]) for digit in range(16)]
+
+
+@contextmanager
+def _exclusive(path: Path) -> Iterator[None]:
+    """Raises: ConfigError."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise ConfigError(f"another process serves {path}") from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _peer_name(path: Path) -> str:
+    """Made at the first start. Raises: ConfigError."""
+    file = path / "peer"
+    if not file.exists():
+        host = re.sub("[^A-Za-z0-9-]", "-", socket.gethostname())[:40]
+        new = path / "peer.new"
+        new.write_text(f"{PEER_VERSION} {host}-{os.urandom(4).hex()}\n")
+        with new.open("rb") as made:
+            os.fsync(made.fileno())
+        new.replace(file)
+        sync_folder(path)
+    version, _, name = file.read_text().strip().partition(" ")
+    if version != PEER_VERSION or not re.fullmatch("[A-Za-z0-9_-]{1,64}", name):
+        raise ConfigError(f"{file} holds no name of a peer")
+    return name

@@ -1,0 +1,174 @@
+"""One epoch of a set of peers at its leader: which bases were taken over, who follows, and until when it may answer.
+
+Bases are taken over when they are first asked for: a set has thousands, an election must not wait for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import trio
+
+from meta.commit import Entry
+from meta.coordinator import Mandate
+from meta.leader import Leader, Peer
+from node.errors import Fenced, FrazilError, NotLeader, ShuttingDown, Undecided
+from node.log import get_logger
+
+_log = get_logger("meta.reign")
+
+
+class Reign:
+    """Used in the event loop, but for `lead` and `agree`, which the writers' threads call. `take_over` and `end` are its begin and end."""
+
+    def __init__(self, name: str, mandate: Mandate, peers: Callable[[str], tuple[Peer, list[Peer]]], nursery: trio.Nursery) -> None:
+        """peers(base): this host and the others as peers of that base."""
+        self.name = name
+        self.epoch = mandate.epoch
+        self.mandate = mandate
+        self.leaders: dict[str, Leader] = {}
+        self._peers = peers
+        self._nursery = nursery
+        self._ended = trio.Event()
+        self._taking: dict[str, trio.Event] = {}
+        self._token = trio.lowlevel.current_trio_token()
+
+    def __repr__(self) -> str:
+        return f"<Reign {self.name} epoch={self.epoch:x} bases={len(self.leaders)}{' over' if self.over else ''}>"
+
+    @property
+    def over(self) -> bool:
+        return self._ended.is_set() or self.mandate.lost
+
+    async def wait_over(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._end_with_mandate)
+            await self._ended.wait()
+            nursery.cancel_scope.cancel()
+
+    async def _end_with_mandate(self) -> None:
+        await self.mandate.wait_lost()
+        self.end()
+
+    def end(self) -> None:
+        """Nothing is committed or answered in this epoch any more."""
+        if not self._ended.is_set():
+            self._ended.set()
+            for leader in self.leaders.values():
+                leader.end()
+
+    async def ready(self, base: str, *, create: bool = False) -> None:
+        """Returns when this host leads the base and may answer for it. Raises: NotLeader, BaseNotFound."""
+        self._check()
+        while base not in self.leaders:
+            await self._take_over(base, create=create)
+            self._check()
+        if self.leaders[base].over:
+            self.end()
+            raise NotLeader(f"this peer does not lead the set {self.name} any more")
+
+    def _check(self) -> None:
+        if self.over or not self.mandate.trusted:
+            raise NotLeader(f"this peer does not surely lead the set {self.name}")
+
+    async def _take_over(self, base: str, *, create: bool) -> None:
+        """Once at a time for each base; who comes meanwhile looks again after it."""
+        under_way = self._taking.get(base)
+        if under_way is not None:
+            await under_way.wait()
+            return
+        done = self._taking[base] = trio.Event()
+        try:
+            own, others = self._peers(base)
+            leader = Leader(self.epoch, own, others, nursery=self._nursery)
+            with trio.CancelScope(shield=True):  # bounded by the leader's own waits; half a take-over would cost the epoch
+                await leader.take_over(base, create=create)
+            self.leaders[base] = leader
+        except (NotLeader, Fenced, Undecided) as error:
+            _log.info("the reign over %s ends: %s could not be taken over: %s", self.name, base, error)
+            self.end()
+            raise NotLeader(f"{base} could not be taken over: {error}") from error
+        finally:
+            del self._taking[base]
+            done.set()
+
+    # The writers' calls
+
+    def lead(self, base: str) -> int:
+        leader = self.leaders.get(base)
+        if leader is None or leader.over or self.over:
+            raise NotLeader(f"this peer does not lead {base}")
+        return self.epoch
+
+    def agree(self, entry: Entry) -> None:
+        leader = self.leaders.get(entry.base)
+        if leader is None or self.over:
+            raise NotLeader(f"this peer does not lead {entry.base}")
+        try:
+            trio.from_thread.run(leader.replicate, entry, trio_token=self._token)
+        except FrazilError:
+            self._soon(self.end)
+            raise
+        except (trio.RunFinishedError, trio.Cancelled) as error:
+            raise ShuttingDown("the service ends") from error
+
+    def committed(self, entry: Entry) -> None:
+        leader = self.leaders.get(entry.base)
+        if leader is not None:
+            self._soon(lambda: leader.committed(entry))
+
+    def failed(self, entry: Entry) -> None:
+        """The peers have it, this host does not: another leads on."""
+        _log.warning("%s: what the peers agreed on could not be committed here; the reign ends", entry.base)
+        self._soon(self.end)
+
+    def _soon(self, function: Callable[[], object]) -> None:
+        try:
+            self._token.run_sync_soon(function)
+        except trio.RunFinishedError:
+            return
+
+    # What is told
+
+    def lag(self) -> Mapping[str, int]:
+        """Entries that each peer lacks, summed over the bases taken over; those whose standing is unknown count one."""
+        total: dict[str, int] = {}
+        for leader in self.leaders.values():
+            for peer, entries in leader.lag.items():
+                total[peer] = total.get(peer, 0) + (1 if entries is None else entries)
+        return total
+
+
+class ReignCommit:
+    """Implements Committer for the bases of one set: by whichever reign there is."""
+
+    def __init__(self) -> None:
+        self.reign: Reign | None = None
+
+    def __repr__(self) -> str:
+        return f"<ReignCommit {self.reign!r}>"
+
+    def lead(self, base: str) -> int:
+        return self._now(base).lead(base)
+
+    def agree(self, entry: Entry) -> None:
+        reign = self._now(entry.base)
+        if reign.epoch != entry.header.epoch:
+            raise NotLeader(f"the epoch of {entry.base} changed")
+        reign.agree(entry)
+
+    def committed(self, entry: Entry) -> None:
+        reign = self.reign
+        if reign is not None and reign.epoch == entry.header.epoch:
+            reign.committed(entry)
+
+    def failed(self, entry: Entry) -> None:
+        reign = self.reign
+        if reign is not None and reign.epoch == entry.header.epoch:
+            reign.failed(entry)
+
+    def _now(self, base: str) -> Reign:
+        reign = self.reign
+        if reign is None:
+            raise NotLeader(f"this peer does not lead {base}")
+        return reign

@@ -1,0 +1,147 @@
+"""Who is in the cluster: peers as they announce themselves, sets of peers, and which set has which of the namespace's own bases.
+
+documents in the Coordinator: peer/<peer>     Peer, as long as the peer lives
+                              set/<set>       PeerSet
+                              directory       Layout
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import TypeVar
+
+import msgspec
+import trio
+
+from meta.coordinator import Coordinator, Document
+from node.errors import BaseCorrupt, PeerUnreachable, Superseded
+
+PEER_FOLDER = "peer"
+SET_FOLDER = "set"
+DIRECTORY = "directory"
+
+V = TypeVar("V", bound=msgspec.Struct)
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """A meta service on a disk. Its name comes with the disk: a peer that lost its disk is another one."""
+
+    name: str
+    address: str
+    location: str = ""
+
+
+class PeerSet(msgspec.Struct, frozen=True):
+    """peers: whose majority decides; the first one is to lead, if it can. wanted: whom they are to become, step by step; () = as is."""
+
+    peers: tuple[str, ...]
+    wanted: tuple[str, ...] = ()
+
+    def step(self) -> PeerSet | None:
+        """The next on the way: one joins or one leaves, so that each majority meets each of the one before. None: nothing is to change."""
+        joining = [peer for peer in self.wanted if peer not in self.peers]
+        leaving = [peer for peer in self.peers if self.wanted and peer not in self.wanted]
+        if joining:
+            return PeerSet((*self.peers, joining[0]), self.wanted)
+        if leaving:
+            return PeerSet(tuple(peer for peer in self.peers if peer != leaving[0]), self.wanted)
+        return PeerSet(self.wanted) if self.wanted else None
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """The set of each base that the directory itself does not name: meta0, accounts, registry, encryption, jobs."""
+
+    sets: dict[str, str]
+
+
+def decode(document: Document, kind: type[V], name: str) -> V:
+    """Raises: BaseCorrupt."""
+    try:
+        return msgspec.json.decode(document.data, type=kind)
+    except msgspec.DecodeError as error:
+        raise BaseCorrupt(f"the document {name} can't be read: {error}") from error
+
+
+class Roster:
+    """What this process knows of it, kept current by `keep`."""
+
+    def __init__(self, coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
+        self._peers: dict[str, Peer] = {}
+        self._living: tuple[str, ...] = ()
+        self.sets: dict[str, PeerSet] = {}
+        self._changed = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Roster peers={sorted(self._peers)} sets={self.sets}>"
+
+    @property
+    def peers(self) -> dict[str, Peer]:
+        """Those that live, by name."""
+        return {name: self._peers[name] for name in self._living if name in self._peers}
+
+    def address(self, peer: str) -> str:
+        """Where it is, or was when it was heard of last. Raises: PeerUnreachable."""
+        found = self._peers.get(peer)
+        if found is None:
+            raise PeerUnreachable(f"the peer {peer} was never seen here")
+        return found.address
+
+    async def wait_changed(self) -> None:
+        await self._changed.wait()
+
+    async def keep(self) -> None:
+        """Until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_peers)
+            nursery.start_soon(self._keep_sets, nursery)
+
+    async def _keep_peers(self) -> None:
+        async with aclosing(self._coordinator.watch_names(PEER_FOLDER)) as changes:
+            async for names in changes:
+                for name in names:
+                    document = await self._coordinator.read(f"{PEER_FOLDER}/{name}")
+                    if document.version:
+                        self._peers[name] = decode(document, Peer, name)
+                self._living = tuple(names)
+                self.notify()
+
+    async def _keep_sets(self, nursery: trio.Nursery) -> None:
+        watched: set[str] = set()
+        async with aclosing(self._coordinator.watch_names(SET_FOLDER)) as changes:
+            async for names in changes:
+                for name in set(names) - watched:
+                    watched.add(name)
+                    nursery.start_soon(self._keep_set, name)
+
+    async def _keep_set(self, name: str) -> None:
+        async with aclosing(self._coordinator.watch(f"{SET_FOLDER}/{name}")) as changes:
+            async for document in changes:
+                if document.version:
+                    self.sets[name] = decode(document, PeerSet, name)
+                else:
+                    self.sets.pop(name, None)
+                self.notify()
+
+    def notify(self) -> None:
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+
+    async def change_set(self, name: str, before: PeerSet, after: PeerSet) -> None:
+        """Raises: Superseded when it is not as `before` says any more."""
+        document = await self._coordinator.read(f"{SET_FOLDER}/{name}")
+        if not document.version or decode(document, PeerSet, name) != before:
+            raise Superseded(f"the set {name} was changed meanwhile")
+        await self._coordinator.write(f"{SET_FOLDER}/{name}", msgspec.json.encode(after), version=document.version)
+
+    async def layout(self) -> Layout | None:
+        document = await self._coordinator.read(DIRECTORY)
+        return decode(document, Layout, DIRECTORY) if document.version else None
+
+
+def first_sets(peers: Sequence[str], replicas: int) -> dict[str, PeerSet]:
+    """As many sets as peers, each on `replicas` neighbours of a ring; so each peer is to lead one of them."""
+    ring = sorted(peers)
+    number = min(replicas, len(ring))
+    return {f"set-{at + 1}": PeerSet(tuple(ring[(at + step) % len(ring)] for step in range(number))) for at in range(len(ring))}

@@ -1,0 +1,257 @@
+"""The metadata of a cluster as a client sees it: each call goes to the leader of the set that has its base.
+
+What was learnt is remembered until it proves wrong: where containers are (`Place`), who leads a set. A leader that is gone is looked for
+until PATIENCE_S is over, so an election is a slow answer, not an error.
+
+A call that may have been carried out is made again only where that is harmless: the leader remembers the calls it answered, and another
+leader, which doesn't, tells a repeated put by its content. What is not in REPEATED is told to the caller as undecided instead.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, cast
+
+import trio
+
+from meta.client import Door, MetaDoors, post
+from meta.cluster.roster import DIRECTORY, Layout, decode
+from meta.cluster.service import BIRTHS, REGISTRY
+from meta.coordinator import Coordinator
+from meta.directory import container_id
+from meta.protocol.directory import Assignments, Place, Prefix, Prefixes
+from meta.split import READS
+from meta.wire import Method, methods
+from node.errors import (
+    BucketNotFound,
+    DeadlineExceeded,
+    Fenced,
+    NotLeader,
+    PeerUnreachable,
+    ShuttingDown,
+    Unavailable,
+    Undecided,
+)
+from node.http.client import Client
+
+PATIENCE_S = 20.0
+"""How long a leader is looked for: an election takes the session time-out of meta/zookeeper.py and a little more."""
+RETRY_S = (0.05, 0.5)
+"""Pause before a call is made again: the first, and the longest."""
+PLACES_MAX = 100_000
+REPEATED = frozenset(
+    (
+        *READS,
+        "put",
+        "change_settings",
+        "create",
+        "create_upload",
+        "put_part",
+        "complete_upload",
+        "abort_upload",
+        "deletions_done",
+        "records_synced",
+        "restale",
+        "create_bucket",
+        "dirty_containers",
+        "claim",
+        "release",
+        "add_bucket",
+        "remove_bucket",
+        "revoke_key",
+        "restore",
+        "suspend",
+        "put_policy",
+        "attach",
+        "save_job",
+        "control_job",
+        "prefixes",
+        "lay_out",
+        "assign",
+        "find",
+        "mark_removed",
+        "counts",
+        "assigned",
+    )
+)
+"""Methods that do the same when they are carried out twice in a row."""
+_SAFE = (NotLeader, ShuttingDown)
+"""The call was not carried out."""
+_UNSURE = (PeerUnreachable, DeadlineExceeded, Undecided, Fenced)
+T = TypeVar("T")
+
+
+class RoutedMeta(MetaDoors):
+    """Implements meta.protocol.door.Meta, and what meta/cluster/birth.py needs."""
+
+    def __init__(self, coordinator: Coordinator, client: Client, *, patience_s: float = PATIENCE_S) -> None:
+        """client: with the namespace's key."""
+        super().__init__(self._route)
+        self._coordinator = coordinator
+        self._client = client
+        self._patience_s = patience_s
+        self._layout: Layout | None = None
+        self._prefixes: list[Prefix] = []
+        self._places: OrderedDict[str, Place] = OrderedDict()
+        self._leaders: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"<RoutedMeta leaders={self._leaders} places={len(self._places)}>"
+
+    async def dirty_containers(self) -> list[str]:
+        """Of all sets. Raises: Unavailable when one does not answer."""
+        method, found = methods("meta")["dirty_containers"], []
+        for of in sorted(set((await self.sets()).values())):
+            found += await self._call(of, method, method.encode_call(""))
+        return found
+
+    # The directory
+
+    async def sets(self) -> dict[str, str]:
+        """The set of each of the namespace's own bases, and under its own name each set that has containers."""
+        layout = await self._known_layout()
+        sets = dict(layout.sets)
+        for prefix in await self.prefixes():
+            sets[prefix.base] = prefix.set
+        return sets | {name: name for name in await self._coordinator.names("set")}
+
+    async def prefixes(self) -> list[Prefix]:
+        """Raises: Unavailable before the namespace was laid out."""
+        if not self._prefixes:
+            door = cast(Prefixes, Door(self._route, "meta0", ""))
+            self._prefixes = await door.prefixes()
+        return self._prefixes
+
+    async def lay_out(self, prefixes: list[Prefix]) -> None:
+        door = cast(Prefixes, Door(self._route, "meta0", ""))
+        self._prefixes = await door.lay_out(prefixes)
+
+    async def assignments(self, bucket: str) -> Assignments:
+        """The part of the directory that knows the bucket."""
+        number = container_id(bucket)
+        for prefix in await self.prefixes():
+            if number.startswith(prefix.prefix):
+                return self.part(prefix.base)
+        raise NotLeader("the namespace is not laid out yet")
+
+    def part(self, base: str) -> Assignments:
+        return cast(Assignments, Door(self._route, "meta1", base))
+
+    async def place(self, bucket: str) -> Place:
+        """Raises: BucketNotFound."""
+        found = self._places.get(bucket)
+        if found is None:
+            found = await (await self.assignments(bucket)).find(bucket)
+            self._remember(found)
+        return found
+
+    async def assign(self, bucket: str) -> Place:
+        """To one of the sets that have the fewest containers, unless it has a place."""
+        door = await self.assignments(bucket)
+        counts = await door.counts()
+        names = await self._coordinator.names("set")
+        if not names:
+            raise NotLeader("the namespace has no sets yet")
+        fewest = min(counts.get(name, 0) for name in names)
+        wish = random.choice([name for name in names if counts.get(name, 0) == fewest])
+        place = await door.assign(bucket, wish)
+        self._remember(place)
+        return place
+
+    async def mark_removed(self, bucket: str) -> None:
+        await (await self.assignments(bucket)).mark_removed(bucket)
+        self._places.pop(bucket, None)
+
+    def _remember(self, place: Place) -> None:
+        self._places[place.bucket] = place
+        if len(self._places) > PLACES_MAX:
+            self._places.popitem(last=False)
+
+    async def _known_layout(self) -> Layout:
+        if self._layout is None:
+            document = await self._coordinator.read(DIRECTORY)
+            if not document.version:
+                raise NotLeader("the namespace is not laid out yet: no meta service has started")
+            self._layout = decode(document, Layout, DIRECTORY)
+        return self._layout
+
+    # Calls
+
+    async def _route(self, door: str, subject: str, method: Method, body: bytes) -> Any:
+        if door != "container":
+            return await self._call(await self._patient(lambda: self._set_of(door, subject, method)), method, body)
+        known = subject in self._places
+        place = await self.place(subject)
+        try:
+            return await self._call(place.set, method, body)
+        except BucketNotFound:
+            if not known:
+                raise
+        self._places.pop(subject, None)  # it was moved, or made anew elsewhere
+        moved = await self.place(subject)
+        if moved.set == place.set:
+            raise BucketNotFound("there is no such bucket")
+        return await self._call(moved.set, method, body)
+
+    async def _set_of(self, door: str, subject: str, method: Method) -> str:
+        layout = await self._known_layout()
+        match door:
+            case "meta1":
+                return next(prefix.set for prefix in await self.prefixes() if prefix.base == subject)
+            case "meta":
+                assert method.name in BIRTHS
+                return layout.sets[REGISTRY]
+            case "identities":
+                return layout.sets["accounts"]
+        return layout.sets[door]
+
+    async def _call(self, of: str, method: Method, body: bytes) -> Any:
+        """To the leader of the set. Raises: NotLeader when none was found in time; Undecided; what the method raises."""
+        target = b"/set/%b/%b%b" % (of.encode(), os.urandom(16).hex().encode(), method.target)
+
+        async def once() -> Any:
+            address = await self._leader(of)
+            try:
+                return await post(self._client, address, target, method, body)
+            except (*_SAFE, *_UNSURE) as error:
+                self._leaders.pop(of, None)
+                if isinstance(error, _UNSURE) and method.name not in REPEATED:
+                    raise _Told(error) from error
+                raise
+
+        try:
+            return await self._patient(once)
+        except _Told as told:
+            raise Undecided(f"whether {method.name} was carried out is not known: {told.cause}") from told.cause
+
+    async def _patient(self, once: Callable[[], Awaitable[T]]) -> T:
+        deadline = trio.current_time() + self._patience_s
+        pause_s, longest_s = RETRY_S
+        while True:
+            try:
+                return await once()
+            except (*_SAFE, *_UNSURE):
+                if trio.current_time() + pause_s > deadline:
+                    raise
+            await trio.sleep(pause_s * (0.5 + random.random()))
+            pause_s = min(2 * pause_s, longest_s)
+
+    async def _leader(self, of: str) -> str:
+        found = self._leaders.get(of)
+        if found is None:
+            queue = await self._coordinator.candidates(of)
+            if not queue:
+                raise NotLeader(f"nobody stands for the set {of}: is one of its peers up?")
+            found = self._leaders[of] = queue[0].address
+        return found
+
+
+class _Told(Exception):
+    """Out of the patience, for it must not be tried again."""
+
+    def __init__(self, cause: Unavailable) -> None:
+        super().__init__(str(cause))
+        self.cause = cause

@@ -1,0 +1,243 @@
+"""The HTTP service of a meta process: calls of the other peers, and calls of clients for what this host leads.
+
+POST /set/<set>/<call>/meta/1/<door>/<method>     as in meta/wire.py; call: 32 hex digits that stay the same when the client asks again
+POST /peer/1/<name>                               meta/cluster/wire.py
+POST /leave/<set>                                 has another peer lead; answers true when this one led
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+import trio
+
+from meta.cluster.bases import OPENED
+from meta.cluster.birth import Births
+from meta.cluster.member import Member
+from meta.cluster.wire import (
+    API,
+    CALL_BYTES_MAX,
+    CHECKSUM_NAME,
+    HEADER_NAME,
+    STANDINGS_MAX,
+    Appending,
+    Following,
+    Promising,
+    Pulling,
+    Standings,
+    Surveying,
+)
+from meta.commit import Header
+from meta.directory import container_base
+from meta.service import MSGPACK, read_call, routes
+from meta.split import READS
+from meta.wire import DOORS, Method
+from node.auth import PROOF_HEADER, NamespaceKey, Verifier
+from node.clock import Clock
+from node.errors import BaseNotFound, BucketNotFound, Busy, InvalidArgument, NotFound, NotLeader, Unavailable
+from node.http.message import Request
+from node.http.reply import Reply
+
+CALLS_MAX = 4_096
+"""Writes whose answers are kept for clients that ask again."""
+BIRTHS = frozenset(("create_bucket", "remove_bucket"))
+"""Methods of the door `meta` that span sets; the leader of the registry sees to them, one at a time for each bucket."""
+REGISTRY = "registry"
+_CLIENT = re.compile(rb"/set/([A-Za-z0-9_.-]{1,128})/([0-9a-f]{32})(/meta/1/.*)")
+_LEAVE = re.compile(rb"/leave/([A-Za-z0-9_.-]{1,128})")
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class ClusterService:
+    """Handler for node.http.server.serve. members: this host's, by set; may change."""
+
+    def __init__(self, members: Mapping[str, Member], births: Births, key: NamespaceKey, *, clock: Clock) -> None:
+        self._members = members
+        self._births = births
+        self._verifier = Verifier(key, clock)
+        self._routes = routes(DOORS)
+        self._calls: OrderedDict[bytes, _Call] = OrderedDict()
+        self._peer_calls: dict[bytes, tuple[msgspec.msgpack.Decoder[Any], Callable[..., Awaitable[Any]]]] = {
+            API + b"promise": (msgspec.msgpack.Decoder(Promising), self._promise),
+            API + b"survey": (msgspec.msgpack.Decoder(Surveying), self._survey),
+            API + b"append": (msgspec.msgpack.Decoder(Appending), self._append),
+            API + b"pull": (msgspec.msgpack.Decoder(Pulling), self._pull),
+            API + b"after": (msgspec.msgpack.Decoder(Following), self._after),
+            API + b"standings": (msgspec.msgpack.Decoder(Standings), self._standings),
+        }
+        self._surveying = msgspec.msgpack.Decoder(Surveying)
+
+    def __repr__(self) -> str:
+        return f"<ClusterService members={list(self._members)} {self._verifier!r}>"
+
+    async def __call__(self, request: Request, reply: Reply) -> None:
+        """Raises: CallNotAuthenticated, NotFound, InvalidArgument, BodyTooLarge, NotLeader; what the call raises."""
+        proof = self._verifier.verify(request.method, request.target, request.headers.get(PROOF_HEADER))
+        body = await request.body.read(CALL_BYTES_MAX)
+        proof.check_body(body)
+        if request.method != "POST":
+            raise NotFound("no such call")
+        peer_call = self._peer_calls.get(request.target)
+        if peer_call is not None:
+            decoder, function = peer_call
+            await reply.whole(200, [MSGPACK], _encode(await function(_read(decoder, body))))
+        elif request.target == API + b"snapshot":
+            await self._snapshot(_read(self._surveying, body), reply)
+        elif match := _CLIENT.fullmatch(request.target):
+            await reply.whole(200, [MSGPACK], await self._client_call(match[1].decode(), match[2], match[3], body))
+        elif match := _LEAVE.fullmatch(request.target):
+            await reply.whole(200, [MSGPACK], _encode(self._member(match[1].decode()).leave()))
+        else:
+            raise NotFound("no such call")
+
+    def _member(self, of: str) -> Member:
+        """Raises: NotLeader."""
+        found = self._members.get(of)
+        if found is None:
+            raise NotLeader(f"this host is no peer of the set {of}")
+        return found
+
+    # Clients
+
+    async def _client_call(self, of: str, number: bytes, target: bytes, body: bytes) -> bytes:
+        route = self._routes.get(target)
+        if route is None:
+            raise NotFound("no such call")
+        door, method = route
+        if method.name in READS:
+            return await self._do(of, door, method, body)
+        known = self._calls.get(number)
+        if known is None:
+            known = self._calls[number] = _Call()
+            self._forget_calls()
+            try:
+                return await known.make(lambda: self._do(of, door, method, body))
+            except Unavailable:
+                self._calls.pop(number, None)  # who asks again wants it tried again
+                raise
+        return await known.result()
+
+    def _forget_calls(self) -> None:
+        """The oldest that are answered. Raises: Busy when too many are not."""
+        while len(self._calls) > CALLS_MAX:
+            number, oldest = next(iter(self._calls.items()))
+            if not oldest.over:
+                self._calls.popitem()
+                raise Busy(f"{CALLS_MAX} writes are under way")
+            del self._calls[number]
+
+    async def _do(self, of: str, door: str, method: Method, body: bytes) -> bytes:
+        member = self._member(of)
+        subject, arguments, named = read_call(method, body)
+        target = await self._lead(member, door, subject, method.name)
+        return method.encode_answer(await getattr(target, method.name)(*arguments, **named))
+
+    async def _lead(self, member: Member, door: str, subject: str, method: str) -> Any:
+        """What implements the door, when this host leads the base behind it. Raises: NotLeader, BucketNotFound, InvalidArgument."""
+        bases = member.bases
+        match door:
+            case "container":
+                try:
+                    await member.ready(container_base(subject), create=method == "create")
+                except BaseNotFound as error:
+                    raise BucketNotFound("there is no such bucket") from error
+                return bases.container(subject)
+            case "meta1":
+                target: Any = bases.assignments(subject)
+                await member.ready(subject, create=True)
+                return target
+            case "meta0":
+                await member.ready("meta0", create=True)
+                return bases.prefixes
+            case "meta":
+                await member.ready(REGISTRY if method in BIRTHS else OPENED, create=True)
+                return self._births if method in BIRTHS else bases
+        await member.ready("accounts" if door == "identities" else door, create=True)
+        return getattr(bases, door)
+
+    # Peers
+
+    async def _promise(self, call: Promising) -> int:
+        return await self._member(call.set).take_promise(call.epoch)
+
+    async def _survey(self, call: Surveying) -> Any:
+        return await self._member(call.set).replica(call.base).survey(call.epoch)
+
+    async def _append(self, call: Appending) -> Any:
+        return await self._member(call.set).replica(call.entry.base).append(call.epoch, call.entry)
+
+    async def _pull(self, call: Pulling) -> Any:
+        return await self._member(call.set).pull(call.base, call.epoch, call.source)
+
+    async def _after(self, call: Following) -> Any:
+        await trio.lowlevel.checkpoint()
+        return self._member(call.set).after(call.base, call.epoch, call.header)
+
+    async def _standings(self, call: Standings) -> list[Header | None]:
+        """None for a replica that has no say."""
+        if len(call.bases) > STANDINGS_MAX:
+            raise InvalidArgument(f"{STANDINGS_MAX} bases at most")
+        member = self._member(call.set)
+        member.check_source(call.epoch)
+        found: list[Header | None] = []
+        for base in call.bases:
+            replica = member.replica(base)
+            found.append(None if replica.damaged else replica.header())
+            await trio.lowlevel.checkpoint()
+        return found
+
+    async def _snapshot(self, call: Surveying, reply: Reply) -> None:
+        async with self._member(call.set).snapshot(call.base, call.epoch) as (path, header, checksum):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                size = os.fstat(descriptor).st_size
+                told = [(HEADER_NAME, b"%d %d" % (header.epoch, header.index)), (CHECKSUM_NAME, checksum.encode())]
+                await reply.start(200, told, length=size)
+                await reply.send_file(descriptor, 0, size)
+                await reply.finish()
+            finally:
+                os.close(descriptor)
+
+
+class _Call:
+    """A client's write: carried out once, answered as often as it is asked."""
+
+    def __init__(self) -> None:
+        self._done = trio.Event()
+        self._answer: bytes | None = None
+        self._error: Exception | None = None
+
+    @property
+    def over(self) -> bool:
+        return self._done.is_set()
+
+    async def make(self, function: Callable[[], Awaitable[bytes]]) -> bytes:
+        try:
+            with trio.CancelScope(shield=True):  # a writer's lane does not let its callers go either
+                self._answer = answer = await function()
+            return answer
+        except Exception as error:
+            self._error = error
+            raise
+        finally:
+            self._done.set()
+
+    async def result(self) -> bytes:
+        await self._done.wait()
+        if self._error is not None:
+            raise self._error
+        assert self._answer is not None
+        return self._answer
+
+
+def _read(decoder: msgspec.msgpack.Decoder[Any], body: bytes) -> Any:
+    """Raises: InvalidArgument."""
+    try:
+        return decoder.decode(body)
+    except msgspec.DecodeError as error:
+        raise InvalidArgument(f"the call is not readable: {error}") from error
