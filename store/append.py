@@ -22,7 +22,7 @@ from store.context import Context
 from store.copy import ContentSource
 from store.envelope import envelope_of
 from store.layout import Layout
-from store.opening import stored_reader
+from store.moved import following
 from store.policy import PolicySet
 from store.put import commit, committed, write
 from store.record import object_record, of_one_part
@@ -120,7 +120,7 @@ class _Growth:
             except NotEnoughServices:  # as in copy_object
                 record = msgspec.structs.replace(record, content=new_chunk_id())
                 copier = ContentWriter(context.fleet, context.writes, self._policies, record, lambda _: tail)
-                content = ContentSource(stored_reader(context, self._old, bucket=bucket), 0, old.size)
+                content = ContentSource(following(context, self._old, bucket=bucket, stored=True), 0, old.size)
                 copied = await write(context, bucket, copier, lambda: copier.write(content))
         joined, contents = Layout.join((copied, layout)), (copier.content, self.writer.content)
         result = await commit(context, bucket, key, copier, lambda: self._append(joined, contents, condition))

@@ -14,7 +14,8 @@ from store.context import Context
 from store.envelope import envelope_of
 from store.layout import Layout
 from store.mosaic import without_mosaic
-from store.opening import Read, reader_of, stored_reader
+from store.moved import following
+from store.opening import Read
 from store.policy import PolicySet
 from store.put import commit_object, put_object, write
 from store.record import object_record
@@ -96,11 +97,11 @@ async def copy_object(
                 NotEnoughServices
             ):  # a volume is away, full or retired, a chunk is damaged: the bytes can still be read and written elsewhere
                 pass
-        content = ContentSource(stored_reader(context, source, bucket=source_bucket), 0, layout.size)
+        content = ContentSource(following(context, source, bucket=source_bucket, stored=True), 0, layout.size)
     else:
         digests = digests or frozenset(source.attributes.checksums or (DEFAULT_CHECKSUM,))
         attributes = of_one_piece(attributes)
-        content = ContentSource(reader_of(context, source, bucket=source_bucket, data_key=keys.source), 0, source.size, digests)
+        content = ContentSource(following(context, source, bucket=source_bucket, data_key=keys.source), 0, source.size, digests)
     return await put_object(
         context,
         bucket,

@@ -20,7 +20,7 @@ import msgspec
 
 from meta.protocol.bucket import SYSTEM_BUCKET
 from meta.protocol.holding import Claim, Cursor, Holding
-from node.errors import BucketNotFound, ContentCold, ContentLost, FrazilError, NotFound, RecordCorrupt, Superseded
+from node.errors import BucketNotFound, ContentCold, ContentLost, FrazilError, RecordCorrupt, Superseded
 from node.log import get_logger
 from node.metrics import counter
 from rawx.chunk import ChunkRecord
@@ -28,6 +28,7 @@ from rawx.protocol import Examined
 from store.context import Context
 from store.delete import Place
 from store.layout import Chunk, Layout
+from store.moved import again
 from store.parallel import gather
 from store.record import is_stale
 from store.repair import Need, remake
@@ -229,7 +230,7 @@ class Scrub:
             try:
                 outcome = await self._settle(bucket, holder, index, problems, spares or {})
             except Superseded:
-                now = await self.again(bucket, holder)
+                now = await again(self._context, bucket, holder)
                 if now is None:
                     return  # deleted or replaced meanwhile: nothing of it is anybody's
                 holder = now
@@ -248,7 +249,7 @@ class Scrub:
         """(what became of what can be repaired, of the rest). Raises: Superseded when the row says something else by now."""
         stale = [position for position, (problem, _) in problems.items() if problem == "stale"]
         bad = frozenset(p for p, (problem, _) in problems.items() if problem not in UNREPAIRABLE and problem != "stale")
-        now = await self.again(bucket, holder)
+        now = await again(self._context, bucket, holder)
         if now is None or now.layout != holder.layout:
             raise Superseded("it changed meanwhile")
         if stale and holder.row is not None and self._repair:
@@ -274,20 +275,6 @@ class Scrub:
                 log.info("a repair could not be done now", extra={"bucket": bucket, "error": str(error)})
                 return "waits", "waits"
         return "repaired", "waits"
-
-    async def again(self, bucket: str, holder: Holding) -> Holding | None:
-        """The same content as it is named now."""
-        container = self._context.container(bucket)
-        try:
-            if holder.row is not None:
-                row = await container.get(holder.row.key, holder.row.version)
-                if row.content == holder.row.content:
-                    return Holding(row.key, row.layout, row)
-            content = holder.part.content if holder.part is not None else holder.row.content if holder.row is not None else ""
-            (now,) = await container.holders([Claim(holder.key, content)])
-        except NotFound:
-            return None
-        return now if now is not None and now.key else None
 
     async def _problems(self, holder: Holding, index: int, before: dict[int, tuple[str, str]]) -> dict[int, tuple[str, str]]:
         chunks = [each for each in expected(holder) if each.index == index and each.chunk.position in before]
@@ -350,7 +337,8 @@ class Scrub:
 
     async def _orphan(self, volume_id: str, bucket: str, look: Examined, problem: str = "orphaned") -> None:
         assert look.record is not None
-        if not self._old(look) or look.record.content in self._context.afterwork.in_flight:
+        afterwork = self._context.afterwork
+        if not self._old(look) or look.record.content in afterwork.in_flight or afterwork.held([(volume_id, look.chunk)]):
             return
         outcome = "told"
         if self._repair:

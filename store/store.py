@@ -15,6 +15,7 @@ from meta.protocol.jobs import Job
 from meta.protocol.object import NO_CONDITION, Attributes, Change, Condition, DeleteRequest, DeleteResult, ObjectRow, PutResult
 from meta.protocol.restore import COLD_CLASSES
 from meta.protocol.upload import PartRow, UploadRow
+from node.errors import ContentLost
 from rawx.protocol import Rawx, VolumeStat
 from store.append import Combine, append_object
 from store.cipher import open_content
@@ -32,8 +33,8 @@ from store.jobs.runner import JobRunner
 from store.keepsake import Keeper
 from store.layout import Layout
 from store.mosaic import MOSAIC
+from store.moved import following, moved
 from store.multipart import Check, WantedPart, abort_upload, complete_upload, put_part
-from store.opening import reader_of
 from store.overlay import Patch
 from store.policy import STORAGE_POLICY, PolicySet
 from store.put import put_object
@@ -157,7 +158,7 @@ class Store:
         """
         context, layout = self._context, Layout.parse(row.layout)
         with context.afterwork.reading(layout):
-            await reader_of(context, row, bucket=bucket, data_key=data_key)(start, stop, sink)
+            await following(context, row, bucket=bucket, data_key=data_key)(start, stop, sink)
 
     async def read_whole(self, row: ObjectRow, *, bucket: str = "", data_key: bytes = b"") -> bytes:
         """All bytes of a small object. Raises: ContentLost, SealBroken, Busy."""
@@ -166,7 +167,13 @@ class Store:
         if len(layout.metachunks) == 1:
             policy = layout.policies[0]
             if not policy.parity and layout.metachunks[0].size <= policy.unit_bytes and not row.attributes.parts:
-                data = await read_small(context.fleet, Subject(bucket, row.key, row.version), layout)
+                try:
+                    data = await read_small(context.fleet, Subject(bucket, row.key, row.version), layout)
+                except ContentLost:
+                    now = await moved(context, bucket, row)
+                    if now is None:
+                        raise
+                    return await self.read_whole(now, data_key=data_key)
                 return open_content(data, row.size, 0, data_key) if ENCRYPTION in row.attributes.extra else data
         pieces: list[bytes] = []
 
@@ -315,11 +322,13 @@ class Store:
         part: int,
         *,
         keys: CopyKeys = NO_KEYS,
+        source_bucket: str = "",
     ) -> PartRow:
         """A part out of the bytes [start, stop) of an object. Raises: as put_part; ContentLost, SealBroken."""
         digests = frozenset({upload.checksum_algorithm or PART_CHECKSUM})
         with self._context.afterwork.reading(Layout.parse(source.layout)):
-            content = ContentSource(reader_of(self._context, source, data_key=keys.source), start, stop, digests)
+            read = following(self._context, source, bucket=source_bucket, data_key=keys.source)
+            content = ContentSource(read, start, stop, digests)
             return await put_part(self._context, bucket, key, upload, part, content, data_key=keys.target)
 
     async def complete_upload(

@@ -16,6 +16,7 @@ from store.context import Context
 from store.envelope import ENCRYPTION
 from store.get import MetachunkReader, Sink, Subject, room_bytes
 from store.layout import Layout
+from store.moved import moved
 from store.opening import Opener
 
 OPEN_METACHUNKS_MAX = 64
@@ -27,7 +28,7 @@ class Window:
 
     def __init__(self, context: Context, row: ObjectRow, bucket: str, data_key: bytes) -> None:
         self.row = row
-        self._context = context
+        self._context, self._data_key = context, data_key
         self._layout = Layout.parse(row.layout)
         self._subject = Subject(bucket, row.key, row.version)
         self._offsets = _offsets(self._layout)
@@ -51,7 +52,28 @@ class Window:
             into[filled : filled + size] = piece
             filled += size
 
-        stop = start + len(into)
+        try:
+            await self._read(start, start + len(into), keep)
+        except ContentLost:
+            if not await self._follow():
+                raise
+            filled = 0
+            await self._read(start, start + len(into), keep)
+        if filled != len(into):
+            raise ContentLost(f"the object ends {len(into) - filled} bytes before the end of what was read")
+
+    async def _follow(self) -> bool:
+        """Whether the content was moved; then it is read where it is now."""
+        now = await moved(self._context, self._subject.bucket, self.row)
+        if now is None:
+            return False
+        await self.aclose()
+        self.row, self._layout = now, Layout.parse(now.layout)
+        if self._opener is not None:
+            self._opener = Opener(self._context.fleet, self._context.reads, now, self._data_key, bucket=self._subject.bucket)
+        return True
+
+    async def _read(self, start: int, stop: int, keep: Sink) -> None:
         if self._opener is not None:
             await self._opener.read(start, stop, keep)
         else:
@@ -59,8 +81,6 @@ class Window:
                 size = self._layout.metachunks[index].size
                 if offset < stop and start < offset + size:
                     await self._read_from(index, max(start - offset, 0), min(stop - offset, size), keep)
-        if filled != len(into):
-            raise ContentLost(f"the object ends {len(into) - filled} bytes before the end of what was read")
 
     async def hold(self) -> None:
         """Opens what isn't yet, as far as the limit allows, so that the bytes stay when the object goes. Raises: ContentLost, Busy."""

@@ -12,9 +12,10 @@ from node.log import get_logger
 from store.context import Context
 from store.jobs.task import Walk
 from store.layout import Layout
+from store.moved import again
 from store.parallel import gather
 from store.repair import Need, remake
-from store.scrub import Scrub, Tally
+from store.scrub import Tally
 
 MOVE_ROWS = 50
 """Contents that one step of a move looks at."""
@@ -84,7 +85,7 @@ class Mover(Walk):
 
     async def _now(self, need: Need) -> Need | None:
         """The same chunks where they are named now; None when nothing names them any more."""
-        now = await Scrub(self._context, self._tally, deep=False).again(need.bucket, need.holder)
+        now = await again(self._context, need.bucket, need.holder)
         if now is None:
             return None
         mine = {chunk.id for chunk in Layout.parse(need.holder.layout).metachunks[need.index].chunks if chunk.position in need.positions}

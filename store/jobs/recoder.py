@@ -11,10 +11,11 @@ from node.log import get_logger
 from store.context import Context
 from store.jobs.task import Walk
 from store.layout import Layout
+from store.moved import again
 from store.parallel import gather
 from store.policy import PolicySet
 from store.recode import is_right, recode
-from store.scrub import Scrub, Tally
+from store.scrub import Tally
 from store.tier import Temperature
 
 WALK_ROWS = 50
@@ -111,7 +112,7 @@ class ChangePolicy(Walk):
             try:
                 size = await recode(self._context, bucket, now, policies)
             except Superseded:
-                now = await Scrub(self._context, self._tally, deep=False).again(bucket, holder)
+                now = await again(self._context, bucket, holder)
                 continue
             except ContentLost as error:
                 counts["lost"] += 1
