@@ -18,7 +18,7 @@ from meta.conscience.client import Directory
 from meta.conscience.protocol import Service
 from meta.coordinator import Candidate as Candidacy
 from meta.coordinator import Coordinator
-from meta.protocol import Meta
+from meta.protocol.door import Meta
 from node.auth import NamespaceKey
 from node.buffers import BufferPool
 from node.clock import Clock

@@ -131,9 +131,7 @@ async def upload_part_copy(call: Call) -> None:
     start, stop = (0, row.size) if copy_range is None else parse_copy_range(copy_range.decode("latin-1"), row.size)
     if stop - start > OBJECT_BYTES_MAX:
         raise too_large_to_copy()
-    part = await call.store.copy_part(
-        row, start, stop, call.bucket, call.key, upload, number, keys=keys, source_bucket=call.source.bucket
-    )
+    part = await call.store.copy_part(row, start, stop, call.bucket, call.key, upload, number, keys=keys, source_bucket=call.source.bucket)
     await call.answer_xml(
         f'{DECLARATION}<CopyPartResult xmlns="{NAMESPACE}">{copy_result(part.etag, part.mtime_us)}'
         f"{checksum_elements(part.checksums)}</CopyPartResult>",

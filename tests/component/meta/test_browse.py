@@ -6,7 +6,10 @@ import random
 
 import pytest
 
-from meta.protocol import Container, DeleteRequest, Meta, Node, ObjectRow
+from meta.protocol.container import Container
+from meta.protocol.door import Meta
+from meta.protocol.folder import Node
+from meta.protocol.object import DeleteRequest, ObjectRow
 from node.errors import BucketNotFound
 
 

@@ -6,7 +6,9 @@ import random
 
 import pytest
 
-from meta.protocol import Container, DeleteRequest, ListRequest, ObjectRow
+from meta.protocol.container import Container
+from meta.protocol.listing import ListRequest
+from meta.protocol.object import DeleteRequest, ObjectRow
 from node.errors import AlreadyExists, FolderNotEmpty, InvalidArgument, ObjectNotFound
 
 

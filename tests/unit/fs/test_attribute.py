@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fs.attribute import Defaults, Stat, file_stat, folder_stat, time_text, with_stat, with_xattrs, xattrs_of
-from meta.protocol import Attributes, ObjectRow
+from meta.protocol.object import Attributes, ObjectRow
 
 DEFAULTS = Defaults(uid=7, gid=8, file_mode=0o640, folder_mode=0o750)
 
