@@ -18,19 +18,20 @@ from cli.exit import Exit, Hinted
 from cli.gateways import GatewayProcess
 from cli.process import settle
 from cli.state import SOCKET_FILE, State, clear_state, write_state
+from glacier.boards import Boards, open_boards
 from glacier.lifecycle.calendar import DAY_US, Calendar
 from glacier.lifecycle.engine import engine
+from glacier.strays import StraySweep
 from meta.protocol.accounts import Accounts, KeyPair
 from node.errors import ConfigError
 from node.http.server import listen, listen_unix, serve
 from node.runner import Ready
 from s3.call import DOMAINS, GatewayOptions
 from s3.gateway import Gateway
-from s3.lifecycle_document import rules_of
 from store.embedded import StoreOptions, open_store
 from store.runfolder import metrics_socket
 from store.settings import short_path
-from store.store import Store
+from store.store import Hired, Store
 
 ADMIN_NAME = "admin"
 LIFECYCLE_DAY_S = DAY_US / 1e6
@@ -53,6 +54,7 @@ class ServeOptions:
     metrics: tuple[str, int] | None = None
     allow_ssec_http: bool = False
     lifecycle_day: float = LIFECYCLE_DAY_S
+    cold: tuple[str, ...] = ()
 
     @property
     def gateway(self) -> GatewayOptions:
@@ -66,7 +68,8 @@ class ServeOptions:
 
     @property
     def store(self) -> StoreOptions:
-        return StoreOptions(directories=self.directories, volumes_per_directory=self.volumes, policy=self.policy)
+        tier = functools.partial(open_boards, self.cold) if self.cold else None
+        return StoreOptions(directories=self.directories, volumes_per_directory=self.volumes, policy=self.policy, tier=tier)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,9 @@ async def run_main(options: ServeOptions, announce: Callable[[Serving], None], d
         open_store(options.store, role="main", internal_address=internal) as store,
         aclosing(Gateway(store, options.gateway)) as gateway,
     ):
-        store.hire(engine(rules_of, gateway.calendar, gateway.herald))
+        store.hire(engine(gateway.calendar, gateway.herald))
+        if isinstance(store.tier, Boards):
+            store.hire(Hired(workers=(functools.partial(StraySweep, boards=store.tier),)))
         async with trio.open_nursery() as background:
             await background.start(_workers, store)
             await background.start(_gateway_workers, gateway)
@@ -168,7 +173,7 @@ async def _start_serving(
     sockets = bind(options.listen, shared=options.workers > 1)
     # At once, with no await between: whoever can connect also finds the state file.
     cert = os.path.join(os.getcwd(), options.tls_cert) if tls else ""
-    state = State(os.getpid(), url_of(sockets, secure=tls is not None), str(directory / SOCKET_FILE), options.region, cert)
+    state = State(os.getpid(), url_of(sockets, secure=tls is not None), str(directory / SOCKET_FILE), options.region, cert, options.cold)
     write_state(directory, state)
     await serving.start(_s3_server(gateway, sockets, tls, drain))
     if options.metrics:
@@ -253,6 +258,8 @@ def gateway_command(options: ServeOptions, port: int) -> list[str]:
         command += ["--tls-cert", options.tls_cert, "--tls-key", options.tls_key]
     if options.lifecycle_day != LIFECYCLE_DAY_S:
         command += ["--lifecycle-day", str(options.lifecycle_day)]
+    for address in options.cold:
+        command += ["--cold", address]
     if options.allow_ssec_http:
         command += ["--allow-ssec-http"]
     return command

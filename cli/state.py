@@ -14,13 +14,14 @@ SOCKET_FILE = "run/internal.sock"
 
 
 class State(msgspec.Struct, frozen=True):
-    """How to reach the store. pid: of the main process; tls_cert: the certificate's path, "" for plain HTTP."""
+    """How to reach the store. pid: of the main process; tls_cert: the certificate's path, "" for plain HTTP; cold: sockets of workers."""
 
     pid: int
     url: str
     admin_socket: str
     region: str = "us-east-1"
     tls_cert: str = ""
+    cold: tuple[str, ...] = ()
 
 
 def write_state(directory: Path, state: State) -> None:

@@ -55,7 +55,7 @@ class Method:
 
     __slots__ = ("_answer_decoder", "_call_decoder", "call", "keywords", "name", "target")
 
-    def __init__(self, door: str, name: str, function: Any) -> None:
+    def __init__(self, door: str, name: str, function: Any, *, api: str = API) -> None:
         hints = get_type_hints(function)
         fields: list[Any] = [("subject_", str)]
         self.keywords = []
@@ -65,7 +65,7 @@ class Method:
             field = (parameter.name, hints[parameter.name])
             fields.append(field if parameter.default is inspect.Parameter.empty else (*field, parameter.default))
         self.name = name
-        self.target = f"{API}{door}/{name}".encode()
+        self.target = f"{api}{door}/{name}".encode()
         self.call = msgspec.defstruct(f"{door}_{name}", fields, frozen=True, array_like=True)
         self._call_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(self.call)
         self._answer_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(hints["return"])

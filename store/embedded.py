@@ -47,6 +47,7 @@ from store.policy import PolicySet
 from store.settings import KEY_NAME, Settings, VolumeSlot, exclusive, load_settings, save_settings, short_path
 from store.slot import Slot, keep_open
 from store.store import Store
+from store.tier import InPlace, OpenTier, Tier
 from store.vault import Vault
 from store.workers import drain, recent_places
 
@@ -62,11 +63,15 @@ Role = Literal["main", "gateway"]
 
 @dataclass(frozen=True, slots=True)
 class StoreOptions:
-    """policy: name of a storage policy; "" = what the store was made with, at first by the number of volumes."""
+    """policy: name of a storage policy; "" = what the store was made with, at first by the number of volumes.
+
+    tier: what moves bytes to sleeping disks; None: nothing does.
+    """
 
     directories: tuple[Path, ...]
     volumes_per_directory: int = 1
     policy: str = ""
+    tier: OpenTier | None = None
 
 
 @asynccontextmanager
@@ -93,13 +98,17 @@ async def open_store(options: StoreOptions, *, role: Role = "main", internal_add
         if role == "main":
             check_metadata(first, settings)
         devices = Devices()
+        tier: Tier = InPlace() if options.tier is None else await stack.enter_async_context(options.tier(key))
+        forget = None if options.tier is None else tier.forget
         slots = [
-            stack.enter_context(Slot(slot.id, settings.path_of(slot, first), settings.namespace, devices)) for slot in settings.volumes
+            stack.enter_context(Slot(slot.id, settings.path_of(slot, first), settings.namespace, devices, forget=forget))
+            for slot in settings.volumes
         ]
         fleet = Fleet({slot.id: slot.volume for slot in slots}, random=Random(os.urandom(32)))
         nursery = await stack.enter_async_context(crew())
         stack.callback(nursery.cancel_scope.cancel)
         context, left = await _open_context(stack, nursery, first, settings, key, fleet, role, internal_address)
+        context.tier = tier
         nursery.start_soon(fleet.watch)
         nursery.start_soon(keep_open, fleet, slots)
         for slot in slots:

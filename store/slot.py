@@ -13,7 +13,7 @@ from node.threads import run_blocking
 from rawx.device import Devices
 from rawx.probe import PROBE_INTERVAL_S, Probe
 from rawx.protocol import Rawx
-from rawx.volume import Volume, open_volume
+from rawx.volume import Forget, Volume, open_volume
 from store.absent import AbsentVolume
 from store.fleet import Fleet
 
@@ -25,14 +25,17 @@ log = get_logger("store")
 class Slot:
     """Opens its volume when entered, else puts an AbsentVolume in its place: the store goes on without it."""
 
-    def __init__(self, volume_id: str, path: Path, namespace: str, devices: Devices, *, create: bool = True) -> None:
-        """create: an empty folder takes the volume's identity; not for who only joins the volume's owner."""
+    def __init__(
+        self, volume_id: str, path: Path, namespace: str, devices: Devices, *, create: bool = True, forget: Forget | None = None
+    ) -> None:
+        """create: an empty folder takes the volume's identity; not for who only joins the volume's owner. forget: see Volume."""
         self.id = volume_id
         self.path = path
         self.volume: Rawx = AbsentVolume(volume_id, "not opened yet")
         self._namespace = namespace
         self._devices = devices
         self._create = create
+        self._forget = forget
         self._real: Volume | None = None
         self._probe: Probe | None = None
         self._retired: list[Volume] = []  # calls may still be under way on them
@@ -56,7 +59,12 @@ class Slot:
             self._real = self._probe = None
         try:
             self.volume = self._real = open_volume(
-                self.path, namespace=self._namespace, volume_id=self.id, create=self._create and self.path.is_dir(), devices=self._devices
+                self.path,
+                namespace=self._namespace,
+                volume_id=self.id,
+                create=self._create and self.path.is_dir(),
+                devices=self._devices,
+                forget=self._forget,
             )
         except FrazilError as error:
             reason = str(error) if self.path.exists() else f"{self.path} is missing"

@@ -6,12 +6,14 @@ that was answered is remembered through crashes; what it asks for is done when t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from enum import Enum, IntEnum
 from typing import Protocol
 
 import msgspec
 
+from node.auth import NamespaceKey
 from store.layout import Layout
 
 
@@ -66,6 +68,13 @@ class Tier(Protocol):
     async def states(self, contents: Sequence[Layout]) -> list[TierState]:
         """One for each, in order."""
 
+    async def forget(self, volume: str, chunks: Sequence[str]) -> None:
+        """Chunks that were cold once are about to be deleted: rawx.volume.Forget."""
+
+
+OpenTier = Callable[[NamespaceKey], AbstractAsyncContextManager[Tier]]
+"""The tier of a store, from the store's opening to its end."""
+
 
 class InPlace:
     """The tier of a store without boards: a class is a word, bytes stay where they are, a restore is done when it is asked for."""
@@ -80,6 +89,9 @@ class InPlace:
         return
 
     async def melt(self, content: Layout) -> None:
+        return
+
+    async def forget(self, volume: str, chunks: Sequence[str]) -> None:
         return
 
     async def states(self, contents: Sequence[Layout]) -> list[TierState]:

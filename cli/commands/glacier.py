@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import functools
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
-from cli.exit import Exit
+from cli.exit import Exit, Hinted
+from cli.output import bytes_text, count_text
 from cli.session import Session, with_session
 
 if TYPE_CHECKING:
+    import trio
+
+    from glacier.boards import Boards
     from glacier.simulation import Outcome
     from glacier.study import Study
+    from glacier.worker.config import WorkerConfig
+    from glacier.worker.protocol import DiskStatus, QueuedJob, Status
+    from node.runner import Ready
 
 SCENARIOS = ("day", "poisson", "bursts", "zipf", "archive")
 OBJECTS_MAX = 200_000
@@ -21,6 +34,165 @@ HOURS_MAX = 24 * 31
 @click.group("glacier", short_help="Look at the cold tier and try out its schedule.")
 def glacier() -> None:
     """Look at the cold tier and try out its schedule."""
+
+
+_worker = click.option("--worker", "workers", multiple=True, metavar="ADDRESS", help="A worker's socket, unix:PATH [default: the store's].")
+
+
+@glacier.command("serve", short_help="Run the worker of a bus in the foreground.")
+@click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--ready-fd", type=click.IntRange(3), default=None, metavar="FD", help="Write a line to this descriptor once it serves.")
+@with_session
+def serve(session: Session, config: Path, ready_fd: int | None) -> Exit:
+    """Run the worker that CONFIG describes, until SIGTERM or Ctrl-C.
+
+    The commented sample, whose values are the defaults, is glacier/worker/worker.toml.
+    """
+    from cli.process import prepare
+    from glacier.worker.config import WorkerConfig
+    from node import log, runner
+    from node.config import load
+
+    prepare()
+    log.set_up()
+    return Exit(runner.run(functools.partial(_serve, session, load(WorkerConfig, config)), ready_fd=ready_fd))
+
+
+async def _serve(session: Session, config: WorkerConfig, drain: trio.Event, ready: Ready) -> None:
+    import trio
+
+    from glacier.worker.daemon import open_daemon, serve_worker
+
+    async with open_daemon(config) as worker, trio.open_nursery() as nursery:
+        await nursery.start(serve_worker, worker, config, drain)
+        bus = f"{worker.core.report.board}/{worker.core.report.bus}"
+        session.output.record("serving", f"The worker of bus {bus} answers on {config.listen}", bus=bus, address=config.listen)
+        session.output.flush()
+        ready.ready(config.listen)
+
+
+@asynccontextmanager
+async def _boards(session: Session, workers: tuple[str, ...]) -> AsyncIterator[Boards]:
+    """Raises: Hinted when no worker is known."""
+    from cli.door import check_store, running
+    from cli.state import SECRET_FILE
+    from glacier.boards import open_boards
+    from node.auth import NamespaceKey
+
+    store = check_store(session.directory())
+    state = running(store)
+    addresses = workers or (state.cold if state is not None else ())
+    if not addresses:
+        raise Hinted(f"no worker of cold disks is known in {store}", "start the store with --cold, or give --worker", code=Exit.NOT_FOUND)
+    async with open_boards(addresses, NamespaceKey.load(store / SECRET_FILE)) as boards:
+        yield boards
+
+
+@glacier.command("queue", short_help="Show what waits for cold disks.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Jobs of each bus.")
+@_worker
+@with_session
+def queue(session: Session, limit: int, workers: tuple[str, ...]) -> Exit:
+    """Show each bus, its disks, and what waits for them, the most urgent first."""
+    return session.run(lambda: _queue(session, limit, workers))
+
+
+async def _queue(session: Session, limit: int, workers: tuple[str, ...]) -> Exit:
+    async with _boards(session, workers) as boards:
+        for worker in boards.workers:
+            status = await worker.status()
+            _tell_bus(session, status)
+            for disk in status.disks:
+                _tell_disk(session, status, disk)
+            for job in await worker.queue(limit):
+                _tell_job(session, status, job)
+    return Exit.OK
+
+
+def _tell_bus(session: Session, status: Status) -> None:
+    name = f"{status.board}/{status.bus}"
+    waiting = ", ".join(f"{number:,} {kind}" for kind, number in sorted(status.waiting.items())) or "nothing"
+    state = "" if status.connected else "  (the freezer does not answer)"
+    lost = f"; {count_text(status.lost, 'chunk')} lost" if status.lost else ""
+    words = f"bus {name}: {status.doing}{state}; {waiting} waits; {count_text(status.power_ons, 'power-on')}{lost}"
+    session.output.record("bus", words, **msgspec.to_builtins(status))
+
+
+def _tell_disk(session: Session, status: Status, disk: DiskStatus) -> None:
+    if not (disk.chunks or disk.waiting or disk.closed or disk.problem):
+        return
+    notes = [note for note in ("powered" if disk.powered else "", disk.closed, disk.problem) if note]
+    notes += [f"{number:,} {kind}" for kind, number in sorted(disk.waiting.items())]
+    share = f"{100 * disk.used / disk.total:5.1f} %" if disk.total else "       "
+    human = f"  disk {disk.disk:>3}  {bytes_text(disk.used):>10} {share}  {disk.chunks:>9,} chunks  {', '.join(notes)}".rstrip()
+    session.output.record("disk", human, board=status.board, bus=status.bus, **msgspec.to_builtins(disk))
+
+
+def _tell_job(session: Session, status: Status, job: QueuedJob) -> None:
+    age = _time(max(time.time() - job.at_us / 1e6, 0.0))
+    problem = f"  failed {count_text(job.tries, 'time')}: {job.problem}" if job.problem else ""
+    human = f"  {job.kind:<9} disk {job.disk:>3}  {bytes_text(job.size):>10}  {age:>8}  {job.chunk}{problem}"
+    session.output.record("job", human, board=status.board, bus=status.bus, **msgspec.to_builtins(job))
+
+
+@glacier.command("verify", short_help="Have cold disks read and compared.")
+@click.option("--disk", type=click.IntRange(0), default=None, help="This disk only [default: all].")
+@_worker
+@with_session
+def verify(session: Session, disk: int | None, workers: tuple[str, ...]) -> Exit:
+    """Have every chunk on cold disks read and compared, now, and not only when its time comes.
+
+    `frazil glacier queue` shows how far it is. What is damaged is made anew by the next `frazil scrub meta`.
+    """
+    return session.run(lambda: _verify(session, disk, workers))
+
+
+async def _verify(session: Session, disk: int | None, workers: tuple[str, ...]) -> Exit:
+    async with _boards(session, workers) as boards:
+        total = 0
+        for worker in boards.workers:
+            status = await worker.status()
+            if disk is not None and disk not in [each.disk for each in status.disks]:
+                continue
+            count = await worker.verify(-1 if disk is None else disk)
+            total += count
+            bus = f"{status.board}/{status.bus}"
+            since = _since(status.unverified_us)
+            session.output.record("bus", f"bus {bus}: {count_text(count, 'chunk')} will be read; {since}", bus=bus, chunks=count)
+        if disk is not None and not total:
+            session.output.note(f"no chunks on disk {disk}")
+    return Exit.OK
+
+
+def _since(unverified_us: int) -> str:
+    if not unverified_us:
+        return "none was there before"
+    return f"the one that waits longest was read {_time(max(time.time() - unverified_us / 1e6, 0.0))} ago"
+
+
+@glacier.command("lose", short_help="Give a cold disk up for good.")
+@click.argument("disk", type=click.IntRange(0))
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@_worker
+@with_session
+def lose(session: Session, disk: int, yes: bool, workers: tuple[str, ...]) -> Exit:
+    """Give DISK up for good: it is never powered again, and what lay on it is made anew from other chunks.
+
+    Chunks whose bytes are on their volumes still are frozen to other disks; of the others `frazil scrub meta` makes new ones.
+    """
+    if not yes:
+        click.confirm(f"Is disk {disk} gone for good? What only it holds is then made anew from other chunks", abort=True, err=True)
+    return session.run(lambda: _lose(session, disk, workers))
+
+
+async def _lose(session: Session, disk: int, workers: tuple[str, ...]) -> Exit:
+    async with _boards(session, workers) as boards:
+        for worker in boards.workers:
+            if disk in [each.disk for each in (await worker.status()).disks]:
+                count = await worker.lose(disk)
+                session.output.record("disk", f"disk {disk} is given up; it held {count_text(count, 'chunk')}", disk=disk, chunks=count)
+                return Exit.OK
+    raise Hinted(f"there is no disk {disk} on any bus", "`frazil glacier queue --json` lists them", code=Exit.NOT_FOUND)
 
 
 @glacier.command("simulate", short_help="Try the schedule of a board in virtual time.")

@@ -57,6 +57,7 @@ def _serving_options(function: Any) -> Any:
             metavar="SECONDS",
             help="How long a day of lifecycle rules and restores is, for tests [default: a day].",
         ),
+        click.option("--cold", multiple=True, metavar="ADDRESS", help="Socket of a worker of cold disks, unix:PATH (one for each bus)."),
         click.option(
             "--ready-fd", type=click.IntRange(3), default=None, metavar="FD", help="Write the URL to this descriptor once it serves."
         ),

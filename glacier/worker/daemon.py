@@ -1,0 +1,91 @@
+"""A worker as a process: its socket for the store, its way to the freezer, its figures, until it is told to end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from glacier.iceclient import dial
+from glacier.protocol import Freezer
+from glacier.worker.config import WorkerConfig
+from glacier.worker.metrics import Figures
+from glacier.worker.volumes import HotVolumes
+from glacier.worker.wire import WorkerService
+from glacier.worker.worker import Worker, open_worker
+from node.auth import NamespaceKey
+from node.clock import SystemClock
+from node.errors import ConfigError
+from node.http.server import listen, listen_unix, serve
+from node.threads import run_blocking
+from store.settings import exclusive, short_path
+
+
+@asynccontextmanager
+async def open_daemon(config: WorkerConfig) -> AsyncIterator[Worker]:
+    """Raises: ConfigError (also when another worker has this ledger)."""
+    config.check()
+    folder = config.ledger.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = config.ledger.with_suffix(".lock")
+        lock.mkdir(exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(f"{folder} can't be used: {error.strerror}") from error
+    key = NamespaceKey.load(config.key)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(exclusive(lock))
+        volumes = HotVolumes(config.volumes, config.namespace)
+        stack.callback(volumes.close)
+        await run_blocking(volumes.look)
+        worker = await stack.enter_async_context(open_worker(config.ledger, volumes, partial(_dial, config, key), config.options))
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        nursery.start_soon(volumes.keep)
+        yield worker
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _dial(config: WorkerConfig, key: NamespaceKey) -> AsyncIterator[Freezer]:
+    async with dial(config.freezer, key=key, bus=config.bus) as freezer:
+        yield freezer
+
+
+async def serve_worker(
+    worker: Worker, config: WorkerConfig, drain: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Works and answers until `drain` is set. Raises: ConfigError when it can't listen there."""
+    key = NamespaceKey.load(config.key)
+    path = Path(config.listen.removeprefix("unix:"))
+    async with AsyncExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            listener = listen_unix(stack.enter_context(short_path(str(path))))
+        except OSError as error:
+            raise ConfigError(f"can't listen on {path}: {error.strerror or error}") from error
+        async with trio.open_nursery() as nursery:
+            service = WorkerService(worker.door, key, clock=SystemClock())
+            await nursery.start(partial(serve, service, [listener], name="worker", drain=drain))
+            if config.metrics:
+                await nursery.start(_serve_metrics, worker, config.metrics, drain)
+            await nursery.start(worker.run)
+            task_status.started()
+            await drain.wait()
+            nursery.cancel_scope.cancel()
+
+
+async def _serve_metrics(
+    worker: Worker, address: str, drain: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    from node.metrics import serve_metrics
+
+    host, _, port = address.rpartition(":")
+    try:
+        sockets = listen(host.strip("[]"), int(port))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"can't serve metrics on {address!r}: {error}") from error
+    Figures(worker.core).register()
+    await serve(serve_metrics, sockets, name="metrics", drain=drain, task_status=task_status)

@@ -1,0 +1,292 @@
+"""Takes what a worker is asked for (protocol: glacier.worker.protocol.ColdDoor): notes it and answers; nothing waits for a disk here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import msgspec
+
+from glacier.backlog import Job, Kind
+from glacier.schedule import outlook
+from glacier.worker.core import LOST_DISK, Changes, Core, by_volume
+from glacier.worker.ledger import CHECK, COLD, DELETE, FREEZE, LOST, MELT, READ, STRAY, THAW, WANTED, Book, Entry, Task
+from glacier.worker.protocol import ITEMS_MAX, ChunkState, DiskStatus, Item, QueuedJob, Status, Stray
+from node.errors import ChunkNotFound, DiskNotFound, InvalidArgument
+from rawx.mark import LOST as MARK_LOST
+from rawx.mark import Mark
+from rawx.protocol import Examined
+
+QUEUE_MAX = 10_000
+Step = Callable[[Book, Entry, Changes], None]
+
+
+class Desk:
+    def __init__(self, core: Core, doing: Callable[[], tuple[bool, str]]) -> None:
+        """doing: whether the freezer answers, and what is being done."""
+        self._core = core
+        self._doing = doing
+        self._verifying = 0
+
+    def __repr__(self) -> str:
+        return f"<Desk {self._core!r}>"
+
+    async def create(self, items: Sequence[Item]) -> None:
+        for volume, mine in by_volume(_checked(items), lambda item: item.volume).items():
+            files = self._core.files_of(volume)
+            looks = await files.volume.examine([item.chunk for item in mine], deep=False)
+            well = [look for look in looks if not look.problem and look.size]
+            cancelled: list[Entry] = []
+            await self._steps(partial(self._create_all, volume, well, cancelled))
+            for entry in cancelled:  # some of it may be back already
+                await files.empty(entry.chunk, self._core.place(entry.disk))
+
+    def _create_all(self, volume: str, looks: Sequence[Examined], cancelled: list[Entry], book: Book, changes: Changes) -> None:
+        for look in looks:
+            self._create(book, volume, look, cancelled, changes)
+
+    def _create(self, book: Book, volume: str, look: Examined, cancelled: list[Entry], changes: Changes) -> None:
+        assert look.record is not None
+        old = book.entry(volume, look.chunk)
+        if old is None:
+            if look.cold:
+                return  # another worker's, or of a ledger that is gone: see `frazil glacier verify`
+            record = look.record
+            entry = Entry(volume, look.chunk, WANTED, -1, -1, look.size, record.bucket, record.key, record.content, record.metachunk, 0, 0)
+            self._core.want(book, entry, changes)
+            return
+        book.put(msgspec.structs.replace(old, until_us=0))
+        if old.state == COLD:
+            over = [task.id for task in book.tasks_of(volume, look.chunk) if task.task == THAW and task.purpose in (READ, MELT)]
+            for number in over:
+                book.done(number)
+            changes.over += over
+            cancelled += [old] if over else []
+        elif old.state == WANTED:
+            changes.asked.append(book.ask(self._core.task(FREEZE, Kind.FREEZE, old)))
+
+    async def get(self, items: Sequence[Item], kind: Kind, until_us: int) -> None:
+        core = self._core
+        until_us = until_us or core.now_us + int(core.options.hot_s * 1e6)
+
+        def step(book: Book, entry: Entry, changes: Changes) -> None:
+            kept = msgspec.structs.replace(entry, until_us=max(entry.until_us, until_us))
+            book.put(kept)
+            if entry.state == COLD:
+                purposes = {task.purpose for task in book.tasks_of(entry.volume, entry.chunk) if task.task == THAW}
+                purpose = MELT if MELT in purposes else READ
+                changes.asked.append(book.ask(core.task(THAW, kind, kept, purpose=purpose)))
+
+        await self._each(items, step)
+
+    async def melt(self, items: Sequence[Item]) -> None:
+        core = self._core
+
+        def step(book: Book, entry: Entry, changes: Changes) -> None:
+            if entry.state == COLD:
+                changes.asked.append(book.ask(core.task(THAW, Kind.BULK, entry, purpose=MELT)))
+            else:
+                core.forget(book, entry, changes)
+
+        async with core.hands:
+            hot = await core.ledger.write(lambda book: [entry for item in items if (entry := book.entry(item.volume, item.chunk))])
+            for entry in hot:
+                if entry.state not in (COLD, STRAY, LOST):
+                    try:
+                        await core.files_of(entry.volume).set_mark(entry.chunk, None)
+                    except ChunkNotFound:  # deleted meanwhile
+                        continue
+            await self._each(items, step, held=True)
+
+    async def delete(self, items: Sequence[Item]) -> None:
+        await self._each(items, self._core.forget)
+
+    async def _each(self, items: Sequence[Item], step: Step, *, held: bool = False) -> None:
+        """A step for every chunk that is known, in one transaction."""
+        for item in _checked(items):
+            self._core.files_of(item.volume)
+
+        def steps(book: Book, changes: Changes) -> None:
+            for item in items:
+                entry = book.entry(item.volume, item.chunk)
+                if entry is not None and (entry.state not in (STRAY, LOST) or step == self._core.forget):
+                    step(book, entry, changes)
+
+        await self._steps(steps, held=held)
+
+    async def _steps(self, steps: Callable[[Book, Changes], object], *, held: bool = False) -> None:
+        def all_of_them(book: Book) -> Changes:
+            changes = Changes()
+            steps(book, changes)
+            return changes
+
+        if held:
+            await self._core.change(all_of_them)
+            return
+        async with self._core.hands:
+            await self._core.change(all_of_them)
+
+    async def states(self, items: Sequence[Item]) -> list[ChunkState]:
+        core = self._core
+        _checked(items)
+        found = await core.ledger.write(
+            lambda book: [(book.entry(item.volume, item.chunk), book.tasks_of(item.volume, item.chunk)) for item in items]
+        )
+        views = outlook(
+            core.backlog, core.bus, core.scheduler.rates, {entry.disk for entry, _ in found if entry is not None and entry.disk >= 0}
+        )
+        ranks = {disk: place * core.report.buses + core.report.bus for place, disk in enumerate(core.report.disks)}
+
+        def told(entry: Entry | None, tasks: Sequence[Task]) -> ChunkState:
+            if entry is None:
+                return ChunkState()
+            if entry.state in (STRAY, LOST):
+                return ChunkState("lost")
+            thaws = [task for task in tasks if task.task == THAW]
+            view = views[entry.disk]
+            problem = next((task.problem for task in thaws if task.problem), "") or core.problem(entry.disk)
+            rank = ranks.get(entry.disk, 0)
+            return ChunkState(entry.state, bool(thaws), entry.until_us, entry.disk, rank, view.power_ons, view.wait_s, problem)
+
+        return [told(entry, tasks) for entry, tasks in found]
+
+    async def status(self) -> Status:
+        core = self._core
+        connected, doing = self._doing()
+        waiting: dict[int, Counter[str]] = {}
+        for task in core.tasks.values():
+            waiting.setdefault(task.disk, Counter())[task.kind.name.lower()] += 1
+        shelf = core.shelf
+        disks = [
+            DiskStatus(
+                disk,
+                shelf.totals.get(disk, 0),
+                shelf.used[disk],
+                shelf.count[disk],
+                shelf.closed.get(disk, ""),
+                core.problem(disk),
+                dict(waiting.get(disk, {})),
+                disk == core.bus.disk,
+            )
+            for disk in core.report.disks
+        ]
+        total = Counter(task.kind.name.lower() for task in core.tasks.values())
+        done = {name: number for name, number in core.counts.items() if name not in ("power_ons", "lost")}
+        oldest_us = await core.ledger.oldest_us()
+        report = core.report
+        return Status(
+            report.board,
+            report.bus,
+            connected,
+            doing,
+            sorted(core.volumes),
+            disks,
+            dict(total),
+            done,
+            core.counts["power_ons"],
+            oldest_us,
+            core.counts["lost"],
+        )
+
+    async def queue(self, limit: int) -> list[QueuedJob]:
+        if not 0 < limit <= QUEUE_MAX:
+            raise InvalidArgument(f"a queue is shown with 1 to {QUEUE_MAX} jobs")
+        tasks = sorted(self._core.tasks.values(), key=lambda task: (task.kind, task.at_us, task.id))[:limit]
+        return [
+            QueuedJob(task.id, task.kind.name.lower(), task.disk, task.volume, task.chunk, task.size, task.at_us, task.tries, task.problem)
+            for task in tasks
+        ]
+
+    async def strays(self, after: Item, limit: int) -> list[Stray]:
+        entries = await self._core.ledger.strays((after.volume, after.chunk), min(limit, ITEMS_MAX))
+        return [Stray(entry.volume, entry.chunk, entry.bucket, entry.key, entry.content) for entry in entries]
+
+    async def verify(self, disk: int) -> int:
+        core = self._core
+        disks = self._known(disk)
+        count = 0
+        for each in disks:
+            for entry in await core.ledger.on_disk(each):
+                if entry.state != WANTED:
+                    self.check_soon(entry, at_s=core.now_s - core.scheduler.terms[Kind.VERIFY].hold_s)
+                    count += 1
+        return count
+
+    def check_soon(self, entry: Entry, *, at_s: float) -> None:
+        """A check is in no ledger: which are due follows from when the last was."""
+        core = self._core
+        if (entry.volume, entry.chunk) in core.checking:
+            return
+        self._verifying -= 1
+        core.checking[entry.volume, entry.chunk] = self._verifying
+        task = Task(self._verifying, CHECK, Kind.VERIFY, entry.disk, entry.volume, entry.chunk, entry.size, int(at_s * 1e6))
+        core.tasks[task.id] = task
+        core.backlog.add(Job(task.id, entry.disk, Kind.VERIFY, at_s, entry.size))
+        core.bell.ring()
+
+    async def lose(self, disk: int) -> int:
+        core = self._core
+        self._known(disk, only=True)
+        entries = await core.ledger.on_disk(disk)
+        async with core.hands:
+            await self._steps(lambda book, _: book.close_disk(disk, LOST_DISK), held=True)
+            await core.reckon()
+        for entry in entries:
+            await self.lose_chunk(entry, f"disk {disk} is lost")
+        await self._steps(lambda book, changes: self._drop_all(book, disk, changes))
+        return len(entries)
+
+    def _drop_all(self, book: Book, disk: int, changes: Changes) -> None:
+        over = [task.id for task in self._core.tasks.values() if task.disk == disk and task.task == DELETE]
+        for number in over:
+            book.done(number)
+        changes.over += over
+
+    async def lose_chunk(self, entry: Entry, why: str) -> None:
+        """Its copy is gone: while the file has the bytes another is made, else the file says so and is made anew from other chunks."""
+        core = self._core
+        async with core.hands:
+            now = await core.ledger.write(lambda book: book.entry(entry.volume, entry.chunk))
+            if now is None or now.disk != entry.disk:
+                return
+            if now.state == COLD:
+                await self._give_up(now, why)
+                return
+
+            def again(book: Book, changes: Changes) -> None:
+                changes.over += [task.id for task in book.tasks_of(now.volume, now.chunk) if task.task == FREEZE]
+                for number in changes.over:
+                    book.done(number)
+                core.shelf.drop(now.disk, now.size)
+                core.want(book, now, changes, without=frozenset({now.disk}))
+
+            await self._steps(again, held=True)
+
+    async def _give_up(self, entry: Entry, why: str) -> None:
+        core = self._core
+        try:
+            await core.files_of(entry.volume).set_mark(entry.chunk, Mark(MARK_LOST, core.place(entry.disk)))
+        except ChunkNotFound:  # deleted meanwhile
+            pass
+        core.counts["lost"] += 1
+
+        def steps(book: Book, changes: Changes) -> None:
+            core.forget(book, entry, changes)
+            book.put(msgspec.structs.replace(entry, state=LOST, disk=-1, also=-1))
+
+        await self._steps(steps, held=True)
+
+    def _known(self, disk: int, *, only: bool = False) -> tuple[int, ...]:
+        disks = self._core.report.disks
+        if disk == -1 and not only:
+            return disks
+        if disk not in disks:
+            raise DiskNotFound(f"there is no disk {disk} on this bus; there are {disks[0]} to {disks[-1]}")
+        return (disk,)
+
+
+def _checked(items: Sequence[Item]) -> Sequence[Item]:
+    if len(items) > ITEMS_MAX:
+        raise InvalidArgument(f"a call is about at most {ITEMS_MAX} chunks")
+    return items

@@ -1,0 +1,126 @@
+"""What a worker is asked, in this process or over its socket. Asking is answered at once and durably; doing follows when disks allow it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from glacier.backlog import Kind
+
+ITEMS_MAX = 1_000
+"""Chunks of one call."""
+
+
+class Item(msgspec.Struct, frozen=True, array_like=True):
+    """A chunk by where it is."""
+
+    volume: str
+    chunk: str
+
+
+class ChunkState(msgspec.Struct, frozen=True, array_like=True):
+    """What the worker knows of a chunk.
+
+    state      "" nothing: its bytes are on the volume; "wanted": they are to go to a cold disk; "sent": they are there as well;
+               "cold": only there; "filled": on both; "lost": nowhere, or its file is gone
+    asked      a thaw waits;  until_us: of what is filled or will be: when it may be emptied
+    disk       where the bytes are or will be, -1: nowhere;  rank: of the disk among the board's, in the order in which they fill
+    power_ons, wait_s   what reading it would cost: glacier.election.Outlook
+    problem    why it can't be had now, "" when it can
+    """
+
+    state: str = ""
+    asked: bool = False
+    until_us: int = 0
+    disk: int = -1
+    rank: int = 0
+    power_ons: int = 1
+    wait_s: float = 0.0
+    problem: str = ""
+
+
+class DiskStatus(msgspec.Struct, frozen=True):
+    """used: bytes of the chunks on it;  closed: why it takes nothing new;  waiting: jobs by kind."""
+
+    disk: int
+    total: int
+    used: int
+    chunks: int
+    closed: str
+    problem: str
+    waiting: dict[str, int]
+    powered: bool = False
+
+
+class QueuedJob(msgspec.Struct, frozen=True):
+    """at_us: when it was asked for;  tries: how often it failed, last for the reason `problem`."""
+
+    id: int
+    kind: str
+    disk: int
+    volume: str
+    chunk: str
+    size: int
+    at_us: int
+    tries: int = 0
+    problem: str = ""
+
+
+class Stray(msgspec.Struct, frozen=True, array_like=True):
+    """A chunk on a cold disk whose file vanished, or one that was lost; bucket, key, content: as its record said."""
+
+    volume: str
+    chunk: str
+    bucket: str
+    key: str
+    content: str
+
+
+class Status(msgspec.Struct, frozen=True):
+    """connected: the freezer answers;  doing: in words;  done: jobs by kind since the start;  lost: chunks that cold disks lost."""
+
+    board: str
+    bus: int
+    connected: bool
+    doing: str
+    volumes: list[str]
+    disks: list[DiskStatus]
+    waiting: dict[str, int]
+    done: dict[str, int]
+    power_ons: int
+    unverified_us: int
+    lost: int = 0
+
+
+class ColdDoor(Protocol):
+    """One worker. Every method may be repeated. Raises: Unavailable; VolumeNotFound for a volume that it doesn't look after."""
+
+    async def create(self, items: Sequence[Item]) -> None:
+        """Have them moved to a cold disk, some time. Unknown and damaged chunks are left alone."""
+
+    async def get(self, items: Sequence[Item], kind: Kind, until_us: int) -> None:
+        """Have them brought back until then (0: the worker's own while); what is still on its way out stays so long."""
+
+    async def melt(self, items: Sequence[Item]) -> None:
+        """Have them brought back for good."""
+
+    async def delete(self, items: Sequence[Item]) -> None:
+        """They are about to be deleted on their volume: forget them."""
+
+    async def states(self, items: Sequence[Item]) -> list[ChunkState]: ...
+
+    async def status(self) -> Status: ...
+
+    async def queue(self, limit: int) -> list[QueuedJob]:
+        """What waits, the most urgent first."""
+
+    async def strays(self, after: Item, limit: int) -> list[Stray]:
+        """In the order of volumes and chunks. Who finds that no metadata needs one deletes it."""
+
+    async def verify(self, disk: int) -> int:
+        """Have all chunks of a disk read and compared, soon; -1: of all disks. How many there are. Raises: DiskNotFound."""
+
+    async def lose(self, disk: int) -> int:
+        """The disk is gone for good: what lay on it is made anew from other chunks. How many chunks. Raises: DiskNotFound."""

@@ -1,0 +1,83 @@
+"""The volumes whose chunks a worker looks after: opened beside the process that owns them, and again when a disk came back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import trio
+
+from node.errors import FrazilError
+from node.log import get_logger
+from node.threads import run_blocking
+from rawx.device import Devices
+from rawx.volume import Volume, open_volume
+
+LOOK_S = 5.0
+log = get_logger("glacier.worker")
+
+
+class HotVolumes(Mapping[str, Volume]):
+    """Those that are there now, by id."""
+
+    def __init__(self, paths: Sequence[Path], namespace: str) -> None:
+        self._paths = list(paths)
+        self._namespace = namespace
+        self._devices = Devices()
+        self._open: dict[Path, Volume] = {}
+        self._retired: list[Volume] = []  # calls may still be under way on them
+        self._told: set[Path] = set()
+
+    def __repr__(self) -> str:
+        return f"<HotVolumes {len(self._open)} of {len(self._paths)}>"
+
+    def __getitem__(self, volume: str) -> Volume:
+        for found in self._open.values():
+            if found.volume_id == volume:
+                return found
+        raise KeyError(volume)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([volume.volume_id for volume in self._open.values()])
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def close(self) -> None:
+        for volume in [*self._open.values(), *self._retired]:
+            volume.close()
+        self._open.clear()
+
+    def look(self) -> None:
+        """Opens what came, and lets go of what went. Blocking."""
+        for path in self._paths:
+            volume = self._open.get(path)
+            if volume is not None and _is_gone(volume, path):
+                self._retired.append(self._open.pop(path))
+                volume = None
+            if volume is None:
+                self._try(path)
+
+    def _try(self, path: Path) -> None:
+        try:
+            self._open[path] = open_volume(path, namespace=self._namespace, devices=self._devices)
+            self._told.discard(path)
+        except FrazilError as error:
+            if path not in self._told:
+                log.warning("a volume is away; its chunks wait", extra={"path": str(path), "error": str(error)})
+            self._told.add(path)
+
+    async def keep(self) -> None:
+        """For ever."""
+        while True:
+            await trio.sleep(LOOK_S)
+            await run_blocking(self.look)
+
+
+def _is_gone(volume: Volume, path: Path) -> bool:
+    """Whether what is at the path is not what is open: a disk was unmounted or mounted. Blocking."""
+    try:
+        return not os.path.samestat(os.fstat(volume.root), os.stat(path))
+    except OSError:
+        return True

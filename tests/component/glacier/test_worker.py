@@ -1,0 +1,326 @@
+"""The worker: chunks go to cold disks and come back, whatever fails on the way."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+
+from glacier.backlog import Kind
+from glacier.worker.protocol import Item
+from node.errors import ChunkCold, DiskNotFound, PeerUnreachable, VolumeFull, VolumeNotFound
+from rawx.chunk import new_chunk_id
+from rawx.mark import COLD, FILLED, LOST
+from rawx.volume import Volume
+from tests.component.glacier.conftest import AT_ONCE, OPTIONS, blocks, bytes_of, item, mark_of, state, until, until_state, working
+from tests.component.rawx.conftest import UNIT, Sample, file_of, put, sample
+from tests.support.freezer import MemoryFreezer
+
+
+def first(volumes: dict[str, Volume]) -> Volume:
+    return next(iter(volumes.values()))
+
+
+async def test_a_frozen_chunk_is_whole_on_a_cold_disk_and_its_file_empty(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(), first(volumes)
+    made = await put(volume, sample(5 * UNIT + 3))
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker.door.create([item(volume, made)])
+        await until_state(worker, item(volume, made), "cold")
+    (disk,) = freezer.copies(made.chunk)
+    head, data = freezer.disks[disk][made.chunk]
+    assert (data, head.units, head.record) == (made.data, made.units, made.record.encode())
+    assert blocks(volume, made) < UNIT
+    mark = await mark_of(volume, made)
+    assert mark is not None
+    assert (mark.state, mark.place) == (COLD, f"board/0/{disk}")
+    with pytest.raises(ChunkCold):
+        await bytes_of(volume, made)
+
+
+async def test_a_thawed_chunk_is_read_again_and_goes_when_its_time_is_over(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(), first(volumes)
+    made = await put(volume, sample(3 * UNIT))
+    what = item(volume, made)
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker.door.create([what])
+        await until_state(worker, what, "cold")
+        until_us = time.time_ns() // 1000 + 400_000
+        await worker.door.get([what], Kind.STANDARD, until_us)
+        await until_state(worker, what, "filled")
+        assert await bytes_of(volume, made) == made.data
+        mark = await mark_of(volume, made)
+        assert mark is not None
+        assert (mark.state, mark.until_us) == (FILLED, until_us)
+        await until_state(worker, what, "cold")
+        assert time.time_ns() // 1000 >= until_us
+        assert blocks(volume, made) < UNIT
+    assert len(freezer.copies(made.chunk)) == 1
+
+
+async def test_a_longer_thaw_keeps_it_longer(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(), first(volumes)
+    made = await put(volume, sample(UNIT))
+    what = item(volume, made)
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker.door.create([what])
+        await until_state(worker, what, "cold")
+        await worker.door.get([what], Kind.STANDARD, 0)
+        await until_state(worker, what, "filled")
+        await worker.door.get([what], Kind.STANDARD, 1)
+        (found,) = await worker.door.states([what])
+        assert found.until_us > time.time_ns() // 1000 + 3000 * 10**6
+        await worker.door.create([what])  # frozen again before its time
+        await until_state(worker, what, "cold")
+
+
+async def test_melted_chunks_stay_and_leave_nothing_behind(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(), first(volumes)
+    cold, filled, wanted = [await put(volume, sample(2 * UNIT)) for _ in range(3)]
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker.door.create([item(volume, cold), item(volume, filled)])
+        for made in (cold, filled):
+            await until_state(worker, item(volume, made), "cold")
+        await worker.door.get([item(volume, filled)], Kind.STANDARD, 0)
+        await until_state(worker, item(volume, filled), "filled")
+        await worker.door.create([item(volume, wanted)])
+        await worker.door.melt([item(volume, made) for made in (cold, filled, wanted)])
+        for made in (cold, filled, wanted):
+            await until_state(worker, item(volume, made), "")
+            assert await bytes_of(volume, made) == made.data
+            assert await mark_of(volume, made) is None
+        await until(lambda: not any(freezer.copies(made.chunk) for made in (cold, filled, wanted)), "the copies are deleted")
+
+
+async def test_a_deleted_chunk_leaves_the_cold_disk_too(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(), first(volumes)
+    made = await put(volume, sample(UNIT))
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker.door.create([item(volume, made)])
+        await until_state(worker, item(volume, made), "cold")
+        await worker.door.delete([item(volume, made)])
+        await worker.door.delete([item(volume, made)])
+        await until(lambda: not freezer.copies(made.chunk), "the copy is deleted")
+        assert await state(worker, item(volume, made)) == ""
+        assert (await worker.door.status()).waiting == {}
+
+
+async def test_as_few_disks_as_possible_are_used_and_chunks_of_one_metachunk_never_share_one(
+    tmp_path: Path, volumes: dict[str, Volume]
+) -> None:
+    freezer = MemoryFreezer(range(6))
+    contents = []
+    for number in range(5):
+        made = sample(UNIT)
+        contents.append([(volume, of_content(made, f"{number:032x}")) for volume in volumes.values()])
+    items = []
+    for content in contents:
+        for volume, made in content:
+            await put(volume, made)
+            items.append(item(volume, made))
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker.door.create(items)
+        for what in items:
+            await until_state(worker, what, "cold")
+        status = await worker.door.status()
+    assert sum(1 for disk in status.disks if disk.chunks) == 3
+    for content in contents:
+        assert len({disk for _, made in content for disk in freezer.copies(made.chunk)}) == 3
+    assert sum(freezer.power_ons.values()) <= 6
+
+
+def of_content(made: Sample, content: str) -> Sample:
+    """The same bytes as a chunk of another content, with an id of its own."""
+    return replace(made, chunk=new_chunk_id(), record=msgspec.structs.replace(made.record, content=content))
+
+
+async def test_a_full_disk_is_left_for_the_next(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(disk_bytes=10 * UNIT), first(volumes)
+    several = [await put(volume, of_content(sample(3 * UNIT), f"{number:032x}")) for number in range(6)]
+    async with working(tmp_path, volumes, freezer, replace(OPTIONS, disk_bytes=1 << 30)) as worker:
+        await worker.door.create([item(volume, made) for made in several])
+        for made in several:
+            await until_state(worker, item(volume, made), "cold")
+    for made in several:
+        assert len(freezer.copies(made.chunk)) == 1
+
+
+async def test_when_no_disk_has_room_nothing_is_promised(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(), first(volumes)
+    made = await put(volume, sample(2 * UNIT))
+    async with working(tmp_path, volumes, freezer, replace(OPTIONS, disk_bytes=UNIT)) as worker:
+        with pytest.raises(VolumeFull, match="no cold disk"):
+            await worker.door.create([item(volume, made)])
+        assert await state(worker, item(volume, made)) == ""
+
+
+async def test_a_disk_that_does_not_come_up_is_left_alone_and_its_freezes_go_elsewhere(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(), first(volumes)
+    freezer.dead = {0}
+    made = await put(volume, sample(UNIT))
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker.door.create([item(volume, made)])
+        await until_state(worker, item(volume, made), "cold")
+        status = await worker.door.status()
+    assert freezer.copies(made.chunk) == [1]
+    assert status.disks[0].problem
+
+
+async def test_a_thaw_from_a_dead_disk_says_so(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(), first(volumes)
+    made = await put(volume, sample(UNIT))
+    what = item(volume, made)
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker.door.create([what])
+        await until_state(worker, what, "cold")
+        await until(lambda: freezer.powered is None, "the idle disk is switched off")
+        freezer.dead = set(freezer.copies(made.chunk))
+        await worker.door.get([what], Kind.EXPEDITED, 0)
+        await until(lambda: bool(worker.core.bus.away), "the disk is away")
+        (found,) = await worker.door.states([what])
+        assert (found.state, found.asked) == ("cold", True)
+        assert "did not come up" in found.problem
+
+
+async def test_rot_on_a_cold_disk_is_found_and_the_chunk_says_that_it_is_lost(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(), first(volumes)
+    made, well = await put(volume, sample(2 * UNIT)), await put(volume, sample(2 * UNIT))
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker.door.create([item(volume, made), item(volume, well)])
+        for each in (made, well):
+            await until_state(worker, item(volume, each), "cold")
+        (disk,) = freezer.copies(made.chunk)
+        head, _ = freezer.disks[disk][made.chunk]
+        freezer.disks[disk][made.chunk] = (head, os.urandom(2 * UNIT))
+        assert await worker.door.verify(-1) == 2
+        await until_state(worker, item(volume, made), "lost")
+        assert await state(worker, item(volume, well)) == "cold"
+        mark = await mark_of(volume, made)
+        assert mark is not None
+        assert mark.state == LOST
+        (look,) = await volume.examine([made.chunk], deep=False)
+        assert look.problem == "corrupt"
+        assert (await worker.door.status()).lost == 1
+        with pytest.raises(DiskNotFound):
+            await worker.door.verify(77)
+
+
+async def test_checks_ride_on_power_ons_and_come_by_themselves_when_they_are_due(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(), first(volumes)
+    made = await put(volume, sample(UNIT))
+    checked = []
+
+    async def step(name: str, disk: int) -> None:
+        if name == "head":
+            checked.append(disk)
+
+    async with working(tmp_path, volumes, freezer, replace(OPTIONS, verify_s=0.4, scheduler=None)) as worker:
+        worker.core.scheduler = replace(AT_ONCE)
+        freezer.step = step
+        await worker.door.create([item(volume, made)])
+        await until_state(worker, item(volume, made), "cold")
+        other = await put(volume, sample(UNIT))
+        await until(lambda: freezer.powered is None, "the disk is off")
+        await trio.sleep(0.3)
+        await worker.door.create([item(volume, other)])  # on the other disk, or the same: either way the first is due
+        await worker.door.get([item(volume, made)], Kind.STANDARD, 0)
+        await until(lambda: bool(checked), "the chunk is checked")
+
+
+async def test_a_lost_disk_is_made_good_from_files_that_still_have_the_bytes(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(), first(volumes)
+    cold, filled = await put(volume, sample(UNIT)), await put(volume, sample(UNIT))
+    async with working(tmp_path, volumes, freezer, replace(OPTIONS, kin_max=9)) as worker:
+        await worker.door.create([item(volume, cold), item(volume, filled)])
+        for made in (cold, filled):
+            await until_state(worker, item(volume, made), "cold")
+        await worker.door.get([item(volume, filled)], Kind.STANDARD, 0)
+        await until_state(worker, item(volume, filled), "filled")
+        (disk,) = freezer.copies(cold.chunk)
+        assert freezer.copies(filled.chunk) == [disk]
+        await until(lambda: freezer.powered is None, "the disk is off")
+        freezer.dead = {disk}
+        assert await worker.door.lose(disk) == 2
+        await until(lambda: any(each != disk for each in freezer.copies(filled.chunk)), "it is copied again")
+        assert await bytes_of(volume, filled) == filled.data
+        mark = await mark_of(volume, cold)
+        assert mark is not None
+        assert mark.state == LOST
+
+
+async def test_a_disk_that_deletions_emptied_is_cleared(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(disk_bytes=20 * UNIT), first(volumes)
+    several = [await put(volume, of_content(sample(4 * UNIT), f"{number:032x}")) for number in range(5)]
+    async with working(tmp_path, volumes, freezer, replace(OPTIONS, disk_bytes=20 * UNIT)) as worker:
+        for made in several:
+            await worker.door.create([item(volume, made)])
+            await until_state(worker, item(volume, made), "cold")
+        assert {disk for made in several for disk in freezer.copies(made.chunk)} == {0, 1}
+        await worker.door.delete([item(volume, made) for made in several[1:4]])
+        worker.core.shelf.stored[0] = 40 * UNIT  # as after many deletions
+        worker._engine._due_at = 0.0
+        worker.core.bell.ring()
+        await until(lambda: freezer.copies(several[0].chunk) == [1], "the last chunk of the disk has moved")
+        await until_state(worker, item(volume, several[0]), "cold")
+        await worker.door.get([item(volume, several[0])], Kind.STANDARD, 0)
+        await until_state(worker, item(volume, several[0]), "filled")
+        assert await bytes_of(volume, several[0]) == several[0].data
+
+
+async def test_a_vanished_file_does_not_take_its_copy_along(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    """A volume that was wiped looks like that: what lies on cold disks may be all that is left."""
+    freezer, volume = MemoryFreezer(), first(volumes)
+    made = await put(volume, sample(UNIT))
+    what = item(volume, made)
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker.door.create([what])
+        await until_state(worker, what, "cold")
+        file_of(volume, made.chunk).unlink()
+        await worker.door.get([what], Kind.STANDARD, 0)
+        await until_state(worker, what, "lost")
+        (stray,) = await worker.door.strays(Item("", ""), 10)
+        assert (stray.chunk, stray.bucket, stray.key) == (made.chunk, "bucket", "a/key")
+        assert freezer.copies(made.chunk)
+        await worker.door.delete([what])
+        await until(lambda: not freezer.copies(made.chunk), "nobody needs it")
+
+
+async def test_a_chunk_that_goes_before_it_was_sent_is_forgotten(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(), first(volumes)
+    made = await put(volume, sample(UNIT))
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker.door.create([item(volume, made), Item(volume.volume_id, "f" * 32)])
+        await volume.delete([made.chunk])
+        await until(lambda: not worker.core.tasks, "nothing waits")
+        assert await state(worker, item(volume, made)) == ""
+        assert not freezer.copies(made.chunk)
+
+
+async def test_a_worker_that_lost_its_freezer_goes_on_when_it_is_back(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume, failures = MemoryFreezer(), first(volumes), [PeerUnreachable("gone")] * 5
+    made = await put(volume, sample(4 * UNIT))
+
+    async def step(name: str, _disk: int) -> None:
+        if name in ("sending", "getting", "power_on") and failures:
+            raise failures.pop()
+
+    freezer.step = step
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker.door.create([item(volume, made)])
+        await until_state(worker, item(volume, made), "cold")
+        failures += [PeerUnreachable("gone again")] * 3
+        await worker.door.get([item(volume, made)], Kind.STANDARD, 0)
+        await until_state(worker, item(volume, made), "filled")
+    assert not failures
+    assert await bytes_of(volume, made) == made.data
+
+
+async def test_a_worker_refuses_volumes_of_others(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    async with working(tmp_path, volumes, MemoryFreezer()) as worker:
+        with pytest.raises(VolumeNotFound):
+            await worker.door.create([Item("0" * 16, "f" * 32)])
