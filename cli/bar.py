@@ -5,16 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from cli.meter import Meter
+from cli.estimate import counted, left_s, share_of, span_text
 from cli.output import Output
 
+if TYPE_CHECKING:
+    from meta.protocol.jobs import Job
 
-class _Bar:
+
+class Bar:
+    """A Meter, see there."""
+
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._task = progress.add_task("", total=None)
@@ -43,7 +48,7 @@ class _Above:
 
 
 @contextmanager
-def bar(output: Output) -> Iterator[Meter]:
+def bar(output: Output) -> Iterator[Bar]:
     """A bar on standard error for as long as the block runs; lines of `output` go above it."""
     console = Console(file=sys.stderr)
     columns = (
@@ -59,6 +64,35 @@ def bar(output: Output) -> Iterator[Meter]:
     ) as progress:
         output.above_progress = cast("IO[str]", _Above(console))
         try:
-            yield _Bar(progress)
+            yield Bar(progress)
+        finally:
+            output.above_progress = None
+
+
+class ShareBar:
+    """A Teller, see cli/follow.py."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("", total=1.0, left="")
+
+    def tell(self, job: Job) -> None:
+        left = left_s(job)
+        words = counted(job) + (f"; {job.message}" if job.message else "") + ("; paused" if job.state == "paused" else "")
+        about = f"about {span_text(left)} left" if left is not None else ""
+        self._progress.update(self._task, completed=share_of(job) or 0.0, description=words, left=about)
+
+
+@contextmanager
+def share_bar(output: Output) -> Iterator[ShareBar]:
+    """A bar on standard error for a job, whose parts are no bytes; lines of `output` go above it."""
+    console = Console(file=sys.stderr)
+    columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[left]}"), TextColumn("{task.description}", markup=False))
+    with Progress(
+        *columns, console=console, transient=True, refresh_per_second=4, redirect_stdout=False, redirect_stderr=False
+    ) as progress:
+        output.above_progress = cast("IO[str]", _Above(console))
+        try:
+            yield ShareBar(progress)
         finally:
             output.above_progress = None

@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "storage-policy": ("cli.commands.storage_policy:storage_policy", "Show and change how a bucket's objects are stored."),
     "scrub": ("cli.commands.scrub:scrub", "Check all that is stored and repair it."),
     "rebuild": ("cli.commands.rebuild:rebuild", "Make anew what a disk has lost."),
+    "quarantine": ("cli.commands.quarantine:quarantine", "List and purge damaged chunks that were moved aside."),
     "rebalance": ("cli.commands.scrub:rebalance", "Move chunks from full volumes to empty ones."),
     "decommission": ("cli.commands.scrub:decommission", "Move everything off a volume."),
     "job": ("cli.commands.work:job", "Show, pause, resume and abort long work."),

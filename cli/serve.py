@@ -28,6 +28,7 @@ from node.http.server import listen, listen_unix, serve
 from node.runner import Ready
 from s3.call import DOMAINS, GatewayOptions
 from s3.gateway import Gateway
+from s3.lifecycle_document import rules_of
 from store.embedded import StoreOptions, open_store
 from store.runfolder import metrics_socket
 from store.settings import short_path
@@ -149,7 +150,7 @@ async def run_main(options: ServeOptions, announce: Callable[[Serving], None], d
         open_store(options.store, role="main", internal_address=internal) as store,
         aclosing(Gateway(store, options.gateway)) as gateway,
     ):
-        store.hire(engine(gateway.calendar, gateway.herald))
+        store.hire(engine(rules_of, gateway.calendar, gateway.herald))
         if isinstance(store.tier, Boards):
             store.hire(Hired(workers=(functools.partial(StraySweep, boards=store.tier),)))
         async with trio.open_nursery() as background:

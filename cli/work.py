@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import trio
 
+from cli.estimate import counted, left_s, share_of
 from cli.exit import Exit
-from cli.output import Output, bytes_text
+from cli.follow import follow
+from cli.output import Output
 from cli.session import Session
 
 if TYPE_CHECKING:
     from meta.protocol.jobs import Job
     from store.store import Store
-
-LOOK_S = 0.3
-TOLD_EVERY_S = 5.0
-ENDED = ("done", "failed", "aborted")
 
 
 Prepare = Callable[["Store"], Awaitable["Job | None"]]
@@ -44,35 +41,9 @@ async def perform(session: Session, job: Job | Prepare, *, detach: bool = False)
         if detach and not store.is_main:
             session.output.record("job", f"job {made.id} runs; see `frazil job show {made.id}`", **fields(made))
             return Exit.OK
-        ended = await _follow(session.output, store, made)
+        ended = await follow(session.output, store, made)
         nursery.cancel_scope.cancel()
     return tell(session.output, ended)
-
-
-async def _follow(output: Output, store: Store, job: Job) -> Job:
-    """Until it is over; a line now and then."""
-    following = time.monotonic() + TOLD_EVERY_S
-    while job.state not in ENDED:
-        await trio.sleep(LOOK_S)
-        job = await store.meta.jobs.job(job.id)
-        if time.monotonic() >= following:
-            following = time.monotonic() + TOLD_EVERY_S
-            output.note(f"{sentence(job)} so far" + (f"; {job.message}" if job.message else ""))
-    return job
-
-
-def sentence(job: Job) -> str:
-    """How far it is."""
-    counts = job.progress
-    parts = [f"{counts.get('chunks', 0):,} chunks, {bytes_text(counts.get('bytes', 0))}"]
-    for name in ("found", "changed", "moved", "lost", "cold"):
-        if counts.get(name):
-            parts.append(f"{counts[name]:,} {name}")
-    problems = sum(number for name, number in counts.items() if name.startswith("problem:"))
-    if problems:
-        outcomes = {name.removeprefix("outcome:"): number for name, number in counts.items() if name.startswith("outcome:")}
-        parts.append(f"{problems:,} damaged: " + ", ".join(f"{number:,} {name}" for name, number in sorted(outcomes.items())))
-    return "; ".join(parts)
 
 
 def fields(job: Job) -> dict[str, object]:
@@ -84,6 +55,8 @@ def fields(job: Job) -> dict[str, object]:
         "pace": job.pace_bytes,
         "progress": job.progress,
         "message": job.message,
+        "share": share_of(job),
+        "left_s": left_s(job),
     }
 
 
@@ -95,5 +68,5 @@ def tell(output: Output, job: Job) -> Exit:
     for line in job.message.split("; "):
         if line:
             output.record("finding", line, text=line)
-    output.record("summary", f"{job.kind} {job.state}: {sentence(job)}", **fields(job), exit=int(code))
+    output.record("summary", f"{job.kind} {job.state}: {counted(job)}", **fields(job), exit=int(code))
     return code

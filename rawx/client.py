@@ -19,7 +19,7 @@ from node.errors import (
 from node.http.client import Client, Put
 from rawx.attributes import check_units
 from rawx.chunk import UNIT_DIGEST_BYTES, Buffer, ChunkRecord, check_chunk_id, chunk_checksum, unit_digests
-from rawx.protocol import ChunkStat, Examined, ExaminedChunks, ListPage, VolumeStat
+from rawx.protocol import ChunkStat, Examined, ExaminedChunks, ListPage, QuarantinedChunk, VolumeStat
 from rawx.reader import check_range
 from rawx.service import (
     API,
@@ -160,6 +160,13 @@ class RemoteRawx:
 
     async def quarantine(self, chunk: str, reason: str) -> None:
         await self.call("POST", self.target("quarantine", check_chunk_id(chunk)), msgspec.json.encode(Reason(reason)))
+
+    async def quarantined(self, after: str, limit: int) -> builtins.list[QuarantinedChunk]:
+        return await self.ask(self.target("quarantined", after=after, limit=limit), builtins.list[QuarantinedChunk])
+
+    async def purge(self, names: Sequence[str]) -> None:
+        for at in range(0, len(names), DELETE_BATCH_MAX):
+            await self.call("POST", self.target("purge"), msgspec.json.encode(names[at : at + DELETE_BATCH_MAX]))
 
     async def stat(self) -> VolumeStat:
         return await self.ask(self.target("stat"), VolumeStat)

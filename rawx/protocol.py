@@ -43,6 +43,19 @@ class Examined(msgspec.Struct, frozen=True, omit_defaults=True):
 ExaminedChunks = list[Examined]
 
 
+class QuarantinedChunk(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A damaged chunk that was moved aside. name: its id, a dot, and when; record: None when it can't be read."""
+
+    name: str
+    reason: str
+    time_us: int
+    size: int
+    record: ChunkRecord | None = None
+
+
+QuarantinedChunks = list[QuarantinedChunk]
+
+
 class ListPage(msgspec.Struct, frozen=True):
     """Chunk ids in ascending order; `truncated` when more follow the last."""
 
@@ -149,5 +162,11 @@ class Rawx(Protocol):
 
     async def quarantine(self, chunk: str, reason: str) -> None:
         """Moves a damaged chunk aside, out of the way of reads and lists, with the reason in an attribute."""
+
+    async def quarantined(self, after: str, limit: int) -> QuarantinedChunks:
+        """What was moved aside, by name, behind `after`."""
+
+    async def purge(self, names: Sequence[str]) -> None:
+        """Deletes what was moved aside; what is gone already counts as deleted."""
 
     async def stat(self) -> VolumeStat: ...

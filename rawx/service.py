@@ -152,6 +152,8 @@ class RawxService:
             ("POST", "record", 2): self._update,
             ("POST", "copy", 3): self._copy,
             ("POST", "quarantine", 2): self._quarantine,
+            ("GET", "quarantined", 1): self._quarantined,
+            ("POST", "purge", 1): self._purge,
             ("POST", "delete", 1): self._delete,
             ("GET", "list", 1): self._list,
             ("POST", "examine", 1): self._examine,
@@ -284,6 +286,14 @@ class RawxService:
 
     async def _quarantine(self, call: Call) -> None:
         await call.volume.quarantine(call.parts[1], (await call.body(Reason)).reason)
+        await call.reply.whole(204, [])
+
+    async def _quarantined(self, call: Call) -> None:
+        await call.no_body()
+        await call.answer(await call.volume.quarantined(call.argument("after", ""), call.number("limit", "1000")))
+
+    async def _purge(self, call: Call) -> None:
+        await call.volume.purge(await call.body(list[str]))
         await call.reply.whole(204, [])
 
     async def _delete_one(self, call: Call) -> None:

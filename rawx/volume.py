@@ -13,7 +13,7 @@ import xxhash
 from node.errors import RecordCorrupt, Unavailable, VolumeNotFound
 from node.lane import Job, Lane
 from node.threads import run_blocking
-from rawx import attributes, housekeeping, system
+from rawx import attributes, housekeeping, quarantine, system
 from rawx.attributes import Stored, check_units
 from rawx.chunk import UNIT_BYTES_MAX, UNIT_DIGEST_BYTES, Buffer, ChunkRecord, check_chunk_id, chunk_checksum
 from rawx.commit import Arrival, Change, Committer, Removal, Request, Result
@@ -26,7 +26,7 @@ from rawx.identity import Identity, claim
 from rawx.journal import Journal
 from rawx.mark import explain, marked
 from rawx.probe import volume_stat
-from rawx.protocol import ChunkIds, ChunkStat, Examined, ExaminedChunks, ListPage, VolumeStat
+from rawx.protocol import ChunkIds, ChunkStat, Examined, ExaminedChunks, ListPage, QuarantinedChunks, VolumeStat
 from rawx.reader import LocalReader
 from rawx.upload import LocalUpload
 
@@ -325,6 +325,14 @@ class Volume:
     async def quarantine(self, chunk: str, reason: str) -> None:
         self.health.admit_delete()
         await self.bounded("quarantining a chunk", housekeeping.quarantine_blocking, self.root, self.health, check_chunk_id(chunk), reason)
+
+    async def quarantined(self, after: str, limit: int) -> QuarantinedChunks:
+        self.health.admit_read()
+        return await self.bounded("listing the quarantine", quarantine.listed_blocking, self.root, self.health, after, limit)
+
+    async def purge(self, names: Sequence[str]) -> None:
+        self.health.admit_delete()
+        await self.bounded("purging the quarantine", quarantine.purge_blocking, self.root, self.health, list(names))
 
     async def stat(self) -> VolumeStat:
         """Answers for a sick volume too, without touching its disk."""

@@ -16,7 +16,9 @@ from typing import Literal, get_args
 import msgspec
 
 from glacier.lifecycle.calendar import DAY_US
+from glacier.lifecycle.plan import Rules
 from glacier.lifecycle.rule import And, Expiration, Filter, Lifecycle, Rule, StorageClass, Tag, Transition, parse_date
+from meta.protocol.bucket import BucketSettings
 from s3.configuration import Configuration
 from s3.errors import S3Error
 from s3.moment import iso_date
@@ -32,6 +34,7 @@ MINIMUM_SIZE = "lifecycle-minimum-size"
 """Document that holds the wish of MinimumSize, beside the rules."""
 MinimumSize = Literal["all_storage_classes_128K", "varies_by_storage_class"]
 MINIMUM_SIZES = get_args(MinimumSize)
+VARIES = MINIMUM_SIZES[1]
 
 _INFREQUENT = ("STANDARD_IA", "ONEZONE_IA")
 _ORDER = {name: rank for rank, name in enumerate(get_args(StorageClass))}
@@ -49,6 +52,12 @@ def checked(lifecycle: Lifecycle) -> Lifecycle:
 LIFECYCLE = Configuration(
     "lifecycle", "LifecycleConfiguration", Lifecycle, absent="NoSuchLifecycleConfiguration", checked=checked, checksum=True
 )
+
+
+def rules_of(settings: BucketSettings) -> Rules | None:
+    """For the engine, which reads no XML."""
+    lifecycle = LIFECYCLE.of(settings)
+    return None if lifecycle is None else Rules(lifecycle, settings.documents.get(MINIMUM_SIZE) == VARIES)
 
 
 def _argument(words: str) -> S3Error:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from node.errors import VolumeSick
 from rawx.chunk import Buffer, ChunkRecord
-from rawx.protocol import ChunkIds, ChunkStat, ExaminedChunks, ListPage, Reader, Upload, VolumeStat
+from rawx.protocol import ChunkIds, ChunkStat, ExaminedChunks, ListPage, QuarantinedChunks, Reader, Upload, VolumeStat
 
 
 class AbsentVolume:
@@ -65,6 +65,12 @@ class AbsentVolume:
         raise self._sick()
 
     async def quarantine(self, chunk: str, reason: str) -> None:
+        raise self._sick()
+
+    async def quarantined(self, after: str, limit: int) -> QuarantinedChunks:
+        raise self._sick()
+
+    async def purge(self, names: Sequence[str]) -> None:
         raise self._sick()
 
     async def stat(self) -> VolumeStat:

@@ -42,6 +42,8 @@ GRACE_S = 3600.0
 """A chunk younger than this is never taken for an orphan."""
 TRIES_MAX = 3
 """A metachunk whose row changes while it is repaired is looked at again."""
+SHARE = "share_ppm"
+MILLION = 1_000_000
 UNREPAIRABLE = ("unreadable", "foreign", "nameless")
 """Problems that no repair follows: the volume is away, or nobody knows whose the chunk is."""
 _LEVELS = {"told": logging.WARNING, "lost": logging.ERROR}
@@ -63,10 +65,16 @@ class Damage(msgspec.Struct, frozen=True):
 class Tally:
     """What a scrub saw, for people and for programs. notes: sentences of other work."""
 
-    def __init__(self, counts: dict[str, int] | None = None) -> None:
+    def __init__(self, counts: dict[str, int] | None = None, *, quiet: bool = False) -> None:
+        """quiet: what is found is neither logged nor counted in the process's metrics."""
         self.counts: Counter[str] = Counter(counts or {})
+        self._quiet = quiet
         self.damages: list[Damage] = []
         self.notes: list[str] = []
+
+    def share(self, done: int, total: int) -> None:
+        """How much of the whole is done, about; kept in millionths, for whoever estimates when it ends."""
+        self.counts[SHARE] = min(MILLION * done // total, MILLION) if total else MILLION
 
     def saw(self, chunks: int, size: int) -> None:
         self.counts["chunks"] += chunks
@@ -77,6 +85,8 @@ class Tally:
         self.counts[f"outcome:{damage.outcome}"] += 1
         self.counts[f"on:{damage.volume}:{damage.problem}:{damage.outcome}"] += 1
         self.damages.append(damage)
+        if self._quiet:
+            return
         counter("chunk_damages", "Damaged chunks, by what was wrong and what became of them.", ("problem", "outcome")).labels(
             damage.problem, damage.outcome
         ).inc()
@@ -172,6 +182,7 @@ class Scrub:
         """One step through a container; where the next begins (None: done) and the bytes looked at. Raises: BucketNotFound, Unavailable."""
         found = await self._context.container(bucket).walk(cursor, 20 if self._deep else WALK_ROWS)
         size = await self.check(bucket, found)
+        self.tally.counts["contents"] += len(found)
         return (found[-1].cursor if found else None), size
 
     async def check(self, bucket: str, holders: Sequence[Holding], *, only: int | None = None) -> int:

@@ -17,6 +17,7 @@ from meta.protocol.restore import COLD_CLASSES
 from meta.protocol.upload import PartRow, UploadRow
 from node.errors import ContentLost
 from rawx.protocol import Rawx, VolumeStat
+from store import quarantine
 from store.append import Combine, append_object
 from store.cipher import open_content
 from store.context import Context
@@ -38,6 +39,7 @@ from store.multipart import Check, WantedPart, abort_upload, complete_upload, pu
 from store.overlay import Patch
 from store.policy import STORAGE_POLICY, PolicySet
 from store.put import put_object
+from store.quarantine import Aside, Warden
 from store.repairer import Repairer
 from store.rewrap import Wanted, rewrap
 from store.rewrite import Describe, rewrite_object
@@ -359,6 +361,17 @@ class Store:
         self._context.afterwork.look_for_stale_records(bucket)
         return self._written(bucket, row)
 
+    def quarantined(self, volume: str = "") -> AsyncIterator[Aside]:
+        """Damaged chunks that repairs moved aside. Raises: FrazilError when the volume that is named is away."""
+        return quarantine.aside(self._context, volume)
+
+    async def purge(self, each: Aside, *, unchecked: bool = False) -> bool:
+        """Deletes a chunk from quarantine, if what took its place is whole; whether it did. Raises: FrazilError."""
+        if not unchecked and not await quarantine.is_replaced(self._context, each):
+            return False
+        await quarantine.purge(self._context, each)
+        return True
+
     async def verify(self, row: ObjectRow, bucket: str) -> AsyncIterator[ChunkFinding]:
         """Reads and checks every chunk; yields what is wrong."""
         async for finding in verify(self._context.fleet, bucket, row):
@@ -420,7 +433,7 @@ class Store:
         for hired in self._hired:
             duties |= hired.duties
         others = [make(context) for hired in self._hired for make in hired.workers]
-        return [RecordSync(context), Keeper(context), JobRunner(context, self._kinds, duties), *others]
+        return [RecordSync(context), Keeper(context), Warden(context), JobRunner(context, self._kinds, duties), *others]
 
     async def submit_job(self, job: Job) -> Job:
         """Work for the main process. Raises: InvalidArgument, AlreadyExists."""

@@ -10,10 +10,12 @@ import trio
 
 from cli.cluster.door import cluster_store, open_door
 from cli.cluster.operator import lock, matching
+from cli.estimate import ENDED
 from cli.exit import Exit, Hinted
+from cli.follow import LOOK_S, TOLD_EVERY_S
 from cli.output import Output
 from cli.session import Session
-from cli.work import ENDED, LOOK_S, TOLD_EVERY_S, fields, tell
+from cli.work import fields, tell
 from meta.conscience.protocol import Lock
 from meta.protocol.jobs import Job
 from node.errors import AlreadyExists

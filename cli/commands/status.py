@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator
 
 import click
 
 from cli.door import check_store, local_store, running
+from cli.estimate import ENDED, share_of, span_text
 from cli.exit import Exit
 from cli.output import Output, bytes_text, count_text, visible
 from cli.place import Profile
@@ -14,8 +16,10 @@ from cli.session import Session, with_session
 from meta.protocol.registry import BucketEntry
 from node.errors import BucketNotFound
 from rawx.protocol import VolumeStat
+from store.jobs.duty import STANDING
 from store.store import Store, StoreStatus
 
+_SCRUBS = {"scrub-meta": "what the metadata names", "scrub-chunks": "every byte on the volumes"}
 FREE_SHARE_LEAST = 0.05
 BUCKETS_PAGE = 1_000
 
@@ -44,6 +48,7 @@ async def _status(session: Session) -> Exit:
         found = await store.status()
         _show_policies(output, found)
         warnings = sum(_show_volume(output, volume) for volume in sorted(found.volumes, key=lambda volume: volume.volume))
+        await _show_scrubs(output, store)
         objects, size = await _show_buckets(output, store)
     code = Exit.WARNINGS if warnings else Exit.OK if state else Exit.TEMPORARY
     output.record("summary", None, volumes=len(found.volumes), warnings=warnings, objects=objects, bytes=size, exit=int(code))
@@ -70,6 +75,22 @@ def _show_volume(output: Output, volume: VolumeStat) -> bool:
     fields = {"bytes_total": volume.bytes_total, "bytes_free": volume.bytes_free, "inodes_free": volume.inodes_free}
     output.record("volume", line, volume=volume.volume, **fields, read_only=volume.read_only, trouble=trouble)
     return bool(trouble)
+
+
+async def _show_scrubs(output: Output, store: Store) -> None:
+    """How long ago the chunk was looked at that no scrub has looked at for longest."""
+    now_us = time.time_ns() // 1000
+    for job in await store.meta.jobs.jobs():
+        words = _SCRUBS.get(job.kind)
+        if words is None or STANDING not in job.arguments or job.state in ENDED:
+            continue
+        passed_us = job.progress.get("passed_us", 0)
+        age_s = (now_us - (passed_us or job.created_us)) / 1e6
+        line = f"checked  {words}: " + (f"all within {span_text(age_s)}" if passed_us else f"not yet all, in {span_text(age_s)}")
+        share = share_of(job)
+        if share is not None:
+            line += f"; {share:.0%} of this pass" + (" (paused)" if job.state == "paused" else "")
+        output.record("scrub", line, kind=job.kind, state=job.state, whole_pass=bool(passed_us), oldest_s=round(age_s), share=share)
 
 
 async def _show_buckets(output: Output, store: Store) -> tuple[int, int]:

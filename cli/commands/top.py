@@ -27,7 +27,7 @@ def top(session: Session, every: float, write: bool) -> Exit:
     Looks only, unless --write is given or W pressed. Press ? for the keys.
     """
     from cli.door import check_store, running
-    from cli.work import sentence
+    from cli.estimate import progress
     from tui.app import Top
     from tui.local import local_reader
 
@@ -40,7 +40,7 @@ def top(session: Session, every: float, write: bool) -> Exit:
 
     @asynccontextmanager
     async def opening() -> AsyncIterator[Reader]:
-        async with local_reader(path, url, sentence) as reader:
+        async with local_reader(path, url, progress) as reader:
             yield reader
 
     Top(opening, every_s=every, write=write).run()

@@ -28,7 +28,8 @@ def list_jobs(session: Session, everything: bool) -> Exit:
 
 async def _list(session: Session, everything: bool) -> Exit:
     from cli.door import local_store
-    from cli.work import ENDED, fields
+    from cli.estimate import ENDED, left_s, share_of, span_text
+    from cli.work import fields
 
     async with local_store(session.directory()) as store:
         jobs = await store.meta.jobs.jobs()
@@ -36,7 +37,9 @@ async def _list(session: Session, everything: bool) -> Exit:
     for each in shown:
         words = " ".join([each.kind, *(f"{name}={value}" for name, value in sorted(each.arguments.items()))])
         made = time_text(datetime.fromtimestamp(each.created_us / 1e6, UTC))
-        session.output.record("job", f"{each.id:>5}  {each.state:<8} {made}  {words}", **fields(each))
+        share, left = share_of(each) if each.state not in ENDED else None, left_s(each)
+        far = "" if share is None else f"{share:.0%}" + ("" if left is None else f", {span_text(left)} left")
+        session.output.record("job", f"{each.id:>5}  {each.state:<8} {made}  {far:<20} {words}", **fields(each))
     if session.output.json:
         session.output.record("summary", jobs=len(shown))
     return Exit.OK
@@ -44,19 +47,24 @@ async def _list(session: Session, everything: bool) -> Exit:
 
 @job.command("show", short_help="Show how far a job is.")
 @click.argument("number", type=int)
+@click.option("-w", "--watch", is_flag=True, help="Until it is over, with a bar and an estimate.")
 @with_session
-def show(session: Session, number: int) -> Exit:
-    """Show how far job NUMBER is and what it found."""
-    return session.run(lambda: _show(session, number))
+def show(session: Session, number: int, watch: bool) -> Exit:
+    """Show how far job NUMBER is, what it found, and how long it will take yet."""
+    return session.run(lambda: _show(session, number, watch))
 
 
-async def _show(session: Session, number: int) -> Exit:
+async def _show(session: Session, number: int, watch: bool) -> Exit:
     from cli.door import local_store
-    from cli.work import fields, sentence
+    from cli.estimate import progress
+    from cli.follow import follow
+    from cli.work import fields, tell
 
     async with local_store(session.directory()) as store:
         found = await store.meta.jobs.job(number)
-    lines = [f"job {found.id}: {found.kind}, {found.state}", sentence(found), *(line for line in found.message.split("; ") if line)]
+        if watch:
+            return tell(session.output, await follow(session.output, store, found))
+    lines = [f"job {found.id}: {found.kind}, {found.state}", progress(found), *(line for line in found.message.split("; ") if line)]
     if found.pace_bytes:
         lines.insert(1, f"at most {found.pace_bytes / MIB:g} MiB/s")
     session.output.record("job", "\n".join(lines), **fields(found))

@@ -10,7 +10,7 @@ from meta.protocol.holding import Cursor, Holding
 from node.errors import ContentCold, ContentLost, FrazilError, Superseded
 from node.log import get_logger
 from store.context import Context
-from store.jobs.task import Walk
+from store.jobs.task import CONTENTS, Walk
 from store.layout import Layout
 from store.moved import again
 from store.parallel import gather
@@ -30,8 +30,7 @@ class Mover(Walk):
     """Writes chunks anew elsewhere."""
 
     def __init__(self, context: Context, tally: Tally) -> None:
-        super().__init__(context, "")
-        self._tally = tally
+        super().__init__(context, tally, "")
 
     async def visit(self, bucket: str, cursor: Cursor) -> tuple[Cursor | None, int]:
         holders = await self._context.container(bucket).walk(cursor, MOVE_ROWS)
@@ -41,6 +40,7 @@ class Mover(Walk):
                 if isinstance(outcome, FrazilError):
                     raise outcome
                 size += outcome
+        self._tally.counts[CONTENTS] += len(holders)
         return (holders[-1].cursor if holders else None), size
 
     async def is_cold(self, need: Need) -> None:

@@ -9,7 +9,7 @@ from meta.protocol.holding import Cursor, Holding
 from node.errors import ContentLost, FrazilError, RecordCorrupt, Superseded
 from node.log import get_logger
 from store.context import Context
-from store.jobs.task import Walk
+from store.jobs.task import CONTENTS, Walk
 from store.layout import Layout
 from store.moved import again
 from store.parallel import gather
@@ -36,8 +36,7 @@ class ChangePolicy(Walk):
     """
 
     def __init__(self, context: Context, tally: Tally, arguments: dict[str, str]) -> None:
-        super().__init__(context, arguments["bucket"])
-        self._tally = tally
+        super().__init__(context, tally, arguments["bucket"])
         self._prefix, self._policy, self._dry = arguments.get("prefix", ""), arguments.get("policy", ""), "dry" in arguments
 
     async def step(self, position: str) -> tuple[str | None, int]:
@@ -74,7 +73,7 @@ class ChangePolicy(Walk):
                 if isinstance(outcome, FrazilError):
                     raise outcome
                 size += outcome
-        self._tally.counts["contents"] += len(holders)
+        self._tally.counts[CONTENTS] += len(holders)
         return (holders[-1].cursor if holders else None), size
 
     def _policies(self, settings: BucketSettings, holder: Holding) -> PolicySet | None:

@@ -16,11 +16,12 @@ from store.context import Context
 from store.jobs.duty import DUTIES, STANDING, Duty
 from store.jobs.kind import KINDS, MakeTask
 from store.jobs.retired import LOOK_S, retire
-from store.scrub import Tally
+from store.scrub import SHARE, Tally
 from store.worker import State
 
 SAVE_S = 1.0
 """How often a job's position is kept; what was done since is done again after a kill, which changes nothing."""
+SPENT = "spent_ms"
 log = get_logger("store.jobs")
 
 
@@ -31,7 +32,24 @@ class _Running:
         self.tally = Tally(job.progress)
         self.task = make(context, self.tally, job.arguments)
         self.job = job
-        self.next_at = self.saved_at = 0.0
+        self.saved_at = 0.0
+        self.free_at = self.stepped_at = time.monotonic()
+        self.owed_bytes = 0
+        """What the last step counted for: its time is to pass before the next, at the pace that the job has by then."""
+
+    def next_at(self, pace_bytes: int) -> float:
+        return self.free_at + (self.owed_bytes / pace_bytes if pace_bytes else 0.0)
+
+    def pause(self, now: float, seconds: float) -> None:
+        self.free_at, self.owed_bytes = now + seconds, 0
+
+    def stepped(self, now: float, pace_bytes: int, size: int) -> None:
+        self.free_at, self.owed_bytes = max(self.next_at(pace_bytes), now), size
+
+    def count_time(self, now: float) -> None:
+        """For estimates: the time that this pass took, without that in which nobody worked on it."""
+        self.tally.counts[SPENT] += int((now - self.stepped_at) * 1000)
+        self.stepped_at = now
 
 
 class JobRunner:
@@ -57,12 +75,20 @@ class JobRunner:
         self._running = {number: each for number, each in self._running.items() if number in wished and wished[number].state == "running"}
         busy = False
         for job in wished.values():
+            if STANDING in job.arguments:
+                self._tell_age(job)
             if job.state == "running" and self._is_due(job):
                 busy = await self._advance(job) or busy
         return State.BUSY if busy else State.IDLE
 
     async def wait(self) -> None:
         await trio.sleep(LOOK_S)
+
+    def _tell_age(self, job: Job) -> None:
+        """Of what the last whole pass looked at first, or, while there was none, of the job."""
+        since_us = job.progress.get("passed_us", 0) or job.created_us
+        age = gauge("pass_age_seconds", "Age of what no pass of a standing job has looked at since.", ("kind",))
+        age.labels(job.kind).set((self._context.clock.now_us() - since_us) / 1e6)
 
     def _is_due(self, job: Job) -> bool:
         if STANDING not in job.arguments:
@@ -94,19 +120,21 @@ class JobRunner:
                 return False
             running = self._running[job.id] = _Running(self._context, job, self._kinds[job.kind])
         now = time.monotonic()
-        if running.next_at > now:
+        if running.next_at(job.pace_bytes) > now:
             return False
         position = running.job.position
         if not position:
             running.tally.counts["began_us"] = self._context.clock.now_us()
+            running.tally.counts[SPENT] = running.tally.counts[SHARE] = 0
+            running.stepped_at = now
         try:
             following, size = await running.task.step(position)
         except FrazilError as error:
-            running.next_at = now + LOOK_S * 5
+            running.pause(now, LOOK_S * 5)
             await self._save(msgspec.structs.replace(running.job, progress=dict(running.tally.counts)), message=str(error))
             return False
-        if job.pace_bytes:
-            running.next_at = max(running.next_at, now) + size / job.pace_bytes
+        running.stepped(now, job.pace_bytes, size)
+        running.count_time(time.monotonic())
         running.job = msgspec.structs.replace(job, position=following or "", progress=dict(running.tally.counts), message="")
         if following is None:
             await self._end(running)
@@ -124,9 +152,6 @@ class JobRunner:
             await self._save(job, state="failed" if left else "done", message=left or message)
             return
         began_us = tally.counts["began_us"]
-        gauge("pass_age_seconds", "Age of what no pass of a standing job has looked at since.", ("kind",)).labels(job.kind).set(
-            (self._context.clock.now_us() - began_us) / 1e6
-        )
         next_us = began_us + int(self._duties[job.kind].period_s * 1e6)
         progress = {"passed_us": began_us, "next_us": next_us, "passes": job.progress.get("passes", 0) + 1}
         await self._save(msgspec.structs.replace(job, progress=progress), message=message)

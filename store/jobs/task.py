@@ -8,10 +8,12 @@ import msgspec
 
 from meta.protocol.bucket import SYSTEM_BUCKET
 from meta.protocol.holding import Cursor
-from node.errors import BucketNotFound
+from node.errors import BucketNotFound, NotFound
 from store.context import Context
+from store.scrub import Tally
 
-BUCKETS_PAGE = 1_000
+CONTENTS, CONTENTS_TOTAL = "contents", "contents_total"
+"""Counts of a walk: contents seen in this pass, and versions there were when it began."""
 
 
 class Task(Protocol):
@@ -37,19 +39,35 @@ class Place(msgspec.Struct, frozen=True, omit_defaults=True):
 class Walk:
     """A task that goes through all contents, or those of one bucket."""
 
-    def __init__(self, context: Context, bucket: str) -> None:
-        self._context, self._bucket = context, bucket
+    def __init__(self, context: Context, tally: Tally, bucket: str) -> None:
+        self._context, self._tally, self._bucket = context, tally, bucket
 
     async def step(self, position: str) -> tuple[str | None, int]:
+        if not position:
+            self._tally.counts[CONTENTS], self._tally.counts[CONTENTS_TOTAL] = 0, await self._total()
         place = msgspec.json.decode(position, type=Place) if position else Place(self._bucket or SYSTEM_BUCKET)
         try:
             cursor, size = await self.visit(place.bucket, place.cursor)
         except BucketNotFound:
             cursor, size = None, 0
+        self._tally.share(self._tally.counts[CONTENTS], self._tally.counts[CONTENTS_TOTAL])
         if cursor is not None:
             return msgspec.json.encode(Place(place.bucket, cursor)).decode(), size
         following = None if self._bucket else await self._next_bucket(place.bucket)
         return (None if following is None else msgspec.json.encode(Place(following)).decode()), size
+
+    async def _total(self) -> int:
+        """Versions that there are about: what a walk's share is told of."""
+        total = 0
+        bucket: str | None = self._bucket or SYSTEM_BUCKET
+        while bucket is not None:
+            try:
+                counters = await self._context.container(bucket).counters()
+                total += sum(versions for versions, _ in counters.classes.values()) + counters.markers
+            except NotFound:
+                pass
+            bucket = None if self._bucket else await self._next_bucket(bucket)
+        return total
 
     async def _next_bucket(self, after: str) -> str | None:
         page = await self._context.meta.accounts.buckets("", after="" if after == SYSTEM_BUCKET else after, limit=1)
@@ -59,5 +77,5 @@ class Walk:
         return ""
 
     async def visit(self, bucket: str, cursor: Cursor) -> tuple[Cursor | None, int]:
-        """Some contents behind the cursor; the next cursor, None at the end. Raises: BucketNotFound."""
+        """Some contents behind the cursor, counted in the tally; the next cursor, None at the end. Raises: BucketNotFound."""
         raise NotImplementedError

@@ -333,6 +333,9 @@ def test_status_verify_and_doctor(frazil: Frazil, bucket: str, store: StoreProce
     frazil("put", "file", f"{bucket}/k")
     status = frazil("status", "--json")
     assert len(status.of("volume")) == 3
+    assert {each["kind"]: each["whole_pass"] for each in status.of("scrub")} == {"scrub-meta": False, "scrub-chunks": False}
+    assert frazil("quarantine", "list", "--json").of("summary")[0]["chunks"] == 0
+    assert frazil("quarantine", "purge", "--dry-run", "--json").of("summary")[0]["purged"] == 0
     assert status.of("store")[0]["url"] == store.url
     assert frazil("verify", "--json").summary["exit"] == 0
     assert frazil("verify", f"{bucket}/k", "--json").summary["versions"] == 1

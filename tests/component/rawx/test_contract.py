@@ -297,6 +297,28 @@ async def test_quarantine_takes_a_chunk_out_of_the_way(rawx: Rawx, volume: Volum
     assert len(list((volume.path / "quarantine").iterdir())) == 2
 
 
+async def test_the_quarantine_is_listed_in_pages_and_purged(rawx: Rawx) -> None:
+    chunks = sorted([(await put(rawx, sample(size))).chunk for size in (1, 20, 300)])
+    for chunk in chunks:
+        await rawx.quarantine(chunk, f"why {chunk}")
+    first = await rawx.quarantined("", 2)
+    (last,) = await rawx.quarantined(first[-1].name, 2)
+    found = [*first, last]
+    assert [each.name.partition(".")[0] for each in found] == chunks
+    assert [each.reason for each in found] == [f"why {chunk}" for chunk in chunks]
+    assert sorted(each.size for each in found) == [1, 20, 300]
+    assert all(each.record is not None and each.time_us for each in found)
+    await rawx.purge([first[0].name, last.name])
+    await rawx.purge([last.name])
+    assert await rawx.quarantined("", 10) == [first[1]]
+
+
+@pytest.mark.parametrize("name", ["..", "../" + "0" * 32, "0" * 32, "0" * 32 + ".1/..", "0" * 32 + ".x"])
+async def test_nothing_but_what_lies_in_quarantine_is_purged(rawx: Rawx, name: str) -> None:
+    with pytest.raises(BadRequest):
+        await rawx.purge([name])
+
+
 async def test_recent_chunks_are_told_until_settled(rawx: Rawx) -> None:
     chunks = [(await put(rawx, sample(1))).chunk for _ in range(3)]
     assert await rawx.recent() == chunks

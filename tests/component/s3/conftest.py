@@ -19,6 +19,7 @@ from meta.protocol.accounts import KeyPair
 from node.http.server import listen, serve
 from s3.call import GatewayOptions
 from s3.gateway import Gateway
+from s3.lifecycle_document import rules_of
 from store.embedded import StoreOptions, open_store
 
 OWNER = KeyPair(
@@ -60,7 +61,7 @@ class Served:
         self._stop = lambda: token.run_sync_soon(drain.set)
         async with open_store(StoreOptions(paths)) as store, trio.open_nursery() as nursery:
             gateway = Gateway(store, self.options)
-            store.hire(engine(gateway.calendar, gateway.herald))
+            store.hire(engine(rules_of, gateway.calendar, gateway.herald))
             await nursery.start(lambda task_status: store.run_workers(task_status=task_status))
             for pair in (OWNER, STRANGER):
                 await store.meta.accounts.create_key(pair)

@@ -19,8 +19,10 @@ from store import repairer
 from store.jobs import runner
 from store.jobs import volume as emptying
 from store.jobs.duty import Duty
+from store.jobs.scrub import ScrubChunks
 from store.jobs.volume import Decommission
 from store.layout import Layout
+from store.scrub import Tally
 from store.source import BytesSource
 from store.store import Store
 from tests.component.store.support import BUCKET, chunk_files, file_of, flip, opened, put, read, until_none
@@ -225,6 +227,35 @@ async def test_a_job_is_held_and_goes_on_after_a_restart(tmp_path: Path) -> None
         assert done.state == "done"
         assert done.progress["chunks"] >= 60
         await check(store, bodies)
+
+
+async def test_a_job_tells_its_share_and_goes_on_at_once_when_its_pace_is_raised(tmp_path: Path) -> None:
+    async with filled(tmp_path, 3, 60) as (store, _):
+        job = await store.submit_job(Job("scrub-meta", {"deep": "1", "bucket": BUCKET}, pace_bytes=1))
+
+        async def first() -> list[Job]:
+            return [each for each in [await store.meta.jobs.job(job.id)] if not each.progress.get("share_ppm")]
+
+        await until_none(first)
+        begun = await store.meta.jobs.job(job.id)
+        assert 0 < begun.progress["share_ppm"] < 1_000_000
+        assert begun.progress["contents_total"] == 60
+        await store.meta.jobs.control_job(job.id, pace_bytes=0)  # else the next step were months away
+        done = await ended(store, job)
+        assert (done.state, done.progress["share_ppm"]) == ("done", 1_000_000)
+
+
+async def test_the_share_of_a_scrub_by_chunks_grows_to_the_whole(tmp_path: Path) -> None:
+    async with filled(tmp_path, 3, 60) as (store, _):
+        tally, shares = Tally(), [0]
+        scrub = ScrubChunks(store._context, tally, {"deep": "1"})
+        position: str | None = ""
+        while position is not None:
+            position, _ = await scrub.step(position)
+            shares.append(tally.counts["share_ppm"])
+        assert shares == sorted(shares)
+        assert len(set(shares)) > 5
+        assert shares[-1] == 1_000_000
 
 
 async def test_an_aborted_job_stays_aborted(tmp_path: Path) -> None:

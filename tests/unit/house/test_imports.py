@@ -12,7 +12,6 @@ KNOWN = {
     ("rawx.volume", "rawx.examine"),
     ("rawx.volume", "rawx.probe"),
     ("node.http.message", "node.http.body"),
-    ("cli.meter", "cli.bar"),
 }
 """Circles that are left, each cut here between two of its modules."""
 
