@@ -264,6 +264,7 @@ class Changes:
             row = await self._tree.connection.change(inode.place[0], row, describe)
         if inode.folder:
             inode.group = stat.gid if stat.mode & modes.S_ISGID else None
+            inode.touched_ns = 0  # the object says when, from here on
         else:
             inode.seq = row.seq
         return stat
@@ -275,7 +276,7 @@ class Changes:
             raise failure(errno.EPERM)
         async with self._gate.passing():
             await self._put_marker(bucket, key, stat, rename(with_stat({}, stat)))
-        inode.marked = True
+        inode.marked, inode.touched_ns = True, 0
         return stat
 
     async def _row(self, inode: Inode) -> ObjectRow | None:

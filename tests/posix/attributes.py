@@ -23,6 +23,14 @@ def nanoseconds_are_kept(top: Path) -> None:
 
 
 @case("utimensat")
+def what_was_set_of_a_folder_stays_when_what_it_holds_is_older(top: Path) -> None:
+    made(folder(top / "d") / "f")
+    os.utime(top / "d", (1_000, 1_000))
+    time.sleep(1.2)  # until nobody answers from memory
+    assert (top / "d").stat().st_mtime == 1_000
+
+
+@case("utimensat")
 def times_before_1970_are_kept(top: Path) -> None:
     made(top / "f")
     os.utime(top / "f", (-1_000, -1_000))
