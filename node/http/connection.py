@@ -66,6 +66,8 @@ class Connection:
         "_progress",
         "_reply",
         "_sampled",
+        "_sending_s",
+        "_sent_from",
         "_service",
         "_stalled_s",
         "_transport",
@@ -85,10 +87,10 @@ class Connection:
         self.phase = HEAD if service.tls is None else HANDSHAKE
         self.since = service.now
         self._sampled = service.now
-        self._body_from = 0
+        self._body_from = self._sent_from = 0
         self._progress = -1
         self._stalled_s = 0.0
-        self._waited_s = 0.0
+        self._waited_s = self._sending_s = 0.0
 
     def __repr__(self) -> str:
         return f"<Connection {format_peer(self._address)} {self.phase} {self._transport!r}>"
@@ -142,10 +144,13 @@ class Connection:
                 transport.expire(BodyTooSlow(f"the body came with less than {limits.body_rate_min} bytes per second"))
         elif waiting == WRITING:
             sent = transport.sent
+            self._sending_s += elapsed
             self._stalled_s = self._stalled_s + elapsed if sent == self._progress else 0.0
             self._progress = sent
             if self._stalled_s > limits.send_timeout_s:
                 transport.expire(DeadlineExceeded(f"the client took no byte for {limits.send_timeout_s:g} s"))
+            elif sent - self._sent_from < (self._sending_s - limits.send_rate_grace_s) * limits.send_rate_min:
+                transport.expire(DeadlineExceeded(f"the client took less than {limits.send_rate_min} bytes per second"))
         else:
             self._progress = -1
 
@@ -199,9 +204,9 @@ class Connection:
     def _body_of(self, request: Request) -> Body:
         if not request.has_body:
             return self._no_body
-        self._body_from = self._transport.received
+        self._body_from, self._sent_from = self._transport.received, self._transport.sent
         self._progress = -1
-        self._stalled_s = self._waited_s = 0.0
+        self._stalled_s = self._waited_s = self._sending_s = 0.0
         return Body(
             self._transport,
             self._service.limits,

@@ -21,6 +21,8 @@ class Limits:
     body_idle_timeout_s  without a single byte while a handler waits for the body
     body_rate_min        bytes per second, averaged over the time in which a handler waited for the body, after body_rate_grace_s
     send_timeout_s       without a byte taken by the client while a handler sends
+    send_rate_min        bytes per second that the client takes, averaged over the time in which a handler waited for it, after
+                         send_rate_grace_s: who reads a byte now and then holds buffers and open chunks that others need
     connections_max      open connections; the longest idle one makes room, else new ones wait in the kernel's backlog
     drain_bytes_max      of an unread request body that are read and dropped to keep the connection
     linger_s, linger_bytes_max  how long and how much is read and dropped after the last reply, so that the client can read it
@@ -38,6 +40,8 @@ class Limits:
     body_rate_min: int = 1 * KIB
     body_rate_grace_s: float = 15.0
     send_timeout_s: float = 60.0
+    send_rate_min: int = 1 * KIB
+    send_rate_grace_s: float = 120.0
     connections_max: int = 4096
     drain_bytes_max: int = 256 * KIB
     linger_s: float = 2.0

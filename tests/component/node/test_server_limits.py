@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 
-from node.errors import FrazilError
+from node.errors import DeadlineExceeded, FrazilError
 from node.http.message import Request
 from node.http.reply import Reply
 from node.http.server import _Server
@@ -227,3 +227,40 @@ async def test_connections_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch)
             while servers[0].connections:  # noqa: ASYNC110 - the server has no event for it
                 await trio.sleep(0.01)
     assert len(os.listdir("/proc/self/fd")) <= before + 1
+
+
+async def test_a_client_that_reads_a_little_now_and_then_is_let_go() -> None:
+    """It is never silent for long, and yet would hold the answer for hours."""
+    ended: list[BaseException] = []
+
+    async def large(request: Request, reply: Reply) -> None:
+        try:
+            await reply.whole(200, [], bytes(8 << 20))
+        except BaseException as error:
+            ended.append(error)
+            raise
+
+    limits = dataclasses.replace(QUICK, send_timeout_s=5.0, send_rate_min=10 << 20, send_rate_grace_s=0.1)
+    async with serving(large, limits=limits) as served, await served.connect() as stream:
+        stream.socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4_096)
+        await stream.send_all(GET)
+        with trio.fail_after(5):
+            while not ended:
+                assert await stream.receive_some(512)
+                await trio.sleep(0.02)
+    assert isinstance(ended[0], DeadlineExceeded)
+    assert "less than" in str(ended[0])
+
+
+async def test_a_client_that_reads_steadily_is_not() -> None:
+    async def large(request: Request, reply: Reply) -> None:
+        await reply.whole(200, [], bytes(2 << 20))
+
+    limits = dataclasses.replace(QUICK, send_timeout_s=5.0, send_rate_min=1 << 20, send_rate_grace_s=0.1)
+    async with serving(large, limits=limits) as served, await served.connect() as stream:
+        await stream.send_all(GET)
+        count = 0
+        with trio.fail_after(10):
+            while count < 2 << 20:
+                count += len(await stream.receive_some(256 << 10))
+                await trio.sleep(0.05)
