@@ -95,10 +95,13 @@ def start_write_back(descriptor: int, offset: int, count: int) -> None:
     _libc.sync_file_range(descriptor, offset, count, _SYNC_FILE_RANGE_WRITE)
 
 
-def finish_write_back(descriptor: int) -> None:
-    """Writes out all dirty pages of the file and waits for them; not durable without a sync after it. Raises: OSError."""
+def finish_write_back(descriptor: int, offset: int = 0, count: int = 0) -> None:
+    """Writes out all dirty pages of the range (count 0: to the end) and waits for them; not durable without a sync after it.
+
+    Raises: OSError.
+    """
     flags = _SYNC_FILE_RANGE_WAIT_BEFORE | _SYNC_FILE_RANGE_WRITE | _SYNC_FILE_RANGE_WAIT_AFTER
-    if _libc.sync_file_range(descriptor, 0, 0, flags) != 0:
+    if _libc.sync_file_range(descriptor, offset, count, flags) != 0:
         number = ctypes.get_errno()
         if number not in (errno.ENOSYS, errno.ESPIPE, errno.EINVAL):  # a file system without it syncs later
             raise OSError(number, os.strerror(number))

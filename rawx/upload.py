@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,6 +19,8 @@ from rawx.health import Health
 
 WRITE_BACK_BYTES = 8 << 20
 """After so many new bytes their write-back begins, so that the sync at the end, and the small chunks that share it, wait for little."""
+WRITE_BACK_S = 5.0
+"""So long one call waits for write-back that gets on; what one piece may take is the caller's bound (Volume.wait_s)."""
 
 RESERVE_BYTES = 8 << 20
 """Blocks are taken so many bytes ahead while the size hint says that more will come: 12 ms of processor for 64 MiB, else 17 (ext4)."""
@@ -92,7 +95,9 @@ class LocalUpload:
             raise InvalidArgument(f"the record says {record.size} bytes, {self._written} were written")
         attributes.check_units(record, self._written, units)
         if self._written > WRITTEN_IN_LANE_BYTES or self._reserved > self._written:
-            await self._run(self._finish_write_back)
+            done = 0
+            while done < self._written or self._reserved > self._written:
+                done = await self._run(self._finish_write_back, done)
         file, self._file = self._file, None  # the committer's from here on, whatever happens
         self._over = True
         await self._submit(Arrival(self._chunk, record, units, None, file))
@@ -132,13 +137,19 @@ class LocalUpload:
         if over:  # aborted while this thread hung
             self._discard()
 
-    def _finish_write_back(self) -> None:
+    def _finish_write_back(self, done: int) -> int:
+        """How far the file is written out after some seconds: a disk that is slow is not taken for one that hangs while it gets on."""
+        until = time.monotonic() + WRITE_BACK_S
         self._begin()
         try:
             assert self._file is not None
             if self._reserved > self._written:
                 os.ftruncate(self._file.descriptor, self._written)  # same size; gives back the blocks behind it
-            system.finish_write_back(self._file.descriptor)
+                self._reserved = self._written
+            while done < self._written and time.monotonic() < until:
+                system.finish_write_back(self._file.descriptor, done, WRITE_BACK_BYTES)
+                done += WRITE_BACK_BYTES
+            return done
         except OSError as error:
             self._failure = self._health.write_failed(error, f"writing chunk {self._chunk}")
             raise self._failure from error

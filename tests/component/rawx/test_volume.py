@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import trio.testing
 
 from node.errors import ChunkCorrupt, ChunkNotFound, DeadlineExceeded, InvalidArgument, VolumeForeign, VolumeNotFound, VolumeSick
 from node.threads import run_blocking
+from rawx import system
+from rawx import upload as upload_module
 from rawx.chunk import new_chunk_id
 from rawx.commit import Removal
 from rawx.fanout import write_all
@@ -163,10 +166,10 @@ async def test_an_aborted_upload_is_left_alone_by_a_thread_of_its_commit_that_co
     made = sample(33 * UNIT)
     upload = await volume.create(made.chunk, len(made.data))
     await upload.write(made.data)
-    late: list[Callable[[], None]] = []
+    late: list[Callable[[], object]] = []
 
-    async def not_yet(function: Callable[[], None]) -> None:
-        late.append(function)
+    async def not_yet(function: Callable[[int], int], done: int) -> None:
+        late.append(lambda: function(done))
         await trio.sleep_forever()
 
     async def meanwhile(discard: Callable[[], None]) -> None:
@@ -398,3 +401,26 @@ async def test_the_folders_of_a_volume_in_use_are_made_ahead(volume: Volume, mon
     assert folders() == 4096
     await put(volume, sample(1))
     assert not volume.folders.names_unsynced
+
+
+async def test_a_slow_disk_that_gets_on_is_not_taken_for_one_that_hangs(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole takes longer than the bound, each piece of the write-back less."""
+    monkeypatch.setattr(upload_module, "WRITE_BACK_BYTES", 1 << 20)
+    monkeypatch.setattr(upload_module, "WRITE_BACK_S", 0.05)
+    finish = system.finish_write_back
+    pieces: list[int] = []
+
+    def slow(descriptor: int, offset: int = 0, count: int = 0) -> None:
+        time.sleep(0.06)  # in a thread
+        pieces.append(offset)
+        finish(descriptor, offset, count)
+
+    monkeypatch.setattr(system, "finish_write_back", slow)
+    monkeypatch.setattr(volume, "wait_s", 0.25)
+    made = sample(6 << 20)
+    upload = await volume.create(made.chunk, len(made.data))
+    await upload.write(made.data)
+    await upload.commit(made.record, made.units)
+    assert pieces == [number << 20 for number in range(6)]
+    assert not volume.health.sick
+    assert await volume.head(made.chunk, deep=True)
