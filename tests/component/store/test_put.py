@@ -8,7 +8,6 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
-import apsw
 import msgspec
 import pytest
 import trio
@@ -268,10 +267,10 @@ async def test_no_chunk_goes_before_a_failed_commit_is_surely_lost(tmp_path: Pat
     async with opened(tmp_path) as store:
         transact = Writer._transact
 
-        def fail(writer: Writer[Any], db: apsw.Connection, requests: list[Request[Any]]) -> list[Any]:
+        def fail(writer: Writer[Any], requests: list[Request[Any]]) -> list[Any]:
             if not noted or any(request.function is version.put for request in requests):
                 raise VolumeSick("the log could not be synced")
-            return transact(writer, db, requests)
+            return transact(writer, requests)
 
         monkeypatch.setattr(Writer, "_transact", fail)
         with pytest.raises(VolumeSick):
