@@ -40,6 +40,10 @@ AVOID_S = 10.0
 """How long a volume that failed a write gets no new chunks, unless its health is checked anew."""
 
 
+DISTRUST_S = 600.0
+"""In so long half of what a volume was blamed for is forgiven."""
+BLAMED = frozenset({"corrupt", "truncated", "record", "unreadable"})
+"""Damage that speaks against the disk: it gets fewer new chunks for a while."""
 OF_A_PART = -1
 
 
@@ -88,6 +92,7 @@ class Fleet:
         self._asking = trio.Lock()
         self._avoided: dict[str, tuple[float, FrazilError]] = {}
         self._slow: dict[str, float] = {}
+        self._blame: dict[str, tuple[float, float]] = {}
         self._candidates: list[Candidate] = []
         self._candidates_until = -math.inf
 
@@ -176,7 +181,8 @@ class Fleet:
         stat = self._stats.get(name)
         if stat is None or name in self.retired:
             return 0.0
-        return weight(stat.bytes_free, stat.bytes_total, stat.inodes_free, sick=bool(stat.sick), read_only=stat.read_only)
+        full = weight(stat.bytes_free, stat.bytes_total, stat.inodes_free, sick=bool(stat.sick), read_only=stat.read_only)
+        return full / (1.0 + self._blamed(name)) if name in self._blame else full
 
     async def usable(self) -> int:
         return len(await self.candidates())
@@ -231,8 +237,20 @@ class Fleet:
             self._avoided[volume_id] = (self._now() + AVOID_S, error)
             self._candidates_until = -math.inf
 
+    def blame(self, volume_id: str, problem: str) -> None:
+        """Damage was found there: the volume is drawn less often, the less the more there was lately."""
+        if problem in BLAMED:
+            self._blame[volume_id] = self._blamed(volume_id) + 1.0, self._now()
+            self._candidates_until = -math.inf
+
+    def _blamed(self, volume_id: str) -> float:
+        """How much damage of late, older one counting for less."""
+        amount, at = self._blame.get(volume_id, (0.0, 0.0))
+        return amount * 0.5 ** ((self._now() - at) / DISTRUST_S) if amount else 0.0
+
     def found(self, finding: ChunkFinding) -> None:
         """Remembers damage for repair, and counts it."""
+        self.blame(finding.volume, finding.problem)
         self.counts[f"chunk_{finding.problem}"] += 1
         self.findings.append(finding)
 

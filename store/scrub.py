@@ -251,6 +251,7 @@ class Scrub:
                 continue
             for position, (problem, detail) in problems.items():
                 volume, chunk = places.get(position, ("", ""))
+                self._context.fleet.blame(volume, problem)
                 self.tally.add(Damage(volume, chunk, problem, bucket, holder.key, detail, outcome[problem in UNREPAIRABLE]))
             return
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import time
@@ -255,6 +256,58 @@ def test_unreadable_blocks_of_one_disk(make_store: StoreMaker, log: ClientLog, s
             assert time.monotonic() - began < 10, "each read waits for the bad disk"
             faulty.set()
             assert_sound(store, log)
+        store.stop()
+
+
+NEEDLE = b"the bytes that this disk forgets "
+"""In every block of the bodies below, whatever their alignment."""
+
+
+def scrubbed(store: StoreProcess) -> dict[str, int]:
+    """What a deep scrub by metadata counts."""
+    done = store.command("--json", "scrub", "meta", "--deep", check=False, timeout_s=120)
+    assert done.returncode in (0, 7), (done.returncode, done.stderr)
+    progress: dict[str, int] = json.loads(done.stdout.splitlines()[-1])["progress"]
+    return progress
+
+
+def bodies_of(count: int) -> dict[str, bytes]:
+    return {f"n{number}": (NEEDLE * (1 + (20_000, 400_000)[number % 2] // len(NEEDLE)))[number:] for number in range(count)}
+
+
+@pytest.mark.parametrize("fault", ["dropped writes", "unreadable range"])
+def test_what_one_disk_loses_is_served_found_and_repaired(make_store: StoreMaker, log: ClientLog, scratch: Path, fault: str) -> None:
+    """Writes that it acknowledges and drops, or a range that it can't read: every read is right, the scrub finds and repairs all of it, and
+    once the disk is well again so is everything on it."""
+    need_fuse()
+    with FaultyImage(scratch, 256 * MIB) as faulty, LoopDisk(scratch / "disk", image=faulty.path) as disk:
+        store = make_store([scratch / "a", scratch / "b", disk.root / "store"])
+        store.allowed.append("")
+        bodies = bodies_of(12)
+        with opened(store, log) as (client, _):
+            if fault == "dropped writes":
+                faulty.set(drop=NEEDLE)
+            for key, body in bodies.items():
+                assert client.put(BUCKET, key, body).status == 200
+            hit = sum(NEEDLE in path.read_bytes() for path in chunk_paths_under(disk.root))
+            assert hit > 3
+            forget(disk.root)
+            if fault == "dropped writes":
+                faulty.set()
+            else:
+                faulty.set(read="EIO", needle=NEEDLE)
+            for key, body in bodies.items():
+                assert client.get(BUCKET, key).body == body
+            first = scrubbed(store)
+            faulty.set()
+            assert not first.get("outcome:lost")
+            aside = json.loads(store.command("--json", "quarantine", "list").stdout.splitlines()[-1])
+            assert aside["chunks"] >= hit, (aside, first)  # some of it the reads had repaired before
+            second = scrubbed(store)
+            third = scrubbed(store) if any(name.startswith("problem:") for name in second) else second
+            assert not [name for name in third if name.startswith("problem:")], third
+            for key, body in bodies.items():
+                assert client.get(BUCKET, key).body == body
         store.stop()
 
 

@@ -285,10 +285,11 @@ class FaultyImage:
             self._process.wait()
         self._backing.unlink(missing_ok=True)
 
-    def set(self, *, read: str = "", write: str = "", sync: str = "", delay_s: float = 0.0, needle: bytes = b"") -> None:
+    def set(self, *, read: str = "", write: str = "", sync: str = "", delay_s: float = 0.0, needle: bytes = b"", drop: bytes = b"") -> None:
         """Faults from now on: names of errno ("EIO", "ENOSPC") for reads, writes and syncs; a delay for all. `needle`: only reads of blocks
-        whose content holds it fail. Without arguments the device is healthy."""
-        faults = {"read": read, "write": write, "sync": sync, "delay_s": delay_s, "needle": needle.hex()}
+        whose content holds it fail. `drop`: writes of blocks that hold it are acknowledged and forgotten. Without arguments the device
+        is healthy."""
+        faults = {"read": read, "write": write, "sync": sync, "delay_s": delay_s, "needle": needle.hex(), "drop": drop.hex()}
         temporary = self._control.with_suffix(".new")
         temporary.write_text(json.dumps(faults))
         temporary.replace(self._control)

@@ -18,6 +18,7 @@ import trio
 
 FILE_INODE = pyfuse3.ROOT_INODE + 1
 NAME = b"disk"
+BLOCK_BYTES = 4096
 
 
 class FaultyFile(pyfuse3.Operations):
@@ -65,7 +66,17 @@ class FaultyFile(pyfuse3.Operations):
         await trio.sleep(faults["delay_s"])
         if faults["write"]:
             raise pyfuse3.FUSEError(getattr(errno, faults["write"]))
+        if faults["drop"]:
+            return self._drop(off, buf, bytes.fromhex(faults["drop"]))
         return os.pwrite(self._file, buf, off)
+
+    def _drop(self, off: int, buf: bytes, needle: bytes) -> int:
+        """Blocks that hold the needle are acknowledged and forgotten."""
+        for at in range(0, len(buf), BLOCK_BYTES):
+            block = buf[at : at + BLOCK_BYTES]
+            if needle not in block:
+                os.pwrite(self._file, block, off + at)
+        return len(buf)
 
     async def fsync(self, fh: int, datasync: bool) -> None:
         faults = self._faults()
