@@ -49,6 +49,7 @@ _BY_KIND: tuple[tuple[type[BaseException], Exit], ...] = (  # the first that fit
     (errors.Denied, Exit.DENIED),
     (errors.Locked, Exit.DENIED),
     (errors.Conflict, Exit.CONFLICT),
+    (errors.DiskFailed, Exit.FAILED),
     (errors.Unavailable, Exit.TEMPORARY),
     (errors.ConfigError, Exit.USAGE),
     (FileNotFoundError, Exit.NOT_FOUND),
@@ -73,6 +74,10 @@ _HINTS: tuple[tuple[type[BaseException], str], ...] = (
     (errors.ChecksumMismatch, "run it again; if it stays, see `frazil verify` and the memory of this host"),
     (errors.PeerUnreachable, "check that the store runs: `frazil status`"),
     (errors.VolumeFull, "free space or add a volume; see `frazil status`"),
+    (errors.DiskNotFound, "list the disks with `frazil freezer list`"),
+    (errors.DiskFailed, "see `frazil freezer show`; when its cause is gone, `frazil freezer power on --force` tries again"),
+    (errors.PowerBudgetSpent, "switch another off with `frazil freezer power off`, or wait until its worker does"),
+    (errors.DiskAsleep, "switch it on with `frazil freezer power on`"),
     (errors.Unavailable, "try again; `frazil status` shows what is wrong"),
 )
 

@@ -18,6 +18,7 @@ from glacier.protocol import WHOLE, BusReport, ChunkHead, ChunkIds, DiskReport, 
 from node.auth import NamespaceKey
 from node.errors import FrameMalformed, InvalidArgument, PeerUnreachable
 from rawx.chunk import Buffer
+from store.settings import short_path
 
 CONNECT_S = 10.0
 ANSWER_S = 120.0
@@ -45,7 +46,8 @@ async def dial(address: str, *, key: NamespaceKey, bus: int, tls: ssl.SSLContext
 
 async def _connect(address: str, tls: ssl.SSLContext | None) -> trio.abc.Stream:
     if address.startswith("unix:"):
-        return await trio.open_unix_socket(address.removeprefix("unix:"))
+        with short_path(address.removeprefix("unix:")) as path:
+            return await trio.open_unix_socket(path)
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise InvalidArgument(f"{address!r} is no HOST:PORT")

@@ -108,6 +108,11 @@ class Reader:
     def block(self) -> bytes:
         return self.raw(self.number("I"))
 
+    def flags(self, expected: Flag) -> None:
+        """Of a request that has no choice."""
+        if self.number("H") != expected:
+            raise FrameMalformed("flags that mean nothing here")
+
     def end(self) -> None:
         if self._at != len(self._data):
             raise FrameMalformed(f"{len(self._data) - self._at} bytes behind the payload's end")
@@ -163,7 +168,9 @@ class ListRequest:
     @classmethod
     def parse(cls, data: Buffer) -> ListRequest:
         reader = Reader(data)
-        disk, _, limit = reader.numbers("HHH")
+        disk = reader.number("H")
+        reader.flags(Flag.LIST)
+        limit = reader.number("H")
         if not 0 < limit <= IDS_MAX:
             raise FrameMalformed(f"a list has 1 to {IDS_MAX} ids")
         after = reader.chunk_or_none()
@@ -229,7 +236,8 @@ class DeleteRequest:
     @classmethod
     def parse(cls, data: Buffer) -> DeleteRequest:
         reader = Reader(data)
-        disk, _ = reader.numbers("HH")
+        disk = reader.number("H")
+        reader.flags(Flag.NONE)
         chunks = _read_ids(reader)
         reader.end()
         return cls(disk, tuple(chunks))
@@ -250,7 +258,8 @@ class LinkRequest:
     @classmethod
     def parse(cls, data: Buffer) -> LinkRequest:
         reader = Reader(data)
-        disk, _ = reader.numbers("HH")
+        disk = reader.number("H")
+        reader.flags(Flag.NONE)
         request = cls(disk, reader.chunk(), reader.chunk(), reader.block())
         reader.end()
         return request

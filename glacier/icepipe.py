@@ -34,6 +34,8 @@ class Pipe:
     def __init__(self, stream: trio.abc.Stream, session: Session) -> None:
         self.stream = stream
         self.session = session
+        self.sending = False
+        """Also when a frame was sent in part only: then no other may follow."""
 
     def __repr__(self) -> str:
         return f"<Pipe {self.session!r}>"
@@ -43,14 +45,17 @@ class Pipe:
         header, tag = self.session.seal_apart(opcode, kind, payload)
         if len(payload) <= RECEIVE_BYTES:
             await self.send_bytes(b"".join((header, payload, tag)))
-            return
-        for part in (header, payload, tag):
-            await self.send_bytes(part)
+        else:
+            await self.send_bytes(header, payload, tag)
 
-    async def send_bytes(self, data: Buffer) -> None:
+    async def send_bytes(self, *frame: Buffer) -> None:
+        """A frame that is sealed already. Raises: as send."""
+        self.sending = True
         try:
             with trio.fail_after(FRAME_S):
-                await self.stream.send_all(data)
+                for part in frame:
+                    await self.stream.send_all(part)
+            self.sending = False
         except trio.TooSlowError:
             raise BodyTooSlow(f"the peer took nothing for {FRAME_S:g} s") from None
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:

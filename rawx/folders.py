@@ -66,6 +66,12 @@ class Folders:
             self._make(folder)
             return self._open(folder, chunk)
 
+    def make_for(self, chunk: str) -> None:
+        """Makes the chunk's folder, if it is missing, and its name durable. Raises: OSError."""
+        if chunk[:FOLDER_DIGITS] not in self._known:
+            self._make(chunk[:FOLDER_DIGITS])
+            os.fsync(self.root)
+
     def _make(self, folder: str) -> None:
         try:
             os.mkdir(folder, _FOLDER_MODE, dir_fd=self.root)

@@ -17,7 +17,7 @@ from rawx.chunk import ChunkRecord
 from rawx.commit import Arrival
 from rawx.folders import FOLDER_DIGITS, Folders, path_of
 from rawx.health import Health
-from rawx.protocol import ListPage
+from rawx.protocol import ListPage, Reader
 from rawx.reader import LocalReader
 
 QUARANTINE_FOLDER = "quarantine"
@@ -121,7 +121,7 @@ def _note(descriptor: int, root: int, target: str, note: bytes) -> None:
             os.close(file)
 
 
-async def verify(reader: LocalReader) -> None:
+async def verify(reader: Reader) -> None:
     """Reads all of a chunk. Raises: ChunkCorrupt, VolumeSick, DeadlineExceeded."""
     step = max(PIECE_BYTES // reader.unit_bytes, 1) * reader.unit_bytes
     buffer = memoryview(bytearray(min(step, max(reader.size, 1))))

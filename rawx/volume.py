@@ -24,6 +24,7 @@ from rawx.geometry import Geometry, UnitsCache
 from rawx.health import Health, translate
 from rawx.identity import Identity, claim
 from rawx.journal import Journal
+from rawx.link import Linked, link_blocking
 from rawx.mark import explain, marked
 from rawx.probe import volume_stat
 from rawx.protocol import ChunkIds, ChunkStat, Examined, ExaminedChunks, ListPage, QuarantinedChunks, VolumeStat
@@ -230,8 +231,7 @@ class Volume:
 
     async def head(self, chunk: str, *, deep: bool) -> ChunkStat:
         self.health.admit_read()
-        path = path_of(check_chunk_id(chunk))
-        stat, reader = await self.bounded("reading a record", self._head_blocking, chunk, path)
+        stat, reader = await self.bounded("reading a record", self._head_blocking, chunk)
         try:
             if deep:
                 await housekeeping.verify(reader)
@@ -239,10 +239,14 @@ class Volume:
             reader.close()
         return stat
 
-    def _head_blocking(self, chunk: str, path: str) -> tuple[ChunkStat, LocalReader]:
-        descriptor, stored = self.open_stored(chunk, path)
-        reader = self._reader(chunk, descriptor, Geometry(stored.record.size, stored.unit_bytes, stored.units))
-        mtime_us = os.fstat(descriptor).st_mtime_ns // 1000
+    def open_whole(self, chunk: str) -> tuple[LocalReader, Stored]:
+        """A chunk whose checksum the caller doesn't know, or has yet to compare, and what it says of itself; blocking. Raises: as head."""
+        descriptor, stored = self.open_stored(chunk, path_of(check_chunk_id(chunk)))
+        return self._reader(chunk, descriptor, Geometry(stored.record.size, stored.unit_bytes, stored.units)), stored
+
+    def _head_blocking(self, chunk: str) -> tuple[ChunkStat, LocalReader]:
+        reader, stored = self.open_whole(chunk)
+        mtime_us = os.fstat(reader.descriptor).st_mtime_ns // 1000
         return ChunkStat(stored.record, reader.size, stored.units, mtime_us), reader
 
     async def update(self, chunk: str, record: ChunkRecord) -> None:
@@ -285,11 +289,28 @@ class Volume:
 
     async def copy(self, source: str, target: str, record: ChunkRecord) -> None:
         self.health.admit_write()
-        check_chunk_id(source)
         check_chunk_id(target)
-        _, reader = await self.bounded("reading a record", self._head_blocking, source, path_of(source))
+        _, reader = await self.bounded("reading a record", self._head_blocking, source)
         arrival = await self.bounded("copying", housekeeping.copy_blocking, self.folders, self.health, reader, target, record)
         await self._submit(arrival)
+
+    async def link(self, source: str, target: str, record: ChunkRecord) -> None:
+        """A second chunk with the same bytes, which are not copied, and a record of its own; durable at return. Twice the same: no error.
+
+        Raises: ChunkNotFound, AlreadyExists, RecordCorrupt, InvalidArgument.
+        """
+        self.health.admit_write()
+        check_chunk_id(target)
+        await self.bounded("linking a chunk", self._link_blocking, source, target, record)
+
+    def _link_blocking(self, source: str, target: str, record: ChunkRecord) -> None:
+        descriptor, stored = self.open_stored(source, path_of(check_chunk_id(source)))
+        try:
+            link_blocking(self.folders, Linked(source, descriptor, stored), target, record)
+        except OSError as error:
+            raise self.health.write_failed(error, f"linking chunk {target}") from error
+        finally:
+            os.close(descriptor)
 
     async def list(self, after: str, limit: int) -> ListPage:
         self.health.admit_read()

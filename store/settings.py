@@ -60,15 +60,16 @@ def save_settings(first: Path, settings: Settings) -> None:
 
 
 @contextmanager
-def exclusive(run: Path) -> Iterator[None]:
-    """Holds the store for this process. Raises: ConfigError that names the process which holds it."""
+def exclusive(run: Path, what: str = "") -> Iterator[None]:
+    """Holds the store (or `what` is kept in the folder) for this process. Raises: ConfigError that names the process which holds it."""
     descriptor = os.open(run / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
-            raise ConfigError(f"the store {run.parent} is in use by process {holder or 'unknown'}; stop that one first") from error
+            what = what or f"the store {run.parent}"
+            raise ConfigError(f"{what} is in use by process {holder or 'unknown'}; stop that one first") from error
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield

@@ -1,0 +1,55 @@
+"""The configuration of a board of loop devices, for trying things out on one machine."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+CONFIG_FILE = "freezer.toml"
+START_MARGIN_S = 45.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoopPlan:
+    """What the board is to be; its disks are spread evenly over its buses."""
+
+    disks: int = 8
+    buses: int = 2
+    disk_bytes: int = 1 << 30
+    spin_up_s: float = 15.0
+
+
+def loop_config(directory: Path, plan: LoopPlan, *, namespace: str, key: Path) -> str:
+    """TOML for a board all of which lies below `directory`."""
+    base = os.path.abspath(directory)
+    lines = [
+        "# A board of loop devices; glacier/freezer.toml explains the settings.",
+        f'name = "{Path(base).name}"',
+        f'namespace = "{namespace}"',
+        f'key = "{os.path.abspath(key)}"',
+        f'state = "{base}/state"',
+        f'mounts = "{base}/mounts"',
+        'hardware = "loop"',
+        f"board_powered_max = {plan.buses}",
+        f"spin_up_s = {plan.spin_up_s!r}",
+        f"start_s_max = {plan.spin_up_s + START_MARGIN_S!r}",
+        "",
+        "[loop]",
+        f'directory = "{base}/disks"',
+        f"disk_bytes = {plan.disk_bytes}",
+    ]
+    for bus in range(plan.buses):
+        numbers = range(bus * plan.disks // plan.buses, (bus + 1) * plan.disks // plan.buses)
+        listed = ", ".join(f"{{ number = {number} }}" for number in numbers)
+        lines += ["", "[[buses]]", f'listen = "unix:{base}/bus-{bus}.sock"', f"disks = [{listed}]"]
+    return "\n".join(lines) + "\n"
+
+
+def write_loop_config(directory: Path, plan: LoopPlan, *, namespace: str, key: Path) -> Path:
+    """Makes DIRECTORY/freezer.toml. Raises: FileExistsError, OSError."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = directory / CONFIG_FILE
+    with path.open("x") as file:
+        file.write(loop_config(directory, plan, namespace=namespace, key=key))
+    return path

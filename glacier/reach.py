@@ -1,0 +1,42 @@
+"""The way to a bus of a freezer, by its configuration: for workers and people on the same host, and with a copy of the file elsewhere."""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import AbstractAsyncContextManager
+
+from glacier.config import FreezerConfig
+from glacier.iceclient import IceClient, dial
+from node.auth import NamespaceKey
+from node.errors import ConfigError, DiskNotFound
+
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1"}
+
+
+def reach(config: FreezerConfig, bus: int, *, key: NamespaceKey) -> AbstractAsyncContextManager[IceClient]:
+    """Raises: DiskNotFound (no such bus), ConfigError; as dial."""
+    if not 0 <= bus < len(config.buses):
+        raise DiskNotFound(f"board {config.name} has no bus {bus}; it has {len(config.buses)}")
+    return dial(address_of(config.buses[bus].listen), key=key, bus=bus, tls=_tls(config))
+
+
+def address_of(listen: str) -> str:
+    """Where this host reaches what listens there."""
+    if listen.startswith("unix:"):
+        return listen
+    host, _, port = listen.rpartition(":")
+    return f"{_EVERYWHERE.get(host, host)}:{port}"
+
+
+def _tls(config: FreezerConfig) -> ssl.SSLContext | None:
+    """Trusts the freezer's certificate and no other, whatever name it bears: the key proves who is at the other end."""
+    if not config.tls_cert:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = False
+    try:
+        context.load_verify_locations(config.tls_cert)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"tls_cert {config.tls_cert}: {error}") from error
+    return context
