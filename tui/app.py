@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import ClassVar
 
@@ -168,18 +168,37 @@ class Top(App[None]):
         if self._held or self._gone:
             return
         self.snapshot = snapshot
-        self._page_screen.query_one(Overview).show(snapshot)
-        self._fill("volumes", [pages.volume_row(each) for each in snapshot.volumes])
-        self._fill("buckets", [pages.bucket_row(each) for each in snapshot.buckets])
-        self._fill("jobs", [pages.job_row(each) for each in snapshot.jobs])
-        self._fill("waiting", [pages.waiting_row(each) for each in snapshot.waiting])
-        self._fill("services", [pages.service_row(each) for each in snapshot.services])
-        self._fill("elections", [pages.election_row(each) for each in snapshot.elections])
-        self._fill("events", [pages.event_row(number, each) for number, each in reversed(list(enumerate(snapshot.events)))])
-        self._show_boards(snapshot)
+        self._page_screen.query_one(Overview).remember(snapshot)
+        self._draw_page()
         self._draw_line()
 
-    def _fill(self, name: str, rows: list[Row]) -> None:
+    def _draw_page(self) -> None:
+        """The one that is seen; the others when they are turned to."""
+        snapshot = self.snapshot
+        if snapshot is None or self._gone:
+            return
+        match self._page_screen.query_one(TabbedContent).active:
+            case "overview":
+                self._page_screen.query_one(Overview).show(snapshot)
+            case "volumes":
+                self._fill("volumes", map(pages.volume_row, snapshot.volumes))
+            case "buckets":
+                self._fill("buckets", map(pages.bucket_row, snapshot.buckets))
+            case "jobs":
+                self._fill("jobs", map(pages.job_row, snapshot.jobs))
+            case "boards":
+                self._show_boards(snapshot)
+            case "waiting":
+                self._fill("waiting", map(pages.waiting_row, snapshot.waiting))
+            case "services":
+                self._fill("services", map(pages.service_row, snapshot.services))
+            case "elections":
+                self._fill("elections", map(pages.election_row, snapshot.elections))
+            case "events":
+                self._fill("events", reversed([pages.event_row(number, each) for number, each in enumerate(snapshot.events)]))
+
+    def _fill(self, name: str, each: Iterable[Row]) -> None:
+        rows = list(each)
         listing = self._page_screen.query_one(f"#{name}-rows", Listing)
         listing.display = bool(rows)
         self._page_screen.query_one(f"#{name} .empty").display = not rows
@@ -226,6 +245,7 @@ class Top(App[None]):
         self.query_one(TabbedContent).active = name
 
     def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
+        self._draw_page()
         if not isinstance(self.focused, Input):
             for listing in event.pane.query(Listing):
                 listing.focus()

@@ -38,8 +38,11 @@ class Overview(VerticalScroll):
         yield Sparkline([], id="rates")
         yield Static(id="work")
 
-    def show(self, snapshot: Snapshot) -> None:
+    def remember(self, snapshot: Snapshot) -> None:
+        """For the line of rates, which goes on while another page is looked at."""
         self._rates.append(sum(snapshot.traffic.requests.values()))
+
+    def show(self, snapshot: Snapshot) -> None:
         self.query_one("#health", Static).update(health(snapshot))
         self.query_one("#space", Static).update(space(snapshot))
         self.query_one("#traffic", Static).update(traffic(snapshot))

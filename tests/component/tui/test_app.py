@@ -53,6 +53,7 @@ def play(scenario: Scenario, told: Told | None = None, *, size: tuple[int, int] 
 
     async def run() -> None:
         app = Top(opening, every_s=0.1, write=write)
+        app.animation_level = "none"
         async with app.run_test(size=size, notifications=True) as pilot:
             while app.snapshot is None:
                 await pilot.pause(0.02)
@@ -69,6 +70,14 @@ async def until(true: Callable[[], bool], pilot: Pilot[None]) -> None:
     raise AssertionError("it never came")
 
 
+async def settled(app: Top, pilot: Pilot[None], expected: str) -> None:
+    """Waits for the screen to look as it should, a few seconds: pages are laid out in steps."""
+    for _ in range(60):
+        if screen(app) == expected:
+            return
+        await pilot.pause(0.05)
+
+
 def screen(app: Top) -> str:
     """The characters on the screen."""
     strips = app.screen._compositor.render_strips()
@@ -78,14 +87,14 @@ def screen(app: Top) -> str:
 @pytest.mark.parametrize("size", SIZES, ids=["80x24", "120x40"])
 def test_every_page_looks_as_it_should(size: tuple[int, int]) -> None:
     async def scenario(app: Top, pilot: Pilot[None]) -> None:
-        app._feed.stop()
         for number, name in enumerate(TABS, 1):
             await pilot.press(str(number))
-            await pilot.pause(0.5)  # the line under the tabs glides
             path = SCREENS / f"{name}-{size[0]}x{size[1]}.txt"
             if os.environ.get("FRAZIL_TEST_WRITE") == "1":
+                await pilot.pause(1.0)
                 path.parent.mkdir(exist_ok=True)
                 path.write_text(screen(app))
+            await settled(app, pilot, path.read_text())
             assert screen(app) == path.read_text()
 
     play(scenario, size=size)
