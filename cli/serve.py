@@ -17,14 +17,17 @@ import trio
 from cli.exit import Exit, Hinted
 from cli.gateways import GatewayProcess
 from cli.process import settle
-from cli.state import SOCKET_FILE, State, clear_state, write_state
+from cli.state import SECRET_FILE, SOCKET_FILE, State, clear_state, write_state
 from glacier.boards import Boards, open_boards
 from glacier.lifecycle.calendar import DAY_US, Calendar
 from glacier.lifecycle.engine import engine
 from glacier.strays import StraySweep
 from meta.protocol.accounts import Accounts, KeyPair
+from node.auth import NamespaceKey
+from node.clock import SystemClock
 from node.errors import ConfigError
 from node.http.server import listen, listen_unix, serve
+from node.metrics import ProvenMetrics
 from node.runner import Ready
 from s3.call import DOMAINS, GatewayOptions
 from s3.gateway import Gateway
@@ -205,7 +208,8 @@ async def _local_metrics(directory: Path, drain: trio.Event, *, task_status: tri
     path = metrics_socket(directory)
     try:
         with short_path(str(path)) as name:
-            await _metrics_server([listen_unix(name)], drain)(task_status=task_status)
+            handler = ProvenMetrics(NamespaceKey.load(directory / SECRET_FILE), SystemClock())
+            await serve(handler, [listen_unix(name)], name="metrics", drain=drain, task_status=task_status)
     finally:
         path.unlink(missing_ok=True)
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meta.protocol.jobs import Job
+from node.auth import NamespaceKey
 from node.clock import Clock, SystemClock
 from node.errors import BucketNotFound, FrazilError
 from node.http.client import Client
 from rawx.protocol import VolumeStat
 from store.embedded import StoreOptions, open_store
 from store.runfolder import metrics_sockets
-from store.settings import short_path
+from store.settings import KEY_NAME, short_path
 from store.store import Store
 from tui.snapshot import BucketView, EventView, JobView, Level, Snapshot, Traffic, VolumeView
 from tui.traffic import Reading, between, parse
@@ -31,8 +32,11 @@ METRICS_S_MAX = 2.0
 @asynccontextmanager
 async def local_reader(directory: Path, url: Callable[[], str], sentence: Callable[[Job], str]) -> AsyncIterator[LocalReader]:
     """url: where the store serves now, "" when it does not run; sentence: how far a job is, for people. Raises: FrazilError."""
-    async with open_store(StoreOptions(directories=(directory,)), role="gateway") as store:
-        yield LocalReader(store, directory, url, sentence)
+    async with (
+        open_store(StoreOptions(directories=(directory,)), role="gateway") as store,
+        Client(key=NamespaceKey.load(directory / KEY_NAME)) as client,
+    ):
+        yield LocalReader(store, directory, client, url, sentence)
 
 
 @dataclass
@@ -41,6 +45,7 @@ class LocalReader:
 
     store: Store
     directory: Path
+    client: Client
     url: Callable[[], str]
     sentence: Callable[[Job], str]
     clock: Clock = field(default_factory=SystemClock)
@@ -97,16 +102,17 @@ class LocalReader:
         texts: list[str] = []
         for path in metrics_sockets(self.directory):
             try:
-                with short_path(str(path)) as name:
-                    async with (
-                        Client() as client,
-                        await client.request("GET", f"unix:{name}", "/metrics", timeout_s=METRICS_S_MAX) as answer,
-                    ):
-                        texts.append((await answer.read(METRICS_BYTES_MAX)).decode())
+                texts.append(await self._metrics(path))
             except (FrazilError, OSError):
                 continue  # that process has just ended
         before, self._before = self._before, parse(self.clock.monotonic(), texts)
         return between(before, self._before) if before is not None else Traffic(memory_bytes=int(self._before.memory_bytes))
+
+    async def _metrics(self, path: Path) -> str:
+        with short_path(str(path)) as name:
+            async with await self.client.request("GET", f"unix:{name}", "/metrics", timeout_s=METRICS_S_MAX) as answer:
+                await answer.raise_for_error()
+                return (await answer.read(METRICS_BYTES_MAX)).decode()
 
     def _note(self, volumes: tuple[VolumeView, ...], jobs: list[Job]) -> None:
         """Writes down what has changed since the last look."""
@@ -127,12 +133,6 @@ class LocalReader:
     def _tell(self, level: Level, text: str) -> None:
         self._events.append(EventView(self.clock.now_us(), level, text))
         del self._events[:-EVENTS_KEPT]
-
-
-async def _metrics(path: Path) -> str:
-    with short_path(str(path)) as name:
-        async with Client() as client, await client.request("GET", f"unix:{name}", "/metrics", timeout_s=METRICS_S_MAX) as answer:
-            return (await answer.read(METRICS_BYTES_MAX)).decode()
 
 
 def volume_view(volume: VolumeStat) -> VolumeView:

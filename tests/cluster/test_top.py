@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import trio
 
-from cli.work import sentence
+from cli.estimate import progress
 from tests.cluster.conftest import StoreMaker
 from tests.support.store import COMMAND, StoreProcess, environment
 from tui.local import local_reader
@@ -23,7 +23,7 @@ def look(store: StoreProcess, between: Callable[[], None]) -> tuple[Snapshot, Sn
     """What the dashboard sees before and after."""
 
     async def run() -> tuple[Snapshot, Snapshot]:
-        async with local_reader(store.directories[0], lambda: store.url, sentence) as reader:
+        async with local_reader(store.directories[0], lambda: store.url, progress) as reader:
             first = await reader.read()
             await trio.to_thread.run_sync(between)
             return first, await reader.read()
