@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STORE ?= $(HOME)/frazil-store
 APT_RUN := python3-venv python3-pip
 
-.PHONY: install install-test system system-test up cluster test check s3-table test-clients fuzz bench bench-peers clean
+.PHONY: install install-test system system-test up deb cluster test check s3-table test-clients fuzz bench bench-peers clean
 
 # Wheels only: running the store compiles nothing.
 install: system $(VENV)/.installed
@@ -36,6 +36,10 @@ $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 
 up: install
 	@$(BIN)/frazil up $(STORE)
+
+# A package for Debian 12, in build/.
+deb:
+	@packaging/build-deb
 
 # Three hosts on this machine (in network namespaces when root), with ZooKeeper, HAProxy and a prompt to play.
 cluster: install-test

@@ -12,6 +12,7 @@ from node.errors import Busy, DeadlineExceeded, FrazilError
 from node.lane import PENDING, Job, Relay
 from node.threads import gang, run_blocking
 from rawx.chunk import Buffer, ChunkRecord
+from rawx.patience import Patience
 from rawx.protocol import Rawx, Upload
 from rawx.upload import LocalUpload
 from rawx.volume import Volume
@@ -21,10 +22,11 @@ STALL_S = 10.0
 
 
 async def write_all(
-    pieces: Sequence[tuple[Upload, Buffer]], *, before: Callable[[], None] | None = None, stall_s: float = STALL_S
+    pieces: Sequence[tuple[Upload, Buffer]], *, before: Callable[[], None] | None = None, least: int = 0, stall_s: float = STALL_S
 ) -> list[FrazilError | None]:
     """Appends each piece to its upload; for each, None or the error after which that upload can only be aborted.
 
+    least: uploads that must succeed; remote ones that are late then are given up soon (0: all are waited for).
     before: blocking work on the same bytes, done ahead of the local writes in their thread; what it raises is raised.
 
     Buffers may be reused at return: a write that was given up may still read its buffer, but nothing of that upload can be committed.
@@ -36,19 +38,21 @@ async def write_all(
     if not remote:
         await _write_local(pieces, local, before, outcomes, stall_s)
         return outcomes
+    patience = Patience(least or len(pieces))
     async with trio.open_nursery() as nursery:
         for index in remote:
-            nursery.start_soon(_write_remote, *pieces[index], index, outcomes)
+            nursery.start_soon(_write_remote, patience, *pieces[index], index, outcomes)
         if local:
             await _write_local(pieces, local, before, outcomes, stall_s)
+            patience.succeed(len({id(pieces[index][0]) for index in local if outcomes[index] is None}))
         elif before is not _nothing:
             await run_blocking(before)
     return outcomes
 
 
-async def _write_remote(upload: Upload, data: Buffer, index: int, outcomes: list[FrazilError | None]) -> None:
+async def _write_remote(patience: Patience, upload: Upload, data: Buffer, index: int, outcomes: list[FrazilError | None]) -> None:
     try:
-        await upload.write(data)
+        await patience.bound(partial(upload.write, data))
     except FrazilError as error:
         outcomes[index] = error
 
@@ -94,9 +98,10 @@ class Put(NamedTuple):
     units: bytes
 
 
-async def put_all(puts: Sequence[Put], then: Job | None = None) -> tuple[list[FrazilError | None], Any]:
+async def put_all(puts: Sequence[Put], then: Job | None = None, *, least: int = 0) -> tuple[list[FrazilError | None], Any]:
     """Makes the chunks durable side by side; for each, None or the error.
 
+    least: as for write_all.
     then: goes on from the thread that made the last chunk durable. Returned beside is its result or exception; PENDING when it was not
     begun, for a chunk failed or is another host's.
     """
@@ -113,16 +118,18 @@ async def put_all(puts: Sequence[Put], then: Job | None = None) -> tuple[list[Fr
             outcomes[index] = error
     if not remote:
         return outcomes, await _put_local(puts, local, then if len(local) == len(puts) else None, outcomes)
+    patience = Patience(least or len(puts))
     async with trio.open_nursery() as nursery:
         for index in remote:
-            nursery.start_soon(_put_remote, puts[index], index, outcomes)
+            nursery.start_soon(_put_remote, patience, puts[index], index, outcomes)
         await _put_local(puts, local, None, outcomes)
+        patience.succeed(sum(outcomes[index] is None for index in local))
     return outcomes, PENDING
 
 
-async def _put_remote(put: Put, index: int, outcomes: list[FrazilError | None]) -> None:
+async def _put_remote(patience: Patience, put: Put, index: int, outcomes: list[FrazilError | None]) -> None:
     try:
-        await put.volume.put(put.chunk, put.data, put.record, put.units)
+        await patience.bound(partial(put.volume.put, put.chunk, put.data, put.record, put.units))
     except FrazilError as error:
         outcomes[index] = error
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 from urllib.parse import parse_qs
 
 import msgspec
+import trio
 import xxhash
 
 from node.auth import PROOF_HEADER, NamespaceKey, Proof, Verifier
@@ -32,6 +33,7 @@ from node.http.limits import Limits
 from node.http.message import Request
 from node.http.reply import Reply
 from rawx.chunk import ChunkRecord
+from rawx.openings import Openings
 from rawx.protocol import Reader, Upload
 from rawx.volume import Volume
 
@@ -48,6 +50,7 @@ WHOLE_BYTES_MAX = 2 << 20
 EXAMINED_AT_ONCE_MAX = 200
 """Their records fill a few MiB of an answer at the most."""
 POOL_BYTES = 64 << 20
+TIDY_S = 5.0
 CHECKSUM_TRAILER = b"x-frazil-checksum"
 """XXH3, 128 bits, hex, over the body: what arrived is what was sent. The trailer's proof binds it to the caller."""
 RECORD_TRAILER = b"x-frazil-record"
@@ -143,6 +146,7 @@ class RawxService:
         self._volumes = volumes
         self._verifier = Verifier(key, clock or SystemClock())
         self._pool = pool or BufferPool(POOL_BYTES)
+        self._openings = Openings()
         self._routes: dict[tuple[str, str, int], Callable[[Call], Awaitable[None]]] = {
             ("PUT", "chunk", 2): self._put,
             ("GET", "chunk", 2): self._get,
@@ -165,6 +169,16 @@ class RawxService:
 
     def __repr__(self) -> str:
         return f"<RawxService volumes={sorted(self._volumes)}>"
+
+    async def keep_tidy(self) -> None:
+        """Closes chunks that nobody reads any more, for ever."""
+        try:
+            while True:
+                await trio.sleep(TIDY_S)
+                await self._openings.expire()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._openings.aclose()
 
     async def __call__(self, request: Request, reply: Reply) -> None:
         """Raises: what the volume raises; the server tells it to the caller."""
@@ -241,11 +255,8 @@ class RawxService:
         if checksum is None:
             stat = await call.volume.head(chunk, deep=False)
             checksum = bytes.fromhex(stat.record.checksum)
-        reader = await call.volume.open(chunk, checksum)
-        try:
+        async with self._openings.use(call.volume, chunk, checksum) as reader:
             await self._send_range(call, reader)
-        finally:
-            await reader.aclose()
 
     async def _send_range(self, call: Call, reader: Reader) -> None:
         begin, end = _range(call.request.headers.get(b"range"), reader.size)

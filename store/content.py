@@ -2,6 +2,8 @@
 
 Theory of operation. One slab of bytes is read first. If the content ends in it, its chunks are put whole: one group-committed call per
 volume. Otherwise two slabs take turns: while the source fills one, the other is hashed in a thread and written to all volumes in one hop.
+A volume that fails at a metachunk's first slab is replaced; later the metachunk goes on without it. When so many fail that the quorum is
+missed but what was written can still be read (a host went down), it is read back and written anew to other volumes, then goes on there.
 A full metachunk is committed beside the next one's first slabs; the last one when every digest is known and verified, because its chunks
 carry the object's record. Whatever goes wrong, `undo` leaves nothing of it.
 """
@@ -19,17 +21,19 @@ import msgspec
 import trio
 
 from node.buffers import BufferPool
-from node.errors import NotEnoughServices
+from node.errors import ContentLost, NotEnoughServices
 from node.lane import PENDING, Job
+from node.log import get_logger
 from node.threads import run_blocking
-from rawx.chunk import ChunkRecord, ObjectRecord, UploadRecord
+from rawx.chunk import Buffer, ChunkRecord, ObjectRecord, UploadRecord
 from store.delete import delete_places
 from store.digests import DIGEST_INLINE_BYTES_MAX, Digests
-from store.fleet import SLABS_AT_ONCE, ChunkFinding, Fleet
+from store.fleet import OF_A_PART, SLABS_AT_ONCE, ChunkFinding, Fleet
+from store.get import MetachunkReader, Subject, room_bytes
 from store.layout import EMPTY, Draft, Layout
 from store.metachunk import CLEANUP_S, MetachunkWriter, Piece
 from store.parallel import Errand, crew
-from store.policy import METACHUNK_BYTES, Policy, PolicySet
+from store.policy import METACHUNK_BYTES, SLAB_BYTES, Policy, PolicySet, round_up
 from store.sealing import SealingSource
 from store.source import Source, Summary
 
@@ -40,6 +44,7 @@ Incoming = Source | SealingSource
 Finish = Callable[[int], "Tail | None"]
 Hashing = Digests | SealingSource
 """A SealingSource hashes plain bytes by itself, for the store sees sealed ones only."""
+log = get_logger("store.content")
 _PROCESSORS = len(os.sched_getaffinity(0))
 
 
@@ -246,8 +251,9 @@ class ContentWriter:
         else:
             async with self._fleet.slabs:
                 await run_blocking(digests.update, data)
-        index, writer = len(self._writers), await self._next_writer(room)
-        tail = finish(count)
+        index = len(self._writers)
+        buffer = await self._begin_whole(room.slabs[0], count, room.parity)
+        record = self._common(index, last=finish(count))
         layout = EMPTY
 
         async def naming() -> AbstractContextManager[Job]:
@@ -256,8 +262,25 @@ class ContentWriter:
             assert name is not None
             return await name(layout)
 
-        self.named = await writer.put_whole(room.slabs[0], count, self._common(index, last=tail), naming if name else None)
+        try:
+            self.named = await self._writers[index].put_whole(buffer, count, record, naming if name else None)
+        except NotEnoughServices:
+            if self._policies.lower(self.policy, await self._fleet.usable()) is self.policy:
+                raise
+            self._given_up.append(self._writers.pop())  # so many volumes just failed that its policy can't be met: a lower one
+            buffer = await self._begin_whole(buffer, count, room.parity)
+            await self._writers[index].put_whole(buffer, count, record)
         return self._layout() if self.named is PENDING else layout
+
+    async def _begin_whole(self, buffer: memoryview, count: int, parity: memoryview) -> memoryview:
+        """Adds a writer for `count` bytes, under a lower policy when its own can't be met; the buffer to write them from."""
+        policy = self._policies.lower(self.policy, await self._fleet.usable())
+        if policy is not self.policy:
+            fitting = memoryview(bytearray(policy.fragment_bytes(count) * policy.data if policy.coded else count))
+            fitting[:count] = buffer[:count]
+            self.policy, buffer, parity = policy, fitting, _parity(policy, len(fitting))
+        self._writers.append(await MetachunkWriter.place(self._fleet, policy, parity))
+        return buffer
 
     async def _write_slabs(self, source: Incoming, digests: Hashing, room: Room, finish: Finish) -> Layout:
         """The first slab is full already."""
@@ -298,22 +321,59 @@ class ContentWriter:
             await slabs.acquire()
         try:
             if not side_by_side:
-                await self._writers[-1].write(slab, count, before=update)
+                await self._append(slab, count, update)
                 return
-            writing = Errand(nursery, self._writers[-1].write, slab, count)
+            writing = Errand(nursery, self._append, slab, count)
             await run_blocking(update)
             await writing.result()
         finally:
             slabs.release()
 
-    async def _next_writer(self, room: Room) -> MetachunkWriter:
-        writer = await MetachunkWriter.place(self._fleet, self.policy, room.parity)
-        self._writers.append(writer)
-        return writer
+    async def _append(self, slab: memoryview, count: int, before: Callable[[], None] | None = None) -> None:
+        try:
+            await self._writers[-1].write(slab, count, before=before)
+        except NotEnoughServices as error:
+            await self._move(len(self._writers) - 1, len(slab), error)
+
+    async def _next_writer(self, room: Room) -> None:
+        """Under a lower policy where so many volumes went away that this one could not be met any more."""
+        slab = len(room.slabs[0])
+        policy = self._policies.lower(self.policy, await self._fleet.usable())
+        parity = room.parity
+        if policy is not self.policy:
+            if slab % policy.stripe_bytes:
+                raise NotEnoughServices(f"policy {self.policy.name} can't be met any more: too few volumes are usable for writing")
+            self.policy, parity = policy, _parity(policy, slab)
+        self._writers.append(await MetachunkWriter.place(self._fleet, policy, parity))
 
     async def _commit(self, index: int, tail: Tail | None) -> None:
-        await self._writers[index].commit(self._common(index, last=tail))
+        record = self._common(index, last=tail)
+        try:
+            await self._writers[index].commit(record)
+        except NotEnoughServices as error:
+            await self._move(index, SLAB_BYTES, error)
+            await self._writers[index].commit(record)
         await self._writers[index].drop_failed()
+
+    async def _move(self, index: int, slab: int, error: NotEnoughServices) -> None:
+        """Writes what a metachunk holds anew to volumes that are usable now; the old chunks are given up.
+
+        slab: bytes at a time. Raises: NotEnoughServices, that given when what is there can't be read back.
+        """
+        old = self._writers[index]
+        policy = self._policies.lower(old.policy, await self._fleet.usable())
+        if not old.policy.tolerates or not await old.save(self._common(index, last=None)):
+            raise error
+        log.warning("too many volumes failed under a write; it is moved to others", extra={"content": self.content, "error": str(error)})
+        slab = round_up(slab, policy.stripe_bytes)
+        fresh = await MetachunkWriter.place(self._fleet, policy, _parity(policy, slab))
+        self._given_up.append(fresh)
+        await copy_metachunk(self._fleet, old, fresh, self.record, slab)
+        self._given_up.remove(fresh)
+        self._given_up.append(old)
+        self._writers[index] = fresh
+        if index == len(self._writers) - 1:
+            self.policy = policy
 
     def _finish(self, source: Incoming, digests: Hashing, size: int) -> Tail:
         if isinstance(source, SealingSource):
@@ -338,6 +398,39 @@ class ContentWriter:
         for writer in self._writers:
             writer.add_to(draft)
         return draft.layout()
+
+
+def _parity(policy: Policy, slab: int) -> memoryview:
+    return memoryview(bytearray(slab // policy.data * policy.parity))
+
+
+async def copy_metachunk(fleet: Fleet, source: MetachunkWriter, target: MetachunkWriter, record: ChunkRecord, slab: int) -> None:
+    """All durable bytes of one metachunk into another, verified on the way. Raises: NotEnoughServices."""
+    draft = Draft()
+    source.add_to(draft)
+    layout = draft.layout()
+    buffer, filled = memoryview(bytearray(slab)), 0
+
+    async def take(piece: Buffer) -> None:
+        nonlocal filled
+        view = memoryview(piece)
+        while view:
+            part = view[: slab - filled]
+            buffer[filled : filled + len(part)] = part
+            filled, view = filled + len(part), view[len(part) :]
+            if filled == slab:
+                await target.write(buffer, slab)
+                filled = 0
+
+    reader = MetachunkReader(fleet, Subject(record.bucket, record.key, OF_A_PART), 0, layout, layout.metachunks[0])
+    try:
+        await reader.read(0, source.size, memoryview(bytearray(room_bytes(source.policy))), take)
+    except ContentLost as error:
+        raise NotEnoughServices(f"what was written can't be read back: {error}") from error
+    finally:
+        await reader.aclose()
+    if filled:
+        await target.write(buffer, filled)
 
 
 def _bytes(policy: Policy, slabs: int, slab: int) -> int:

@@ -123,7 +123,16 @@ class Fleet:
         """Whether a read there will probably be answered soon; if not, others are asked first."""
         if self.topology is not None and volume_id not in self.topology.readable:
             return False
-        return volume_id not in self._slow or self._slow[volume_id] < self._now()
+        until = self._slow.get(volume_id)
+        if until is not None and until < self._now():
+            del self._slow[volume_id]
+            return True
+        return until is None
+
+    @property
+    def doubts(self) -> bool:
+        """Whether any volume is not `likely`."""
+        return bool(self._slow) or (self.topology is not None and len(self.topology.readable) < len(self.topology.members))
 
     def slow(self, volume_id: str) -> None:
         """It did not answer a read in time: others are asked first for a while."""

@@ -2,23 +2,27 @@
 
 Theory of operation. A metachunk's slice is read unit after unit (copies) or stripe after stripe (codes). Intact data is read straight from
 the data chunks, without decoding. A chunk that fails is not asked again for this metachunk: the next copy takes over at the failing unit,
-or parity is read in its place and the stripe rebuilt. A volume that does not answer within HEDGE_S counts as failed for this read. Every
+or parity is read in its place and the stripe rebuilt. A volume that does not answer within HEDGE_S counts as failed for this read, and
+is asked last by others for a while, as are those that the conscience says are down. Of chunks on other hosts those of a stripe are read
+side by side. Every
 unit has been checked against its checksum, and the list of checksums against metadata, before a byte of it is handed on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
 import trio
 
 from node.buffers import BufferPool
-from node.errors import Busy, ChunkCold, ContentCold, ContentLost, DeadlineExceeded, FrazilError
+from node.errors import Busy, ChunkCold, ContentCold, ContentLost, DeadlineExceeded, FrazilError, Unavailable
 from node.log import get_logger
 from rawx.chunk import Buffer
 from rawx.protocol import Rawx, Reader
+from rawx.volume import Volume
 from store.codec import codec
 from store.fleet import ChunkFinding, Fleet, problem_of
 from store.layout import Chunk, Layout, Metachunk, Slice
@@ -59,6 +63,12 @@ class MetachunkReader:
         self._chunks: dict[int, Chunk] = {chunk.position: chunk for chunk in metachunk.chunks}
         self._readers: dict[int, Reader] = {}
         self._lost: dict[int, FrazilError] = {}
+        self._doubted = self._doubts() if fleet.doubts else frozenset()
+        self._far = _is_spread(fleet, layout, metachunk)
+
+    def _doubts(self) -> frozenset[int]:
+        """Positions on volumes that will probably not answer: they are asked when nothing else is left."""
+        return frozenset(position for position, chunk in self._chunks.items() if not self._fleet.likely(self._volumes[chunk.volume]))
 
     def __repr__(self) -> str:
         return f"<MetachunkReader {self._index} {self._policy.name} open={sorted(self._readers)} lost={sorted(self._lost)}>"
@@ -99,18 +109,39 @@ class MetachunkReader:
             first = max(start - base, 0) // unit
             last = -(-(min(stop - base, stripe_bytes)) // unit)
             offset = number * policy.unit_bytes
+            if self._far and last - first > 1:
+                await self._read_stripe(slots, offset, range(first, last))
+                for position in range(first, last):
+                    await sink(_clip(slots[position], base + position * unit, start, stop))
+                continue
             for position in range(first, last):
-                if position in self._lost or not await self._fetch(position, offset, slots[0]):
+                if position in self._lost or position in self._doubted or not await self._fetch(position, offset, slots[0]):
                     await self._rebuild(slots, offset, range(position, last))
                     for rebuilt in range(position, last):
                         await sink(_clip(slots[rebuilt], base + rebuilt * unit, start, stop))
                     break
                 await sink(_clip(slots[0], base + position * unit, start, stop))
 
-    async def _rebuild(self, slots: Sequence[memoryview], offset: int, wanted: range) -> None:
-        """Fills slots[wanted] of one stripe: reads `data` units from what is left, side by side, decodes the rest. Raises: ContentLost."""
-        policy = self._policy
+    async def _read_stripe(self, slots: Sequence[memoryview], offset: int, wanted: range) -> None:
+        """Fills slots[wanted] of one stripe from their own chunks, side by side; rebuilds those that fail. Raises: ContentLost."""
+        asked = [position for position in wanted if position not in self._lost and position not in self._doubted]
+        results = await gather([partial(self._fetch, position, offset, slots[position]) for position in asked])
         got: set[int] = set()
+        for position, result in zip(asked, results, strict=True):
+            if isinstance(result, FrazilError):
+                raise result
+            if result:
+                got.add(position)
+        if len(got) < len(wanted):
+            await self._rebuild(slots, offset, wanted, got)
+
+    async def _rebuild(self, slots: Sequence[memoryview], offset: int, wanted: range, got: set[int] | None = None) -> None:
+        """Fills slots[wanted] of one stripe: reads `data` units from what is left, side by side, decodes the rest.
+
+        got: positions whose slots are filled already. Raises: ContentLost.
+        """
+        policy = self._policy
+        got = set() if got is None else got
         while True:
             candidates = [position for position in self._usable() if position not in got]
             asked = candidates[: policy.data - len(got)]
@@ -135,7 +166,15 @@ class MetachunkReader:
         if not self._policy.coded and len(positions) > 1:
             turn = self._metachunk.chunks[0].id[0] % len(positions)
             positions = [position for position in self._readers if position in positions] or positions[turn:] + positions[:turn]
+            if self._far:
+                positions.sort(key=self._is_far)
+        if self._doubted:
+            positions.sort(key=self._doubted.__contains__)
         return positions
+
+    def _is_far(self, position: int) -> bool:
+        """Whether the chunk is on another host."""
+        return not isinstance(self._fleet.volumes.get(self._volumes[self._chunks[position].volume]), Volume)
 
     async def _fetch(self, position: int, offset: int, into: memoryview) -> bool:
         """Fills `into` from one chunk; False, and the chunk is lost for this read, when it can't."""
@@ -168,6 +207,8 @@ class MetachunkReader:
         self._lost[chunk.position] = error
         if isinstance(error, ChunkCold):
             return
+        if isinstance(error, Unavailable):
+            self._fleet.slow(self._volumes[chunk.volume])
         volume, subject = self._volumes[chunk.volume], self._subject
         self._fleet.found(
             ChunkFinding(
@@ -193,6 +234,18 @@ async def unhurried(call: Callable[..., Awaitable[T]], *arguments: Any) -> T:
         except Busy:
             await trio.sleep(BUSY_PAUSE_S)
     return await call(*arguments)
+
+
+def _dislike(fleet: Fleet, volume: str) -> int:
+    """Rank among copies: those of this host first, those that will probably not answer last."""
+    return 2 if not fleet.likely(volume) else 0 if isinstance(fleet.volumes.get(volume), Volume) else 1
+
+
+def _is_spread(fleet: Fleet, layout: Layout, metachunk: Metachunk) -> bool:
+    """Whether some of its chunks are on other hosts."""
+    return fleet.topology is not None and any(
+        not isinstance(fleet.volumes.get(layout.volumes[chunk.volume]), Volume) for chunk in metachunk.chunks
+    )
 
 
 def _clip(unit: memoryview, at: int, start: int, stop: int) -> memoryview:
@@ -230,13 +283,16 @@ async def read_small(fleet: Fleet, subject: Subject, layout: Layout) -> bytes:
     chunks = metachunk.chunks
     reader: MetachunkReader | None = None
     turn = chunks[0].id[0] % len(chunks)
-    for chunk in chunks[turn:] + chunks[:turn]:
+    ordered = chunks[turn:] + chunks[:turn]
+    if fleet.topology is not None or fleet.doubts:
+        ordered = tuple(sorted(ordered, key=lambda chunk: _dislike(fleet, layout.volumes[chunk.volume])))
+    for chunk in ordered:
         try:
             volume = fleet.volume(layout.volumes[chunk.volume])
             data = volume.get_now(chunk.id.hex(), metachunk.size, chunk.checksum)
             if data is not None:
                 return data
-            limit_s = HEDGE_S if chunk is not chunks[turn - 1] else PATIENCE_S
+            limit_s = HEDGE_S if chunk is not ordered[-1] else PATIENCE_S
             return await unhurried(_get, volume, chunk, metachunk.size, limit_s)
         except Busy:
             raise

@@ -15,6 +15,7 @@ from node.errors import FrazilError, NotEnoughServices
 from node.lane import PENDING, Job
 from rawx.chunk import Buffer, ChunkRecord, chunk_checksum, new_chunk_id, unit_digest, unit_digests
 from rawx.fanout import Put, put_all, write_all
+from rawx.patience import Patience
 from rawx.protocol import Upload
 from rawx.upload import LocalUpload
 from store.codec import codec
@@ -82,6 +83,8 @@ class MetachunkWriter:
         """For `copy`: each chunk on the volume of its source. Raises: NotEnoughServices when one of them takes nothing new."""
         if any(volumes[chunk.volume] in fleet.retired for chunk in source.chunks):
             raise NotEnoughServices("a volume of the source is being emptied and takes no copies")
+        if fleet.doubts and not all(fleet.likely(volumes[chunk.volume]) for chunk in source.chunks):
+            raise NotEnoughServices("a volume of the source will probably not answer")
         return cls(fleet, policy, [(chunk.position, volumes[chunk.volume]) for chunk in source.chunks], memoryview(b""))
 
     @property
@@ -108,11 +111,20 @@ class MetachunkWriter:
 
         before: blocking work on the same bytes that shares the thread hop. Raises: NotEnoughServices when too many volumes failed.
         """
-        parts = self._split(buffer, count)
+        parts, first = self._split(buffer, count), not self.size
         self.size += count
+        waiting = self.alive
+        while waiting or before is not None:
+            await self._append(waiting, parts, before)
+            before = None
+            waiting = await self._replacements([piece for piece in waiting if piece.error is not None]) if first else []
+        self._check_quorum()
+
+    async def _append(self, pieces: list[Piece], parts: list[list[memoryview]], before: Callable[[], None] | None) -> None:
+        """Its part to each of these pieces."""
         jobs: list[tuple[Upload, Buffer]] = []
         owners: list[Piece] = []
-        for piece in self.alive:
+        for piece in pieces:
             try:
                 if piece.upload is None:
                     piece.upload = await self._fleet.volume(piece.volume).create(
@@ -126,10 +138,9 @@ class MetachunkWriter:
                 mine = [memoryview(b"".join(mine))]  # calls to a remote volume run side by side and would lose their order
             jobs += [(piece.upload, part) for part in mine]
             owners += [piece] * len(mine)
-        for piece, outcome in zip(owners, await write_all(jobs, before=before), strict=True):
+        for piece, outcome in zip(owners, await write_all(jobs, before=before, least=self.policy.quorum), strict=True):
             if outcome is not None and piece.error is None:
                 self._fail(piece, outcome)
-        self._check_quorum()
 
     async def put_whole(self, buffer: memoryview, count: int, record: ChunkRecord, name: Naming | None = None) -> Any:
         """A metachunk of one slab in one step. A code makes it one stripe; a chunk that fails gets another volume while there are any.
@@ -145,10 +156,10 @@ class MetachunkWriter:
         while waiting:
             puts = [self._put(piece, parts[piece.position][0], record) for piece in waiting]
             if name is None:
-                outcomes, _ = await put_all(puts)
+                outcomes, _ = await put_all(puts, least=self.policy.quorum)
             else:
                 with await name() as job:
-                    outcomes, result = await put_all(puts, job)
+                    outcomes, result = await put_all(puts, job, least=self.policy.quorum)
                 name = None
             for piece, outcome in zip(waiting, outcomes, strict=True):
                 if outcome is not None:
@@ -167,8 +178,17 @@ class MetachunkWriter:
 
     async def commit(self, record: ChunkRecord) -> None:
         """Makes what was written durable; record: what all chunks have in common. Raises: NotEnoughServices."""
-        await gather([partial(self._commit, piece, record) for piece in self.alive])
+        await self._commit_all(record)
         self._check_quorum()
+
+    async def save(self, record: ChunkRecord) -> bool:
+        """Makes durable what is left of a metachunk that missed its quorum; whether it can be read back from that."""
+        await self._commit_all(record)
+        return len(self.alive) >= self.policy.needed
+
+    async def _commit_all(self, record: ChunkRecord) -> None:
+        patience = Patience(self.policy.quorum)
+        await gather([partial(self._commit, piece, record, patience) for piece in self.alive if not piece.committed])
 
     async def abort(self) -> None:
         """Drops what is not committed, bounded, also when cancelled. Committed chunks are the caller's to delete."""
@@ -241,13 +261,18 @@ class MetachunkWriter:
         except FrazilError as error:
             self._fail(piece, error)
 
-    async def _commit(self, piece: Piece, record: ChunkRecord) -> None:
-        assert piece.upload is not None
+    async def _commit(self, piece: Piece, record: ChunkRecord, patience: Patience) -> None:
+        upload = piece.upload
+        assert upload is not None
         final = self._record(piece, record)
         piece.committed = True
         try:
             async with self._fleet.commits:
-                await piece.upload.commit(final, bytes(piece.units))
+                if isinstance(upload, LocalUpload):
+                    await upload.commit(final, bytes(piece.units))
+                    patience.succeed()
+                else:
+                    await patience.bound(partial(upload.commit, final, bytes(piece.units)))
         except FrazilError as error:
             self._fail(piece, error)
 

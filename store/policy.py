@@ -162,7 +162,10 @@ class PolicySet:
 
         Raises: NotEnoughServices when not even the policies it may step down to reach their quorum.
         """
-        policy = self.small if size is not None and size <= SMALL_BYTES_MAX else self.large
+        return self.lower(self.small if size is not None and size <= SMALL_BYTES_MAX else self.large, usable)
+
+    def lower(self, policy: Policy, usable: int) -> Policy:
+        """The policy itself, or the first that it may step down to for so few volumes. Raises: NotEnoughServices."""
         wanted = policy
         while usable < policy.quorum:
             lower = _STEPS.get(policy)

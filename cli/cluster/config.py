@@ -28,9 +28,10 @@ class RawxConfig:
 
 @dataclass(frozen=True, slots=True)
 class MetaConfig:
-    """directory: of the bases; "" = STATE/meta."""
+    """directory: of the bases; "" = STATE/meta. replicas: hosts that have each base, and that a new namespace waits for."""
 
     run: bool = False
+    replicas: int = 3
     directory: str = ""
     port: int = 6100
     metrics: str = ""
@@ -68,7 +69,7 @@ class NodeConfig:
 
     namespace: str = "frazil"
     zookeeper: tuple[str, ...] = ("127.0.0.1:2181",)
-    key: Path = Path("/etc/frazil/secret.key")
+    key: Path = Path("/var/lib/frazil/secret.key")
     state: Path = Path("/var/lib/frazil")
     location: str = ""
     address: str = ""

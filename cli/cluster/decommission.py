@@ -24,6 +24,7 @@ from store.store import Store
 MIB = 1 << 20
 KIND = "decommission"
 PAGE = 1_000
+EMPTY_S = 120.0
 Tell = Callable[[int], None]
 """Told how many chunks have been moved so far."""
 
@@ -47,7 +48,11 @@ async def decommission_host(session: Session, host: str, *, pace_mib: int, detac
         left = sum([await _chunks(store, volume) for volume in volumes])
         with _progress(session.output, left + sum(map(_moved, jobs))) as told:
             jobs = await _follow(store, jobs, told)
-    return max(tell(session.output, job) for job in jobs)
+        code = max(tell(session.output, job) for job in jobs)
+        if code is Exit.OK and (left := await _wait_empty(store, volumes)):
+            session.output.warn(f"{left:,} chunks that nothing names any more are still there; see `frazil scrub chunks`")
+            code = Exit.WARNINGS
+    return code
 
 
 async def _submit(store: Store, volume: str, pace_bytes: int) -> Job:
@@ -57,6 +62,14 @@ async def _submit(store: Store, volume: str, pace_bytes: int) -> Job:
     except AlreadyExists:
         jobs = await store.meta.jobs.jobs()
         return next(job for job in jobs if job.kind == KIND and job.arguments.get("volume") == volume and job.state not in ENDED)
+
+
+async def _wait_empty(store: Store, volumes: list[str]) -> int:
+    """Moved chunks are deleted a little later, for whoever reads them; how many stay."""
+    until = trio.current_time() + EMPTY_S
+    while (left := sum([await _chunks(store, each) for each in volumes])) and trio.current_time() < until:  # noqa: ASYNC110
+        await trio.sleep(LOOK_S)
+    return left
 
 
 async def _chunks(store: Store, volume: str) -> int:

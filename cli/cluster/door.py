@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import trio
-
 from cli.cluster.config import load_node
 from cli.cluster.node import Node, open_node
-from cli.cluster.roles import cluster_of, open_cluster_meta
+from cli.cluster.roles import cluster_meta, cluster_of
 from cli.exit import Exit, Hinted
 from cli.place import NODE_FILE, Endpoint, StoreDirectory
 from store.cluster import open_cluster_store
@@ -33,19 +31,14 @@ async def open_door(place: StoreDirectory) -> AsyncIterator[Node]:
 @asynccontextmanager
 async def cluster_store(place: StoreDirectory) -> AsyncIterator[Store]:
     """The object layer, over the services of the cluster."""
-    async with open_door(place) as node:
-        with trio.move_on_after(WAIT_S) as scope:
-            async with open_cluster_meta(node) as meta:
-                scope.deadline = float("inf")
-                async with open_cluster_store(cluster_of(node, meta)) as store:
-                    yield store
-                    return
-        raise Hinted("no metadata service is known", "see `frazil cluster status`; is one running?", code=Exit.TEMPORARY)
+    async with open_door(place) as node, open_cluster_store(cluster_of(node)) as store:
+        yield store
 
 
 async def cluster_endpoint(place: StoreDirectory) -> Endpoint:
     """A gateway of the cluster, with an admin key. Raises: Hinted, FrazilError."""
-    async with open_door(place) as node, open_cluster_meta(node) as meta:
+    async with open_door(place) as node:
+        meta = cluster_meta(node)
         gateways = sorted(node.directory.of_kind("gateway"), key=lambda each: each.read, reverse=True)
         if not gateways or not gateways[0].read:
             raise Hinted("no gateway serves", "see `frazil cluster status`", code=Exit.TEMPORARY)

@@ -98,7 +98,7 @@ class Node:
     processor: Processor = field(default_factory=Processor)
     draining: bool = False
 
-    def registration(self, kind: str, port: int, folder: Path | None = None, *, problem: str = "") -> Registration:
+    def registration(self, kind: str, port: int, disk: Disk | None = None, *, problem: str = "") -> Registration:
         """Of a service that there is one of on a node."""
         return Registration(
             f"{kind}-{self.id}",
@@ -106,7 +106,7 @@ class Node:
             f"{self.address}:{port}",
             socket.gethostname(),
             self.config.place,
-            statistics={"cpu": round(self.processor.sample(), 1), **(Disk(folder).sample() if folder else {})},
+            statistics={"cpu": round(self.processor.sample(), 1), **(disk.sample() if disk else {})},
             problem=problem,
             draining=self.draining,
         )

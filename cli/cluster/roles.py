@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 import msgspec
@@ -14,13 +13,14 @@ import trio
 from cli.cluster.config import host_port
 from cli.cluster.node import CONSCIENCES, Node
 from cli.serve import bind, tls_context
-from meta.client import RemoteMeta
+from glacier.lifecycle.engine import engine
+from meta.cluster.process import MetaOptions
+from meta.cluster.process import serve_meta as run_meta
+from meta.cluster.routing import RoutedMeta
 from meta.conscience.protocol import Lock, Registration
 from meta.conscience.service import ConscienceService
 from meta.coordinator import Coordinator
-from meta.local import open_meta
 from meta.protocol.door import Meta
-from meta.service import MetaService
 from node.clock import SystemClock
 from node.errors import FrazilError, Unavailable
 from node.http.message import Request
@@ -87,14 +87,17 @@ async def read_lock(coordinator: Coordinator, service: str) -> Lock | None:
 
 
 async def serve_meta(node: Node, drain: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    config = node.config.meta
-    folder = node.config.meta_directory
+    config, folder = node.config.meta, node.config.meta_directory
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     await _serve_metrics(node, config.metrics, drain)
-    async with open_meta(folder, key=node.key, clock=node.clock) as meta:
-        sockets = bind((node.config.listen, config.port), shared=False)
-        node.services.append(lambda: [node.registration("meta", config.port, folder)])
-        await serve(MetaService(meta, node.key, clock=SystemClock()), sockets, name="meta", drain=drain, task_status=task_status)
+    sockets = bind((node.config.listen, config.port), shared=False)
+    options = MetaOptions(folder, f"{node.address}:{config.port}", f"{node.config.place}.{folder.name}", config.replicas)
+    disk = Disk(folder)
+    node.services.append(lambda: [node.registration("meta", config.port, disk)])
+    async with trio.open_nursery() as nursery:
+        serve = functools.partial(run_meta, options, sockets, coordinator=node.coordinator, key=node.key, clock=SystemClock(), drain=drain)
+        await nursery.start(serve)
+        task_status.started()
 
 
 class _ServedVolume:
@@ -144,6 +147,7 @@ async def serve_rawx(
         async with trio.open_nursery() as nursery, trio.open_nursery() as background:
             for each, slot in served:
                 each.offer()
+                background.start_soon(each.service.keep_tidy)
                 background.start_soon(slot.sweep)
                 background.start_soon(slot.keep_probed)
                 background.start_soon(_follow, each, slot)
@@ -179,9 +183,10 @@ async def serve_gateway(node: Node, drain: trio.Event, *, task_status: trio.Task
     options = GatewayOptions(region=config.region, domains=config.domains, sigv2=config.sigv2, allow_ssec_http=config.allow_ssec_http)
     node.config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     async with AsyncExitStack() as stack:
-        meta = await stack.enter_async_context(open_cluster_meta(node))
-        store = await stack.enter_async_context(open_cluster_store(cluster_of(node, meta)))
+        await _until_laid_out(node)
+        store = await stack.enter_async_context(open_cluster_store(cluster_of(node)))
         gateway = await stack.enter_async_context(aclosing(Gateway(store, options, now_s=lambda: node.clock.now_us() / 1e6)))
+        store.hire(engine(gateway.calendar, gateway.herald))
         async with trio.open_nursery() as background:
             await background.start(store.run_workers)
             background.start_soon(gateway.run_workers)
@@ -194,6 +199,17 @@ async def serve_gateway(node: Node, drain: trio.Event, *, task_status: trio.Task
             parse_error = gateway.on_parse_error
             await serve(gateway.handle, sockets, tls=tls, name="s3", drain=drain, on_parse_error=parse_error, task_status=task_status)
             background.cancel_scope.cancel()
+
+
+async def _until_laid_out(node: Node) -> None:
+    """A new namespace has no metadata until enough peers are there; after a power failure they take a while."""
+    while True:
+        try:
+            await cluster_meta(node).accounts.keys()
+            return
+        except Unavailable as error:
+            _log.info("waiting for the metadata: %s", error)
+            await trio.sleep(META_WAIT_S)
 
 
 def health_handler(drain: trio.Event) -> Handler:
@@ -212,22 +228,18 @@ def health_handler(drain: trio.Event) -> Handler:
     return handle
 
 
-@asynccontextmanager
-async def open_cluster_meta(node: Node) -> AsyncIterator[Meta]:
-    """The namespace's metadata, wherever its service is. Waits until one is known."""
-    while not (found := node.directory.of_kind("meta")):
-        await trio.sleep(META_WAIT_S)
-        await node.directory.refresh()
-    yield RemoteMeta(node.client, found[0].registration.address)
+def cluster_meta(node: Node) -> Meta:
+    """The namespace's metadata, wherever it is led."""
+    return RoutedMeta(node.coordinator, node.client)
 
 
-def cluster_of(node: Node, meta: Meta) -> Cluster:
+def cluster_of(node: Node) -> Cluster:
     return Cluster(
         namespace=node.namespace,
         key=node.key,
         clock=node.clock,
         client=node.client,
-        meta=meta,
+        meta=cluster_meta(node),
         directory=node.directory,
         coordinator=node.coordinator,
         home=node.config.state,

@@ -43,6 +43,17 @@ def run(session: Session, file: Path, only: str | None, volume: int | None, read
     return Exit(runner.run(worded(session.output, main), ready_fd=ready_fd))
 
 
+@node.command("has", hidden=True, short_help="Whether a node's file gives the host this part; for service managers.")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("role")
+@with_session
+def has(session: Session, file: Path, role: str) -> Exit:
+    """Exit code 0 when FILE gives this host the part ROLE, else 9."""
+    from cli.cluster.config import load_node
+
+    return Exit.OK if role in load_node(file).roles else Exit.NOTHING_DONE
+
+
 @node.command("key", short_help="Make the key of a new namespace.")
 @click.argument("file", type=click.Path(path_type=Path))
 @with_session

@@ -169,7 +169,7 @@ class ClusterProcesses:
         volumes: int = 3,
         namespaces: bool = False,
         together: bool = False,
-        metas: int = 1,
+        metas: int = 3,
         zookeepers: int = 1,
         variables: Mapping[int, Mapping[str, str]] | None = None,
     ) -> None:
@@ -246,6 +246,7 @@ address = "{host.address}"
 listen = "{host.address}"
 conscience.run = true
 meta.run = {str(host.number <= self.metas).lower()}
+meta.replicas = {self.metas}
 rawx.volumes = {json.dumps(list(map(str, disks)))}
 [gateway]
 run = {str(with_gateway).lower()}
@@ -346,6 +347,11 @@ health = "{host.address}:3201"
         """All services as `frazil cluster status` tells them."""
         lines = self.command("--json", "cluster", "status", host=host, check=False).stdout.splitlines()
         return [record for line in lines if (record := json.loads(line))["type"] == "service"]
+
+    def errors(self) -> str:
+        """What the services' logs complain of, for the report of a failed test."""
+        found = [f"{service.name}: {line}" for host in self.hosts for service in host.services for line in service.complaints()]
+        return "\n".join(found[-40:])
 
     def wait_settled(self, seconds: float = SETTLE_S) -> None:
         """Until every service that runs is known and usable. Raises: StoreError."""
