@@ -252,7 +252,7 @@ def _attributes(path: Path) -> Iterator[Finding]:
 
 def store_findings(directory: Path) -> Iterator[Finding]:
     """A store's own files, and whether it runs."""
-    yield from _secret_mode(directory / SECRET_FILE)
+    yield from secret_mode(directory / SECRET_FILE)
     state = read_state(directory)
     if state is None:
         yield Finding("process", "ok", str(directory), "does not run")
@@ -270,7 +270,7 @@ def store_findings(directory: Path) -> Iterator[Finding]:
         yield from _certificate(Path(state.tls_cert))
 
 
-def _secret_mode(path: Path) -> Iterator[Finding]:
+def secret_mode(path: Path) -> Iterator[Finding]:
     try:
         status = path.stat()
     except OSError as error:

@@ -9,7 +9,7 @@ until enough volumes are found; where that went beyond the wishes `judge` tells 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -198,3 +198,28 @@ class Topology:
     def judge(self, volumes: Iterable[str], policy: str) -> int:
         """See `judge`; a volume that nobody knows any more is passed over."""
         return judge([self.members[each] for each in volumes if each in self.members], self.pool_of(policy))
+
+
+def misplaced(places: Mapping[int, Candidate], members: Iterable[Candidate], pool: Pool) -> Iterator[tuple[int, frozenset[str]]]:
+    """The positions of a metachunk that should be elsewhere, each with the volumes where they would be no better.
+
+    members: all volumes there are.
+    """
+    known, first = list(members), {target.slots[0] for target in pool.targets}
+    moved: set[int] = set()
+    for level, limit in enumerate(pool.wished(len(places))):
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for position, each in places.items():
+            groups.setdefault(each.location.group(level), []).append(position)
+        full = {group for group, inside in groups.items() if limit and len(inside) >= limit}
+        avoid = frozenset(each.volume for each in known if each.location.group(level) in full)
+        for inside in groups.values():
+            for position in inside[limit:] if limit else ():
+                if position not in moved:
+                    moved.add(position)
+                    yield position, avoid
+    if "" not in first:
+        others = frozenset(each.volume for each in known if first.isdisjoint(each.slots))
+        for position, each in places.items():
+            if each.volume in others and position not in moved:
+                yield position, others

@@ -36,14 +36,20 @@ from rawx.service import RawxService
 from rawx.volume import Volume
 from s3.call import GatewayOptions
 from s3.gateway import Gateway
+from s3.lifecycle_document import rules_of
 from store.cluster import Cluster, open_cluster_store, take_care
+from store.jobs.duty import Duty
 from store.namespace import DOCUMENT, NamespaceSettings
 from store.slot import LOOK_PERIOD_S, Slot
+from store.store import Hired
 
 LOCKS = "lock"
 """Folder of the operators' locks, by service."""
 HEALTH_PATH = b"/health"
 META_WAIT_S = 0.5
+IMPROVE_PACE_BYTES = 16 << 20
+IMPROVE_PERIOD_S = 6 * 3600.0
+"""Moving chunks that could not be placed as was wished."""
 _log = get_logger("node")
 
 
@@ -186,7 +192,8 @@ async def serve_gateway(node: Node, drain: trio.Event, *, task_status: trio.Task
         await _until_laid_out(node)
         store = await stack.enter_async_context(open_cluster_store(cluster_of(node)))
         gateway = await stack.enter_async_context(aclosing(Gateway(store, options, now_s=lambda: node.clock.now_us() / 1e6)))
-        store.hire(engine(gateway.calendar, gateway.herald))
+        store.hire(Hired(duties={"improve": Duty(IMPROVE_PACE_BYTES, IMPROVE_PERIOD_S)}))
+        store.hire(engine(rules_of, gateway.calendar, gateway.herald))
         async with trio.open_nursery() as background:
             await background.start(store.run_workers)
             background.start_soon(gateway.run_workers)

@@ -31,6 +31,18 @@ async def _status(session: Session) -> Exit:
     return await show_cluster(session)
 
 
+@cluster.command("improve", short_help="Move chunks to where they should be.")
+@click.option("--pace", type=click.IntRange(0), default=0, metavar="MIB", help="At most so many MiB per second [default: no limit].")
+@click.option("--detach", is_flag=True, help="Don't wait for the end.")
+@with_session
+def improve(session: Session, pace: int, detach: bool) -> Exit:
+    """Move chunks that could not be placed as the pools wish, as when a host was down. It is also done in the background."""
+    from cli.work import perform
+    from meta.protocol.jobs import Job
+
+    return session.run(lambda: perform(session, Job("improve", {}, pace_bytes=pace << 20), detach=detach))
+
+
 @cluster.command("lock", short_help="Set scores of services by hand.")
 @click.argument("services", nargs=-1, required=True)
 @click.option("--place", type=_score, default=None, metavar="SCORE", help="Score for new things; 0: none go there.")

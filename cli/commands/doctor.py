@@ -61,7 +61,11 @@ def _place_findings(session: Session, directories: tuple[Path, ...]) -> Iterator
             raise
         yield Finding("store", "ok", "store", f"none to look at: {error}")
         return
-    if isinstance(place, StoreDirectory) and (place.path / SETTINGS_FILE).is_file():
+    if isinstance(place, StoreDirectory) and place.is_cluster:
+        from cli.cluster.checks import node_findings
+
+        yield from node_findings(place)
+    elif isinstance(place, StoreDirectory) and (place.path / SETTINGS_FILE).is_file():
         yield from store_findings(place.path)
         yield from directory_findings(_volume_paths(place.path))
 

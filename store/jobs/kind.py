@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from node.errors import InvalidArgument
 from store.context import Context
 from store.fleet import Fleet
+from store.jobs.improve import Improve
 from store.jobs.rebalance import Rebalance
 from store.jobs.recoder import ChangePolicy
 from store.jobs.scrub import ScrubChunks, ScrubMetadata
@@ -22,6 +23,7 @@ KINDS: dict[str, MakeTask] = {
     "rebuild-volume": RebuildVolume,
     "decommission": Decommission,
     "rebalance": Rebalance,
+    "improve": Improve,
     "change-policy": ChangePolicy,
 }
 

@@ -20,7 +20,7 @@ from types import TracebackType
 
 from .client import Client, Credentials
 from .need import need_programs
-from .store import COMMAND, StoreError, environment, is_complaint
+from .store import COMMAND, StoreError, environment, free_port, is_complaint
 from .zookeeper import ZooKeeperServer
 
 START_TIMEOUT_S = 60.0
@@ -28,8 +28,8 @@ STOP_TIMEOUT_S = 30.0
 SETTLE_S = 30.0
 BRIDGE = "frazil"
 NAMESPACED = "10.77.0."
-LOOPBACK = "127.77.0."
-PROXY_PORT = 3100
+LOOPBACK = f"127.77.{os.getpid() % 250}."
+"""Tests may run side by side."""
 HAPROXY_TEMPLATE = Path(__file__).parents[2] / "packaging" / "haproxy.cfg"
 
 
@@ -186,6 +186,8 @@ class ClusterProcesses:
         self._variables = variables or {}
         self._stack = ExitStack()
         self._proxy: subprocess.Popen[bytes] | None = None
+        self.port = free_port()
+        """Of HAProxy."""
         self.key = folder / "secret.key"
         self.key.write_text(os.urandom(32).hex() + "\n")
         self.key.chmod(0o600)
@@ -288,7 +290,7 @@ health = "{host.address}:3201"
         text = HAPROXY_TEMPLATE.read_text()
         begin, end = text.index("    server "), text.rindex("    server ")
         text = text[:begin] + "\n".join(lines) + text[end:][text[end:].index("\n") :]
-        text = text.replace("bind :80", f"bind 127.0.0.1:{PROXY_PORT}").replace("maxconn 20000", "maxconn 1000")
+        text = text.replace("bind :80", f"bind 127.0.0.1:{self.port}").replace("maxconn 20000", "maxconn 1000")
         text = "".join(
             line
             for line in text.splitlines(keepends=True)
@@ -322,8 +324,7 @@ health = "{host.address}:3201"
 
     @property
     def url(self) -> str:
-        """Of HAProxy."""
-        return f"http://127.0.0.1:{PROXY_PORT}"
+        return f"http://127.0.0.1:{self.port}"
 
     def client(self, timeout_s: float = 60.0) -> Client:
         return Client(self.url, self.credentials, timeout_s)
@@ -402,6 +403,16 @@ def network_namespace(name: str, address: str) -> Iterator[None]:
         yield
     finally:
         _run("ip", "netns", "delete", space)
+
+
+@contextmanager
+def cut_off(host: Host) -> Iterator[None]:
+    """The host's cable is pulled: nothing gets out or in, and nobody is told."""
+    _run("ip", "link", "set", f"fz-{host.name}", "down")
+    try:
+        yield
+    finally:
+        _run("ip", "link", "set", f"fz-{host.name}", "up")
 
 
 def play(folder: Path, arguments: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from node.errors import InvalidArgument, NotEnoughServices
 from store.location import Location, group_counts
-from store.placement import FALLBACK, FREE_BYTES_MIN, NEAR, UNEVEN, Candidate, Pool, Target, draw, judge, spread, weight
+from store.placement import FALLBACK, FREE_BYTES_MIN, NEAR, UNEVEN, Candidate, Pool, Target, draw, judge, misplaced, spread, weight
 
 TIB = 1 << 40
 
@@ -158,3 +158,33 @@ def test_a_draw_over_a_thousand_volumes_is_quick_enough_for_a_put() -> None:
     candidates = hosts(*[10] * 100, racks=10)
     pool = pool_of(candidates)
     assert per_host(spread(candidates, 9, 9, Random(1), pool)) == [1] * 9
+
+
+@given(SEEDS, st.lists(st.integers(1, 4), min_size=3, max_size=5))
+def test_moving_what_is_misplaced_one_by_one_ends_where_nothing_is(seed: int, disks: list[int]) -> None:
+    candidates = hosts(*disks)
+    pool, random = pool_of(candidates), Random(seed)
+    count = min(6, len(candidates))
+    places = dict(enumerate(random.sample(candidates, count)))
+    for _ in range(20):
+        possible = [
+            (position, better)
+            for position, avoid in misplaced(places, candidates, pool)
+            if (better := [each for each in candidates if each.volume not in avoid and each not in places.values()])
+        ]
+        if not possible:
+            break
+        position, better = possible[0]
+        places[position] = random.choice(better)
+    else:
+        raise AssertionError("it goes on for ever")
+    assert len({each.volume for each in places.values()}) == count
+    if min(disks) * len(disks) >= count:
+        assert judge(list(places.values()), pool) == 0
+
+
+def test_a_chunk_on_a_fallback_belongs_elsewhere() -> None:
+    candidates = hosts(2, slot="a") + hosts(2, slot="b")
+    pool = Pool(targets=(Target(("a", "b")),))
+    (position, avoid), *more = misplaced({0: candidates[0], 1: candidates[2]}, candidates, pool)
+    assert (position, avoid, more) == (1, {"bh0d0", "bh0d1"}, [])

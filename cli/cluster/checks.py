@@ -1,0 +1,82 @@
+"""What `doctor` looks at on a host of a cluster: its node's file, its disks, and whether it sees the others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+
+import trio
+
+from cli.checks import Finding, directory_findings, secret_mode
+from cli.cluster.config import NodeConfig, load_node
+from cli.cluster.door import open_door
+from cli.cluster.node import Node
+from cli.cluster.settings import check_services, read_settings
+from cli.exit import to_words
+from cli.place import StoreDirectory
+from meta.conscience.protocol import Service
+from node.errors import FrazilError
+
+
+def node_findings(place: StoreDirectory) -> Iterator[Finding]:
+    """Never raises for what it finds."""
+    try:
+        config = load_node(place.path)
+    except FrazilError as error:
+        yield Finding("node", "failure", str(place.path), str(error), "packaging/node.toml shows every key")
+        return
+    yield Finding("node", "ok" if config.roles else "warning", str(place.path), f"runs {', '.join(config.roles) or 'nothing'} here")
+    yield from secret_mode(config.key)
+    folders = [*config.rawx.volumes, *([config.meta_directory] if config.meta.run else [])]
+    yield from directory_findings(folders)
+
+    async def collect() -> list[Finding]:
+        return [finding async for finding in _network_findings(place, config)]
+
+    yield from trio.run(collect)
+
+
+async def _network_findings(place: StoreDirectory, config: NodeConfig) -> AsyncIterator[Finding]:
+    try:
+        async with open_door(place) as node:
+            yield Finding("zookeeper", "ok", config.hosts, f"answers; the namespace is {node.namespace}")
+            if len(config.zookeeper) < 3:
+                yield Finding("zookeeper", "warning", config.hosts, "is one server", "elections end with it: run three")
+            for finding in _service_findings(node):
+                yield finding
+            yield await _settings_finding(node)
+    except FrazilError as error:
+        words, hint = to_words(error)
+        yield Finding("zookeeper", "failure", config.hosts, words, hint)
+
+
+def _service_findings(node: Node) -> Iterator[Finding]:
+    services = list(node.directory.services.values())
+    if node.directory.age_s() == float("inf"):
+        yield Finding("conscience", "failure", "conscience", "no instance answers", "see that one runs: conscience.run = true on two hosts")
+    else:
+        yield Finding("conscience", "ok", "conscience", f"answers; {len(services)} services are known")
+    for each in services:
+        if each.reason:
+            subject = f"{each.registration.kind} {each.id} at {each.registration.address}"
+            yield Finding("service", "warning", subject, each.reason, _hint(each))
+    kinds = Counter(each.registration.kind for each in services)
+    places = {(each.registration.kind, each.registration.address.rpartition(":")[0]) for each in services}
+    hosts = Counter(kind for kind, _ in places)
+    for kind, least in (("conscience", 2), ("meta", 3), ("rawx", 3), ("gateway", 2)):
+        if hosts[kind] < least:
+            text = f"{kinds[kind]} on {hosts[kind]} hosts"
+            yield Finding("spread", "warning", kind, text, f"the loss of a host is borne with {least} hosts or more")
+
+
+def _hint(service: Service) -> str:
+    return "frazil cluster unlock takes the lock off" if service.locked else "see its log on that host: journalctl -u 'frazil-node@*'"
+
+
+async def _settings_finding(node: Node) -> Finding:
+    try:
+        settings, version = await read_settings(node)
+        check_services(node, settings)
+    except FrazilError as error:
+        return Finding("settings", "failure", "settings", str(error), "change them: frazil config edit")
+    return Finding("settings", "ok", "settings", f"version {version} can be met by the volumes there are")
