@@ -54,8 +54,8 @@ def of_one_part(record: ObjectRecord, span: Sequence[int] = ()) -> ObjectRecord:
     return msgspec.structs.replace(record, attributes=attributes)
 
 
-def is_stale(record: ChunkRecord, row: ObjectRow) -> bool:
-    """Whether it says something else than its row, as far as one record shows."""
+def is_stale(record: ChunkRecord, row: ObjectRow, fresh: ObjectRecord | None = None) -> bool:
+    """Whether it says something else than its row, as far as one record shows. fresh: `object_record` of the row, where it is at hand."""
     told = record.object
     if told is None or _is_older_content(record, row):
         return False
@@ -63,7 +63,10 @@ def is_stale(record: ChunkRecord, row: ObjectRow) -> bool:
         return True
     if told.parts != 1 or row.attributes.parts:
         return False  # of an object of several contents each says its part; a sync makes them alike
-    return told != msgspec.structs.replace(object_record(row), part=told.part, parts=told.parts, content=told.content, after=told.after)
+    fresh = fresh or object_record(row)
+    if told == fresh:
+        return False
+    return told != msgspec.structs.replace(fresh, part=told.part, parts=told.parts, content=told.content, after=told.after)
 
 
 def may_be_stale(record: ChunkRecord, row: ObjectRow) -> bool:

@@ -21,6 +21,7 @@ from node.errors import Busy, ChunkCold, ChunkCorrupt, ContentCold, ContentLost,
 from node.log import get_logger
 from rawx.chunk import ChunkRecord, chunk_checksum, new_chunk_id, unit_digest
 from rawx.protocol import Reader, Upload
+from rawx.reader import LocalReader
 from store.codec import codec
 from store.context import REFUSALS, Context
 from store.delete import Place, delete_places
@@ -179,9 +180,12 @@ class _Remake:
         if found is None:
             return False
         place, checksum = found
+        reader = self._readers.get(position)
         try:
+            if isinstance(reader, LocalReader):  # its volume bounds it; a scope of our own takes as long as reading the unit
+                await unhurried(reader.read, offset, into)
+                return True
             with trio.fail_after(READ_S):
-                reader = self._readers.get(position)
                 if reader is None:
                     volume = self._context.fleet.volume(place[0])
                     reader = self._readers[position] = await unhurried(volume.open, place[1], checksum)

@@ -23,21 +23,23 @@ from meta.protocol.holding import Claim, Cursor, Holding
 from node.errors import BucketNotFound, ContentCold, ContentLost, FrazilError, RecordCorrupt, Superseded
 from node.log import get_logger
 from node.metrics import counter
-from rawx.chunk import ChunkRecord
+from rawx.chunk import ChunkRecord, ObjectRecord
 from rawx.protocol import Examined
 from store.context import Context
 from store.delete import Place
 from store.layout import Chunk, Layout
 from store.moved import again
 from store.parallel import gather
-from store.record import is_stale
+from store.record import is_stale, object_record
 from store.repair import Need, remake
 from store.tier import Priority
 
 WALK_ROWS = 500
 LIST_CHUNKS = 1_000
-DEEP_BYTES = 64 << 20
+DEEP_BYTES = 32 << 20
 """Bytes that one step of a deep scrub reads, about: what a pace can be kept with."""
+DEEP_FIRST = 20
+"""Rows or chunks of its first step; then as many as the last step's sizes let expect DEEP_BYTES of."""
 GRACE_S = 3600.0
 """A chunk younger than this is never taken for an orphan."""
 TRIES_MAX = 3
@@ -114,22 +116,26 @@ def _sentence(volume: str, problem: str, outcomes: Counter[str]) -> str:
 
 
 class _Expected(msgspec.Struct, frozen=True):
-    """What a layout says of one chunk. last: it may carry the object's record."""
+    """What a layout says of one chunk. told: what the record of an object of one content says of it."""
 
     holder: Holding
     index: int
     chunk: Chunk
     volume: str
     size: int
+    metachunk_size: int
+    told: ObjectRecord | None
 
 
 def expected(holder: Holding) -> list[_Expected]:
     """Every chunk that the layout names. Raises: RecordCorrupt."""
     layout = Layout.parse(holder.layout)
+    told = None if holder.row is None else object_record(holder.row)
     found = []
     for index, metachunk in enumerate(layout.metachunks):
-        size = layout.policies[metachunk.policy].chunk_bytes(metachunk.size)
-        found += [_Expected(holder, index, chunk, layout.volumes[chunk.volume], size) for chunk in metachunk.chunks]
+        whole = metachunk.size
+        size = layout.policies[metachunk.policy].chunk_bytes(whole)
+        found += [_Expected(holder, index, chunk, layout.volumes[chunk.volume], size, whole, told) for chunk in metachunk.chunks]
     return found
 
 
@@ -155,10 +161,10 @@ def judge(what: _Expected, look: Examined) -> tuple[str, str]:
         if look.size != what.size:
             return "truncated", f"it has {look.size} bytes, the layout says {what.size}"
         return "corrupt", "its bytes are not its own"
-    if record.position != what.chunk.position or record.metachunk_size != Layout.parse(what.holder.layout).metachunks[what.index].size:
+    if record.position != what.chunk.position or record.metachunk_size != what.metachunk_size:
         return "record", f"its record says position {record.position}, the layout {what.chunk.position}"
     row = what.holder.row
-    return ("stale", "its record says something else than its row") if row is not None and is_stale(record, row) else ("", "")
+    return ("stale", "its record says something else than its row") if row is not None and is_stale(record, row, what.told) else ("", "")
 
 
 def _is_of(record: ChunkRecord, holder: Holding) -> bool:
@@ -175,13 +181,19 @@ class Scrub:
     def __init__(self, context: Context, tally: Tally, *, deep: bool, repair: bool = True, grace_s: float = GRACE_S) -> None:
         self._context, self.tally = context, tally
         self._deep, self._repair, self._grace_s = deep, repair, grace_s
+        self._page = DEEP_FIRST
+
+    def _next_page(self, most: int, count: int, size: int) -> None:
+        """After a step of `count` rows or chunks of `size` bytes."""
+        self._page = max(1, min(most, 2 * self._page, DEEP_BYTES * count // size if size else most))
 
     # By metadata
 
     async def holders(self, bucket: str, cursor: Cursor) -> tuple[Cursor | None, int]:
         """One step through a container; where the next begins (None: done) and the bytes looked at. Raises: BucketNotFound, Unavailable."""
-        found = await self._context.container(bucket).walk(cursor, 20 if self._deep else WALK_ROWS)
+        found = await self._context.container(bucket).walk(cursor, self._page if self._deep else WALK_ROWS)
         size = await self.check(bucket, found)
+        self._next_page(WALK_ROWS, len(found), size)
         self.tally.counts["contents"] += len(found)
         return (found[-1].cursor if found else None), size
 
@@ -304,10 +316,11 @@ class Scrub:
     async def files(self, volume_id: str, after: str) -> tuple[str | None, int]:
         """One step through a volume; where the next begins (None: done) and the bytes looked at. Raises: Unavailable."""
         volume = self._context.fleet.volume(volume_id)
-        page = await volume.list(after, 20 if self._deep else LIST_CHUNKS)
+        page = await volume.list(after, self._page if self._deep else LIST_CHUNKS)
         looks = await volume.examine(page.chunks, deep=self._deep)
         noted = {chunk for each in self._context.fleet.volumes.values() for chunk in await each.noted()} if page.chunks else set()
         size = sum(look.size for look in looks)
+        self._next_page(LIST_CHUNKS, len(looks), size)
         self.tally.saw(len(looks), size)
         by_bucket: dict[str, list[Examined]] = {}
         for look in looks:

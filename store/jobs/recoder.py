@@ -6,7 +6,7 @@ from functools import partial
 
 from meta.protocol.bucket import BucketSettings
 from meta.protocol.holding import Cursor, Holding
-from node.errors import ContentLost, FrazilError, RecordCorrupt, Superseded
+from node.errors import ContentCold, ContentLost, FrazilError, RecordCorrupt, Superseded
 from node.log import get_logger
 from store.context import Context
 from store.jobs.task import CONTENTS, Walk
@@ -113,6 +113,10 @@ class ChangePolicy(Walk):
             except Superseded:
                 now = await again(self._context, bucket, holder)
                 continue
+            except ContentCold:  # it was frozen just now
+                counts["found"] -= 1
+                counts["cold"] += 1
+                return 0
             except ContentLost as error:
                 counts["lost"] += 1
                 log.error("a content can't be written anew", extra={"bucket": bucket, "key": holder.key, "error": str(error)})

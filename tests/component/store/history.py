@@ -81,7 +81,7 @@ class History:
     def key(self) -> str:
         if self.keys and self.rng.random() < 0.3:
             return self.rng.choice(self.keys)
-        text = self.rng.choice(("k", "ordner/ключ/", "\U0001f9ca", "a//b/", "ü" * 500)) + str(self.rng.randrange(10**6))
+        text = self.rng.choice(("k", "ordner/ключ/", "\U0001f9ca", "a//b/", "ü" * 509)) + f"{self.rng.randrange(10**6):06}"
         self.keys.append(text)
         return text
 

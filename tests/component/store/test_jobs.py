@@ -15,7 +15,7 @@ from meta.protocol.holding import Cursor
 from meta.protocol.jobs import Job
 from node.errors import AlreadyExists, InvalidArgument
 from rawx.volume import Volume
-from store import repairer
+from store import repairer, scrub
 from store.jobs import runner
 from store.jobs import volume as emptying
 from store.jobs.duty import Duty
@@ -245,13 +245,14 @@ async def test_a_job_tells_its_share_and_goes_on_at_once_when_its_pace_is_raised
         assert (done.state, done.progress["share_ppm"]) == ("done", 1_000_000)
 
 
-async def test_the_share_of_a_scrub_by_chunks_grows_to_the_whole(tmp_path: Path) -> None:
+async def test_the_share_of_a_scrub_by_chunks_grows_to_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scrub, "DEEP_BYTES", 200_000)
     async with filled(tmp_path, 3, 60) as (store, _):
         tally, shares = Tally(), [0]
-        scrub = ScrubChunks(store._context, tally, {"deep": "1"})
+        task = ScrubChunks(store._context, tally, {"deep": "1"})
         position: str | None = ""
         while position is not None:
-            position, _ = await scrub.step(position)
+            position, _ = await task.step(position)
             shares.append(tally.counts["share_ppm"])
         assert shares == sorted(shares)
         assert len(set(shares)) > 5

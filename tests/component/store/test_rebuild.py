@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from meta.directory import container_id
 from meta.protocol.listing import ListRequest
-from meta.protocol.object import Change
+from meta.protocol.object import Attributes, Change
 from node.errors import ConfigError
 from store import keepsake, rewrite, workers
 from store.layout import Layout
@@ -18,6 +19,7 @@ from store.rebuild.compare import differences
 from store.rebuild.report import Report
 from store.rebuild.site import build, open_site
 from store.rebuild.swap import NEW_FOLDER, base_of, finish_renames, is_built, put_in_place, unhealthy
+from store.source import BytesSource
 from store.store import Store
 from tests.component.store.history import History, contents, quiet
 from tests.component.store.support import BUCKET, chunk_files, opened, put, records
@@ -50,6 +52,9 @@ async def test_wiped_metadata_comes_back_equal(tmp_path: Path, seed: str, scale:
     count = min(int(OBJECTS * scale), FULL_OBJECTS)
     async with opened(tmp_path, volumes, workers=True) as store:
         await History(store, seed).run(count)
+        if count == FULL_OBJECTS:
+            source = BytesSource(random.Random(seed).randbytes(1 << 20) * 1024)
+            await store.put_object("versions", "a GiB", source, attributes=Attributes(), owner="user-ann")
         await quiet(store)
         before = await contents(store)
     os.rename(tmp_path / "meta", tmp_path / "wiped")

@@ -1,0 +1,140 @@
+"""What looking after a store costs: scrubs, the rebuilding of a volume and of the metadata, in this process. `python -m benchmarks.upkeep`
+
+Rates are per second of processor time, of all threads: a machine that others use too gives the same figures. Files are in the page cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import trio
+import xxhash
+
+from meta.protocol.bucket import BucketSettings
+from meta.protocol.object import Attributes
+from rawx.volume import Volume
+from store.embedded import StoreOptions, open_store
+from store.jobs.scrub import ScrubChunks, ScrubMetadata
+from store.jobs.task import Task
+from store.jobs.volume import RebuildVolume
+from store.rebuild.site import build, open_site
+from store.rebuild.swap import NEW_FOLDER
+from store.scrub import Tally
+from store.source import BytesSource
+from store.store import Store
+
+MIB = 1 << 20
+BUCKET = "upkeep"
+SMALL_BYTES = 4_000
+LARGE_BYTES = 6 * MIB
+"""Under 6+3 each volume gets a chunk of 1 MiB."""
+
+
+class Spent:
+    cpu_s = wall_s = 0.0
+
+
+@contextmanager
+def spending() -> Iterator[Spent]:
+    spent = Spent()
+    cpu_s, wall_s = time.process_time(), time.monotonic()
+    yield spent
+    spent.cpu_s, spent.wall_s = time.process_time() - cpu_s, time.monotonic() - wall_s
+
+
+def told(name: str, amount: float, unit: str, spent: Spent, least: str) -> None:
+    print(f"{name:<44} {amount / spent.cpu_s:>12,.0f} {unit}/s of processor ({amount / spent.wall_s:,.0f} by the clock); to reach: {least}")
+
+
+async def fill(store: Store, count: int, size: int, prefix: str) -> None:
+    body = random.Random(1).randbytes(size)
+    for number in range(count):
+        await store.put_object(BUCKET, f"{prefix}{number:06}", BytesSource(body), attributes=Attributes(), owner="owner")
+
+
+async def through(task: Task) -> None:
+    position: str | None = ""
+    while position is not None:
+        position, _ = await task.step(position)
+
+
+def hashed(files: list[Path]) -> int:
+    """Bytes: the same files read and hashed with the same function, one after another."""
+    size, buffer = 0, memoryview(bytearray(MIB))
+    for path in files:
+        with path.open("rb", buffering=0) as file:
+            while count := file.readinto(buffer):
+                for at in range(0, count, 128 << 10):
+                    xxhash.xxh3_64_digest(buffer[at : min(at + (128 << 10), count)])
+                size += count
+    return size
+
+
+async def opened(path: Path, use: Callable[[Store], Awaitable[None]]) -> None:
+    async with open_store(StoreOptions((path,), 9)) as store:
+        if not await store.meta.accounts.buckets(""):
+            await store.meta.create_bucket(BucketSettings(BUCKET, "account", "owner", 1))
+        await use(store)
+
+
+async def measure(path: Path, small: int, large: int) -> None:
+    async def small_ones(store: Store) -> None:
+        await fill(store, small, SMALL_BYTES, "small")
+        tally = Tally()
+        with spending() as spent:
+            await through(ScrubMetadata(store._context, tally, {"bucket": BUCKET}))
+        told("metadata scrub", tally.counts["chunks"], "chunks", spent, "20,000")
+
+    async def large_ones(store: Store) -> None:
+        await fill(store, large, LARGE_BYTES, "large")
+        volume = sorted(store.volumes)[0]
+        held = store.volumes[volume]
+        assert isinstance(held, Volume)
+        files = sorted(held.path.glob("[0-9a-f][0-9a-f][0-9a-f]/*"))
+        hashed(files)
+        shares = []
+        for _ in range(3):
+            with spending() as own:
+                size = hashed(files)
+            tally = Tally()
+            with spending() as spent:
+                await through(ScrubChunks(store._context, tally, {"volume": volume, "deep": "1"}))
+            shares.append((tally.counts["bytes"] / spent.cpu_s) / (size / own.cpu_s))
+        told("deep scrub of a volume", tally.counts["bytes"] / MIB, "MiB", spent, f"70 % of reading and hashing; {max(shares):.0%}")
+        for file in files:
+            file.unlink()
+        tally = Tally()
+        with spending() as spent:
+            await through(RebuildVolume(store._context, tally, {"volume": volume}))
+        told("rebuild of a lost volume, 6+3", tally.counts["bytes"] / MIB, "MiB", spent, "150")
+
+    await opened(path / "small", small_ones)
+    with spending() as spent:
+        async with open_site(path / "small") as site:
+            report = await build(site, path / "small" / NEW_FOLDER)
+    told("rebuild of the metadata", report.versions, "objects", spent, "5,000")
+    path = path / "large"
+    await opened(path, large_ones)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--small", type=int, default=3_000, help="small objects")
+    parser.add_argument("--large", type=int, default=60, help="objects of 6 MiB")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="frazil-upkeep-"))
+    try:
+        trio.run(measure, folder, options.small, options.large)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
