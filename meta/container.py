@@ -147,6 +147,9 @@ class LocalContainer:
     async def put(self, row: ObjectRow, condition: Condition = NO_CONDITION) -> PutResult:
         return await self._write(versions.put, row, condition)
 
+    async def put_again(self, row: ObjectRow, condition: Condition = NO_CONDITION) -> PutResult:
+        return await self._write(versions.put_again, row, condition)
+
     async def put_job(self, row: ObjectRow, condition: Condition) -> Underway:
         """`put` for a relay (node/lane.py), whose result is PutResult or what `put` raises."""
         base = await self._bases.writable(self._name)

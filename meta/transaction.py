@@ -77,6 +77,10 @@ class ContainerTransaction(Transaction):
         numbers[1] = max(numbers[1], version)
         return version
 
+    def was_given(self, version: int) -> bool:
+        """Whether this version, or a higher one, was given to any key."""
+        return version <= (self._numbers or self._load())[1]
+
     def begin_after(self, seq: int) -> None:
         """Numbers go on behind this one."""
         numbers = self._numbers or self._load()

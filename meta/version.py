@@ -35,8 +35,11 @@ from node.errors import (
     ObjectNotFound,
     QuotaExceeded,
     Superseded,
+    Undecided,
     VersionNotFound,
 )
+
+_FIND_CONTENT = "SELECT age, is_null, mtime_us FROM objects WHERE key = ? AND content = ?"
 
 
 def get(db: apsw.Connection, key: str, version: int | None) -> ObjectRow:
@@ -57,6 +60,18 @@ def put(transaction: ContainerTransaction, row: ObjectRow, condition: Condition)
     if condition is not NO_CONDITION:
         check_current(condition, newest)
     return store(transaction, row, newest)
+
+
+def put_again(transaction: ContainerTransaction, row: ObjectRow, condition: Condition) -> PutResult:
+    """Raises: Undecided; as put."""
+    check_key(row.key)
+    found = transaction.db.execute(_FIND_CONTENT, (row.key, row.content)).get if row.content else None
+    if found is not None:
+        age, null, mtime_us = found
+        return PutResult(-age, null == 1, mtime_us)
+    if row.version <= 0 or transaction.was_given(row.version):
+        raise Undecided("whether the object was stored for a while, and replaced or deleted since, is not known")
+    return put(transaction, row, condition)
 
 
 def check_current(condition: Condition, newest: Stored | None) -> None:

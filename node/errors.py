@@ -36,14 +36,12 @@ FrazilError
 │   └── VolumeForeign           a volume with another's identity
 ├── Unavailable                 the world is in the way now; transient unless said otherwise
 │   ├── Busy, DeadlineExceeded, PeerUnreachable, ShuttingDown
+│   │   └── NotConnected         a PeerUnreachable before anything was sent: the call was not made
 │   ├── NotEnoughServices       fewer usable volumes than the policy needs
 │   ├── VolumeSick, VolumeFull, VolumeReadOnly
 │   ├── DiskAsleep              a cold disk has no power
 │   ├── DiskFailed              a cold disk does not come up, or broke; trying again wears it out
 │   ├── PowerBudgetSpent        as many cold disks are powered as may be
-│   └── NotLeader, Fenced, Behind
-
-
 │   ├── NotLeader, Fenced, Behind
 │   └── Undecided                a change that was sent to the peers of a base: whether it stays, the next leader finds out
 ├── ConfigError                 a configuration or option that can't be used
@@ -287,6 +285,10 @@ class DeadlineExceeded(Unavailable):
 
 
 class PeerUnreachable(Unavailable):
+    pass
+
+
+class NotConnected(PeerUnreachable):
     pass
 
 

@@ -54,7 +54,11 @@ async def open_member(
     """path: the set's folder on this host. Raises: BaseCorrupt, VolumeSick."""
     member = Member(name, path, own, peers, coordinator=coordinator, links=links, key=key, clock=clock)
     async with kept(member.bases):
-        yield member
+        try:
+            yield member
+        finally:
+            with trio.CancelScope(shield=True):
+                await member.close()
 
 
 class Member:
@@ -82,7 +86,7 @@ class Member:
         self._coordinator = coordinator
         self._links = links
         self._leave = trio.Event()
-        self._retired = False
+        self._retired = self._closed = False
         self._idle = trio.Event()
         self._idle.set()
 
@@ -159,11 +163,16 @@ class Member:
 
         async def ask(peer: str) -> None:
             nonlocal missing
-            try:
-                await self._links[peer].promise(Promising(self.name, epoch))
-            except FrazilError as error:
-                _log.info("%s does not promise epoch %x: %s", peer, epoch, error)
-                return
+            while True:
+                try:
+                    await self._links[peer].promise(Promising(self.name, epoch))
+                except Fenced as error:
+                    _log.info("%s does not promise epoch %x: %s", peer, epoch, error)
+                    return
+                except FrazilError:  # it may be about to come
+                    await trio.sleep(AGAIN_S)
+                else:
+                    break
             missing -= 1
             if missing <= 0:
                 enough.set()
@@ -207,8 +216,16 @@ class Member:
         others = [_RemotePeer(self.name, base, self._links[peer]) for peer in self.peers.peers if peer != self.own.name]
         return _OwnPeer(self, base), list(others)
 
+    async def close(self) -> None:
+        """Takes no calls any more, and waits for those under way: each is bounded by its disk."""
+        self._closed = True
+        while self.bases.busy:  # noqa: ASYNC110 - once, at the end
+            await trio.sleep(0.01)
+
     def replica(self, base: str) -> Replica:
-        """Raises: InvalidArgument."""
+        """Raises: InvalidArgument; NotLeader when this host leaves the set."""
+        if self._closed:
+            raise NotLeader(f"{self.own.name} leaves the set {self.name}")
         found, kind = self.bases.replica(base)
         return Replica(found, kind, self.promise)
 

@@ -3,8 +3,9 @@
 What was learnt is remembered until it proves wrong: where containers are (`Place`), who leads a set. A leader that is gone is looked for
 until PATIENCE_S is over, so an election is a slow answer, not an error.
 
-A call that may have been carried out is made again only where that is harmless: the leader remembers the calls it answered, and another
-leader, which doesn't, tells a repeated put by its content. What is not in REPEATED is told to the caller as undecided instead.
+A call that may have been carried out is made again only where that is harmless. A leader remembers the calls it answers and carries none
+out twice; another leader is asked again only what is in REPEATED, and `put` in the form of `put_again`. The rest is told to the caller as
+undecided.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from node.errors import (
     BucketNotFound,
     DeadlineExceeded,
     Fenced,
+    NotConnected,
     NotLeader,
     PeerUnreachable,
     ShuttingDown,
@@ -42,16 +44,11 @@ PATIENCE_S = 20.0
 RETRY_S = (0.05, 0.5)
 """Pause before a call is made again: the first, and the longest."""
 PLACES_MAX = 100_000
-REPEATED = frozenset(
+REPEATED = READS | frozenset(
     (
-        *READS,
-        "put",
-        "change_settings",
+        "put_again",
         "create",
-        "create_upload",
-        "put_part",
         "complete_upload",
-        "abort_upload",
         "deletions_done",
         "records_synced",
         "restale",
@@ -77,8 +74,8 @@ REPEATED = frozenset(
         "assigned",
     )
 )
-"""Methods that do the same when they are carried out twice in a row."""
-_SAFE = (NotLeader, ShuttingDown)
+"""Methods that come to the same when they are carried out twice, whatever others did in between."""
+_SAFE = (NotLeader, ShuttingDown, NotConnected)
 """The call was not carried out."""
 _UNSURE = (PeerUnreachable, DeadlineExceeded, Undecided, Fenced)
 T = TypeVar("T")
@@ -210,16 +207,17 @@ class RoutedMeta(MetaDoors):
 
     async def _call(self, of: str, method: Method, body: bytes) -> Any:
         """To the leader of the set. Raises: NotLeader when none was found in time; Undecided; what the method raises."""
-        target = b"/set/%b/%b%b" % (of.encode(), os.urandom(16).hex().encode(), method.target)
+        number = os.urandom(16).hex().encode()
 
         async def once() -> Any:
+            nonlocal method
             address = await self._leader(of)
             try:
-                return await post(self._client, address, target, method, body)
+                return await post(self._client, address, b"/set/%b/%b%b" % (of.encode(), number, method.target), method, body)
             except (*_SAFE, *_UNSURE) as error:
                 self._leaders.pop(of, None)
-                if isinstance(error, _UNSURE) and method.name not in REPEATED:
-                    raise _Told(error) from error
+                if not isinstance(error, _SAFE):
+                    method = _following(method, error)
                 raise
 
         try:
@@ -255,3 +253,12 @@ class _Told(Exception):
     def __init__(self, cause: Unavailable) -> None:
         super().__init__(str(cause))
         self.cause = cause
+
+
+def _following(method: Method, error: Unavailable) -> Method:
+    """How a call that may have been carried out is made again. Raises: _Told when it must not be."""
+    if method.name == "put":
+        return methods("container")["put_again"]
+    if method.name not in REPEATED or (method.name == "put_again" and isinstance(error, Undecided)):
+        raise _Told(error) from error
+    return method

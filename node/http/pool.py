@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import trio
 
-from node.errors import InvalidArgument, PeerUnreachable
+from node.errors import InvalidArgument, NotConnected
 from node.http.transport import Transport
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%a-z]+\]")
@@ -60,7 +60,7 @@ class Pool:
         return f"<Pool {self.address.text} idle={len(self._idle)} free={self._slots.value}>"
 
     async def acquire(self) -> Transport:
-        """A live connection; give it back by `release`. Raises: PeerUnreachable."""
+        """A live connection; give it back by `release`. Raises: NotConnected."""
         await self._slots.acquire()
         try:
             return self._reuse() or await self._connect()
@@ -97,14 +97,14 @@ class Pool:
             try:
                 places = await self._resolve()
             except OSError as failure:  # socket.gaierror is one
-                raise PeerUnreachable(f"{self.address.text} is not known: {failure.strerror}") from failure
+                raise NotConnected(f"{self.address.text} is not known: {failure.strerror}") from failure
             for family, place in places:
                 try:
                     return await self._open(family, place)
                 except OSError as failure:
                     error = failure
-            raise PeerUnreachable(f"{self.address.text} does not answer: {(error and error.strerror) or 'no address'}") from error
-        raise PeerUnreachable(f"{self.address.text} does not answer within {self._connect_timeout_s:g} s")
+            raise NotConnected(f"{self.address.text} does not answer: {(error and error.strerror) or 'no address'}") from error
+        raise NotConnected(f"{self.address.text} does not answer within {self._connect_timeout_s:g} s")
 
     async def _resolve(self) -> list[tuple[socket.AddressFamily, object]]:
         if self.address.path:

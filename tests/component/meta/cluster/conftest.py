@@ -75,6 +75,11 @@ async def open_cluster(folder: Path, names: str = "abc") -> AsyncIterator[Cluste
 
 
 @pytest.fixture
-async def cluster(scratch: Path) -> AsyncIterator[Cluster]:
+async def cluster(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
+    for name in ("process.SETTLE_S", "process.RETRY_S", "care.PING_S", "care.STEP_S"):
+        monkeypatch.setattr(f"meta.cluster.{name}", 0.1)
+    monkeypatch.setattr("meta.cluster.link.DOWN_S", 0.05)
+    monkeypatch.setattr("meta.cluster.member.AGREE_S", 2.0)
+    monkeypatch.setattr("meta.leader.RETRY_S", (0.05, 0.2))
     async with open_cluster(scratch) as cluster:
         yield cluster

@@ -1,20 +1,239 @@
-"""Metadata on three peers."""
+"""Metadata on three peers in this process, whose services come and go."""
 
 from __future__ import annotations
 
-import pytest
+import os
+from collections.abc import Callable
+from pathlib import Path
 
-from meta.protocol import ObjectRow
+import apsw
+import pytest
+import trio
+
+from meta.cluster.replica import check_snapshot
+from meta.cluster.roster import PeerSet
+from meta.commit import Header
+from meta.directory import container_id
+from meta.protocol.container import Container
+from meta.protocol.listing import ListRequest
+from meta.protocol.object import DeleteRequest, ObjectRow
+from meta.transaction import CONTAINER
+from meta.writer import newest
+from node.errors import BaseCorrupt, BucketNotEmpty, BucketNotFound, BucketOwned, ObjectNotFound, Unavailable, Undecided
 from tests.component.meta.cluster.conftest import Cluster
-from tests.component.meta.conftest import settings
+from tests.component.meta.conftest import keep, settings
 
 pytestmark = pytest.mark.slow
 
 
-async def test_what_was_put_is_there(cluster: Cluster) -> None:
+def row(key: str, version: int = 0, content: str = "") -> ObjectRow:
+    return ObjectRow(key, version=version, size=1, content=content or f"content of {key}", layout=b"x" * 100)
+
+
+async def until(reached: Callable[[], bool], seconds: float = 15) -> None:
+    with trio.fail_after(seconds):
+        while not reached():  # noqa: ASYNC110 - what services do in their own time
+            await trio.sleep(0.02)
+
+
+@pytest.fixture
+async def container(cluster: Cluster) -> Container:
     await cluster.meta.create_bucket(settings())
-    container = cluster.meta.container("pictures")
-    await container.put(ObjectRow("a", size=1, content="c1", layout=b"x"))
-    assert (await container.get("a")).content == "c1"
+    return cluster.meta.container("pictures")
+
+
+async def set_of(cluster: Cluster) -> str:
+    return (await cluster.meta.place("pictures")).set
+
+
+async def leader_of(cluster: Cluster, of: str) -> str:
+    await until(lambda: cluster.leader(of) is not None)
+    found = cluster.leader(of)
+    assert found is not None
+    return found
+
+
+def base_path(cluster: Cluster, peer: str, of: str, bucket: str = "pictures") -> Path:
+    number = container_id(bucket)
+    return cluster.folder / peer / of / "container" / number[:3] / f"{number}.db"
+
+
+def dump(path: Path) -> tuple[Header, list[object]]:
+    db = apsw.Connection(str(path), apsw.SQLITE_OPEN_READWRITE)
+    try:
+        return newest(db), [db.execute(f"SELECT * FROM {table}").fetchall() for table in CONTAINER.tables]
+    finally:
+        db.close()
+
+
+async def equal(cluster: Cluster, of: str) -> None:
+    """Returns when all replicas of the bucket's base are the same."""
+    paths = [base_path(cluster, peer, of) for peer in cluster.processes]
+    await until(lambda: all(path.exists() for path in paths) and all(dump(path) == dump(paths[0]) for path in paths[1:]))
+
+
+async def test_what_was_put_is_there_at_every_peer(cluster: Cluster, container: Container) -> None:
+    await container.put(row("a"))
+    assert (await container.get("a")).content == "content of a"
     assert [entry.bucket for entry in await cluster.meta.accounts.buckets("ann")] == ["pictures"]
     assert await cluster.meta.dirty_containers() == ["pictures"]
+    await equal(cluster, await set_of(cluster))
+
+
+async def test_buckets_come_and_go_and_come_again(cluster: Cluster, container: Container) -> None:
+    with pytest.raises(BucketOwned):
+        await cluster.meta.create_bucket(settings())
+    await container.put(row("a"))
+    with pytest.raises(BucketNotEmpty):
+        await cluster.meta.remove_bucket("pictures")
+    await container.delete(DeleteRequest("a"))
+    await cluster.meta.remove_bucket("pictures")
+    with pytest.raises(BucketNotFound):
+        await container.settings()
+    with pytest.raises(BucketNotFound):
+        await cluster.meta.container("never").get("a")
+    await cluster.meta.create_bucket(settings())
+    assert (await container.list(ListRequest())).rows == []
+    await keep(cluster.meta)
+
+
+async def test_another_leads_on_when_the_leader_dies_and_the_dead_one_catches_up(cluster: Cluster, container: Container) -> None:
+    of = await set_of(cluster)
+    await container.put(row("before"))
+    dead = await leader_of(cluster, of)
+    await cluster.kill(dead)
+    await container.put(row("after"))
+    assert (await container.get("before")).key == "before"
+    assert await leader_of(cluster, of) != dead
+    await cluster.start(dead)
+    await equal(cluster, of)
+
+
+async def test_a_peer_that_missed_too_much_gets_a_snapshot(cluster: Cluster, container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meta.writer.ENTRIES_MAX", 8)
+    of = await set_of(cluster)
+    leader = await leader_of(cluster, of)
+    away = next(peer for peer in cluster.processes if peer != leader)
+    await cluster.kill(away)
+    for number in range(30):
+        await container.put(row(f"{number}"))
+    await cluster.start(away)
+    await equal(cluster, of)
+    assert not list((cluster.folder / away / of / "transfer").iterdir())
+
+
+async def test_bases_that_nobody_uses_reach_a_peer_that_was_away(cluster: Cluster) -> None:
+    away = "c"
+    await until(lambda: len(cluster.processes["a"].members) == 3)
+    await cluster.kill(away)
+    names = [f"bucket-{number}" for number in range(8)]
+    for name in names:
+        await cluster.meta.create_bucket(settings(name))
+    await cluster.start(away)
+    await until(lambda: all(any((cluster.folder / away).glob(f"*/container/*/{container_id(name)}.db")) for name in names), 30)
+
+
+async def test_a_minority_neither_writes_nor_stays_leader(cluster: Cluster, container: Container) -> None:
+    of = await set_of(cluster)
+    leader = await leader_of(cluster, of)
+    for peer in [peer for peer in cluster.processes if peer != leader]:
+        await cluster.kill(peer)
+    cluster.meta._patience_s = 1.0
+    with pytest.raises(Unavailable):
+        await container.put(row("lost"))
+    await until(lambda: cluster.processes[leader].members[of].reign is None)
+    with pytest.raises(Unavailable):
+        await container.get("a")
+
+
+async def test_a_damaged_replica_is_set_aside_and_replaced(cluster: Cluster, container: Container) -> None:
+    of = await set_of(cluster)
+    await container.put(row("a"))
+    await equal(cluster, of)
+    leader = await leader_of(cluster, of)
+    other = next(peer for peer in cluster.processes if peer != leader)
+    db = apsw.Connection(str(base_path(cluster, other, of)))
+    db.set_busy_timeout(5_000)
+    db.execute("UPDATE objects SET size = 7; DELETE FROM stale_records")
+    db.close()
+    await container.delete(DeleteRequest("a"))
+    await keep(cluster.meta)
+    await container.put(row("b"))
+    await equal(cluster, of)
+    assert not base_path(cluster, other, of).with_suffix(".db.damaged").exists()
+
+
+async def test_a_leader_leaves_in_good_order_while_it_is_written(cluster: Cluster, container: Container) -> None:
+    of = await set_of(cluster)
+    before = await leader_of(cluster, of)
+    written = 0
+
+    async def write(number: int) -> None:
+        nonlocal written
+        for count in range(20):
+            await container.put(row(f"{number}-{count}", content=f"{number}-{count}"))
+            written += 1
+
+    async with trio.open_nursery() as nursery:
+        for number in range(8):
+            nursery.start_soon(write, number)
+        await until(lambda: written > 20)
+        epoch = cluster.processes[before].members[of].promise.epoch
+        assert cluster.processes[before].members[of].leave()
+    assert max(process.members[of].promise.epoch for process in cluster.processes.values()) > epoch
+    assert (await container.counters()).classes["STANDARD"][0] == 160
+    await equal(cluster, of)
+
+
+async def test_a_put_asked_again_tells_what_came_of_it(cluster: Cluster, container: Container) -> None:
+    first = await container.put(row("a", content="first"))
+    assert (await container.put_again(row("a", content="first"))).version == first.version
+    with pytest.raises(Undecided):
+        await container.put_again(row("a", version=first.version, content="another"))
+    later = await container.put_again(row("a", version=first.version + 1, content="another"))
+    assert later.version == first.version + 1
+
+
+async def test_a_peer_takes_the_place_of_another(cluster: Cluster, container: Container) -> None:
+    of = await set_of(cluster)
+    await container.put(row("a"))
+    await cluster.start("d")
+    roster = cluster.processes["a"].roster
+    await until(lambda: len(roster.peers) == 4)
+    new = cluster.processes["d"].peer.name
+    before = roster.sets[of]
+    gone = before.peers[0]
+    wanted = (*before.peers[1:], new)
+    await roster.change_set(of, before, PeerSet(before.peers, wanted))
+    await until(lambda: roster.sets[of] == PeerSet(wanted), 40)
+    await container.put(row("b"))
+    assert (await container.get("a")).key == "a"
+    left = next(name for name, process in cluster.processes.items() if process.peer.name == gone)
+    await until(lambda: of not in cluster.processes[left].members)
+    paths = [base_path(cluster, name, of) for name in cluster.processes if name != left]
+    await until(lambda: all(path.exists() for path in paths) and all(dump(path) == dump(paths[0]) for path in paths[1:]))
+
+
+async def test_a_new_peer_gets_sets_of_its_own_and_new_containers(cluster: Cluster, container: Container) -> None:
+    before = dict(cluster.processes["a"].roster.sets)
+    await cluster.start("d")
+    await until(lambda: len(cluster.processes["d"].members) > 0, 30)
+    after = cluster.processes["d"].roster.sets
+    assert {name: after[name] for name in before} == before
+    (added,) = set(after) - set(before)
+    for number in range(24):
+        await cluster.meta.create_bucket(settings(f"bucket-{number}"))
+    assert (await cluster.meta.place("pictures")).set in before
+    places = [(await cluster.meta.place(f"bucket-{number}")).set for number in range(24)]
+    assert added in places
+
+
+def test_a_snapshot_is_looked_at_before_it_is_trusted(tmp_path: Path) -> None:
+    (tmp_path / "torn").write_bytes(os.urandom(8192))
+    with pytest.raises(BaseCorrupt):
+        check_snapshot(tmp_path / "torn", CONTAINER, Header(1, 1))
+
+
+async def test_a_missing_key_is_missing_at_once(container: Container) -> None:
+    with pytest.raises(ObjectNotFound):
+        await container.get("missing")
