@@ -29,6 +29,7 @@ from node.clock import Clock
 from node.errors import BaseNotFound, InvalidArgument
 
 OPENED = "opened"
+TRANSFER = "transfer"
 SINGLE: dict[str, Kind[Any]] = {
     "accounts": ACCOUNTS,
     "registry": REGISTRY,
@@ -48,7 +49,7 @@ class SetBases(LocalMeta):
 
     def __init__(self, path: Path, *, key: NamespaceKey, clock: Clock, committer: Committer, lead: Callable[..., Awaitable[None]]) -> None:
         super().__init__(path, key=key, clock=clock, read_only=False, bases_max=BASES_OPEN_MAX, committer=committer)
-        self.transfer = path / "transfer"
+        self.transfer = path / TRANSFER
         self._lead = lead
         self.directory = OpenedDirectory(self._one(META1, OPENED))
         self.prefixes = LocalPrefixes(self._one(META0, "meta0"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 import trio
 import xxhash
 
-from meta.cluster.bases import OPENED, SetBases
+from meta.cluster.bases import OPENED, TRANSFER, SetBases
 from meta.cluster.link import Link
 from meta.cluster.promise import Promise
 from meta.cluster.reign import Reign, ReignCommit
@@ -52,6 +53,7 @@ async def open_member(
     clock: Clock,
 ) -> AsyncIterator[Member]:
     """path: the set's folder on this host. Raises: BaseCorrupt, VolumeSick."""
+    shutil.rmtree(path / TRANSFER, ignore_errors=True)  # what a crash left
     member = Member(name, path, own, peers, coordinator=coordinator, links=links, key=key, clock=clock)
     async with kept(member.bases):
         try:

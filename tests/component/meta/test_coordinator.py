@@ -19,6 +19,7 @@ from node.auth import NamespaceKey
 from node.clock import SystemClock
 from node.errors import ConfigError, DeadlineExceeded, InvalidArgument, PeerUnreachable, Superseded
 from tests.component.meta.conftest import KEY
+from tests.conftest import SCALE
 from tests.support.zookeeper import ZooKeeperServer, hosts, zookeeper
 
 SESSION_S = 1.5
@@ -253,6 +254,7 @@ async def test_calls_fail_in_bounded_time_while_no_server_answers(scratch: Path,
                         await trio.sleep(0.05)
 
 
+@pytest.mark.skipif(SCALE <= 1, reason="tests/cluster/meta has it as well: FRAZIL_TEST_SCALE above 1")
 async def test_three_servers_go_on_without_one(scratch: Path) -> None:
     with zookeeper(scratch, 3) as servers:
         async with connect(servers, "ensemble", session_s=4) as one:
