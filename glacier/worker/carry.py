@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 
 from glacier.protocol import ChunkHead, Freezer
 from node.errors import ChunkNotFound, Damaged, FrazilError
@@ -51,7 +51,8 @@ async def send(freezer: Freezer, disk: int, files: ColdChunks, chunk: str) -> No
     pieces = _Pieces(reader)
     try:
         head = ChunkHead(chunk, record.size, stored.unit_bytes, bytes.fromhex(record.checksum), record.encode(), stored.units)
-        sent = await freezer.send(disk, head, pieces.all(), check=True)
+        async with aclosing(pieces.all()) as data:
+            sent = await freezer.send(disk, head, data, check=True)
         if not sent.checked:
             await freezer.head(disk, chunk, checksum=head.checksum, check=True)
     except FrazilError as error:
@@ -69,7 +70,7 @@ class _Pieces:
         self._reader = reader
         self.trouble: FrazilError | None = None
 
-    async def all(self) -> AsyncIterator[memoryview]:
+    async def all(self) -> AsyncGenerator[memoryview, None]:
         reader = self._reader
         step = max(PIECE_BYTES // reader.unit_bytes, 1) * reader.unit_bytes
         buffer = memoryview(bytearray(min(step, reader.size)))

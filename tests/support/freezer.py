@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 
 import trio
 
@@ -119,7 +119,9 @@ class MemoryFreezer:
     @asynccontextmanager
     async def get(self, disk: int, chunk: str, *, checksum: bytes = b"", offset: int = 0, count: int = WHOLE) -> AsyncIterator[_Incoming]:
         await self.step("get", disk)
-        yield _Incoming(self, disk, *self._find(disk, chunk, checksum))
+        incoming = _Incoming(self, disk, *self._find(disk, chunk, checksum))
+        async with aclosing(incoming.pieces):
+            yield incoming
 
     def _find(self, disk: int, chunk: str, checksum: bytes) -> tuple[ChunkHead, bytes]:
         found = self._on(disk).get(chunk)
@@ -161,8 +163,12 @@ class _Incoming:
     def __init__(self, freezer: MemoryFreezer, disk: int, head: ChunkHead, data: bytes) -> None:
         self.head = head
         self._freezer, self._disk, self._data = freezer, disk, data
+        self.pieces = self._all()
 
-    async def __aiter__(self) -> AsyncIterator[Buffer]:
+    def __aiter__(self) -> AsyncIterator[Buffer]:
+        return self.pieces
+
+    async def _all(self) -> AsyncGenerator[Buffer, None]:
         step = PIECE_UNITS * self.head.unit_bytes
         for at in range(0, len(self._data), step):
             await self._freezer.step("getting", self._disk)
