@@ -286,7 +286,7 @@ async def test_copies_whose_files_vanished_stay_until_the_metadata_was_asked(tmp
         await cold.store.delete_object(BUCKET, DeleteRequest("gone"))
         sweep = StraySweep(cold.store._context, cold.boards)
         with trio.fail_after(20):
-            while cold.copies() != 4:  # noqa: ASYNC110 - until the deletion is done with
+            while cold.copies() != 4:
                 await sweep.work()
                 await trio.sleep(0.02)
         await sweep.work()
