@@ -61,4 +61,11 @@ async def _show_leaders(output: Output, node: Node) -> None:
         queue = await node.coordinator.candidates(election)
         if queue:
             line = f"{election:<28} led by {queue[0].name} at {queue[0].address}, {count_text(len(queue) - 1, 'other')} waiting"
-            output.record("election", line, election=election, leader=queue[0].name, candidates=[each.name for each in queue])
+            output.record(
+                "election",
+                line,
+                election=election,
+                leader=queue[0].name,
+                address=queue[0].address,
+                candidates=[each.name for each in queue],
+            )

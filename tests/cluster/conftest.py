@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.cluster import ClusterProcesses
 from tests.support.disk import reap
 from tests.support.forge import BUCKET
 from tests.support.oracle import ClientLog
@@ -73,6 +74,17 @@ def shared_store() -> Iterator[StoreProcess]:
         store.assert_log_clean()
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def shared_cluster() -> Iterator[ClusterProcesses]:
+    """One cluster of three hosts for all tests that leave it as they found it."""
+    folder = Path(tempfile.mkdtemp(prefix="frazil-test-"))
+    try:
+        with ClusterProcesses(folder) as cluster:
+            yield cluster
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
-import shutil
 import signal
-import tempfile
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import SCALE
 from tests.support.cluster import ClusterProcesses, Host
 from tests.support.load import Load, Mix
 from tests.support.oracle import ClientLog, Kind, Outcome, judge
 
 BUCKET = "cluster"
 MIB = 1 << 20
+LONG = pytest.mark.skipif(SCALE <= 1, reason="half a minute each: FRAZIL_TEST_SCALE=2")
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[ClusterProcesses]:
-    folder = Path(tempfile.mkdtemp(prefix="frazil-test-"))
-    try:
-        with ClusterProcesses(folder) as running:
-            with running.client() as client:
-                client.make_bucket(BUCKET)
-            yield running
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+@pytest.fixture
+def cluster(shared_cluster: ClusterProcesses) -> ClusterProcesses:
+    """With the bucket."""
+    with shared_cluster.client() as client:
+        client.make_bucket(BUCKET)
+    return shared_cluster
 
 
 def test_objects_of_all_sizes_go_in_and_come_out_through_the_balancer(cluster: ClusterProcesses) -> None:
@@ -58,18 +58,18 @@ def test_no_request_fails_while_services_and_a_host_are_lost_and_come_back(clust
     with Load(cluster.client, BUCKET, log, seed, name="loss", mix=Mix(threads=4, keys=40)) as load:
         load.wait_for(30, timeout_s=30)
         rawx.kill()
-        load.wait_for(load.operations + 60, timeout_s=40)
+        load.wait_for(load.operations + 25, timeout_s=40)
         rawx.start()
-        load.wait_for(load.operations + 30, timeout_s=30)
+        load.wait_for(load.operations + 15, timeout_s=30)
         rawx.send(signal.SIGSTOP)
-        load.wait_for(load.operations + 60, timeout_s=40)
+        load.wait_for(load.operations + 25, timeout_s=40)
         rawx.send(signal.SIGCONT)
-        load.wait_for(load.operations + 30, timeout_s=30)
+        load.wait_for(load.operations + 15, timeout_s=30)
         host.kill()
-        load.wait_for(load.operations + 60, timeout_s=40)
+        load.wait_for(load.operations + 25, timeout_s=40)
         host.start()
         cluster.wait_settled()
-        load.wait_for(load.operations + 30, timeout_s=30)
+        load.wait_for(load.operations + 15, timeout_s=30)
     assert failed(log) == [], cluster.errors()
     verdict = judge(log.events)
     assert verdict.sound, verdict.explain()
@@ -96,6 +96,7 @@ def test_a_large_upload_goes_on_when_a_host_is_lost_under_it(cluster: ClusterPro
         assert client.get(BUCKET, "under").body == data
 
 
+@LONG
 def test_an_added_host_takes_load_at_once_and_is_emptied_by_a_command(cluster: ClusterProcesses) -> None:
     host = cluster.add_host(gateway=False)
     cluster.wait_settled()
@@ -111,3 +112,81 @@ def test_an_added_host_takes_load_at_once_and_is_emptied_by_a_command(cluster: C
         for number in range(20):
             assert client.get(BUCKET, f"after{number}").body == b"x" * 300_000
     host.kill()
+
+
+def until(check: Callable[[], bool], seconds: float = 15.0) -> bool:
+    """Whether it became true in time."""
+    deadline = time.monotonic() + seconds
+    while not check():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.3)
+    return True
+
+
+@LONG
+def test_an_operator_locks_configures_and_looks(cluster: ClusterProcesses) -> None:
+    services = cluster.status()
+    assert Counter(each["kind"] for each in services if each["place"]) == {"rawx": 9, "meta": 3, "conscience": 3, "gateway": 2}
+    volume = next(str(each["id"]) for each in services if each["kind"] == "rawx")
+
+    def seen() -> dict[str, object]:
+        return next(each for each in cluster.status(host=2) if each["id"] == volume)
+
+    cluster.command("cluster", "lock", volume)
+    assert until(lambda: seen()["place"] == 0)
+    assert (seen()["locked"], seen()["reason"]) == (True, "locked by an operator")
+    cluster.hosts[0].service("conscience").kill()
+    cluster.hosts[0].service("conscience").start()
+    assert until(lambda: seen()["place"] == 0 and bool(seen()["locked"]))
+    cluster.command("cluster", "unlock", volume)
+    assert until(lambda: bool(seen()["place"]))
+
+    refused = cluster.command("config", "set", "policy", "EC123", check=False)
+    assert (refused.returncode, "needs 15 volumes" in refused.stderr) == (2, True)
+    assert "no storage policy" in cluster.command("config", "set", "policy", "EC99", check=False).stderr
+    cluster.command("config", "set", "classes.STANDARD", "THREECOPIES", host=3)
+    assert 'STANDARD = "THREECOPIES"' in cluster.command("config", "get").stdout
+
+    def three_copies() -> bool:
+        before = {path.name for host in cluster.hosts for path in chunks_of(host)}
+        with cluster.client() as client:
+            assert client.put(BUCKET, "copies", os.urandom(300_000)).status == 200
+        new = [path for host in cluster.hosts for path in chunks_of(host) if path.name not in before]
+        return [path.stat().st_size for path in new if path.stat().st_size > 10_000] == [300_000] * 3
+
+    assert until(three_copies)
+    cluster.command("config", "set", "classes.STANDARD", "")
+    editor = cluster.folder / "editor"
+    editor.write_text("#!/bin/sh\necho '[pools.default]\ndistance_wished = 2' >> \"$1\"\n")
+    editor.chmod(0o700)
+    cluster.command("config", "edit", variables={"EDITOR": str(editor)})
+    assert cluster.command("config", "get", "pools.default.distance_wished").stdout.strip() == "2"
+    cluster.command("config", "set", "pools.default", "")
+    told = [json.loads(line) for line in cluster.command("--json", "doctor", check=False).stdout.splitlines()]
+    found = {each["check"]: each["level"] for each in told if each["type"] == "finding"}
+    assert {found[name] for name in ("node", "key", "conscience", "settings")} == {"ok"}
+
+
+def leaders(cluster: ClusterProcesses) -> set[str]:
+    """The hosts that lead metadata."""
+    lines = cluster.command("--json", "cluster", "status", check=False).stdout.splitlines()
+    found = [record for line in lines if (record := json.loads(line))["type"] == "election" and record["election"].startswith("set-")]
+    return {host.name for host in cluster.hosts for each in found if each["address"].startswith(f"{host.address}:")}
+
+
+@LONG
+def test_a_drained_host_takes_nothing_new_and_leads_nothing(cluster: ClusterProcesses) -> None:
+    host = cluster.hosts[2]
+    cluster.command("node", "drain", host.name)
+    try:
+        assert until(lambda: all(not each["place"] for each in cluster.status() if host.address in str(each["address"])))
+        before = len(chunks_of(host))
+        with cluster.client() as client:
+            for number in range(12):
+                assert client.put(BUCKET, f"drained{number}", b"d" * 200_000).status == 200
+        assert len(chunks_of(host)) <= before
+        assert until(lambda: host.name not in leaders(cluster))
+    finally:
+        cluster.command("cluster", "unlock", host.name)
+    assert until(lambda: all(each["place"] for each in cluster.status() if host.address in str(each["address"])))

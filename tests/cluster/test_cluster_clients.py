@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from tests.cluster.test_clients_boto3 import bucket, s3, test_buckets
@@ -21,21 +15,17 @@ if SCALE > 1:
 
 pytestmark = pytest.mark.clients
 __all__ = ["TestAwscli", "TestRclone", "TestRestic", "TestS3cmd", "bucket", "home", "s3", "test_buckets", "tree"]
-SHORT = ("test_day", "test_tree_of_many_files", "test_buckets")
+SHORT = "test_buckets"
+"""In every run; the others where there is time."""
 
 
-@pytest.fixture(scope="module")
-def shared_store() -> Iterator[ClusterProcesses]:
+@pytest.fixture(scope="session")
+def shared_store(shared_cluster: ClusterProcesses) -> ClusterProcesses:
     """What those tests take for a store: something with a URL and credentials."""
-    folder = Path(tempfile.mkdtemp(prefix="frazil-test-"))
-    try:
-        with ClusterProcesses(folder) as running:
-            yield running
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    return shared_cluster
 
 
 @pytest.fixture(autouse=True)
-def _short(request: pytest.FixtureRequest) -> Any:
-    if SCALE <= 1 and not request.node.name.startswith(SHORT):
+def _short(request: pytest.FixtureRequest) -> None:
+    if SCALE <= 1 and not request.node.nodeid.endswith(SHORT):
         pytest.skip("a long one: FRAZIL_TEST_SCALE=2")

@@ -23,6 +23,7 @@ from tests.support.load import Load, Mix
 from tests.support.need import need_programs, need_root
 from tests.support.oracle import ClientLog, judge
 
+LONG = pytest.mark.skipif(SCALE <= 1, reason="a minute and more: FRAZIL_TEST_SCALE=2")
 BUCKET = "faults"
 DAY_S = 86_400
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
@@ -36,7 +37,8 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(path, ignore_errors=True)
 
 
-@pytest.mark.parametrize("days", [1, -1] if SCALE > 1 else [1])
+@LONG
+@pytest.mark.parametrize("days", [1, -1])
 def test_a_host_whose_clock_is_a_day_off_serves_as_the_others_do(folder: Path, log: ClientLog, seed: str, days: int) -> None:
     need_programs("faketime")
     skewed = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": f"{days * DAY_S:+d}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
@@ -87,6 +89,7 @@ def test_every_internal_listener_refuses_who_has_not_the_key_and_what_was_said_b
 _EMPTY = b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
+@LONG
 @pytest.mark.root
 @pytest.mark.timeout(600)
 def test_no_request_fails_while_hosts_are_cut_off_the_network_one_after_the_other(folder: Path, log: ClientLog, seed: str) -> None:

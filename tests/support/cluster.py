@@ -101,10 +101,13 @@ class Service:
 
     def stop(self) -> None:
         """As a service manager does. Raises: StoreError on another exit code than 0."""
-        if not self.running:
-            return
+        if self.running:
+            self.send(signal.SIGTERM)
+            self.wait_stopped()
+
+    def wait_stopped(self) -> None:
+        """Raises: StoreError."""
         assert self.process is not None
-        self.send(signal.SIGTERM)
         try:
             code = self.process.wait(timeout=STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -304,10 +307,11 @@ health = "{host.address}:3201"
     def stop(self) -> None:
         """In good order; gateways first."""
         for role in ("gateway", "all", "rawx", "meta", "conscience"):
-            for host in self.hosts:
-                for service in host.services:
-                    if service.role == role:
-                        service.stop()
+            running = [each for host in self.hosts for each in host.services if each.role == role and each.running]
+            for service in running:
+                service.send(signal.SIGTERM)
+            for service in running:
+                service.wait_stopped()
 
     def close(self) -> None:
         """At once, whatever state it is in."""
@@ -329,12 +333,19 @@ health = "{host.address}:3201"
     def client(self, timeout_s: float = 60.0) -> Client:
         return Client(self.url, self.credentials, timeout_s)
 
-    def command(self, *arguments: str, host: int = 1, check: bool = True, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
+    def command(
+        self,
+        *arguments: str,
+        host: int = 1,
+        check: bool = True,
+        timeout_s: float = 120.0,
+        variables: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
         """Runs `frazil ARGUMENTS` on a host of the cluster."""
         place = self.hosts[host - 1]
         done = subprocess.run(
             [*place.before, str(COMMAND), *arguments, "--store", str(place.file)],
-            env=environment(self.folder),
+            env=environment(self.folder, variables),
             capture_output=True,
             text=True,
             timeout=timeout_s,
