@@ -13,7 +13,7 @@ from glacier.lifecycle.rule import abortion_of
 from meta.protocol.bucket import BucketSettings
 from meta.protocol.container import Container
 from meta.protocol.door import Meta
-from meta.protocol.listing import LIST_LIMIT_MAX, Listed, ListRequest
+from meta.protocol.listing import LIST_LIMIT_MAX, Listed, ListPage, ListRequest
 from meta.protocol.object import ObjectRow
 from meta.protocol.upload import UploadRow
 from node.errors import BucketNotFound, NotFound
@@ -128,8 +128,8 @@ class Walk:
         container = self._meta.container(position.bucket)
         limit = max(ROWS_LEAST, min(LIST_LIMIT_MAX, RULES_AT_ONCE // max(len(planner), 1)))
         request = ListRequest(planner.prefix, after=position.key, after_version=position.version or None, limit=limit, versions=True)
-        listed = await container.list(request) if len(planner) else None
-        rows = listed.rows if listed is not None else []
+        page = await container.list(request) if len(planner) else ListPage([], [], False)
+        rows, following = _whole_keys(page) if page.truncated else (page.rows, None)
         due = []
         for at, row in enumerate(rows):
             if at % ROWS_BETWEEN == 0:
@@ -138,8 +138,8 @@ class Walk:
             found = await self._decide(planner, container, row, last=last)
             if found is not None:
                 due.append(found)
-        if listed is not None and listed.truncated:
-            return Page(due, len(rows), Position(position.bucket, listed.next_after, listed.next_version or 0))
+        if following is not None:
+            return Page(due, len(rows), Position(position.bucket, *following))
         if planner.of_uploads:
             return Page(due, len(rows), Position(position.bucket, uploads=True))
         return await self._ended(position.bucket, due, len(rows))
@@ -174,3 +174,12 @@ class Walk:
         if page.truncated:
             return Page(due, len(page.uploads), Position(position.bucket, page.next_key, uploads=True, upload=page.next_upload))
         return await self._ended(position.bucket, due, len(page.uploads))
+
+
+def _whole_keys(page: ListPage) -> tuple[list[Listed], tuple[str, int]]:
+    """The rows of a truncated page without the key that may go on behind it, unless the page holds no other; and where to go on."""
+    rows = page.rows
+    kept = [row for row in rows if row.key != rows[-1].key]
+    if kept:
+        return kept, (kept[-1].key, 0)
+    return rows, (page.next_after, page.next_version or 0)
