@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
-from cli.exit import NeedsRestore
+from cli.cold import Restore
+from cli.exit import NeedsRestore, RestoreUnderWay
 from node import errors
 
 ANSWER_BYTES_MAX = 16 << 20
@@ -28,6 +29,7 @@ _BY_CODE: dict[str, type[errors.FrazilError]] = {
     "ConditionalRequestConflict": errors.Conflict,
     "OperationAborted": errors.Conflict,
     "InvalidObjectState": NeedsRestore,
+    "RestoreAlreadyInProgress": RestoreUnderWay,
     "QuotaExceeded": errors.QuotaExceeded,
     "BadDigest": errors.ChecksumMismatch,
     "XAmzContentChecksumMismatch": errors.ChecksumMismatch,
@@ -57,6 +59,7 @@ _WORDS: dict[str, str] = {
     "SignatureDoesNotMatch": "the secret key is not the one that belongs to this access key",
     "RequestTimeTooSkewed": "this host's clock differs from the store's; set it right",
     "InvalidObjectState": "the object lies in the cold tier",
+    "NoSuchLifecycleConfiguration": "the bucket has no lifecycle rules",
     "InternalError": "the store met an internal error; its log says more",
 }
 """What people see instead of AWS's sentences."""
@@ -64,13 +67,14 @@ _WORDS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An object in a listing; etag without quotes."""
+    """An object in a listing; etag without quotes; restore: when it was asked for."""
 
     key: str
     size: int
     etag: str
     modified: datetime
     storage_class: str = "STANDARD"
+    restore: Restore | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +148,21 @@ def parse_page(body: bytes) -> Page:
             etag=text(item, "ETag").strip('"'),
             modified=parse_time(text(item, "LastModified")),
             storage_class=text(item, "StorageClass", "STANDARD"),
+            restore=_restore(item),
         )
         for item in root.iterfind("Contents")
     ]
     prefixes = [name(text(item, "Prefix")) for item in root.iterfind("CommonPrefixes")]
     truncated = text(root, "IsTruncated") == "true"
     return Page(entries, prefixes, text(root, "NextContinuationToken") if truncated else "")
+
+
+def _restore(item: ElementTree.Element) -> Restore | None:
+    status = item.find("RestoreStatus")
+    if status is None:
+        return None
+    until = text(status, "RestoreExpiryDate")
+    return Restore(parse_time(until) if until and text(status, "IsRestoreInProgress") != "true" else None)
 
 
 def parse_buckets(body: bytes) -> tuple[list[Bucket], str]:

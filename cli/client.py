@@ -61,17 +61,21 @@ class S3Client(Connection):
         except errors.NotFound as error:  # the answer to a HEAD has no body that could say what is missing
             raise errors.BucketNotFound("the bucket does not exist") from error
 
-    async def list_page(self, bucket: str, *, prefix: str = "", delimiter: str = "", token: str = "", start_after: str = "") -> Page:
+    async def list_page(
+        self, bucket: str, *, prefix: str = "", delimiter: str = "", token: str = "", start_after: str = "", restores: bool = False
+    ) -> Page:
+        """restores: with those of cold objects."""
         query = [("list-type", "2"), ("encoding-type", "url"), ("max-keys", str(LIST_PAGE))]
         given = {"prefix": prefix, "delimiter": delimiter, "continuation-token": token, "start-after": start_after}
         query += [(name, value) for name, value in given.items() if value]
-        return answer.parse_page((await self.call("GET", f"/{bucket}", query)).body)
+        headers = {"x-amz-optional-object-attributes": "RestoreStatus"} if restores else {}
+        return answer.parse_page((await self.call("GET", f"/{bucket}", query, headers)).body)
 
-    async def list_objects(self, bucket: str, prefix: str = "") -> AsyncIterator[Entry]:
+    async def list_objects(self, bucket: str, prefix: str = "", *, restores: bool = False) -> AsyncIterator[Entry]:
         """Every object under a prefix, in the order of their keys' bytes."""
         token = ""
         while True:
-            page = await self.list_page(bucket, prefix=prefix, token=token)
+            page = await self.list_page(bucket, prefix=prefix, token=token, restores=restores)
             for entry in page.entries:
                 yield entry
             token = page.continuation
@@ -97,9 +101,11 @@ class S3Client(Connection):
             for upload in uploads:
                 yield upload
 
-    async def head(self, bucket: str, key: str) -> Answer:
+    async def head(self, bucket: str, key: str, version: str = "") -> Answer:
+        query = [("versionId", version)] if version else []
+        headers = {"x-amz-checksum-mode": "ENABLED", **self._customers.reading}
         try:
-            return await self.call("HEAD", f"/{bucket}/{key}", headers={"x-amz-checksum-mode": "ENABLED", **self._customers.reading})
+            return await self.call("HEAD", f"/{bucket}/{key}", query, headers)
         except errors.NotFound as error:
             raise errors.ObjectNotFound("the object does not exist") from error
 
@@ -165,6 +171,18 @@ class S3Client(Connection):
         except errors.FrazilError as error:
             return error
         return None
+
+    async def restore(self, bucket: str, key: str, days: int, tier: str, version: str = "") -> None:
+        """tier: Expedited, Standard or Bulk. Raises: NeedsRestore for what is not cold; RestoreUnderWay."""
+        root = ElementTree.Element("RestoreRequest")
+        ElementTree.SubElement(root, "Days").text = str(days)
+        ElementTree.SubElement(ElementTree.SubElement(root, "GlacierJobParameters"), "Tier").text = tier
+        query = [("restore", "")] + ([("versionId", version)] if version else [])
+        await self.call("POST", f"/{bucket}/{key}", query, body=BytesBody(ElementTree.tostring(root)))
+
+    async def lifecycle(self, bucket: str) -> ElementTree.Element:
+        """The bucket's rules. Raises: NotFound when it has none."""
+        return answer.parse_xml((await self.call("GET", f"/{bucket}", [("lifecycle", "")])).body)
 
     async def create_upload(self, bucket: str, key: str, headers: Mapping[str, str] | None = None) -> str:
         checksum = {"x-amz-checksum-algorithm": CHECKSUM_NAME, "x-amz-checksum-type": "FULL_OBJECT"}

@@ -13,7 +13,7 @@ ENDED = ("done", "failed", "aborted")
 MILLION = 1_000_000
 ESTIMATE_AFTER_S = 2.0
 """Of work; what was done before says little."""
-_COUNTED = ("found", "changed", "moved", "lost", "cold")
+_COUNTED = ("found", "changed", "expired", "deleted", "unmarked", "moved", "aborted", "lost", "cold", "locked", "superseded", "failed")
 
 
 def share_of(job: Job) -> float | None:
@@ -51,7 +51,8 @@ def counted(job: Job) -> str:
     """What it did."""
     counts = job.progress
     size = bytes_text(counts.get("bytes", 0))
-    parts = [f"{counts['chunks']:,} chunks, {size}" if counts.get("chunks") else size]
+    seen = f"{counts['versions']:,} versions" if "versions" in counts else size
+    parts = [f"{counts['chunks']:,} chunks, {size}" if counts.get("chunks") else seen]
     parts += [f"{counts[name]:,} {name}" for name in _COUNTED if counts.get(name)]
     problems = sum(number for name, number in counts.items() if name.startswith("problem:"))
     if problems:

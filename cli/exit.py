@@ -32,6 +32,10 @@ class NeedsRestore(errors.Conflict):
     """The object lies in the cold tier; its bytes have to be asked for first."""
 
 
+class RestoreUnderWay(errors.Conflict):
+    """The object is being restored already."""
+
+
 class Hinted(errors.FrazilError):
     """An error with its next step: `str()` is the cause, `hint` what to do, `exit` the code."""
 
@@ -64,7 +68,7 @@ _BY_KIND: tuple[tuple[type[BaseException], Exit], ...] = (  # the first that fit
 _TEMPORARY_ERRNO = {errno.EAGAIN, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 _HINTS: tuple[tuple[type[BaseException], str], ...] = (
-    (NeedsRestore, "ask for it with a RestoreObject call and try again when it is back"),
+    (NeedsRestore, "bring it back with `frazil restore --wait`, then try again"),
     (errors.BucketNotFound, "list the buckets with `frazil ls`, or make it with `frazil mb`"),
     (errors.ObjectNotFound, "list what is there with `frazil ls`"),
     (errors.BucketNotEmpty, "remove its objects too with `frazil rb --force`"),

@@ -37,7 +37,11 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "node": ("cli.commands.node:node", "Run and take out the hosts of a cluster."),
     "cluster": ("cli.commands.cluster:cluster", "Show the services of all hosts, and lock their scores."),
     "config": ("cli.commands.config:config", "Show and change the settings of a cluster."),
+<<<<<<< HEAD
     "freezer": ("cli.commands.freezer:freezer", "Drive a board of cold disks, and look at it."),
+=======
+    "lifecycle": ("cli.commands.lifecycle:lifecycle", "Show buckets' lifecycle rules, and what they do."),
+>>>>>>> af18e1a (Restore and thaw cold objects, show lifecycle rules and what they do, on the command line)
     "mb": ("cli.commands.bucket:make_bucket", "Make buckets."),
     "rb": ("cli.commands.bucket:remove_bucket", "Remove buckets."),
     "ls": ("cli.commands.list:ls", "List buckets and objects."),
@@ -52,6 +56,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "sync": ("cli.commands.sync:sync", "Make a target like its source, copying what differs."),
     "rm": ("cli.commands.remove:rm", "Delete objects."),
     "mount": ("cli.commands.mount:mount", "Show buckets as folders of this host."),
+    "restore": ("cli.commands.restore:restore", "Make cold objects readable for a while."),
+    "thaw": ("cli.commands.restore:thaw", "Make all cold objects below a prefix readable."),
     "presign": ("cli.commands.presign:presign", "Print a URL that grants access for a while."),
     "completion": ("cli.commands.completion:completion", "Print the completion script of a shell."),
     "man": ("cli.commands.man:man", "Print the manual page."),

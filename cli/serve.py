@@ -177,7 +177,8 @@ async def _start_serving(
     sockets = bind(options.listen, shared=options.workers > 1)
     # At once, with no await between: whoever can connect also finds the state file.
     cert = os.path.join(os.getcwd(), options.tls_cert) if tls else ""
-    state = State(os.getpid(), url_of(sockets, secure=tls is not None), str(directory / SOCKET_FILE), options.region, cert, options.cold)
+    url, internal = url_of(sockets, secure=tls is not None), str(directory / SOCKET_FILE)
+    state = State(os.getpid(), url, internal, options.region, cert, cold=options.cold, lifecycle_day=options.lifecycle_day)
     write_state(directory, state)
     await serving.start(_s3_server(gateway, sockets, tls, drain))
     if options.metrics:

@@ -14,7 +14,8 @@ SOCKET_FILE = "run/internal.sock"
 
 
 class State(msgspec.Struct, frozen=True):
-    """How to reach the store. pid: of the main process; tls_cert: the certificate's path, "" for plain HTTP; cold: sockets of workers."""
+    """How to reach the store. pid: of the main process; tls_cert: the certificate's path, "" for plain HTTP; cold: sockets of workers;
+    lifecycle_day: seconds."""
 
     pid: int
     url: str
@@ -22,6 +23,7 @@ class State(msgspec.Struct, frozen=True):
     region: str = "us-east-1"
     tls_cert: str = ""
     cold: tuple[str, ...] = ()
+    lifecycle_day: float = 86_400.0
 
 
 def write_state(directory: Path, state: State) -> None:

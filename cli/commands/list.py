@@ -18,12 +18,22 @@ from cli.session import Session, with_session
 from node.errors import ObjectNotFound
 
 TREE_DEPTH_MAX = 100
+CLASS_WIDTH = 19
+"""Of the longest name of a storage class."""
 
 
-def _emit_entry(output: Output, bucket: str, entry: Entry, shown: str, *, human: bool) -> None:
+def _emit_entry(output: Output, bucket: str, entry: Entry, shown: str, *, human: bool, long: bool) -> None:
     size = bytes_text(entry.size) if human else str(entry.size)
-    line = f"{time_text(entry.modified)} {size:>12} {visible(shown)}"
-    fields = {"size": entry.size, "etag": entry.etag, "modified": time_json(entry.modified), "storage_class": entry.storage_class}
+    state = f" ({entry.restore.words})" if entry.restore is not None else ""
+    line = f"{time_text(entry.modified)} {size:>12} " + (f"{entry.storage_class:<{CLASS_WIDTH}} " if long else "") + visible(shown) + state
+    fields: dict[str, object] = {
+        "size": entry.size,
+        "etag": entry.etag,
+        "modified": time_json(entry.modified),
+        "storage_class": entry.storage_class,
+    }
+    if entry.restore is not None:
+        fields["restore"] = entry.restore.fields()
     output.record("object", line, bucket=bucket, key=entry.key, **fields)
 
 
@@ -31,18 +41,27 @@ def _emit_entry(output: Output, bucket: str, entry: Entry, shown: str, *, human:
 @click.argument("place", type=REMOTE, required=False)
 @click.option("-r", "--recursive", is_flag=True, help="All objects below, not only the next level.")
 @click.option("-h", "--human", is_flag=True, help="Sizes with units.")
+@click.option("-l", "--long", is_flag=True, help="Also the storage class, and what is restored.")
 @filter_options
 @with_session
-def ls(session: Session, place: Remote | None, recursive: bool, human: bool, include: tuple[str, ...], exclude: tuple[str, ...]) -> Exit:
+def ls(
+    session: Session,
+    place: Remote | None,
+    recursive: bool,
+    human: bool,
+    long: bool,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+) -> Exit:
     """List buckets, or what is in a bucket or below a prefix.
 
     Without PLACE the buckets. Folders (common prefixes) end in a slash. Names are relative to the last slash of PLACE.
     """
     session.subject = str(place or "")
-    return session.run(lambda: _ls(session, place, recursive, human, Filter.parse(include, exclude)))
+    return session.run(lambda: _ls(session, place, Filter.parse(include, exclude), recursive=recursive, human=human, long=long))
 
 
-async def _ls(session: Session, place: Remote | None, recursive: bool, human: bool, passes: Filter) -> Exit:
+async def _ls(session: Session, place: Remote | None, passes: Filter, *, recursive: bool, human: bool, long: bool) -> Exit:
     output = session.output
     async with session.client(place.profile if place else "") as client:
         if place is None:
@@ -53,7 +72,7 @@ async def _ls(session: Session, place: Remote | None, recursive: bool, human: bo
             return Exit.OK
         total = _Sum()
         cut = place.key.rfind("/") + 1
-        async for found in _level(client, place, recursive=recursive):
+        async for found in _level(client, place, recursive=recursive, restores=long):
             if isinstance(found, str):
                 if passes.passes(found[cut:].rstrip("/")):
                     total.prefixes += 1
@@ -61,22 +80,22 @@ async def _ls(session: Session, place: Remote | None, recursive: bool, human: bo
                     output.record("prefix", line, bucket=place.bucket, prefix=found)
             elif passes.passes(found.key[cut:]):
                 total.add(found)
-                _emit_entry(output, place.bucket, found, found.key[cut:] or found.key, human=human)
+                _emit_entry(output, place.bucket, found, found.key[cut:] or found.key, human=human, long=long)
     output.record("summary", objects=total.objects, prefixes=total.prefixes, bytes=total.size)
     if place.key and not total.objects and not total.prefixes and not place.key.endswith("/"):
         raise ObjectNotFound("nothing begins with it")
     return Exit.OK
 
 
-async def _level(client: S3Client, place: Remote, *, recursive: bool) -> AsyncIterator[Entry | str]:
+async def _level(client: S3Client, place: Remote, *, recursive: bool, restores: bool = False) -> AsyncIterator[Entry | str]:
     """Objects and folders in one order."""
     if recursive:
-        async for entry in client.list_objects(place.bucket, place.key):
+        async for entry in client.list_objects(place.bucket, place.key, restores=restores):
             yield entry
         return
     token = ""
     while True:
-        page = await client.list_page(place.bucket, prefix=place.key, delimiter="/", token=token)
+        page = await client.list_page(place.bucket, prefix=place.key, delimiter="/", token=token, restores=restores)
         rows: list[Entry | str] = [*page.entries, *page.prefixes]
         for row in sorted(rows, key=lambda row: (row if isinstance(row, str) else row.key).encode()):
             yield row

@@ -8,6 +8,7 @@ import click
 
 from cli.address import Remote
 from cli.client import S3Client
+from cli.cold import parse_restore
 from cli.connection import Answer
 from cli.customer import CustomerKeys
 from cli.exit import Exit
@@ -72,6 +73,9 @@ def _fields(head: Answer) -> dict[str, object]:
     if "last-modified" in headers:
         fields["modified"] = time_json(parsedate_to_datetime(headers["last-modified"]))
     fields["storage_class"] = headers.get("x-amz-storage-class", "STANDARD")
+    restore = parse_restore(headers.get("x-amz-restore", ""))
+    if restore is not None:
+        fields["restore"] = restore.fields()
     fields |= {name.replace("-", "_"): headers[name] for name in _SHOWN if name in headers}
     if "x-amz-server-side-encryption" in headers:
         fields["encryption"] = headers["x-amz-server-side-encryption"]

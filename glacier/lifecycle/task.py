@@ -15,6 +15,7 @@ from glacier.lifecycle.news import Herald
 from glacier.lifecycle.walk import Position, RulesOf, Walk
 from node.log import get_logger
 from store.context import Context
+from store.jobs.duty import STANDING
 from store.scrub import Tally
 
 KIND = "lifecycle"
@@ -32,6 +33,7 @@ class LifecycleTask:
         self, context: Context, tally: Tally, arguments: dict[str, str], *, rules_of: RulesOf, calendar: Calendar, herald: Herald
     ) -> None:
         self._tally = tally
+        self._standing = STANDING in arguments
         self._walk = Walk(context.meta, rules_of, calendar, context.clock.now_us, arguments.get("bucket", ""))
         self._actor = Actor(context, herald, tally.counts)
         self._before: Counter[str] = Counter(tally.counts)
@@ -45,7 +47,8 @@ class LifecycleTask:
         if page.bucket_done:
             self._tell(page.bucket_done)
         if page.next is None:
-            self._tally.notes = [sentence(self._tally.counts)]
+            if self._standing:
+                self._tally.notes = [sentence(self._tally.counts)]
             return None, 0
         return msgspec.json.encode(page.next).decode(), page.rows * ROW_BYTES + len(page.due) * ACTION_BYTES
 
