@@ -37,11 +37,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "node": ("cli.commands.node:node", "Run and take out the hosts of a cluster."),
     "cluster": ("cli.commands.cluster:cluster", "Show the services of all hosts, and lock their scores."),
     "config": ("cli.commands.config:config", "Show and change the settings of a cluster."),
-<<<<<<< HEAD
     "freezer": ("cli.commands.freezer:freezer", "Drive a board of cold disks, and look at it."),
-=======
     "lifecycle": ("cli.commands.lifecycle:lifecycle", "Show buckets' lifecycle rules, and what they do."),
->>>>>>> af18e1a (Restore and thaw cold objects, show lifecycle rules and what they do, on the command line)
     "mb": ("cli.commands.bucket:make_bucket", "Make buckets."),
     "rb": ("cli.commands.bucket:remove_bucket", "Remove buckets."),
     "ls": ("cli.commands.list:ls", "List buckets and objects."),
