@@ -165,7 +165,7 @@ async def test_a_week_equals_the_model(tmp_path: Path, seed: int) -> None:
         for world in worlds:
             for at in range(0, len(keys), 500):
                 await gather([partial(world.put, key) for key in keys[at : at + 500]])
-        context: Any = SimpleNamespace(meta=meta, container=meta.container, afterwork=Afterwork(), clock=clock)
+        context: Any = SimpleNamespace(meta=meta, container=meta.container, afterwork=Afterwork(), clock=clock, classes={})
         for _ in range(DAYS * PASSES_PER_DAY):
             clock.advance(24 * 3600 / PASSES_PER_DAY)
             for world in worlds:

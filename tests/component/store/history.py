@@ -7,10 +7,13 @@ import os
 import random
 from collections.abc import Awaitable, Callable
 
+import msgspec
+
 from meta.protocol.accounts import KeyPair
 from meta.protocol.bucket import BucketSettings
 from meta.protocol.listing import ListRequest
 from meta.protocol.object import Attributes, Change, DeleteRequest, ObjectRow
+from meta.protocol.restore import COLD_CLASSES, Restore, without_restore
 from meta.protocol.upload import UploadRow
 from store.copy import CopyKeys
 from store.envelope import KMS, MANAGED, Envelope, envelope_of
@@ -24,7 +27,11 @@ PART_BYTES = 5 << 20
 
 
 async def quiet(store: Store) -> None:
-    """Until the workers have done all there was to do."""
+    """Until the workers have done all there was to do. Nobody freezes anything here: cold rows are left as they are."""
+    for entry in await store.meta.accounts.buckets(""):
+        container = store.meta.container(entry.bucket)
+        while found := await container.cold_due(1 << 60, 1_000):
+            await container.cold_done([(each.row.key, each.row.version, each.row.seq) for each in found])
     await until_none(store.meta.dirty_containers)
 
     async def behind() -> list[bool]:
@@ -49,7 +56,7 @@ class History:
 
     async def run(self, count: int) -> None:
         await self.settings()
-        others = (self.change, self.copy, self.rename, self.delete, self.append, self.append, self.rewrite)
+        others = (self.change, self.freeze, self.copy, self.rename, self.delete, self.append, self.append, self.rewrite)
         steps: list[Callable[[], Awaitable[object]]] = [self.put, self.put, self.put, self.put, *others]
         for number in range(count):
             self.bucket = self.rng.choice(("plain", "versions", "suspended"))
@@ -120,10 +127,19 @@ class History:
             change = Change(row.key, tags={"later": "yes"}, acl="public-read", retain_mode=mode, retain_until_us=until)
             await self.store.meta.container(self.bucket).change(change)
 
+    async def freeze(self) -> None:
+        """Another class, or a restore of one that is cold."""
+        row = await self.existing()
+        if row is not None and row.storage_class in COLD_CLASSES:
+            restore = Restore(3, "Bulk", 5, self.rng.choice((0, 1 << 50)))
+            await self.store.change_cold(self.bucket, Change(row.key, restored=msgspec.to_builtins(restore)))
+        elif row is not None:
+            await self.store.change_cold(self.bucket, Change(row.key, storage_class=self.rng.choice(("GLACIER", "GLACIER", "STANDARD_IA"))))
+
     async def copy(self) -> None:
         row = await self.existing()
         if row is not None:
-            old = row.attributes
+            old = without_restore(row.attributes)
             attributes = Attributes(type="copied", parts=old.parts, checksums=old.checksums, extra=old.extra)
             key = await data_key_of(self.store, row)
             copied = (row, self.bucket, self.bucket, self.key())
