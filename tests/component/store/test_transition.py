@@ -37,7 +37,7 @@ async def test_the_chunks_say_the_new_class_and_nothing_else_changes(tmp_path: P
         after = await moved(store, row, "STANDARD_IA")
         same = ("key", "version", "etag", "mtime_us", "size", "content", "layout", "attributes", "policy")
         assert [getattr(after, name) for name in same] == [getattr(row, name) for name in same]
-        await until_none(store.meta.dirty_containers)
+        await until_none(lambda: store.meta.container(BUCKET).records_to_sync(10))
         assert await records(store, after) == {("STANDARD_IA", row.version)}
 
 
@@ -50,7 +50,7 @@ async def test_a_class_with_its_own_policy_gets_its_bytes_under_it(tmp_path: Pat
         assert (after.storage_class, after.version, after.etag) == ("STANDARD_IA", before.version, before.etag)
         assert Layout.parse(after.layout).policies == (TWOCOPIES,)
         assert await read(store, after) == DATA
-        await until_none(store.meta.dirty_containers)
+        await until_none(lambda: store.meta.container(BUCKET).records_to_sync(10))
         assert await records(store, after) == {("STANDARD_IA", before.version)}
         store._context.classes["GLACIER"] = PolicySet(THREECOPIES, THREECOPIES)
         cold = await moved(store, await store.get_row(BUCKET, "k"), "GLACIER")
