@@ -17,7 +17,7 @@ from store.context import Context
 from store.layout import Layout
 from store.worker import State
 
-PERIOD_S = 3600.0
+PERIOD_S = 600.0
 log = get_logger("glacier")
 
 

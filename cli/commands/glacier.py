@@ -114,6 +114,7 @@ def _tell_bus(session: Session, status: Status) -> None:
     waiting = ", ".join(f"{number:,} {kind}" for kind, number in sorted(status.waiting.items())) or "nothing"
     state = "" if status.connected else "  (the freezer does not answer)"
     lost = f"; {count_text(status.lost, 'chunk')} lost" if status.lost else ""
+    lost += f"; {count_text(status.strays, 'stray')}" if status.strays else ""
     words = f"bus {name}: {status.doing}{state}; {waiting} waits; {count_text(status.power_ons, 'power-on')}{lost}"
     session.output.record("bus", words, **msgspec.to_builtins(status))
 

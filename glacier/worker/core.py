@@ -194,11 +194,16 @@ class Core:
         if now.until_us > self.now_us:
             changes.asked.append(book.ask(self.task(THAW, Kind.STANDARD, now, purpose="read")))
 
-    async def empty(self, entry: Entry) -> None:
-        """Gives the file's blocks back, if it is still to be. Raises: FrazilError."""
+    async def tidy(self, entry: Entry) -> None:
+        """Gives the file's blocks back, or has it say that its bytes are elsewhere too, if that is still to be. Raises: FrazilError."""
         async with self.hands:
             now = await self.ledger.write(lambda book: book.entry(entry.volume, entry.chunk))
-            if now is None or now.state not in (SENT, FILLED) or now.until_us > self.now_us:
+            if now is None or now.state not in (SENT, FILLED):
+                return
+            if now.until_us > self.now_us:
+                if now.state == SENT:
+                    await self.files_of(entry.volume).set_mark(entry.chunk, self.filled_mark(now))
+                    await self.ledger.write(lambda book: book.put(msgspec.structs.replace(now, state=FILLED)))
                 return
             await self.files_of(entry.volume).empty(entry.chunk, self.place(now.disk))
             await self.change(lambda book: _changes(lambda changes: self.cool(book, now, changes)))

@@ -187,6 +187,7 @@ class Desk:
             core.counts["power_ons"],
             oldest_us,
             core.counts["lost"],
+            await core.ledger.strays_count(),
         )
 
     async def queue(self, limit: int) -> list[QueuedJob]:

@@ -89,11 +89,11 @@ class Engine:
     async def _tidy(self) -> bool:
         """Empties files whose time is over; whether there may be more."""
         core = self._core
-        entries = await core.ledger.to_empty(core.now_us, EMPTY_AT_ONCE)
+        entries = await core.ledger.to_tidy(core.now_us, EMPTY_AT_ONCE)
         emptied = 0
         for entry in entries:
             try:
-                await core.empty(entry)
+                await core.tidy(entry)
                 emptied += 1
             except ChunkNotFound:
                 await self._gone(entry)
@@ -352,7 +352,7 @@ class Engine:
         async with core.hands:
             await core.change(lambda book: _with(lambda changes: steps(book, changes)))
         with carry.hot():
-            await core.empty(msgspec.structs.replace(entry, state=SENT))
+            await core.tidy(msgspec.structs.replace(entry, state=SENT))
 
     async def _thaw(self, freezer: Freezer, task: Task) -> None:
         core = self._core

@@ -3,7 +3,7 @@
 The steps of a chunk, and what a kill between any two leaves:
 
     wanted   a freeze job. Nothing on the disk, or a copy that the next try finds there.
-    sent     the copy is synced and compared; no job. Emptied as soon as nobody wants it hot: needs no disk, so any start goes on with it.
+    sent     the copy is synced and compared; no job. Emptied, or marked when somebody wants it hot: needs no disk, so any start goes on.
     cold     the file is empty.
     filled   the bytes are back and durable; emptied after until_us.
     stray    the file vanished, and nobody had said that it would: a volume that was wiped looks the same as a chunk that was moved. So the
@@ -187,9 +187,11 @@ class Ledger:
         query = "SELECT disk, SUM(size), COUNT(*) FROM chunks WHERE disk >= 0 GROUP BY disk"
         return await self._read(lambda db: {disk: (size, count) for disk, size, count in db.execute(query)})
 
-    async def to_empty(self, now_us: int, limit: int) -> list[Entry]:
-        """Chunks whose files hold bytes that nobody asked to keep."""
-        query = f"SELECT {_ENTRY} FROM chunks WHERE state IN ('sent', 'filled') AND until_us <= ? ORDER BY until_us LIMIT ?"
+    async def to_tidy(self, now_us: int, limit: int) -> list[Entry]:
+        """Chunks whose files hold bytes that nobody asked to keep, or that are on a cold disk without their files saying so."""
+        query = (
+            f"SELECT {_ENTRY} FROM chunks WHERE state IN ('sent', 'filled') AND (until_us <= ? OR state = 'sent') ORDER BY until_us LIMIT ?"
+        )
         return await self._read(lambda db: [Entry(*row) for row in db.execute(query, (now_us, limit))])
 
     async def to_verify(self, disk: int, before_us: int, limit: int) -> list[Entry]:
@@ -206,6 +208,9 @@ class Ledger:
     async def strays(self, after: tuple[str, str], limit: int) -> list[Entry]:
         query = f"SELECT {_ENTRY} FROM chunks WHERE state IN ('stray', 'lost') AND (volume, chunk) > (?, ?) ORDER BY volume, chunk LIMIT ?"
         return await self._read(lambda db: [Entry(*row) for row in db.execute(query, (*after, limit))])
+
+    async def strays_count(self) -> int:
+        return await self._read(lambda db: int(db.execute("SELECT COUNT(*) FROM chunks WHERE state IN ('stray', 'lost')").get or 0))
 
     async def oldest_us(self) -> int:
         """When the chunk that waits longest for it was verified; 0 when there is none."""

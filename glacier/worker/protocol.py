@@ -79,7 +79,8 @@ class Stray(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """connected: the freezer answers;  doing: in words;  done: jobs by kind since the start;  lost: chunks that cold disks lost."""
+    """connected: the freezer answers;  doing: in words;  done: jobs by kind since the start;  lost: chunks that cold disks lost;
+    strays: copies whose files vanished, and lost chunks that are not made anew yet."""
 
     board: str
     bus: int
@@ -92,6 +93,7 @@ class Status(msgspec.Struct, frozen=True):
     power_ons: int
     unverified_us: int
     lost: int = 0
+    strays: int = 0
 
 
 class ColdDoor(Protocol):
