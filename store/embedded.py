@@ -11,6 +11,7 @@ Source of the layout: design.md, "Ways of running: Embedded".
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -147,7 +148,7 @@ async def _open_context(
         meta = SplitMeta(local, RemoteMeta(client, f"unix:{address}"))
     else:
         listener = stack.enter_context(listen_unix(address))
-        nursery.start_soon(partial(serve, MetaService(local, key, clock=clock), [listener], name="internal"))
+        await stack.enter_async_context(_serving(MetaService(local, key, clock=clock), listener))
     context = Context(
         meta=meta,
         fleet=fleet,
@@ -161,6 +162,18 @@ async def _open_context(
         remote_meta=gateway,
     )
     return context, [] if gateway else [place async for place in recent_places(context)]
+
+
+@asynccontextmanager
+async def _serving(service: MetaService, listener: socket.socket) -> AsyncIterator[None]:
+    """At the end calls in flight are answered first: the metadata is closed behind it, and gateways and mounts go on calling."""
+    ending = trio.Event()
+    async with crew() as nursery:
+        nursery.start_soon(partial(serve, service, [listener], name="internal", drain=ending))
+        try:
+            yield
+        finally:
+            ending.set()
 
 
 def check_metadata(first: Path, settings: Settings) -> None:
