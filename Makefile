@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STORE ?= $(HOME)/frazil-store
 APT_RUN := python3-venv python3-pip
 
-.PHONY: install install-test system system-test up deb cluster test check s3-table test-clients fuzz bench bench-peers clean
+.PHONY: install install-test system system-test up deb cluster test check s3-table test-clients fuzz bench bench-peers bench-fs clean
 
 # Wheels only: running the store compiles nothing.
 install: system $(VENV)/.installed
@@ -78,6 +78,9 @@ bench: install-test
 
 bench-peers: install-test
 	$(BIN)/python -m benchmarks.peers $(BENCH)
+
+bench-fs: install-test
+	$(BIN)/python -m benchmarks.fs $(BENCH)
 
 clean:
 	rm -rf $(VENV) build *.egg-info

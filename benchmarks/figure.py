@@ -69,6 +69,14 @@ TARGETS: Mapping[str, Target] = {
     "rss-loaded": Target(150.0, at_least=False),
     "rss-loaded-6+3": Target(150.0, at_least=False),
     "rss-growth": Target(GROWTH_TOLERANCE_MIB, at_least=False),
+    "mount-read": Target(0.50),
+    "mount-write": Target(0.40),
+    "mount-stat": Target(8_000),
+    "mount-create": Target(1_000),
+    "mount-unlink": Target(1_500),
+    "mount-list": Target(20_000),
+    "mount-rename": Target(100_000),
+    "mount-rss": Target(200.0, at_least=False),
 }
 """What the store must reach on two cores shared with the client."""
 

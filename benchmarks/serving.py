@@ -118,7 +118,7 @@ def frazil(directory: Path, *, volumes: int = 1, workers: int = 1) -> Iterator[S
     if workers > 1:
         command += ["--workers", str(workers)]
     with (
-        _ready_pipe() as (told, teller),
+        ready_pipe() as (told, teller),
         process([*command, "--ready-fd", str(teller)], directory.with_suffix(".log"), told, keep=[teller]) as pid,
     ):
         credentials = _frazil_key(directory)
@@ -127,7 +127,7 @@ def frazil(directory: Path, *, volumes: int = 1, workers: int = 1) -> Iterator[S
 
 
 @contextmanager
-def _ready_pipe() -> Iterator[tuple[Callable[[], bool], int]]:
+def ready_pipe() -> Iterator[tuple[Callable[[], bool], int]]:
     """Whether something was written, and the descriptor to write to."""
     reader, writer = os.pipe()
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import plan
+from benchmarks import fs, plan
 from benchmarks.figure import TARGETS
 
 
@@ -13,6 +13,7 @@ def test_every_target_has_a_figure_and_no_name_is_twice() -> None:
         for one in (*plan.objects(layout), *plan.memory(suffix), plan.rest(suffix))
     ]
     names += [one.name for one in (*plan.requests(), *plan.degraded("6+3"))]
+    names += [f"mount-{kind}" for kind in fs.FIGURES]
     assert set(TARGETS) <= set(names)
     assert len(names) == len(set(names))
     assert {"get-4k-16-x1", "put-64m-4-6+3", "get-64m-1-6+3-degraded", "list-1000", "rss-loaded"} <= set(names)
