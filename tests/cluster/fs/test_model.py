@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
@@ -19,7 +19,7 @@ STEPS = 60
 """Calls of one example; FRAZIL_TEST_ROUNDS examples. 100,000 calls are 1,700 rounds."""
 NAMES = st.sampled_from(["a", "b", "c", "a/b", "a/c", "b/a", "b/c", "a/b/c", "c/a/b", "é ü", "a.txt", "ab"])
 SIZES = st.one_of(st.sampled_from([0, 1, 4095, 4096, 4097, 131_072, 1 << 20]), st.integers(0, 300_000))
-MODES = st.sampled_from([0o600, 0o644, 0o755, 0o777, 0o400, 0o2755, 0o1777])
+MODES = st.sampled_from([0o600, 0o644, 0o755, 0o777, 0o400, 0o1777])
 FLAGS = st.sampled_from(
     [
         os.O_RDONLY,
@@ -205,6 +205,7 @@ def test_the_mount_answers_as_a_local_folder_does(place: Place, scratch: Path, r
                 max_examples=rounds,
                 stateful_step_count=STEPS,
                 deadline=None,
+                phases=(Phase.generate,),  # shrinking by remounts takes longer than reading sixty calls
                 report_multiple_bugs=False,
                 suppress_health_check=list(HealthCheck),
             ),
