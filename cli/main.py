@@ -36,6 +36,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "encryption": ("cli.commands.encryption:encryption", "Make, rotate and switch encryption keys."),
     "node": ("cli.commands.node:node", "Run and take out the hosts of a cluster."),
     "cluster": ("cli.commands.cluster:cluster", "Show the services of all hosts, and lock their scores."),
+    "election": ("cli.commands.election:election", "Show who leads which metadata, and have another lead."),
+    "base": ("cli.commands.base:base", "Show, check and move replicas of metadata."),
     "config": ("cli.commands.config:config", "Show and change the settings of a cluster."),
     "freezer": ("cli.commands.freezer:freezer", "Drive a board of cold disks, and look at it."),
     "lifecycle": ("cli.commands.lifecycle:lifecycle", "Show buckets' lifecycle rules, and what they do."),

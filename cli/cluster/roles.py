@@ -14,7 +14,7 @@ from cli.cluster.config import host_port
 from cli.cluster.node import CONSCIENCES, Node
 from cli.serve import bind, tls_context
 from glacier.lifecycle.engine import engine
-from meta.cluster.process import MetaOptions, MetaProcess
+from meta.cluster.process import MetaOptions
 from meta.cluster.process import serve_meta as run_meta
 from meta.cluster.routing import RoutedMeta
 from meta.conscience.protocol import Lock, Registration
@@ -47,7 +47,6 @@ LOCKS = "lock"
 """Folder of the operators' locks, by service."""
 HEALTH_PATH = b"/health"
 META_WAIT_S = 0.5
-DRAIN_LOOK_S = 1.0
 IMPROVE_PACE_BYTES = 16 << 20
 IMPROVE_PERIOD_S = 6 * 3600.0
 """Moving chunks that could not be placed as was wished."""
@@ -98,28 +97,21 @@ async def serve_meta(node: Node, drain: trio.Event, *, task_status: trio.TaskSta
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     await _serve_metrics(node, config.metrics, drain)
     sockets = bind((node.config.listen, config.port), shared=False)
-    options = MetaOptions(folder, f"{node.address}:{config.port}", f"{node.config.place}.{folder.name}", config.replicas)
     disk = Disk(folder)
+    own = node.registration("meta", config.port, disk).id
+
+    def resting() -> bool:
+        """Whether an operator has locked this service's place at 0, as `node drain` does."""
+        known = node.directory.services.get(own)
+        return known is not None and known.locked and not known.place
+
+    place = f"{node.config.place}.{folder.name}"
+    options = MetaOptions(folder, f"{node.address}:{config.port}", place, config.replicas, resting)
     node.services.append(lambda: [node.registration("meta", config.port, disk)])
     async with trio.open_nursery() as nursery:
         run = functools.partial(run_meta, options, sockets, coordinator=node.coordinator, key=node.key, clock=SystemClock(), drain=drain)
-        process = await nursery.start(run)
+        await nursery.start(run)
         task_status.started()
-        nursery.start_soon(_lead_nothing_while_drained, node, process)
-        await process.drained.wait()
-        nursery.cancel_scope.cancel()
-
-
-async def _lead_nothing_while_drained(node: Node, process: MetaProcess) -> None:
-    """For ever: an operator's lock on this service lets others lead, as long as there are any."""
-    while True:
-        await trio.sleep(DRAIN_LOOK_S)
-        own = node.directory.services.get(f"meta-{node.id}")
-        if own is None or not own.locked or own.place:
-            continue
-        for name, member in list(process.members.items()):
-            if member.reign is not None and len(await node.coordinator.candidates(name)) > 1:
-                member.leave()
 
 
 class _ServedVolume:

@@ -10,20 +10,18 @@ Source: Ongaro: Consensus, Bridging Theory and Practice (2014), section 4.1.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
 
 import trio
 
-from meta.cluster.bases import OPENED
 from meta.cluster.link import Link
-from meta.cluster.member import Member, Watcher
+from meta.cluster.member import REST_S, Member, Watcher
 from meta.cluster.reign import Reign
 from meta.cluster.roster import Roster
 from meta.cluster.routing import RoutedMeta
 from meta.cluster.wire import Promising, Standings
 from meta.coordinator import Coordinator
-from meta.directory import container_base
 from node.errors import BaseNotFound, Fenced, FrazilError
 from node.log import get_logger
 from node.metrics import gauge
@@ -59,7 +57,7 @@ class Care:
 
     @property
     def watchers(self) -> tuple[Watcher, ...]:
-        return (self.ping, self.compare, self.spread, self.change)
+        return (self.ping, self.compare, self.spread, self.rest, self.change)
 
     @property
     def _others(self) -> list[str]:
@@ -109,7 +107,7 @@ class Care:
     async def compare_with(self, reign: Reign, peer: str) -> int:
         """Takes over each base in which the peer stands elsewhere, so that it follows. How many there were."""
         differing = 0
-        async with aclosing(self._handfuls()) as handfuls:
+        async with aclosing(self._routed.handfuls(self._member.name, COMPARED_AT_ONCE)) as handfuls:
             async for bases in handfuls:
                 differing += await self._compare(reign, peer, bases)
                 await trio.sleep(COMPARE_PAUSE_S)
@@ -131,21 +129,10 @@ class Care:
             return
 
     async def take_over_all(self, reign: Reign) -> None:
-        async with aclosing(self._handfuls()) as handfuls:
+        async with aclosing(self._routed.handfuls(self._member.name, COMPARED_AT_ONCE)) as handfuls:
             async for bases in handfuls:
                 for base in bases:
                     await self._take_over(reign, base)
-
-    async def _handfuls(self) -> AsyncGenerator[list[str], None]:
-        """The names of the set's bases."""
-        name = self._member.name
-        sets = await self._routed.sets()
-        yield [OPENED, *(base for base, of in sets.items() if of == name and base != name)]
-        for part in sorted({prefix.base for prefix in await self._routed.prefixes()}):
-            after = ""
-            while page := await self._routed.part(part).assigned(name, after, COMPARED_AT_ONCE):
-                yield [container_base(place.bucket) for place in page]
-                after = page[-1].bucket
 
     # Who leads
 
@@ -158,6 +145,12 @@ class Care:
                 _log.info("%s leaves the set %s to %s", self._member.own.name, reign.name, first)
                 self._member.leave()
                 return
+
+    async def rest(self, reign: Reign) -> None:
+        while not await self._member.is_to_rest():  # noqa: ASYNC110 - an operator's word in a list that is fetched
+            await trio.sleep(REST_S)
+        _log.info("%s is to rest and leaves the set %s", self._member.own.name, reign.name)
+        self._member.leave()
 
     async def _stands(self, peer: str) -> bool:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 import trio
@@ -41,6 +41,8 @@ _encode = msgspec.msgpack.Encoder().encode
 _standing = msgspec.msgpack.Decoder(Standing)
 _standings = msgspec.msgpack.Decoder(list[Header | None])
 _entries = msgspec.msgpack.Decoder(list[Entry] | None)
+_digest = msgspec.msgpack.Decoder(tuple[Header, str])
+_left = msgspec.msgpack.Decoder(bool)
 _epoch = msgspec.msgpack.Decoder(int)
 
 
@@ -75,6 +77,10 @@ class Link:
 
     async def standings(self, call: Standings) -> list[Header | None]:
         return await self._call(b"standings", call, _standings)
+
+    async def digest(self, call: Surveying) -> tuple[Header, str]:
+        """Where the peer's replica stands, and a sum of what is in it, after a check of its file. Raises: BaseCorrupt, BaseNotFound."""
+        return await self._call(b"digest", call, _digest, timeout_s=PULL_S)
 
     async def snapshot(self, call: Surveying, target: Path) -> Header:
         """The peer's base in a new file. Raises: BaseCorrupt when it did not come whole."""
@@ -115,5 +121,8 @@ class Link:
         return response
 
 
-def encode_answer(answer: Any) -> bytes:
-    return _encode(answer)
+async def leave_set(client: Client, address: str, of: str) -> bool:
+    """Has the peer there hand over the set that it leads; False when it does not lead it. Raises: as Link."""
+    async with await client.request("POST", address, b"/leave/" + of.encode(), timeout_s=CALL_S) as response:
+        await response.raise_for_error()
+        return _left.decode(await response.read(ANSWER_BYTES_MAX))

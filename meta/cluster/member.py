@@ -32,6 +32,8 @@ from node.threads import run_blocking
 
 AGAIN_S = 0.2
 """Pause before a peer that led stands for election again: others first."""
+REST_S = 1.0
+"""How often a peer that is to rest looks whether it may stand again, or must leave."""
 HAND_OVER_S = 3.0
 """How long writes under way may take before a leader that leaves goes."""
 _log = get_logger("meta.member")
@@ -51,10 +53,11 @@ async def open_member(
     links: Mapping[str, Link],
     key: NamespaceKey,
     clock: Clock,
+    resting: Callable[[], bool],
 ) -> AsyncIterator[Member]:
     """path: the set's folder on this host. Raises: BaseCorrupt, VolumeSick."""
     shutil.rmtree(path / TRANSFER, ignore_errors=True)  # what a crash left
-    member = Member(name, path, own, peers, coordinator=coordinator, links=links, key=key, clock=clock)
+    member = Member(name, path, own, peers, coordinator=coordinator, links=links, key=key, clock=clock, resting=resting)
     async with kept(member.bases):
         try:
             yield member
@@ -77,6 +80,7 @@ class Member:
         links: Mapping[str, Link],
         key: NamespaceKey,
         clock: Clock,
+        resting: Callable[[], bool],
     ) -> None:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.name = name
@@ -87,6 +91,7 @@ class Member:
         self.bases = SetBases(path, key=key, clock=clock, committer=self.committer, lead=self.ready)
         self._coordinator = coordinator
         self._links = links
+        self._resting = resting
         self._leave = trio.Event()
         self._retired = self._closed = False
         self._idle = trio.Event()
@@ -111,6 +116,8 @@ class Member:
     async def stand(self, watchers: tuple[Watcher, ...] = ()) -> None:
         """Until cancelled or retired. watchers: run beside each reign."""
         while not self._retired:
+            while await self.is_to_rest():  # noqa: ASYNC110 - as meta/cluster/care.py
+                await trio.sleep(REST_S)
             mandate = await self._coordinator.campaign(self.name, self.own)
             try:
                 await self._reign(mandate, watchers)
@@ -121,6 +128,15 @@ class Member:
                     await mandate.resign()
             self._idle.set()
             await trio.sleep(AGAIN_S)
+
+    async def is_to_rest(self) -> bool:
+        """Whether this host is to lead nothing, and another would lead this set."""
+        if not self._resting():
+            return False
+        try:
+            return any(each.name != self.own.name for each in await self._coordinator.candidates(self.name))
+        except FrazilError:
+            return False
 
     async def _reign(self, mandate: Mandate, watchers: tuple[Watcher, ...]) -> None:
         failure: FrazilError | None = None

@@ -11,7 +11,7 @@ import fcntl
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -50,15 +50,21 @@ PEER_VERSION = "1"
 _log = get_logger("meta.process")
 
 
+def never() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class MetaOptions:
     """path: folder of the bases; address: where other hosts reach the listeners ("host:port"); location: of the disk;
-    replicas: peers of each set, and how many must be there before a namespace is laid out."""
+    replicas: peers of each set, and how many must be there before a namespace is laid out; resting: asked now and then whether this peer is
+    to lead nothing as long as another can."""
 
     path: Path
     address: str
     location: str = ""
     replicas: int = REPLICAS
+    resting: Callable[[], bool] = never
 
 
 async def serve_meta(
@@ -149,6 +155,7 @@ class MetaProcess:
                 links=self.links,
                 key=self._key,
                 clock=self._clock,
+                resting=self._options.resting,
             ) as member:
                 self.members[name] = member
                 try:

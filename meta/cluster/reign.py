@@ -14,6 +14,7 @@ from meta.coordinator import Mandate
 from meta.leader import Leader, Peer
 from node.errors import Fenced, FrazilError, NotLeader, ShuttingDown, Undecided
 from node.log import get_logger
+from node.metrics import counter
 
 _log = get_logger("meta.reign")
 
@@ -107,6 +108,7 @@ class Reign:
         try:
             trio.from_thread.run(leader.replicate, entry, trio_token=self._token)
         except FrazilError:
+            counter("meta_quorum_failures", "Transactions for which no majority of the peers was found.", ("set",)).labels(self.name).inc()
             self._soon(self.end)
             raise
         except (trio.RunFinishedError, trio.Cancelled) as error:

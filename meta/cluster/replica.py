@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import msgspec
+import xxhash
 
 from meta.base import Base
 from meta.cluster.promise import Promise
 from meta.commit import NOTHING, Entry, Header
-from meta.connection import APPLICATION_ID, sync_folder, translate
+from meta.connection import APPLICATION_ID, open_reader, sync_folder, translate
 from meta.kind import Kind
 from meta.peer import Follower, Standing
 from meta.writer import Writer, newest
@@ -136,6 +138,10 @@ class Replica:
         except BaseNotFound:
             return NOTHING
 
+    async def digest(self) -> tuple[Header, str]:
+        """Where it stands and a sum of its tables, after a check of the file. Raises: BaseCorrupt, BaseNotFound."""
+        return await run_blocking(_digest, self._base.path, self._kind)
+
     async def copy(self, target: Path) -> Header:
         """A snapshot in a new file. Raises: BaseNotFound, VolumeFull, VolumeSick."""
         return await run_blocking(_copy, self._base.path, target)
@@ -166,6 +172,24 @@ def _following(db: apsw.Connection, base: str, header: Header) -> list[Entry] | 
         if len(found) == PAGE_ENTRIES_MAX:
             break
     return found or None
+
+
+def _digest(path: Path, kind: Kind[Any]) -> tuple[Header, str]:
+    hasher = xxhash.xxh3_128()
+    db = open_reader(path)
+    try:
+        db.execute("BEGIN")  # one state of the base for all that is read
+        found = db.execute("PRAGMA integrity_check(1)").get
+        if found != "ok":
+            raise BaseCorrupt(f"{path} is damaged: {found}")
+        for table in kind.tables:
+            for row in db.execute(f"SELECT * FROM {table}"):  # in the order of its key
+                hasher.update(msgspec.msgpack.encode(row))
+        return newest(db), str(hasher.hexdigest())
+    except apsw.Error as error:
+        raise translate(error, path) from error
+    finally:
+        db.close()
 
 
 def _copy(path: Path, target: Path) -> Header:

@@ -15,12 +15,14 @@ import msgspec
 import trio
 
 from meta.coordinator import Coordinator, Document
-from node.errors import BaseCorrupt, PeerUnreachable, Superseded
+from node.errors import BaseCorrupt, InvalidArgument, PeerUnreachable, Superseded, Unavailable
+from node.log import get_logger
 
 PEER_FOLDER = "peer"
 SET_FOLDER = "set"
 DIRECTORY = "directory"
 
+_log = get_logger("meta.roster")
 V = TypeVar("V", bound=msgspec.Struct)
 
 
@@ -91,6 +93,14 @@ class Roster:
     async def wait_changed(self) -> None:
         await self._changed.wait()
 
+    async def look(self) -> None:
+        """Once, for who does not `keep` it. Raises: Unavailable."""
+        await self._take_peers(await self._coordinator.names(PEER_FOLDER))
+        for name in await self._coordinator.names(SET_FOLDER):
+            document = await self._coordinator.read(f"{SET_FOLDER}/{name}")
+            if document.version:
+                self.sets[name] = decode(document, PeerSet, name)
+
     async def keep(self) -> None:
         """Until cancelled."""
         async with trio.open_nursery() as nursery:
@@ -100,12 +110,18 @@ class Roster:
     async def _keep_peers(self) -> None:
         async with aclosing(self._coordinator.watch_names(PEER_FOLDER)) as changes:
             async for names in changes:
-                for name in names:
-                    document = await self._coordinator.read(f"{PEER_FOLDER}/{name}")
-                    if document.version:
-                        self._peers[name] = decode(document, Peer, name)
-                self._living = tuple(names)
+                try:
+                    await self._take_peers(names)
+                except Unavailable as error:
+                    _log.info("the peers can't be read now: %s", error)
                 self.notify()
+
+    async def _take_peers(self, names: list[str]) -> None:
+        self._living = tuple(names)
+        for name in names:
+            document = await self._coordinator.read(f"{PEER_FOLDER}/{name}")
+            if document.version:
+                self._peers[name] = decode(document, Peer, name)
 
     async def _keep_sets(self, nursery: trio.Nursery) -> None:
         watched: set[str] = set()
@@ -138,6 +154,15 @@ class Roster:
     async def layout(self) -> Layout | None:
         document = await self._coordinator.read(DIRECTORY)
         return decode(document, Layout, DIRECTORY) if document.version else None
+
+
+def wanted_change(peers: PeerSet, source: str, target: str) -> PeerSet:
+    """With `target` in the place of `source`. Raises: InvalidArgument."""
+    if peers.wanted:
+        raise InvalidArgument(f"the set is on its way to {', '.join(peers.wanted)} already")
+    if source not in peers.peers or target in peers.peers:
+        raise InvalidArgument(f"the set has the peers {', '.join(peers.peers)}: give one of them, and one that is not")
+    return PeerSet(peers.peers, tuple(target if peer == source else peer for peer in peers.peers))
 
 
 def first_sets(peers: Sequence[str], replicas: int) -> dict[str, PeerSet]:

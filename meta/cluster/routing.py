@@ -13,16 +13,17 @@ from __future__ import annotations
 import os
 import random
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, TypeVar, cast
 
 import trio
 
 from meta.client import Door, MetaDoors, post
+from meta.cluster.bases import OPENED
 from meta.cluster.roster import DIRECTORY, Layout, decode
 from meta.cluster.service import BIRTHS, REGISTRY
 from meta.coordinator import Coordinator
-from meta.directory import container_id
+from meta.directory import container_base, container_id
 from meta.protocol.directory import Assignments, Place, Prefix, Prefixes
 from meta.split import READS
 from meta.wire import Method, methods
@@ -44,6 +45,7 @@ PATIENCE_S = 20.0
 RETRY_S = (0.05, 0.5)
 """Pause before a call is made again: the first, and the longest."""
 PLACES_MAX = 100_000
+HANDFUL = 100
 REPEATED = READS | frozenset(
     (
         "put_again",
@@ -114,6 +116,16 @@ class RoutedMeta(MetaDoors):
         for prefix in await self.prefixes():
             sets[prefix.base] = prefix.set
         return sets | {name: name for name in await self._coordinator.names("set")}
+
+    async def handfuls(self, of: str, size: int = HANDFUL) -> AsyncGenerator[list[str], None]:
+        """Names of all bases of a set. Close it (contextlib.aclosing)."""
+        sets = await self.sets()
+        yield [OPENED, *(base for base, place in sets.items() if place == of and base != of)]
+        for part in sorted({prefix.base for prefix in await self.prefixes()}):
+            after = ""
+            while page := await self.part(part).assigned(of, after, size):
+                yield [container_base(place.bucket) for place in page]
+                after = page[-1].bucket
 
     async def prefixes(self) -> list[Prefix]:
         """Raises: Unavailable before the namespace was laid out."""

@@ -68,6 +68,7 @@ class ClusterService:
             API + b"append": (msgspec.msgpack.Decoder(Appending), self._append),
             API + b"pull": (msgspec.msgpack.Decoder(Pulling), self._pull),
             API + b"after": (msgspec.msgpack.Decoder(Following), self._after),
+            API + b"digest": (msgspec.msgpack.Decoder(Surveying), self._digest),
             API + b"standings": (msgspec.msgpack.Decoder(Standings), self._standings),
         }
         self._surveying = msgspec.msgpack.Decoder(Surveying)
@@ -177,6 +178,9 @@ class ClusterService:
     async def _after(self, call: Following) -> Any:
         await trio.lowlevel.checkpoint()
         return self._member(call.set).after(call.base, call.epoch, call.header)
+
+    async def _digest(self, call: Surveying) -> Any:
+        return await self._member(call.set).replica(call.base).digest()
 
     async def _standings(self, call: Standings) -> list[Header | None]:
         """None for a replica that has no say."""

@@ -96,6 +96,26 @@ def test_a_large_upload_goes_on_when_a_host_is_lost_under_it(cluster: ClusterPro
         assert client.get(BUCKET, "under").body == data
 
 
+def told(cluster: ClusterProcesses, *arguments: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in cluster.command("--json", *arguments).stdout.splitlines()]
+
+
+def test_leaders_are_shown_and_replaced_and_replicas_compared(cluster: ClusterProcesses) -> None:
+    sets = [record for record in told(cluster, "election", "list") if "peers" in record]
+    assert len(sets) == 3
+    for each in sets:
+        assert each["leader"] in each["peers"]  # type: ignore[operator]
+    (left,) = told(cluster, "election", "leave", str(sets[0]["set"]))
+    assert left["left"] is True
+    replicas = told(cluster, "base", "show", BUCKET)
+    assert len(replicas) == 3
+    *_, summary = told(cluster, "base", "check")
+    assert summary["differing"] == 0
+    assert int(str(summary["bases"])) > 3
+    with cluster.client() as client:
+        assert client.put(BUCKET, "after", b"x").status == 200
+
+
 @LONG
 def test_an_added_host_takes_load_at_once_and_is_emptied_by_a_command(cluster: ClusterProcesses) -> None:
     host = cluster.add_host(gateway=False)
