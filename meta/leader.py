@@ -208,5 +208,5 @@ class Leader:
             return
         first, longest = RETRY_S
         followed.failed_s = min(max(first, followed.failed_s * 2), longest)
-        _log.info("a peer of a base does not follow: %s: %s", followed.peer.name, error)
+        _log.debug("a peer of a base does not follow: %s: %s", followed.peer.name, error)
         await trio.sleep(followed.failed_s)

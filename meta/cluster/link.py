@@ -27,6 +27,7 @@ from meta.peer import Standing
 from node.clock import Clock
 from node.errors import BaseCorrupt, DeadlineExceeded, PeerUnreachable
 from node.http.client import Client, Response
+from node.log import get_logger
 
 CALL_S = 5.0
 PULL_S = 900.0
@@ -36,6 +37,7 @@ DOWN_S = 0.5
 _PIECE_BYTES = 1 << 20
 _TYPE = (b"Content-Type", b"application/msgpack")
 
+_log = get_logger("meta.link")
 T = TypeVar("T")
 _encode = msgspec.msgpack.Encoder().encode
 _standing = msgspec.msgpack.Decoder(Standing)
@@ -55,10 +57,11 @@ class Link:
         self._client = client
         self._address = address
         self._clock = clock
+        self._down = False
         self._down_until_s = 0.0
 
     def __repr__(self) -> str:
-        return f"<Link to {self.name}{' down' if self._clock.monotonic() < self._down_until_s else ''}>"
+        return f"<Link to {self.name}{' down' if self._down else ''}>"
 
     async def promise(self, call: Promising) -> int:
         return await self._call(b"promise", call, _epoch)
@@ -112,9 +115,14 @@ class Link:
             response = await self._client.request(
                 "POST", self._address(self.name), API + name, headers=[_TYPE], body=_encode(call), timeout_s=timeout_s
             )
-        except (PeerUnreachable, DeadlineExceeded):
-            self._down_until_s = self._clock.monotonic() + DOWN_S
+        except (PeerUnreachable, DeadlineExceeded) as error:
+            if not self._down:
+                _log.warning("the peer %s does not answer: %s", self.name, error)
+            self._down, self._down_until_s = True, self._clock.monotonic() + DOWN_S
             raise
+        if self._down:
+            _log.info("the peer %s answers again", self.name)
+            self._down = False
         if response.status >= 400:
             async with response:
                 await response.raise_for_error()

@@ -11,7 +11,7 @@ import trio
 
 from meta.commit import Entry
 from meta.coordinator import Mandate
-from meta.leader import Leader, Peer
+from meta.leader import AGREE_S, Leader, Peer
 from node.errors import Fenced, FrazilError, NotLeader, ShuttingDown, Undecided
 from node.log import get_logger
 from node.metrics import counter
@@ -81,7 +81,7 @@ class Reign:
         done = self._taking[base] = trio.Event()
         try:
             own, others = self._peers(base)
-            leader = Leader(self.epoch, own, others, nursery=self._nursery)
+            leader = Leader(self.epoch, own, others, nursery=self._nursery, agree_s=AGREE_S)
             with trio.CancelScope(shield=True):  # bounded by the leader's own waits; half a take-over would cost the epoch
                 await leader.take_over(base, create=create)
             self.leaders[base] = leader

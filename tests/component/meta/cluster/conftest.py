@@ -29,6 +29,7 @@ class Cluster:
     processes: dict[str, MetaProcess] = field(default_factory=dict)
     scopes: dict[str, trio.CancelScope] = field(default_factory=dict)
     drains: dict[str, trio.Event] = field(default_factory=dict)
+    ended: dict[str, trio.Event] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
 
     async def start(self, name: str) -> MetaProcess:
@@ -38,10 +39,12 @@ class Cluster:
         options = MetaOptions(self.folder / name, f"127.0.0.1:{self.ports[name]}")
         serve = partial(serve_meta, options, listeners, coordinator=self.coordinator, key=KEY, clock=SystemClock(), drain=self.drains[name])
         self.scopes[name] = trio.CancelScope()
+        self.ended[name] = trio.Event()
 
         async def run(*, task_status: trio.TaskStatus[MetaProcess]) -> None:
             with self.scopes[name]:
                 await serve(task_status=task_status)
+            self.ended[name].set()
 
         process: MetaProcess = await self.nursery.start(run)
         self.processes[name] = process
@@ -53,7 +56,7 @@ class Cluster:
         process = self.processes.pop(name)
         await self.coordinator.withdraw(f"peer/{process.peer.name}")
         self.coordinator.expire(process.peer.name)
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await self.ended[name].wait()
 
     def leader(self, of: str) -> str | None:
         """Name of the process that leads the set."""
@@ -79,7 +82,8 @@ async def cluster(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     for name in ("process.SETTLE_S", "process.RETRY_S", "care.PING_S", "care.STEP_S"):
         monkeypatch.setattr(f"meta.cluster.{name}", 0.1)
     monkeypatch.setattr("meta.cluster.link.DOWN_S", 0.05)
-    monkeypatch.setattr("meta.cluster.member.AGREE_S", 2.0)
+    for name in ("member.AGREE_S", "reign.AGREE_S"):
+        monkeypatch.setattr(f"meta.cluster.{name}", 1.0)
     monkeypatch.setattr("meta.leader.RETRY_S", (0.05, 0.2))
     async with open_cluster(scratch) as cluster:
         yield cluster
