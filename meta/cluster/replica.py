@@ -128,7 +128,7 @@ class Replica:
         The caller has asked `check_source`.
         """
         try:
-            return self._base.read(_after, self._base.name, header)
+            return self._base.read(entries_after, self._base.name, header)
         except BaseNotFound:
             return [] if header == NOTHING else None
 
@@ -144,10 +144,11 @@ class Replica:
 
     async def copy(self, target: Path) -> Header:
         """A snapshot in a new file. Raises: BaseNotFound, VolumeFull, VolumeSick."""
-        return await run_blocking(_copy, self._base.path, target)
+        return await run_blocking(copy_base, self._base.path, target)
 
 
-def _after(db: apsw.Connection, base: str, header: Header) -> list[Entry] | None:
+def entries_after(db: apsw.Connection, base: str, header: Header) -> list[Entry] | None:
+    """As Replica.after."""
     db.execute("BEGIN")  # one state of the base for all that is read
     try:
         return _following(db, base, header)
@@ -192,7 +193,8 @@ def _digest(path: Path, kind: Kind[Any]) -> tuple[Header, str]:
         db.close()
 
 
-def _copy(path: Path, target: Path) -> Header:
+def copy_base(path: Path, target: Path) -> Header:
+    """As Replica.copy; blocks."""
     if not path.exists():
         raise BaseNotFound(f"there is no base {path.name}")
     try:

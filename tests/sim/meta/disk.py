@@ -71,6 +71,13 @@ class SimLog:
                 return self.state.entries[at : at + 2]
         return None
 
+    def copy(self) -> tuple[State, Header]:
+        return self.state, self.state.header
+
+    @staticmethod
+    def change(key: str, value: str) -> bytes:
+        return change(key, value)
+
     def install(self, snapshot: State, epoch: int) -> None:
         self.states.append(replace(snapshot, promised=max(epoch, self.state.promised), entries=()))
 

@@ -6,6 +6,7 @@ What is under test is meta/peer.py and meta/leader.py; this is the thin shell th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import trio
 
@@ -14,7 +15,7 @@ from meta.leader import Leader
 from meta.peer import Follower, Standing, check_source
 from node.errors import FrazilError, NotLeader
 from tests.sim.meta.coordinator import Candidacy, Coordinator
-from tests.sim.meta.disk import SimLog, State, change
+from tests.sim.meta.disk import SimLog, State
 from tests.sim.meta.world import Machine, World
 
 BASE = "base"
@@ -26,14 +27,15 @@ class Node:
 
     follower_kind: type[Follower[State]] = Follower
     leader_kind: type[Leader] = Leader
+    log_kind: Callable[[], Any] = SimLog
 
     def __init__(self, world: World, name: str, coordinator: Coordinator, observe: Callable[[Node, Entry], None]) -> None:
         self.machine = Machine(name)
-        self.log = SimLog()
+        self.log = self.log_kind()
         self.follower = self.follower_kind(self.log)
         self.leader: Leader | None = None
         self.serving = False
-        self.committed: State = self.log.state
+        self.committed = self.log.state
         self._world = world
         self._coordinator = coordinator
         self._observe = observe
@@ -116,9 +118,9 @@ class Node:
 
     async def snapshot(self, epoch: int) -> tuple[State, Header]:
         check_source(self.log.standing().promised, epoch)
-        state = self.log.state
+        copy = self.log.copy()
         await self._flush()
-        return state, state.header
+        return copy
 
     async def _durable(self, function, *args):  # type: ignore[no-untyped-def]
         """The decision is atomic; nobody hears of it before it is on disk."""
@@ -137,7 +139,7 @@ class Node:
         async with self._writing:
             leader = self._serving()
             header = self.log.state.header
-            entry = Entry(BASE, header, Header(leader.epoch, header.index + 1), change(key, value))
+            entry = Entry(BASE, header, Header(leader.epoch, header.index + 1), self.log.change(key, value))
             try:
                 await leader.replicate(entry)
                 standing = await self.append(leader.epoch, entry)

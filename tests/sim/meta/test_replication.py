@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import trio
@@ -13,9 +15,10 @@ from meta.leader import Leader
 from meta.peer import Follower, Standing
 from node.errors import NotLeader
 from tests.conftest import SCALE
-from tests.sim.meta.disk import State
+from tests.sim.meta.disk import KEPT_MAX, State
 from tests.sim.meta.node import Node
 from tests.sim.meta.schedule import play
+from tests.sim.meta.sqlite import SqliteLog
 
 SCHEDULES = int(60 * SCALE)
 PLANTED_SCHEDULES_MAX = 1_000
@@ -30,6 +33,40 @@ def test_no_schedule_breaks_a_promise(seed: str) -> None:
         assert not outcome.problems, (number, outcome.problems)
         puts += outcome.puts
     assert puts > 3 * SCHEDULES  # else nothing was tried
+
+
+class _OnSqlite(Node):
+    """The product's log, in files: what a simulated disk may lose, test_crash.py and the power cuts show."""
+
+    log_kind = SqliteLog
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        LOGS.append(self.log)
+
+
+LOGS: list[SqliteLog] = []
+
+
+@pytest.fixture
+def few_entries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """So few that snapshots are needed often."""
+    monkeypatch.setattr("meta.writer.ENTRIES_MAX", KEPT_MAX)
+    yield
+    while LOGS:
+        LOGS.pop().close()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_entries")
+def test_no_schedule_breaks_a_promise_on_the_log_that_the_product_has(seed: str) -> None:
+    first = random.Random(seed).randrange(1_000_000) if SCALE > 1 else 0
+    snapshots = 0
+    for number in range(first, first + int(6 * SCALE)):
+        outcome = play(number, node=_OnSqlite)
+        assert not outcome.problems, (number, outcome.problems)
+        snapshots += sum(log.installed for log in LOGS[-3:])
+    assert snapshots > 0  # else the half of it was not tried
 
 
 def test_a_seed_repeats_its_schedule_whatever_other_loops_run() -> None:
