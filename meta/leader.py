@@ -98,8 +98,8 @@ class Leader:
             empty = Entry(base, self._last, Header(self.epoch, self._last.index + 1), b"")
             await self.replicate(empty)
             standing = await self._own.append(self.epoch, empty)
-            if standing.header != empty.header:
-                raise NotLeader("this node's own log changed under its leader")
+            if standing.header != empty.header or self.over:
+                raise NotLeader("this epoch ended while the base was taken over")
         except BaseException:
             self.end()
             raise

@@ -32,6 +32,7 @@ class Reign:
         self._nursery = nursery
         self._ended = trio.Event()
         self._taking: dict[str, trio.Event] = {}
+        self._taken: set[Leader] = set()  # that are about to lead
         self._token = trio.lowlevel.current_trio_token()
 
     def __repr__(self) -> str:
@@ -55,7 +56,7 @@ class Reign:
         """Nothing is committed or answered in this epoch any more."""
         if not self._ended.is_set():
             self._ended.set()
-            for leader in self.leaders.values():
+            for leader in [*self.leaders.values(), *self._taken]:
                 leader.end()
 
     async def ready(self, base: str, *, create: bool = False) -> None:
@@ -79,9 +80,11 @@ class Reign:
             await under_way.wait()
             return
         done = self._taking[base] = trio.Event()
+        leader: Leader | None = None
         try:
             own, others = self._peers(base)
             leader = Leader(self.epoch, own, others, nursery=self._nursery, agree_s=AGREE_S)
+            self._taken.add(leader)
             with trio.CancelScope(shield=True):  # bounded by the leader's own waits; half a take-over would cost the epoch
                 await leader.take_over(base, create=create)
             self.leaders[base] = leader
@@ -90,6 +93,8 @@ class Reign:
             self.end()
             raise NotLeader(f"{base} could not be taken over: {error}") from error
         finally:
+            if leader is not None:
+                self._taken.discard(leader)
             del self._taking[base]
             done.set()
 

@@ -19,6 +19,7 @@ from node.http.client import Client
 from tests.support.meta_peer import KEY
 from tests.support.zookeeper import free_ports
 
+LOG_SHOWN = 4_000
 ROOT = Path(__file__).parents[2]
 
 
@@ -76,6 +77,10 @@ async def meta_peers(
         for each in made:
             each.start()
         yield made
+    except BaseException:
+        for each in made:
+            print(f"--- {each}\n{each.log()[-LOG_SHOWN:]}")
+        raise
     finally:
         for each in made:
             each.kill()

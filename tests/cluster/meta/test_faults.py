@@ -111,18 +111,13 @@ async def scene(folder: Path, *, zookeepers: int = 1) -> AsyncIterator[Scene]:
             with trio.fail_after(30):
                 await meta.create_bucket(BucketSettings(BUCKET, "ann", "owner", 1))
             load = Load(meta)
-            try:
-                async with trio.open_nursery() as nursery:
-                    for number in range(CLIENTS):
-                        nursery.start_soon(load.client, number)
-                    await trio.sleep(1)
-                    yield Scene(servers, peers, meta, coordinator, load)
-                    await trio.sleep(1)
-                    load.busy = False
-            except BaseException:
-                for peer in peers:
-                    print(f"--- {peer}\n{peer.log()[-3000:]}")
-                raise
+            async with trio.open_nursery() as nursery:
+                for number in range(CLIENTS):
+                    nursery.start_soon(load.client, number)
+                await trio.sleep(1)
+                yield Scene(servers, peers, meta, coordinator, load)
+                await trio.sleep(1)
+                load.busy = False
             load.judge()
             with trio.fail_after(60):
                 await equal(peers)

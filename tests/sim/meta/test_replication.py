@@ -123,7 +123,7 @@ class _TrustsAStaleLeader(Node):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("bug", "near"), [(_SkipsTheEpochCheck, 87), (_AcknowledgesBeforeMajority, 6), (_TrustsAStaleLeader, 184)])
+@pytest.mark.parametrize(("bug", "near"), [(_SkipsTheEpochCheck, 771), (_AcknowledgesBeforeMajority, 21), (_TrustsAStaleLeader, 299)])
 def test_a_planted_bug_is_found(bug: type[Node], near: int) -> None:
     """By default from a seed on that is known to find it at once; FRAZIL_TEST_SCALE above 1 looks from the begin."""
     begin = near if SCALE <= 1 else 0
