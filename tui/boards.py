@@ -43,7 +43,7 @@ def draw(board: BoardView, width: int) -> Text:
     used, total = sum(disk.bytes_used for disk in board.disks), sum(disk.bytes_total for disk in board.disks)
     text.append(f"{board.name}", style="bold")
     text.append(
-        f"  {len(board.disks)} disks, {len(on)} powered, {board.power_ons_hour} power-ons in the last hour, {board.watt_hours:.1f} Wh today"
+        f"  {len(board.disks)} disks, {len(on)} powered, {board.power_ons_hour} power-ons in the last hour, {board.watt_hours:.1f} Wh"
         f", {size(used)} of {size(total)} used\n"
     )
     if board.trouble:
@@ -74,11 +74,13 @@ def _cell(text: Text, disk: DiskView) -> None:
 def _line(text: Text, disk: DiskView) -> None:
     mark, style = _MARKS[disk.state]
     words = [disk.state.value]
-    if disk.state is DiskState.SPINNING_UP:
+    if disk.until_s > 0:
         words.append(f"ready in {span(disk.until_s)}")
     if disk.doing:
         words.append(disk.doing)
     if disk.errors:
         words.append(f"{disk.errors} errors")
     text.append(f"{mark} ", style=style)
-    text.append(f"disk {disk.number} (bus {disk.bus}): {', '.join(words)}; powered on {disk.cycles} times\n")
+    if disk.cycles:
+        words.append(f"powered on {disk.cycles} times")
+    text.append(f"disk {disk.number} (bus {disk.bus}): {', '.join(words)}\n")

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
+from glacier.boards import open_boards
 from meta.protocol.jobs import Job
 from node.auth import NamespaceKey
 from node.clock import Clock, SystemClock
@@ -17,7 +19,8 @@ from store.embedded import StoreOptions, open_store
 from store.runfolder import metrics_sockets
 from store.settings import KEY_NAME, short_path
 from store.store import Store
-from tui.snapshot import BucketView, EventView, JobView, Level, Snapshot, Traffic, VolumeView
+from tui.cold import Meters, waiting_view
+from tui.snapshot import BoardView, BucketView, EventView, JobView, Level, Snapshot, Traffic, VolumeView, WaitingView
 from tui.traffic import Reading, between, parse
 
 FREE_SHARE_LEAST = 0.05
@@ -25,18 +28,25 @@ BUCKETS_SHOWN_MAX = 1_000
 BUCKETS_EVERY_S = 10.0
 """Counting every bucket's classes reads one row of each base; no need to do so every second."""
 EVENTS_KEPT = 500
+WAITING_SHOWN_MAX = 200
+"""Of each bus, the most urgent."""
 METRICS_BYTES_MAX = 4 << 20
 METRICS_S_MAX = 2.0
 
 
+class Serving(NamedTuple):
+    """url: "" when the store does not run; cold: the sockets of the workers of its boards."""
+
+    url: str
+    cold: tuple[str, ...] = ()
+
+
 @asynccontextmanager
-async def local_reader(directory: Path, url: Callable[[], str], sentence: Callable[[Job], str]) -> AsyncIterator[LocalReader]:
-    """url: where the store serves now, "" when it does not run; sentence: how far a job is, for people. Raises: FrazilError."""
-    async with (
-        open_store(StoreOptions(directories=(directory,)), role="gateway") as store,
-        Client(key=NamespaceKey.load(directory / KEY_NAME)) as client,
-    ):
-        yield LocalReader(store, directory, client, url, sentence)
+async def local_reader(directory: Path, serving: Callable[[], Serving], sentence: Callable[[Job], str]) -> AsyncIterator[LocalReader]:
+    """serving: where the store serves now; sentence: how far a job is, for people. Raises: FrazilError."""
+    key = NamespaceKey.load(directory / KEY_NAME)
+    async with open_store(StoreOptions(directories=(directory,)), role="gateway") as store, Client(key=key) as client:
+        yield LocalReader(store, directory, client, key, serving, sentence)
 
 
 @dataclass
@@ -46,9 +56,11 @@ class LocalReader:
     store: Store
     directory: Path
     client: Client
-    url: Callable[[], str]
+    key: NamespaceKey
+    serving: Callable[[], Serving]
     sentence: Callable[[Job], str]
     clock: Clock = field(default_factory=SystemClock)
+    _meters: Meters = field(default_factory=Meters)
     _before: Reading | None = None
     _buckets: tuple[BucketView, ...] = ()
     _buckets_at_s: float = -BUCKETS_EVERY_S
@@ -57,13 +69,14 @@ class LocalReader:
     _events: list[EventView] = field(default_factory=list)
 
     async def read(self) -> Snapshot:
-        url = self.url()
+        url, cold = self.serving()
         found = await self.store.status()
         volumes = tuple(volume_view(volume) for volume in sorted(found.volumes, key=lambda each: each.volume))
         jobs = await self.store.meta.jobs.jobs()
         self._note(volumes, jobs)
         if self.clock.monotonic() - self._buckets_at_s >= BUCKETS_EVERY_S:
             self._buckets, self._buckets_at_s = await self._count(), self.clock.monotonic()
+        boards, waiting = await self._cold(cold)
         return Snapshot(
             self.clock.now_us(),
             str(self.directory),
@@ -73,6 +86,8 @@ class LocalReader:
             volumes,
             self._buckets,
             tuple(self._job_view(job) for job in reversed(jobs)),
+            boards,
+            waiting,
             events=tuple(self._events),
             traffic=await self._traffic(),
             findings=found.findings,
@@ -97,6 +112,17 @@ class LocalReader:
             versions, held = sum(count for count, _ in classes.values()), sum(size for _, size in classes.values())
             found.append(BucketView(entry.bucket, entry.account, versions, held, classes))
         return tuple(found)
+
+    async def _cold(self, addresses: tuple[str, ...]) -> tuple[tuple[BoardView, ...], tuple[WaitingView, ...]]:
+        if not addresses:
+            return (), ()
+        statuses, waiting = [], []
+        async with open_boards(addresses, self.key) as boards:
+            for worker in boards.workers:
+                status = await worker.status()
+                statuses.append(status)
+                waiting += [waiting_view(status, job, self.clock.now_us()) for job in await worker.queue(WAITING_SHOWN_MAX)]
+        return self._meters.boards(self.clock.monotonic(), statuses), tuple(waiting)
 
     async def _traffic(self) -> Traffic:
         texts: list[str] = []

@@ -72,7 +72,7 @@ class DiskView(msgspec.Struct, frozen=True):
 
 
 class BoardView(msgspec.Struct, frozen=True):
-    """power_ons_hour: within the last hour; watt_hours: since the start of its day, estimated; trouble: why it can't be reached."""
+    """power_ons_hour, watt_hours: seen in the last hour and since the dashboard was opened, energy estimated; trouble: what is wrong."""
 
     name: str
     disks: tuple[DiskView, ...]

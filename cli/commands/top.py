@@ -29,18 +29,18 @@ def top(session: Session, every: float, write: bool) -> Exit:
     from cli.door import check_store, running
     from cli.estimate import progress
     from tui.app import Top
-    from tui.local import local_reader
+    from tui.local import Serving, local_reader
 
     place = session.directory()
     path = check_store(place)
 
-    def url() -> str:
+    def serving() -> Serving:
         state = running(path)
-        return state.url if state else ""
+        return Serving(state.url, state.cold) if state else Serving("")
 
     @asynccontextmanager
     async def opening() -> AsyncIterator[Reader]:
-        async with local_reader(path, url, progress) as reader:
+        async with local_reader(path, serving, progress) as reader:
             yield reader
 
     Top(opening, every_s=every, write=write).run()

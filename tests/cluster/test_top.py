@@ -13,7 +13,7 @@ import trio
 from cli.estimate import progress
 from tests.cluster.conftest import StoreMaker
 from tests.support.store import COMMAND, StoreProcess, environment
-from tui.local import local_reader
+from tui.local import Serving, local_reader
 from tui.snapshot import Snapshot
 
 WAIT_S = 30.0
@@ -23,7 +23,7 @@ def look(store: StoreProcess, between: Callable[[], None]) -> tuple[Snapshot, Sn
     """What the dashboard sees before and after."""
 
     async def run() -> tuple[Snapshot, Snapshot]:
-        async with local_reader(store.directories[0], lambda: store.url, progress) as reader:
+        async with local_reader(store.directories[0], lambda: Serving(store.url), progress) as reader:
             first = await reader.read()
             await trio.to_thread.run_sync(between)
             return first, await reader.read()

@@ -1,0 +1,55 @@
+"""Boards and queue from what workers tell."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from glacier.worker.protocol import DiskStatus, QueuedJob, Status
+from tui.cold import Meters, disk_view, waiting_view
+from tui.snapshot import DiskState
+
+IDLE = DiskStatus(3, 1000, 250, 2, "", "", {})
+BUS = Status("icebox", 0, True, "resting", ["v"], [IDLE], {}, {}, 5, 0)
+
+
+@pytest.mark.parametrize(
+    ("doing", "disk", "state", "words"),
+    [
+        ("resting", IDLE, DiskState.OFF, ""),
+        ("powering disk 3 on", IDLE, DiskState.SPINNING_UP, ""),
+        ("powering disk 33 on", IDLE, DiskState.OFF, ""),
+        ("disk 3 is idle", msgspec.structs.replace(IDLE, powered=True), DiskState.ON, ""),
+        ("freeze on disk 3", msgspec.structs.replace(IDLE, powered=True, waiting={"freeze": 2}), DiskState.BUSY, "freeze, 2 freeze wait"),
+        ("resting", msgspec.structs.replace(IDLE, problem="it did not come up"), DiskState.FAILED, "it did not come up"),
+        ("resting", msgspec.structs.replace(IDLE, closed="emptying"), DiskState.OFF, "emptying"),
+    ],
+)
+def test_what_a_disk_does_is_read_from_its_bus(doing: str, disk: DiskStatus, state: DiskState, words: str) -> None:
+    view = disk_view(msgspec.structs.replace(BUS, doing=doing), disk)
+    assert (view.number, view.bus, view.state, view.doing) == (3, 0, state, words)
+    assert (view.bytes_total, view.bytes_used) == (1000, 250)
+
+
+def test_buses_of_one_board_are_one_board() -> None:
+    other = msgspec.structs.replace(BUS, bus=1, disks=[msgspec.structs.replace(IDLE, disk=1)], connected=False, doing="no answer")
+    (board,) = Meters().boards(0.0, [BUS, other])
+    assert [disk.number for disk in board.disks] == [1, 3]
+    assert "bus 1 does not answer" in board.trouble
+
+
+def test_power_ons_count_for_an_hour_and_energy_adds_up() -> None:
+    meters = Meters()
+    on = [msgspec.structs.replace(IDLE, powered=True)]
+    for at_s, power_ons in ((0.0, 5), (1800.0, 9), (3600.0, 9), (5400.0, 12)):
+        (board,) = meters.boards(at_s, [msgspec.structs.replace(BUS, disks=on, power_ons=power_ons)])
+    assert board.power_ons_hour == 3
+    assert board.watt_hours == pytest.approx(9.0)
+
+
+def test_a_waiting_job_says_what_holds_it_up() -> None:
+    job = QueuedJob(7, "expedited", 3, "v", "chunk", 10, 1_000_000)
+    view = waiting_view(BUS, job, 61_000_000)
+    assert (view.kind, view.priority, view.age_s, view.disk, view.state) == ("thaw", "Expedited", 60.0, "icebox/3", "waits")
+    failed = waiting_view(BUS, msgspec.structs.replace(job, kind="freeze", tries=2, problem="checksum"), 0)
+    assert (failed.kind, failed.priority, failed.state) == ("freeze", "-", "failed 2 times: checksum")
