@@ -81,4 +81,9 @@ class StraySweep:
 
 
 def _names(holder: Holding | None, stray: Stray) -> bool:
-    return holder is not None and (not holder.key or (stray.volume, stray.chunk) in set(Layout.parse(holder.layout).places()))
+    """Of one that was found on a disk nobody knows the volume."""
+    if holder is None:
+        return False
+    return not holder.key or any(
+        chunk == stray.chunk and stray.volume in ("", volume) for volume, chunk in Layout.parse(holder.layout).places()
+    )

@@ -75,6 +75,8 @@ class Core:
         """Jobs that failed: when they are tried again, by the wall clock in seconds."""
         self.away: dict[int, tuple[float, str]] = {}
         """Disks that can't be powered: until when (wall clock, seconds), and why."""
+        self.stocked: dict[int, float] = {}
+        """When what lies on each disk was last held against the ledger."""
         self.checking: dict[tuple[str, str], int] = {}
         """Chunks for which a check waits, and its job."""
         self.bell = Bell()

@@ -105,7 +105,8 @@ class Desk:
     async def _each(self, items: Sequence[Item], step: Step, *, held: bool = False) -> None:
         """A step for every chunk that is known, in one transaction."""
         for item in _checked(items):
-            self._core.files_of(item.volume)
+            if item.volume:
+                self._core.files_of(item.volume)
 
         def steps(book: Book, changes: Changes) -> None:
             for item in items:

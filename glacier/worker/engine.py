@@ -17,9 +17,10 @@ from glacier.worker import carry
 from glacier.worker.carry import ColdLost, HotTrouble
 from glacier.worker.core import Changes, Core
 from glacier.worker.desk import Desk
-from glacier.worker.ledger import CHECK, COLD, DELETE, FILLED, FREEZE, MELT, MOVE, SENT, THAW, WANTED, Book, Entry, Task
+from glacier.worker.ledger import CHECK, COLD, DELETE, FILLED, FREEZE, MELT, MOVE, SENT, STRAY, THAW, WANTED, Book, Entry, Task
 from node.errors import (
     ChunkNotFound,
+    Damaged,
     DiskAsleep,
     DiskFailed,
     FrazilError,
@@ -30,6 +31,7 @@ from node.errors import (
     VolumeSick,
 )
 from node.log import get_logger
+from rawx.chunk import ChunkRecord
 
 Dial = Callable[[], AbstractAsyncContextManager[Freezer]]
 REST_S_MAX = 60.0
@@ -40,6 +42,7 @@ FAILED_DISK_S = 600.0
 DELETES_AT_ONCE = 1_000
 CHECKS_PER_SESSION = 200
 EMPTY_AT_ONCE = 100
+STOCK_PAGE = 1_000
 DUE_S = 3600.0
 """How often it is looked for disks whose checks are due, and for disks to compact."""
 MOVES_AT_ONCE = 10_000
@@ -201,8 +204,43 @@ class Engine:
         await self._learn(report)
         core.bus = Bus(disk, core.now_s, core.now_s, core.bus.away)
         period_us = int(core.options.verify_s * 1e6)
+        if core.now_s >= core.stocked.get(disk, -inf) + core.options.verify_s / 2:
+            await self._take_stock(freezer, disk)
         for entry in await core.ledger.to_verify(disk, core.now_us - period_us // 2, CHECKS_PER_SESSION):
             self.desk.check_soon(entry, at_s=(entry.verified_us + period_us / 2) / 1e6)
+
+    async def _take_stock(self, freezer: Freezer, disk: int) -> None:
+        """What lies on the powered disk without the ledger knowing: what an interrupted deletion or a lost ledger left."""
+        core, after = self._core, ""
+        while ids := await freezer.list(disk, after, STOCK_PAGE):
+            for chunk in await core.ledger.write(lambda book, ids=ids: [each for each in ids if _is_unknown(book, each, disk)]):  # type: ignore[misc]
+                await self._found(freezer, disk, chunk)
+            after = ids[-1]
+            if len(ids) < STOCK_PAGE:
+                break
+        core.stocked[disk] = core.now_s
+
+    async def _found(self, freezer: Freezer, disk: int, chunk: str) -> None:
+        """A second copy goes; an only one becomes a stray, for the metadata to judge."""
+        core = self._core
+        try:
+            head = await freezer.head(disk, chunk)
+            record = ChunkRecord.parse(head.record)
+        except Damaged as error:
+            log.warning("a chunk on a cold disk can't be read", extra={"disk": disk, "chunk": chunk, "error": str(error)})
+            return
+
+        def steps(book: Book, changes: Changes) -> None:
+            others = [entry for entry in book.named(chunk) if entry.state in (SENT, COLD, FILLED)]
+            if others:
+                changes.asked.append(book.ask(core.task(DELETE, Kind.DELETE, others[0], disk=disk)))
+                return
+            key = (record.bucket, record.key, record.content, record.metachunk)
+            book.put(Entry("", chunk, STRAY, disk, -1, head.size, *key, 0, core.now_us))
+            core.shelf.add(disk, head.size)
+
+        async with core.hands:
+            await core.change(lambda book: _with(lambda changes: steps(book, changes)))
 
     async def _elect_anew(self, disk: int) -> None:
         """What was to go to a disk that can't be used goes to others."""
@@ -432,6 +470,10 @@ def _with(steps: Callable[[Changes], None]) -> Changes:
     changes = Changes()
     steps(changes)
     return changes
+
+
+def _is_unknown(book: Book, chunk: str, disk: int) -> bool:
+    return not book.is_leaving(chunk, disk) and not any(disk in (entry.disk, entry.also) for entry in book.named(chunk))
 
 
 def _still_there(book: Book, tasks: list[Task]) -> set[str]:

@@ -116,6 +116,15 @@ class Book:
         self._db.execute(f"INSERT OR REPLACE INTO jobs({_TASK}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
         return task if task.id else msgspec.structs.replace(task, id=self._db.last_insert_rowid())
 
+    def named(self, chunk: str) -> list[Entry]:
+        """On whatever volume."""
+        return [Entry(*row) for row in self._db.execute(f"SELECT {_ENTRY} FROM chunks WHERE chunk = ?", (chunk,))]
+
+    def is_leaving(self, chunk: str, disk: int) -> bool:
+        """Whether its deletion from a disk waits."""
+        query = "SELECT 1 FROM jobs WHERE chunk = ? AND disk = ? AND task = 'delete'"
+        return self._db.execute(query, (chunk, disk)).get is not None
+
     def tasks_of(self, volume: str, chunk: str) -> list[Task]:
         return [_task(row) for row in self._db.execute(f"SELECT {_TASK} FROM jobs WHERE {_HERE}", (volume, chunk))]
 

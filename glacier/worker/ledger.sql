@@ -13,7 +13,7 @@ CREATE TABLE disks(
 ) STRICT;
 
 CREATE TABLE chunks(
-    volume       TEXT NOT NULL,
+    volume       TEXT NOT NULL,     -- "" of a stray that was found on a disk: nobody knows
     chunk        TEXT NOT NULL,
     state        TEXT NOT NULL,     -- wanted: to be sent; sent: on both, synced and compared; cold: the file is emptied; filled: on both, until until_us;
                                     -- stray: only on the disk, and the file is gone: kept until the metadata says that nobody needs it;
@@ -29,6 +29,7 @@ CREATE TABLE chunks(
     verified_us  INTEGER NOT NULL,  -- when its bytes were last read on the disk and compared
     PRIMARY KEY (volume, chunk)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX chunks_named ON chunks(chunk);
 CREATE INDEX chunks_on ON chunks(disk, verified_us);
 CREATE INDEX chunks_kin ON chunks(content, metachunk);
 CREATE INDEX chunks_until ON chunks(until_us) WHERE state IN ('sent', 'filled');

@@ -217,6 +217,11 @@ def test_objects_survive_kills_of_all_parts_while_they_freeze_and_thaw(
                 client.delete(BUCKET, key)
                 del world.bodies[key]
         until(lambda: len(chunk_files(world.store.directories)) == CHUNKS * len(world.bodies), "deleted chunks are gone")
+        for daemon in world.daemons[1:]:  # a worker that begins takes stock of each disk it powers
+            daemon.end(signal.SIGTERM)
+            daemon.start()
+        world.store.command("glacier", "verify")
+        until(lambda: "verify" not in waiting(world), "all disks were looked at")
         world.store.restart()  # which begins with a look for strays
         until(lambda: waiting(world) == {}, "nothing waits any more")
         print(f"killed {dict(killed)}, {len(world.bodies)} objects", file=sys.stderr)

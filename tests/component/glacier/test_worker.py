@@ -290,6 +290,29 @@ async def test_a_vanished_file_does_not_take_its_copy_along(tmp_path: Path, volu
         await until(lambda: not freezer.copies(made.chunk), "nobody needs it")
 
 
+async def test_what_lies_on_a_disk_without_the_ledger_knowing_is_found(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(), first(volumes)
+    made, unknown = await put(volume, sample(UNIT)), sample(UNIT)
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker.door.create([item(volume, made)])
+        await until_state(worker, item(volume, made), "cold")
+        await until(lambda: freezer.powered is None, "the disk is off")
+    (disk,) = freezer.copies(made.chunk)
+    other = (disk + 1) % 4
+    freezer.disks[other][made.chunk] = freezer.disks[disk][made.chunk]
+    head, _ = freezer.disks[disk][made.chunk]
+    stranger = replace(head, chunk=unknown.chunk, units=unknown.units, checksum=unknown.checksum, record=unknown.record.encode())
+    freezer.disks[other][unknown.chunk] = (stranger, unknown.data)
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker._engine._power(freezer, other)
+        await until(lambda: freezer.copies(made.chunk) == [disk], "the second copy is deleted")
+        (stray,) = await worker.door.strays(Item("", ""), 10)
+        assert (stray.volume, stray.chunk, stray.content) == ("", unknown.chunk, unknown.record.content)
+        assert freezer.copies(unknown.chunk) == [other]
+        await worker.door.delete([Item("", unknown.chunk)])
+        await until(lambda: not freezer.copies(unknown.chunk), "nobody needs it")
+
+
 async def test_a_chunk_that_goes_before_it_was_sent_is_forgotten(tmp_path: Path, volumes: dict[str, Volume]) -> None:
     freezer, volume = MemoryFreezer(), first(volumes)
     made = await put(volume, sample(UNIT))
