@@ -28,6 +28,8 @@ START_POLL_S = 0.1
 def check_store(place: StoreDirectory) -> Path:
     """The directory, when there is a store this user may enter. Raises: Hinted."""
     path = place.path
+    if place.is_cluster:
+        raise Hinted(f"{path} is the file of a cluster's node; this command is for a store on one host", code=Exit.USAGE)
     if not (path / SETTINGS_FILE).is_file():
         if not os.access(path, os.X_OK) and path.exists():
             raise Hinted(f"{path}: permission denied", "run this as the user who runs the store, or use --profile", code=Exit.DENIED)

@@ -25,9 +25,9 @@ from node.clock import SystemClock
 from node.errors import FrazilError, Unavailable
 from node.http.message import Request
 from node.http.reply import Reply
-from node.http.server import Handler, serve
+from node.http.server import Handler, Observer, serve
 from node.log import get_logger
-from node.metrics import serve_metrics
+from node.metrics import Requests, serve_metrics
 from node.statistics import Disk
 from rawx.device import Devices
 from rawx.identity import read_identity
@@ -65,7 +65,8 @@ async def serve_conscience(node: Node, drain: trio.Event, *, task_status: trio.T
     node.nursery.start_soon(_follow_locks, node.coordinator, service)
     await node.coordinator.announce(f"{CONSCIENCES}/{node.id}", address.encode())
     await node.consciences.look()
-    await serve(service, sockets, name="conscience", drain=drain, task_status=task_status)
+    observe = _observer("conscience", config.metrics)
+    await serve(service, sockets, name="conscience", drain=drain, observe=observe, task_status=task_status)
 
 
 async def _follow_settings(coordinator: Coordinator, service: ConscienceService) -> None:
@@ -149,7 +150,7 @@ async def serve_rawx(
     node: Node, drain: trio.Event, *, only: int | None = None, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """only: number of the one volume to serve, from 0."""
-    devices = Devices()
+    devices, observe = Devices(), _observer("rawx", node.config.rawx.metrics)
     await _serve_metrics(node, node.config.rawx.metrics, drain)
     async with AsyncExitStack() as stack:
         served: list[tuple[_ServedVolume, Slot]] = []
@@ -166,7 +167,8 @@ async def serve_rawx(
                 background.start_soon(slot.keep_probed)
                 background.start_soon(_follow, each, slot)
                 sockets = bind((node.config.listen, each.port), shared=False)
-                await nursery.start(functools.partial(serve, each.service, sockets, limits=RAWX_LIMITS, name="rawx", drain=drain))
+                run = functools.partial(serve, each.service, sockets, limits=RAWX_LIMITS, name="rawx", drain=drain, observe=observe)
+                await nursery.start(run)
             task_status.started()
             await drain.wait()
             background.cancel_scope.cancel()
@@ -260,6 +262,11 @@ def cluster_of(node: Node) -> Cluster:
         home=node.config.state,
         volumes=node.config.rawx.volumes,
     )
+
+
+def _observer(component: str, listen: str) -> Observer | None:
+    """Counts the component's calls, where somebody is to see it."""
+    return Requests(component).observe if listen else None
 
 
 async def _serve_metrics(node: Node, listen: str, drain: trio.Event) -> None:

@@ -11,7 +11,7 @@ from cli.door import check_store, local_store, running
 from cli.estimate import ENDED, share_of, span_text
 from cli.exit import Exit
 from cli.output import Output, bytes_text, count_text, visible
-from cli.place import Profile
+from cli.place import Profile, StoreDirectory
 from cli.session import Session, with_session
 from meta.protocol.registry import BucketEntry
 from node.errors import BucketNotFound
@@ -38,6 +38,8 @@ async def _status(session: Session) -> Exit:
     place = session.place()
     if isinstance(place, Profile):
         return await _remote_status(session, place)
+    if place.is_cluster:
+        return await _cluster_status(session, place)
     path = check_store(place)
     state = running(path)
     output = session.output
@@ -116,6 +118,17 @@ async def _entries(store: Store) -> AsyncGenerator[BucketEntry, None]:
         for entry in page:
             yield entry
         after = page[-1].bucket
+
+
+async def _cluster_status(session: Session, place: StoreDirectory) -> Exit:
+    from cli.cluster.show import show_cluster
+
+    code = await show_cluster(session)
+    async with local_store(place) as store:
+        small, large = store.policies.small.name, store.policies.large.name
+        session.output.record("policy", f"policy   {small} for small objects, {large} for large", small=small, large=large)
+        await _show_buckets(session.output, store)
+    return code
 
 
 async def _remote_status(session: Session, profile: Profile) -> Exit:

@@ -183,6 +183,10 @@ def test_an_operator_locks_configures_and_looks(cluster: ClusterProcesses) -> No
     cluster.command("config", "edit", variables={"EDITOR": str(editor)})
     assert cluster.command("config", "get", "pools.default.distance_wished").stdout.strip() == "2"
     cluster.command("config", "set", "pools.default", "")
+    status = [json.loads(line) for line in cluster.command("--json", "status", check=False).stdout.splitlines()]
+    assert [each["large"] for each in status if each["type"] == "policy"] == ["EC63"]
+    assert BUCKET in [each["bucket"] for each in status if each["type"] == "bucket"]
+    assert cluster.command("webhook", "list", check=False).returncode == 2
     told = [json.loads(line) for line in cluster.command("--json", "doctor", check=False).stdout.splitlines()]
     found = {each["check"]: each["level"] for each in told if each["type"] == "finding"}
     assert {found[name] for name in ("node", "key", "conscience", "settings")} == {"ok"}
