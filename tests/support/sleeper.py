@@ -59,6 +59,10 @@ class Sleeper:
             return HOT
         return THAWING if name in self.asked else COLD
 
+    def doze(self, now_us: int) -> None:
+        """What was to stay until then sleeps again."""
+        self.awake = {name: until_us for name, until_us in self.awake.items() if until_us > now_us or name not in self.frozen}
+
     def wake(self) -> None:
         """Everything that was asked for is there."""
         self.awake |= {name: until_us for name, (_, until_us) in self.asked.items()}
