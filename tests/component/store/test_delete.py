@@ -76,7 +76,7 @@ async def test_a_damaged_base_holds_up_nothing_else(tmp_path: Path) -> None:
         await store.delete_object(BUCKET, DeleteRequest("k"))
         store._context.afterwork.dropped.clear()
         damaged = store.meta.opened("a-damaged-one")  # type: ignore[attr-defined]
-        damaged._close_reader()
+        damaged.forget_reader()
         damaged.path.write_bytes(b"x" * 10_000)
         for suffix in ("-wal", "-shm"):
             damaged.path.with_name(damaged.path.name + suffix).unlink(missing_ok=True)
