@@ -13,6 +13,7 @@ import trio
 
 from meta.protocol.object import Dropped
 from store.delete import Place
+from store.holds import Holds
 from store.layout import Layout
 
 DROPPED_MAX = 20_000
@@ -47,10 +48,12 @@ class Afterwork:
 
     in_flight   contents that this process is writing: no sweep may take them for leftovers
     unsure      chunks whose record could not be brought up to date: it may be there without being durable
+    holds       the same told to the other processes of this host, and by them
     read        layouts by which this process is reading now: the deletion of their chunks waits for a later scan of the container's list
     """
 
-    def __init__(self) -> None:
+    def __init__(self, holds: Holds | None = None) -> None:
+        self.holds = holds
         self.dropped: deque[tuple[str, Dropped]] = deque(maxlen=DROPPED_MAX)
         self.settled: deque[Place] = deque(maxlen=SETTLED_MAX)
         self.markers: deque[tuple[str, str, int]] = deque(maxlen=DROPPED_MAX)
@@ -76,10 +79,13 @@ class Afterwork:
         """While this lasts, the content keeps its chunks though it be replaced or deleted: whoever began to read it gets all of it."""
         token = object()
         self.read[token] = layout
+        told = "" if self.holds is None else self.holds.hold(layout)
         try:
             yield
         finally:
             del self.read[token]
+            if told and self.holds is not None:
+                self.holds.release(told)
 
     def held(self, places: Iterable[Place]) -> set[str]:
         """Which of these chunks somebody is reading: whole contents, or single chunks that were moved beside the reader."""

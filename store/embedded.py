@@ -43,6 +43,8 @@ from store.afterwork import Afterwork
 from store.context import Context
 from store.delete import Place
 from store.fleet import Fleet
+from store.holds import FOLDER as READING
+from store.holds import Holds
 from store.parallel import crew
 from store.policy import PolicySet
 from store.settings import KEY_NAME, Settings, VolumeSlot, exclusive, load_settings, save_settings, short_path
@@ -157,7 +159,7 @@ async def _open_context(
         writes=BufferPool(WRITE_BUFFER_BYTES),
         reads=BufferPool(READ_BUFFER_BYTES),
         clock=clock,
-        afterwork=Afterwork(),
+        afterwork=Afterwork(Holds(first / "run" / READING)),
         home=first,
         remote_meta=gateway,
     )

@@ -6,7 +6,7 @@ Where each is: the containers' lists and the volumes' journals, on disk; a worke
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
 import trio
@@ -81,6 +81,7 @@ class Deleter:
         """What is being read, or lies on a volume that is away, stays until a later scan of the lists."""
         places = {(bucket, each.id): list(_places(each.layout)) for bucket, each in batch}
         held = self._context.afterwork.held(place for own in places.values() for place in own)
+        held |= self._read_elsewhere([own for own in places.values() if len(own) > 1])
         places = {deletion: own for deletion, own in places.items() if held.isdisjoint(chunk for _, chunk in own)}
         failed = await delete_places(self._context.fleet, [place for own in places.values() for place in own])
         done: dict[str, list[int]] = {}
@@ -89,6 +90,11 @@ class Deleter:
                 done.setdefault(bucket, []).append(number)
         for bucket, ids in done.items():
             await self._context.container(bucket).deletions_done(ids)
+
+    def _read_elsewhere(self, contents: Sequence[Sequence[Place]]) -> set[str]:
+        """First chunks of these contents that other processes of this host are reading."""
+        holds = self._context.afterwork.holds
+        return set() if holds is None or not contents else holds.held() & {own[0][1] for own in contents}
 
 
 async def _unhindered(worker: str, bucket: str, call: Callable[[str], Awaitable[None]]) -> None:
@@ -177,7 +183,9 @@ class Settler:
         return f"{len(self._context.afterwork.settled)} chunks are to leave the journals"
 
     async def work(self) -> State:
-        settled = self._context.afterwork.settled
+        settled, holds = self._context.afterwork.settled, self._context.afterwork.holds
+        if holds is not None:
+            holds.touch()
         by_volume: dict[str, list[str]] = {}
         while settled:
             volume, chunk = settled.popleft()

@@ -118,7 +118,6 @@ def _kill_again_and_again(store: StoreProcess, rng: random.Random, rounds: int, 
             assert client.get(BUCKET, key).body == body
     assert told(store, "verify")[-1]["exit"] == 0
     if kind == "rebalance":
-        assert done["progress"]["moved"] > 0
         until_fewer(store, before)
     if kind == "policy":
         (dry,) = [each for each in told(store, "storage-policy", "change", BUCKET, "TWOCOPIES", "-n") if each["type"] == "summary"]
