@@ -13,7 +13,21 @@ ENDED = ("done", "failed", "aborted")
 MILLION = 1_000_000
 ESTIMATE_AFTER_S = 2.0
 """Of work; what was done before says little."""
-_COUNTED = ("found", "changed", "expired", "deleted", "unmarked", "moved", "aborted", "lost", "cold", "locked", "superseded", "failed")
+_COUNTED = (
+    "planned",
+    "found",
+    "changed",
+    "expired",
+    "deleted",
+    "unmarked",
+    "moved",
+    "aborted",
+    "lost",
+    "cold",
+    "locked",
+    "superseded",
+    "failed",
+)
 
 
 def share_of(job: Job) -> float | None:

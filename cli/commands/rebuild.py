@@ -172,13 +172,15 @@ def _tell(output: Output, report: Report, differ: int) -> Exit:
 
 @rebuild.command("volume", short_help="Make anew what a volume has lost.")
 @click.argument("volume")
+@click.option("-n", "--dry-run", is_flag=True, help="Change nothing; tell how much would be made anew.")
 @click.option("--pace", type=click.IntRange(0), default=0, metavar="MIB", help="At most so many MiB per second [default: no limit].")
 @click.option("--detach", is_flag=True, help="Don't wait for the end, if a process runs the store.")
 @with_session
-def volume(session: Session, volume: str, pace: int, detach: bool) -> Exit:
+def volume(session: Session, volume: str, dry_run: bool, pace: int, detach: bool) -> Exit:
     """Make every chunk anew that VOLUME should hold and doesn't: on the others while it is away, on any of them when it came back empty."""
     from cli.work import perform
     from meta.protocol.jobs import Job
 
-    job = Job("rebuild-volume", {"volume": volume}, pace_bytes=pace << 20)
+    arguments = {"volume": volume} | ({"dry": "1"} if dry_run else {})
+    job = Job("rebuild-volume", arguments, pace_bytes=pace << 20)
     return session.run(lambda: perform(session, job, detach=detach))

@@ -11,6 +11,7 @@ MIB = 1 << 20
 _pace = click.option("--pace", type=click.IntRange(0), default=0, metavar="MIB", help="At most so many MiB per second [default: no limit].")
 _detach = click.option("--detach", is_flag=True, help="Don't wait for the end, if a process runs the store.")
 _deep = click.option("--deep", is_flag=True, help="Also read every byte.")
+_plan = click.option("-n", "--dry-run", is_flag=True, help="Change nothing; tell how much would be moved.")
 _dry = click.option("-n", "--dry-run", is_flag=True, help="Only tell what is wrong; repair nothing.")
 
 
@@ -60,21 +61,23 @@ def scrub_chunks(session: Session, volume: str, deep: bool, dry_run: bool, pace:
 
 @click.command("decommission", short_help="Move everything off a volume.")
 @click.argument("volume")
+@_plan
 @_pace
 @_detach
 @with_session
-def decommission(session: Session, volume: str, pace: int, detach: bool) -> Exit:
+def decommission(session: Session, volume: str, dry_run: bool, pace: int, detach: bool) -> Exit:
     """Move every chunk off VOLUME, which takes nothing new from now on.
 
     `frazil status` lists the volumes; `frazil job abort` lets a volume take chunks again.
     """
-    return _run(session, "decommission", {"volume": volume}, pace, detach)
+    return _run(session, "decommission", {"volume": volume, **_flags(False, dry_run)}, pace, detach)
 
 
 @click.command("rebalance", short_help="Move chunks from full volumes to empty ones.")
+@_plan
 @_pace
 @_detach
 @with_session
-def rebalance(session: Session, pace: int, detach: bool) -> Exit:
+def rebalance(session: Session, dry_run: bool, pace: int, detach: bool) -> Exit:
     """Move chunks from the fullest volumes to the emptiest, until all are about as full."""
-    return _run(session, "rebalance", {}, pace, detach)
+    return _run(session, "rebalance", _flags(False, dry_run), pace, detach)

@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from meta.protocol.holding import Holding
-from store.context import Context
 from store.jobs.mover import Mover
 from store.layout import Layout
 from store.placement import misplaced
 from store.repair import Need
-from store.scrub import Tally
 
 
 class Improve(Mover):
     """Looks at every metachunk whose placement was noted as worse than wished; on one host there are none."""
-
-    def __init__(self, context: Context, tally: Tally, arguments: dict[str, str]) -> None:
-        super().__init__(context, tally)
 
     async def needs(self, bucket: str, holder: Holding) -> AsyncIterator[Need]:
         fleet = self._context.fleet

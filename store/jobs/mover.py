@@ -27,10 +27,11 @@ log = get_logger("store.jobs")
 
 
 class Mover(Walk):
-    """Writes chunks anew elsewhere."""
+    """Writes chunks anew elsewhere; with "dry" among the arguments it only counts them."""
 
-    def __init__(self, context: Context, tally: Tally) -> None:
+    def __init__(self, context: Context, tally: Tally, arguments: dict[str, str]) -> None:
         super().__init__(context, tally, "")
+        self._dry = "dry" in arguments
 
     async def visit(self, bucket: str, cursor: Cursor) -> tuple[Cursor | None, int]:
         holders = await self._context.container(bucket).walk(cursor, MOVE_ROWS)
@@ -56,7 +57,17 @@ class Mover(Walk):
     async def _move_all(self, bucket: str, holder: Holding) -> int:
         """One after another, for each changes the layout that the next must find as it is. Raises: Superseded, Unavailable."""
         needs = [need async for need in self.needs(bucket, holder)]
+        if self._dry:
+            return sum(map(self._plan, needs))
         return sum([await self._move(need, afresh=number > 0) for number, need in enumerate(needs)])
+
+    def _plan(self, need: Need) -> int:
+        """Counts what would be written; nothing is, so it costs nothing of the pace."""
+        layout = Layout.parse(need.holder.layout)
+        metachunk = layout.metachunks[need.index]
+        self._tally.counts["planned"] += len(need.positions)
+        self._tally.counts["bytes"] += len(need.positions) * layout.policies[metachunk.policy].chunk_bytes(metachunk.size)
+        return 0
 
     async def _move(self, need: Need, *, afresh: bool) -> int:
         """A content that changes meanwhile is looked at again, one that can't be made whole is told. Raises: Superseded, Unavailable."""

@@ -19,7 +19,7 @@ class Rebalance(Mover):
     """Moves chunks from the fullest volumes to the emptiest."""
 
     def __init__(self, context: Context, tally: Tally, arguments: dict[str, str]) -> None:
-        super().__init__(context, tally)
+        super().__init__(context, tally, arguments)
         self._moved: dict[str, int] = {}
 
     async def needs(self, bucket: str, holder: Holding) -> AsyncIterator[Need]:

@@ -17,7 +17,8 @@ log = get_logger("store.jobs")
 
 def retire(fleet: Fleet, jobs: list[Job]) -> None:
     """Volumes that are being emptied, or were, take nothing new; of several such jobs of a volume the last counts."""
-    last = {job.arguments["volume"]: job for job in sorted(jobs, key=lambda job: job.id) if job.kind == EMPTIED}
+    emptied = [job for job in sorted(jobs, key=lambda job: job.id) if job.kind == EMPTIED and "dry" not in job.arguments]
+    last = {job.arguments["volume"]: job for job in emptied}
     fleet.retire({volume for volume, job in last.items() if job.state != "aborted"})
 
 

@@ -31,7 +31,7 @@ class RebuildVolume(Mover):
     """Makes anew what a volume should hold and doesn't."""
 
     def __init__(self, context: Context, tally: Tally, arguments: dict[str, str]) -> None:
-        super().__init__(context, tally)
+        super().__init__(context, tally, arguments)
         self._volume = arguments["volume"]
 
     async def needs(self, bucket: str, holder: Holding) -> AsyncIterator[Need]:
@@ -64,11 +64,13 @@ class Decommission(Mover):
     """
 
     def __init__(self, context: Context, tally: Tally, arguments: dict[str, str]) -> None:
-        super().__init__(context, tally)
+        super().__init__(context, tally, arguments)
         self._volume = arguments["volume"]
 
     async def step(self, position: str) -> tuple[str | None, int]:
         counts = self._tally.counts
+        if self._dry:
+            return await super().step(position)
         if not position and not counts["passes"]:
             await trio.sleep(LOOK_S * 3)  # until every process knows that nothing new goes there: see `keep_retired`
         following, size = await super().step(position)
@@ -89,6 +91,8 @@ class Decommission(Mover):
 
     def left(self) -> str:
         """Of the last pass."""
+        if self._dry:
+            return ""
         found, lost, passes = (self._tally.counts[name] for name in ("found", "lost", "passes"))
         if not found:
             return ""

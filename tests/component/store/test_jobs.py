@@ -259,6 +259,26 @@ async def test_the_share_of_a_scrub_by_chunks_grows_to_the_whole(tmp_path: Path,
         assert shares[-1] == 1_000_000
 
 
+@pytest.mark.parametrize("kind", ["decommission", "rebuild-volume", "rebalance"])
+async def test_a_plan_counts_and_changes_nothing(tmp_path: Path, kind: str) -> None:
+    async with filled(tmp_path, 4) as (store, bodies):
+        volume = sorted(store.volumes)[0]
+        there = await on(store, volume, bodies)
+        if kind == "rebuild-volume":
+            held = store.volumes[volume]
+            assert isinstance(held, Volume)
+            for file in held.path.glob("[0-9a-f][0-9a-f][0-9a-f]/*"):
+                file.unlink()
+        files = chunk_files(tmp_path)
+        arguments = {"dry": "1"} if kind == "rebalance" else {"dry": "1", "volume": volume}
+        done = await ended(store, await store.submit_job(Job(kind, arguments)))
+        assert (done.state, done.progress.get("moved", 0)) == ("done", 0)
+        planned = done.progress.get("planned", 0)
+        assert planned == 0 if kind == "rebalance" else planned >= there > 0
+        assert chunk_files(tmp_path) == files
+        assert not store._context.fleet.retired
+
+
 async def test_an_aborted_job_stays_aborted(tmp_path: Path) -> None:
     async with filled(tmp_path, 3, 5) as (store, _):
         job = await store.submit_job(Job("scrub-chunks", {}, pace_bytes=1))
