@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import msgspec
@@ -24,7 +25,7 @@ from node.errors import BucketNotFound, ContentCold, ContentLost, FrazilError, R
 from node.log import get_logger
 from node.metrics import counter
 from rawx.chunk import ChunkRecord, ObjectRecord
-from rawx.protocol import Examined
+from rawx.protocol import Examined, Rawx
 from store.context import Context
 from store.delete import Place
 from store.layout import Chunk, Layout
@@ -175,6 +176,23 @@ def _is_of(record: ChunkRecord, holder: Holding) -> bool:
     return row is not None and (record.content == row.content or record.key == row.key)
 
 
+@dataclass(slots=True)
+class _Ahead:
+    """Chunks of a volume behind `after` that were listed and not looked at yet. noted: what any journal held after they were listed."""
+
+    volume: str
+    after: str
+    chunks: list[str]
+    noted: frozenset[str]
+    truncated: bool
+
+    def take(self, count: int) -> list[str]:
+        taken, self.chunks = self.chunks[:count], self.chunks[count:]
+        if taken:
+            self.after = taken[-1]
+        return taken
+
+
 class Scrub:
     """Looks, judges and has repaired. repair: False only tells; grace_s: see GRACE_S."""
 
@@ -182,6 +200,7 @@ class Scrub:
         self._context, self.tally = context, tally
         self._deep, self._repair, self._grace_s = deep, repair, grace_s
         self._page = DEEP_FIRST
+        self._ahead = _Ahead("", "", [], frozenset(), truncated=False)
 
     def _next_page(self, most: int, count: int, size: int) -> None:
         """After a step of `count` rows or chunks of `size` bytes."""
@@ -316,15 +335,14 @@ class Scrub:
     async def files(self, volume_id: str, after: str) -> tuple[str | None, int]:
         """One step through a volume; where the next begins (None: done) and the bytes looked at. Raises: Unavailable."""
         volume = self._context.fleet.volume(volume_id)
-        page = await volume.list(after, self._page if self._deep else LIST_CHUNKS)
-        looks = await volume.examine(page.chunks, deep=self._deep)
-        noted = {chunk for each in self._context.fleet.volumes.values() for chunk in await each.noted()} if page.chunks else set()
+        ahead = await self._list(volume, after)
+        looks = await volume.examine(ahead.take(self._page if self._deep else LIST_CHUNKS), deep=self._deep)
         size = sum(look.size for look in looks)
         self._next_page(LIST_CHUNKS, len(looks), size)
         self.tally.saw(len(looks), size)
         by_bucket: dict[str, list[Examined]] = {}
         for look in looks:
-            if look.problem == "missing" or look.chunk in noted:
+            if look.problem == "missing" or look.chunk in ahead.noted:
                 continue
             if look.record is None:
                 self.tally.add(Damage(volume_id, look.chunk, "nameless", detail=look.detail, outcome="told"))
@@ -332,7 +350,16 @@ class Scrub:
             by_bucket.setdefault(look.record.bucket, []).append(look)
         for bucket, found in by_bucket.items():
             await self._ask(volume_id, bucket, found)
-        return (page.chunks[-1] if page.truncated else None), size
+        return (ahead.after if ahead.chunks or ahead.truncated else None), size
+
+    async def _list(self, volume: Rawx, after: str) -> _Ahead:
+        """What is behind `after`: a long list at once, for listing takes as long for few chunks as for many."""
+        ahead = self._ahead
+        if not ahead.chunks or (ahead.volume, ahead.after) != (volume.volume_id, after):
+            page = await volume.list(after, LIST_CHUNKS)
+            noted = {chunk for each in self._context.fleet.volumes.values() for chunk in await each.noted()} if page.chunks else set()
+            ahead = self._ahead = _Ahead(volume.volume_id, after, page.chunks, frozenset(noted), page.truncated)
+        return ahead
 
     async def _ask(self, volume_id: str, bucket: str, looks: list[Examined]) -> None:
         claims = [_claim(look.record) for look in looks if look.record is not None]
