@@ -73,6 +73,11 @@ test-clients: install-test
 fuzz: install-test
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED)) $(if $(PROCESSOR),--processor $(PROCESSOR))
 
+# The cold tier on this machine (as root): a board of loop disks, a lifecycle rule, RestoreObject. DEMO="--spin-up 1 --day 10" hurries.
+.PHONY: demo-cold
+demo-cold: install-test
+	@$(BIN)/python -m tests.support.colddemo $(DEMO)
+
 bench: install-test
 	$(BIN)/python -m benchmarks $(if $(S3),--s3 $(S3) --access $(ACCESS) --secret $(SECRET)) $(BENCH)
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import trio
 
+from cli.board import Board
+from cli.children import ChildProcess
 from cli.exit import Exit, Hinted
-from cli.gateways import GatewayProcess
 from cli.process import settle
 from cli.state import SECRET_FILE, SOCKET_FILE, State, clear_state, write_state
 from glacier.boards import Boards, open_boards
@@ -59,6 +60,12 @@ class ServeOptions:
     allow_ssec_http: bool = False
     lifecycle_day: float = LIFECYCLE_DAY_S
     cold: tuple[str, ...] = ()
+    board: Path | None = None
+
+    @property
+    def all_cold(self) -> tuple[str, ...]:
+        """Sockets of all workers of cold disks, those of the own board last. Raises: ConfigError."""
+        return self.cold if self.board is None else (*self.cold, *Board(self.board).workers)
 
     @property
     def gateway(self) -> GatewayOptions:
@@ -72,7 +79,7 @@ class ServeOptions:
 
     @property
     def store(self) -> StoreOptions:
-        tier = functools.partial(open_boards, self.cold) if self.cold else None
+        tier = functools.partial(open_boards, self.all_cold) if self.all_cold else None
         return StoreOptions(directories=self.directories, volumes_per_directory=self.volumes, policy=self.policy, tier=tier)
 
 
@@ -161,6 +168,9 @@ async def run_main(options: ServeOptions, announce: Callable[[Serving], None], d
             await background.start(_gateway_workers, gateway)
             first = await first_admin_key(store.meta.accounts)
             async with trio.open_nursery() as serving:
+                if options.board is not None:
+                    for child in Board(options.board).children(options.directories[0]):
+                        await serving.start(child.run, drain)
                 state = await _start_serving(options, gateway, tls, serving, drain)
                 settle()
                 announce(Serving(state, first, len(store.volumes)))
@@ -178,14 +188,14 @@ async def _start_serving(
     # At once, with no await between: whoever can connect also finds the state file.
     cert = os.path.join(os.getcwd(), options.tls_cert) if tls else ""
     url, internal = url_of(sockets, secure=tls is not None), str(directory / SOCKET_FILE)
-    state = State(os.getpid(), url, internal, options.region, cert, cold=options.cold, lifecycle_day=options.lifecycle_day)
+    state = State(os.getpid(), url, internal, options.region, cert, cold=options.all_cold, lifecycle_day=options.lifecycle_day)
     write_state(directory, state)
     await serving.start(_s3_server(gateway, sockets, tls, drain))
     if options.metrics:
         await serving.start(_metrics_server(bind(options.metrics, shared=False), drain))
     await serving.start(_local_metrics, directory, drain)
     for number in range(2, options.workers + 1):
-        await serving.start(GatewayProcess(number, gateway_command(options, sockets[0].getsockname()[1])).run, drain)
+        await serving.start(ChildProcess(f"gateway {number}", gateway_command(options, sockets[0].getsockname()[1])).run, drain)
     return state
 
 
@@ -264,7 +274,7 @@ def gateway_command(options: ServeOptions, port: int) -> list[str]:
         command += ["--tls-cert", options.tls_cert, "--tls-key", options.tls_key]
     if options.lifecycle_day != LIFECYCLE_DAY_S:
         command += ["--lifecycle-day", str(options.lifecycle_day)]
-    for address in options.cold:
+    for address in options.all_cold:
         command += ["--cold", address]
     if options.allow_ssec_http:
         command += ["--allow-ssec-http"]

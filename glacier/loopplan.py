@@ -1,13 +1,24 @@
-"""The configuration of a board of loop devices, for trying things out on one machine."""
+"""Configurations of a board of loop devices and of its workers, for trying things out on one machine."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from glacier.config import FreezerConfig
+
 CONFIG_FILE = "freezer.toml"
 START_MARGIN_S = 45.0
+QUICK_WAITS = (
+    ("expedited", 0.0, 5.0, 30.0),
+    ("standard", 0.0, 20.0, 120.0),
+    ("bulk", 10.0, 30.0, 300.0),
+    ("freeze", 5.0, 30.0, 120.0),
+    ("delete", 60.0, 120.0, 600.0),
+)
+"""(kind, hold_s, patience_s, bound_s); see glacier.worker.config."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,28 @@ def loop_config(directory: Path, plan: LoopPlan, *, namespace: str, key: Path) -
         numbers = range(bus * plan.disks // plan.buses, (bus + 1) * plan.disks // plan.buses)
         listed = ", ".join(f"{{ number = {number} }}" for number in numbers)
         lines += ["", "[[buses]]", f'listen = "unix:{base}/bus-{bus}.sock"', f"disks = [{listed}]"]
+    return "\n".join(lines) + "\n"
+
+
+def worker_config(directory: Path, bus: int, volumes: Sequence[Path], *, freezer: str, config: FreezerConfig) -> str:
+    """TOML for the worker of a bus. On a board of loop devices what waits for company waits seconds, not hours: somebody looks on."""
+    base = os.path.abspath(directory)
+    listed = ", ".join(f'"{os.path.abspath(volume)}"' for volume in volumes)
+    lines = [
+        "# The worker of one bus; glacier/worker/worker.toml explains the settings.",
+        f'listen = "unix:{base}/worker-{bus}.sock"',
+        f'ledger = "{base}/worker-{bus}.db"',
+        f'freezer = "{freezer}"',
+        f"bus = {bus}",
+        f'namespace = "{config.namespace}"',
+        f'key = "{os.path.abspath(config.key)}"',
+        f"volumes = [{listed}]",
+        f"spin_up_s = {config.spin_up_s!r}",
+    ]
+    if config.hardware == "loop":
+        lines += [f"disk_bytes = {config.loop.disk_bytes}", "least_s = 5.0", "idle_s = 5.0"]
+        for kind, hold_s, patience_s, bound_s in QUICK_WAITS:
+            lines += ["", f"[waits.{kind}]", f"hold_s = {hold_s}", f"patience_s = {patience_s}", f"bound_s = {bound_s}"]
     return "\n".join(lines) + "\n"
 
 

@@ -18,6 +18,8 @@ _SYNC_FILE_RANGE_WRITE = 2
 _SYNC_FILE_RANGE_WAIT_AFTER = 4
 _FALLOC_KEEP_SIZE = 1
 _FALLOC_PUNCH_HOLE = 2
+_BEYOND_LAST_BLOCK = 1 << 16
+"""A hole that ends within the last block only clears it: 4 KiB would stay of each file."""
 _FICLONE = 0x40049409
 
 EXT4 = 0xEF53
@@ -80,8 +82,8 @@ def reserve(descriptor: int, offset: int, count: int) -> None:
 
 
 def punch(descriptor: int, count: int) -> None:
-    """Gives the blocks of the first `count` bytes back; the file keeps its size. Raises: OSError."""
-    if count == 0 or _libc.fallocate(descriptor, _FALLOC_KEEP_SIZE | _FALLOC_PUNCH_HOLE, 0, count) == 0:
+    """Gives the blocks of a file of `count` bytes back; it keeps its size. Raises: OSError."""
+    if count == 0 or _libc.fallocate(descriptor, _FALLOC_KEEP_SIZE | _FALLOC_PUNCH_HOLE, 0, count + _BEYOND_LAST_BLOCK) == 0:
         return
     number = ctypes.get_errno()
     if number not in (errno.EOPNOTSUPP, errno.ENOSYS):

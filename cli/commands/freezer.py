@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from glacier.protocol import DiskReport, Freezer
 
 SYSTEM_CONFIG = Path("/etc/frazil/freezer.toml")
-BOARD_LINK = "run/freezer.toml"
-"""Below a store's first directory: the configuration of the board that `up --board` runs."""
 DISKS_MAX = 1024
 BUSES_MAX = 64
 
@@ -90,19 +88,21 @@ async def _serve(session: Session, config: FreezerConfig, drain: Any, ready: Any
 @click.option("--spin-up", type=click.FloatRange(0, 600), default=15.0, show_default=True, help="Seconds from power-on to mounted.")
 @with_session
 def init(session: Session, directory: Path, disks: int, buses: int, disk_size: int, spin_up: float) -> Exit:
-    """Write DIRECTORY/freezer.toml for a board of loop devices of the store on this host. `frazil up DIR --board DIRECTORY` runs it."""
+    """Write configurations in DIRECTORY for a board of loop devices and its workers, for the store on this host.
+
+    `frazil up DIR --board DIRECTORY` runs it; what waits for cold disks there waits seconds, not hours.
+    """
+    from cli.board import Board
     from cli.door import check_store
-    from glacier.loopplan import LoopPlan, write_loop_config
-    from store.settings import KEY_NAME, load_settings
+    from glacier.loopplan import LoopPlan
 
     if disks < buses:
         raise Hinted("a bus without disks makes no sense", "give --disks at least as many as --buses", code=Exit.USAGE)
-    first = check_store(session.directory())
-    settings = load_settings(first)
-    assert settings is not None
-    plan = LoopPlan(disks, buses, disk_size, spin_up)
-    path = write_loop_config(directory, plan, namespace=settings.namespace, key=first / KEY_NAME)
-    session.output.progress("done", f"wrote {visible(str(path))}", verb="init", source=str(path))
+    board = Board(directory)
+    if board.config.exists():
+        raise Hinted(f"{visible(str(board.config))} is there already", "change it, or name a new directory", code=Exit.CONFLICT)
+    board.make(check_store(session.directory()), LoopPlan(disks, buses, disk_size, spin_up))
+    session.output.progress("done", f"wrote {visible(str(board.config))}", verb="init", source=str(board.config))
     return Exit.OK
 
 
@@ -258,6 +258,7 @@ def fsck(session: Session, disks: tuple[int, ...], repair: bool, config: Path | 
 
 def _load(session: Session, config: Path | None) -> FreezerConfig:
     """Raises: Hinted, ConfigError."""
+    from cli.board import BOARD_LINK
     from glacier.config import FreezerConfig
     from node.config import load
 

@@ -42,17 +42,20 @@ _worker = click.option("--worker", "workers", multiple=True, metavar="ADDRESS", 
 @glacier.command("serve", short_help="Run the worker of a bus in the foreground.")
 @click.argument("config", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--ready-fd", type=click.IntRange(3), default=None, metavar="FD", help="Write a line to this descriptor once it serves.")
+@click.option("--parent", type=int, default=None, hidden=True, help="End when this process does; `up` sets it.")
 @with_session
-def serve(session: Session, config: Path, ready_fd: int | None) -> Exit:
+def serve(session: Session, config: Path, ready_fd: int | None, parent: int | None) -> Exit:
     """Run the worker that CONFIG describes, until SIGTERM or Ctrl-C.
 
     The commented sample, whose values are the defaults, is glacier/worker/worker.toml.
     """
-    from cli.process import prepare
+    from cli.process import die_with, prepare
     from glacier.worker.config import WorkerConfig
     from node import log, runner
     from node.config import load
 
+    if parent is not None:
+        die_with(parent)
     prepare()
     log.set_up()
     return Exit(runner.run(functools.partial(_serve, session, load(WorkerConfig, config)), ready_fd=ready_fd))

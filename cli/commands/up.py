@@ -72,6 +72,13 @@ def _serving_options(function: Any) -> Any:
 @click.option(
     "--workers", type=click.IntRange(1, WORKERS_MAX), default=1, show_default=True, help="Processes that serve S3, for more cores."
 )
+@click.option(
+    "--board",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=None,
+    metavar="DIR",
+    help="Also run the board of cold disks in DIR: freezer and workers. A new one is made of loop devices (needs root).",
+)
 @click.option("--metrics", type=HOST_PORT, default=None, metavar="HOST:PORT", help="Serve metrics for Prometheus here.")
 @with_session
 def up(session: Session, **options: Any) -> Exit:

@@ -1,4 +1,4 @@
-"""Further gateway processes beside the main one: started, watched, restarted, and ended with it."""
+"""Processes beside the main one (gateways, a freezer, its workers): started, watched, restarted, and ended with it."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ STEADY_S = 60.0
 READY_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 45.0
 """After the drain's own time-out: what hasn't ended then is killed."""
-_log = get_logger("gateways")
+_log = get_logger("processes")
 
 
-class GatewayProcess:
-    """One supervised process. `command` is its argument list without the interpreter."""
+class ChildProcess:
+    """One supervised process. `command` is its argument list without the interpreter; it understands --parent and --ready-fd."""
 
-    def __init__(self, number: int, command: Sequence[str]) -> None:
-        self._number = number
+    def __init__(self, name: str, command: Sequence[str]) -> None:
+        self._name = name
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
 
     def __repr__(self) -> str:
         state = f"pid={self._process.pid}" if self._process else "down"
-        return f"<GatewayProcess {self._number} {state} starts={self._starts}>"
+        return f"<ChildProcess {self._name} {state} starts={self._starts}>"
 
     async def run(self, drain: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keeps the process running until `drain` is set, then ends it. Started once it serves.
@@ -46,7 +46,7 @@ class GatewayProcess:
         await self._run_once(drain, first=True, serves=task_status.started)
         backoff_s = BACKOFF_FIRST_S
         while not drain.is_set():
-            _log.warning("gateway %d ended; starting it again in %.1f s", self._number, backoff_s)
+            _log.warning("%s ended; starting it again in %.1f s", self._name, backoff_s)
             with trio.move_on_after(backoff_s):
                 await drain.wait()
             began = trio.current_time()
@@ -65,7 +65,7 @@ class GatewayProcess:
                 return
             if first:
                 raise
-            _log.warning("gateway %d: %s", self._number, error)
+            _log.warning("%s: %s", self._name, error)
         finally:
             await self._end()
 
@@ -89,7 +89,7 @@ class GatewayProcess:
                     return
         finally:
             os.close(reader)
-        raise Unavailable("it did not begin to serve")
+        raise Unavailable(f"{self._name} did not begin to serve")
 
     async def _until_end(self, drain: trio.Event) -> None:
         async with trio.open_nursery() as nursery:
