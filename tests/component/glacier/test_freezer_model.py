@@ -20,7 +20,8 @@ from node.errors import AlreadyExists, ChunkNotFound, DiskAsleep, DiskFailed, Fr
 from tests.conftest import SCALE
 from tests.support.cold import LAYOUT, LoopClock, freezer_of, head_of, pieces
 
-DISKS = st.sampled_from(LAYOUT.disks)
+DISKS = st.sampled_from([0, 1, 4])
+"""Two that share a bus and one of the other: few, so that steps meet the same disk again."""
 CHUNKS = st.sampled_from(["a" * 32, "b" * 32, "c" * 32])
 BODIES = st.sampled_from([b"", b"one", b"two" * 5000])
 CALLS = st.one_of(
@@ -122,7 +123,8 @@ class Run:
 
     def check(self) -> None:
         for number, disk in self.model.disks.items():
-            assert self.freezer.drives[number].state is disk.state, f"disk {number}"
+            drive = self.freezer.drives[number]
+            assert (drive.state, drive.notes.failures) == (disk.state, disk.failures), f"disk {number}"
         assert self.board.meter.powered == {number for number, disk in self.model.disks.items() if disk.granted}
         check_budget(self.board)
         for number, disk in self.model.disks.items():
@@ -239,6 +241,7 @@ def test_calls_of_many_at_once_that_are_cancelled_at_any_time_keep_the_budget(se
                 nursery.start_soon(caller, freezer, board, chance)
             await trio.sleep(200)
             nursery.cancel_scope.cancel()
+        assert all(drive.state in (DiskState.OFF, DiskState.ON, DiskState.FAILED) for drive in freezer.drives.values())
         for disk in board.disks.values():
             disk.dead = disk.stuck = False
         await freezer.end()
