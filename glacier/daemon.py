@@ -57,9 +57,10 @@ async def _board(stack: AsyncExitStack, config: FreezerConfig, meter: Meter, now
         board = LoopBoard(config.layout, meter, directory=directory, mounts=mounts, spin_up_s=config.spin_up_s, now_us=now_us)
         await board.make_images(config.loop.disk_bytes)
         return board
-    from glacier.gpio import GpioBoard, GpioDisk, GpiodLines
+    from glacier.gpio import GpioBoard, GpioDisk, GpiodLines, let_go
 
     disks = {disk.number: GpioDisk(disk.line, disk.device, disk.label) for bus in config.buses for disk in bus.disks}
+    await let_go(disks.values())
     lines = GpiodLines(config.gpio.chip, [disk.line for disk in disks.values()], active_low=config.gpio.active_low)
     stack.callback(lines.close)
     return GpioBoard(config.layout, meter, disks, lines, mounts=mounts, now_us=now_us, rescan=config.gpio.rescan)

@@ -1,13 +1,13 @@
 """A board whose power lines are GPIO lines, as the MrFreeze's: libgpiod switches, real block devices answer.
 
-A line keeps its level only as long as its process holds it. A freezer that dies may let its disks fall asleep; the next one takes all
-lines low first, so both agree.
+A line keeps its level only as long as its process holds it. A freezer that dies may let its disks fall asleep; the next one unmounts what
+is there still and then takes all lines low, so all agree.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -146,6 +146,14 @@ class GpioBoard:
                 failure = error
         if failure is not None:
             raise failure
+
+
+async def let_go(disks: Iterable[GpioDisk]) -> None:
+    """Before the lines are requested, which takes the power away: nothing is mounted any more. Raises: Busy, DiskFailed."""
+    for disk in disks:
+        if disk.device.exists():
+            await unmount_device(str(disk.device))
+            remove_device(disk.device)
 
 
 def remove_device(device: Path, sysfs: Path = Path("/sys/class/block")) -> None:

@@ -86,6 +86,22 @@ async def test_cleaning_takes_every_line_low(tmp_path: Path, autojump_clock: Moc
     assert lines.on == set()
 
 
+async def test_what_an_earlier_process_left_mounted_is_unmounted_before_its_line_goes_low(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[str, str]] = []
+
+    async def unmounted(device: str) -> None:
+        await trio.lowlevel.checkpoint()
+        done.append(("unmounted", Path(device).name))
+
+    monkeypatch.setattr(gpio, "unmount_device", unmounted)
+    monkeypatch.setattr(gpio, "remove_device", lambda device: done.append(("removed", device.name)))
+    (tmp_path / "a").touch()
+    await gpio.let_go([GpioDisk("a", tmp_path / "a"), GpioDisk("b", tmp_path / "b")])
+    assert done == [("unmounted", "a"), ("removed", "a")]
+
+
 def test_the_kernel_forgets_a_disk_before_its_power_goes(tmp_path: Path) -> None:
     for partition in ("sda1", "sda"):
         sysfs = tmp_path / partition / "class"
