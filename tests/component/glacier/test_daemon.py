@@ -1,0 +1,105 @@
+"""A freezer on real sockets: TCP, Unix, TLS; found by its configuration; ended in order."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from glacier.config import BusConfig, DiskConfig, FreezerConfig
+from glacier.daemon import serve_freezer
+from glacier.iceclient import dial
+from glacier.reach import address_of, reach
+from glacier.simulated import SimulatedBoard
+from node.auth import NamespaceKey
+from node.errors import ConfigError, DiskNotFound, FrazilError, PeerUnreachable
+from tests.support.certificate import make_certificate
+from tests.support.cold import freezer_of, head_of, pieces
+
+DATA = b"ice" * 700_000
+CHUNK = "a" * 32
+
+
+def config_of(tmp_path: Path, *listens: str) -> FreezerConfig:
+    NamespaceKey.create(tmp_path / "key")
+    buses = tuple(BusConfig(listen, (DiskConfig(number),)) for number, listen in enumerate(listens))
+    return FreezerConfig(name="north", namespace="n", key=tmp_path / "key", hardware="loop", buses=buses)
+
+
+def with_tls(config: FreezerConfig, tmp_path: Path) -> FreezerConfig:
+    make_certificate(tmp_path / "tls.pem")
+    return replace(config, tls_cert=str(tmp_path / "tls.pem"), tls_key=str(tmp_path / "tls.pem"))
+
+
+@asynccontextmanager
+async def served(config: FreezerConfig) -> AsyncIterator[tuple[FreezerConfig, trio.Event]]:
+    """The configuration with the addresses that it got, and its end."""
+    freezer = freezer_of(SimulatedBoard(config.layout, spin_up_s=0.0))
+    await freezer.begin()
+    drain = trio.Event()
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            addresses: list[str] = await nursery.start(serve_freezer, freezer, config, drain)
+            reached = tuple(replace(bus, listen=address) for bus, address in zip(config.buses, addresses, strict=True))
+            yield replace(config, buses=reached), drain
+            drain.set()
+
+
+@pytest.mark.parametrize("way", ["TCP", "Unix", "TLS"])
+async def test_a_chunk_goes_there_and_back(tmp_path: Path, way: str) -> None:
+    config = config_of(tmp_path, f"unix:{tmp_path}/bus.sock" if way == "Unix" else "127.0.0.1:0")
+    if way == "TLS":
+        config = with_tls(config, tmp_path)
+    async with served(config) as (reached, _), reach(reached, 0, key=NamespaceKey.load(config.key)) as bus:
+        await bus.power_on(0)
+        await bus.send(0, head_of(CHUNK, DATA), pieces(DATA))
+        async with bus.get(0, CHUNK) as incoming:
+            assert b"".join([bytes(piece) async for piece in incoming]) == DATA
+
+
+async def test_with_tls_nothing_is_spoken_in_the_clear(tmp_path: Path) -> None:
+    config = with_tls(config_of(tmp_path, "127.0.0.1:0"), tmp_path)
+    async with served(config) as (reached, _):
+        with pytest.raises(FrazilError):
+            async with dial(reached.buses[0].listen, key=NamespaceKey.load(config.key), bus=0):
+                raise AssertionError("it answered")
+
+
+async def test_who_is_connected_hears_of_the_end(tmp_path: Path) -> None:
+    config = config_of(tmp_path, "127.0.0.1:0", "127.0.0.1:0")
+    key = NamespaceKey.load(config.key)
+    async with served(config) as (reached, drain):
+        with pytest.raises(DiskNotFound, match="bus 0 is served here, not 1"):
+            async with dial(reached.buses[0].listen, key=key, bus=1):
+                raise AssertionError("it answered")
+        async with reach(reached, 1, key=key) as bus:
+            drain.set()
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            with pytest.raises(FrazilError):
+                await bus.probe(1)
+            assert bus.broken
+    with pytest.raises(PeerUnreachable):
+        async with reach(reached, 1, key=key):
+            raise AssertionError("it answered")
+
+
+async def test_an_address_that_can_t_be_used_is_named(tmp_path: Path) -> None:
+    with pytest.raises((ConfigError, ExceptionGroup)) as refused:
+        async with served(config_of(tmp_path, "192.0.2.1:1")):
+            raise AssertionError("it serves")
+    assert "192.0.2.1:1" in repr(refused.value)
+
+
+def test_this_host_reaches_what_listens_everywhere() -> None:
+    assert [address_of(listen) for listen in ("0.0.0.0:1", "[::]:2", ":3", "ice.example:4", "unix:/run/a")] == [
+        "127.0.0.1:1",
+        "[::1]:2",
+        "127.0.0.1:3",
+        "ice.example:4",
+        "unix:/run/a",
+    ]
