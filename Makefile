@@ -8,7 +8,7 @@ APT_RUN := python3-venv python3-pip
 
 .PHONY: install install-test system system-test up deb cluster test check s3-table test-clients fuzz bench bench-peers bench-fs clean
 
-# Wheels only: running the store compiles nothing.
+# Wheels only, but for pyfuse3, which the mount needs: where that can't be had, all else is installed.
 install: system $(VENV)/.installed
 
 # Fuse headers, client programs, a compiler: what the tests need beyond the store.
@@ -27,7 +27,15 @@ $(BIN)/python:
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable .
 	@packaging/install-extras $(BIN)/frazil $(VENV)
+	@packaging/install-mount $(BIN)
 	@touch $@
+
+.PHONY: mount-helper
+# Lets mount(8), umount(8) and /etc/fstab know the type frazil (root).
+mount-helper: install
+	ln -sf $(abspath packaging/mount.frazil) /sbin/mount.frazil
+	ln -sf $(abspath packaging/umount.frazil) /sbin/umount.fuse.frazil
+	ln -sf $(abspath $(BIN)/frazil) /usr/local/bin/frazil
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable '.[test]'

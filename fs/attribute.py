@@ -18,16 +18,23 @@ import stat
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, unquote
+
+import msgspec
 
 from meta.protocol.object import ObjectRow
 
 SECOND_NS = 1_000_000_000
 MICROSECOND_NS = 1_000
 FOLDER_TYPE = "application/x-directory"
+FOLDER_BYTES = 4_096
+"""Shown as every folder's size: 0 makes programs think of special files."""
 METADATA_BYTES_MAX = 2_048
 """Of names and values together, as S3 has it."""
 XATTR_NAMES_MAX = 64
+PARSED_MAX = 512
+"""Texts whose meaning is remembered: files of one folder say much the same."""
 _TYPES = frozenset((stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFBLK, stat.S_IFCHR))
 _TIMES_S_MAX = 1 << 40
 
@@ -42,8 +49,7 @@ class Defaults:
     folder_mode: int = 0o755
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
+class Stat(msgspec.Struct, frozen=True):
     """mode: with the type's bits; size: bytes."""
 
     mode: int
@@ -80,23 +86,24 @@ def file_stat(row: ObjectRow, defaults: Defaults) -> Stat:
 def folder_stat(marker: ObjectRow | None, defaults: Defaults, *, time_ns: int = 0) -> Stat:
     """Of a folder, whether an object stands for it or not."""
     if marker is None:
-        return Stat(stat.S_IFDIR | defaults.folder_mode, defaults.uid, defaults.gid, 0, time_ns, time_ns, time_ns, links=2)
+        plain = stat.S_IFDIR | defaults.folder_mode
+        return Stat(plain, defaults.uid, defaults.gid, FOLDER_BYTES, time_ns, time_ns, time_ns, links=2)
     mode = _mode(marker.attributes.metadata.get("mode", ""))
     permissions = defaults.folder_mode if mode is None else stat.S_IMODE(mode)
-    return _stat(marker, marker.attributes.metadata, stat.S_IFDIR | permissions, defaults, 0, links=2)
+    return _stat(marker, marker.attributes.metadata, stat.S_IFDIR | permissions, defaults, FOLDER_BYTES, links=2)
 
 
 def _stat(row: ObjectRow, metadata: Mapping[str, str], mode: int, defaults: Defaults, size: int, *, links: int = 1) -> Stat:
-    mtime_ns = _time(metadata.get("mtime", ""), row.mtime_us * MICROSECOND_NS)
+    mtime_ns = _or(_time(metadata.get("mtime", "")), row.mtime_us * MICROSECOND_NS)
     return Stat(
         mode,
-        _number(metadata.get("uid", ""), defaults.uid),
-        _number(metadata.get("gid", ""), defaults.gid),
+        _or(_number(metadata.get("uid", "")), defaults.uid),
+        _or(_number(metadata.get("gid", "")), defaults.gid),
         size,
-        _time(metadata.get("atime", ""), mtime_ns),
+        _or(_time(metadata.get("atime", "")), mtime_ns),
         mtime_ns,
-        _time(metadata.get("ctime", ""), max(mtime_ns, row.mtime_us * MICROSECOND_NS)),
-        _number(metadata.get("rdev", ""), 0),
+        _or(_time(metadata.get("ctime", "")), max(mtime_ns, row.mtime_us * MICROSECOND_NS)),
+        _or(_number(metadata.get("rdev", "")), 0),
         links,
     )
 
@@ -148,6 +155,11 @@ def metadata_bytes(metadata: Mapping[str, str]) -> int:
     return sum(len(name.encode()) + len(value.encode()) for name, value in metadata.items())
 
 
+def _or(found: int | None, default: int) -> int:
+    return default if found is None else found
+
+
+@lru_cache(PARSED_MAX)
 def _mode(text: str) -> int | None:
     """None when it is no mode, or says no type that there is."""
     if not text.isascii() or not text.isdigit() or len(text) > 8:
@@ -164,16 +176,18 @@ def _mode(text: str) -> int | None:
     return None
 
 
-def _number(text: str, default: int) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 and int(text) < 1 << 32 else default
+@lru_cache(PARSED_MAX)
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 and int(text) < 1 << 32 else None
 
 
-def _time(text: str, default: int) -> int:
+@lru_cache(PARSED_MAX)
+def _time(text: str) -> int | None:
     """Nanoseconds from decimal seconds, exactly."""
     whole, _, fraction = text.removeprefix("-").partition(".")
     if not whole.isascii() or not whole.isdigit() or not (not fraction or (fraction.isascii() and fraction.isdigit())):
-        return default
+        return None
     if len(whole) > 13 or int(whole) > _TIMES_S_MAX:
-        return default
+        return None
     time_ns = int(whole) * SECOND_NS + int((fraction + "0" * 9)[:9])
     return -time_ns if text.startswith("-") else time_ns

@@ -11,12 +11,14 @@ import stat as modes
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import msgspec
+from msgspec.structs import replace
 
 from fs.attribute import (
+    FOLDER_BYTES,
     FOLDER_TYPE,
     METADATA_BYTES_MAX,
     Stat,
@@ -26,6 +28,7 @@ from fs.attribute import (
     with_xattrs,
     xattrs_of,
 )
+from fs.behind import Behind
 from fs.connection import ABSENT
 from fs.file import File
 from fs.gate import Gate
@@ -37,6 +40,8 @@ from meta.protocol.object import NO_CONDITION, Attributes, ObjectRow
 from node.errors import NotFound
 from store.source import BytesSource
 
+LATE_BYTES_MAX = 1 << 20
+"""Files up to here are stored after they were closed, where that is wished."""
 LAST = 2
 """So many nodes in a folder are more than the one that leaves."""
 
@@ -50,12 +55,19 @@ class Caller:
 
 
 class Changes:
-    """Of one tree. buckets: whether folders of the root, which are buckets, may be made and removed."""
+    """Of one tree.
 
-    def __init__(self, tree: Tree, *, buckets: bool) -> None:
+    buckets    whether folders of the root, which are buckets, may be made and removed
+    exclusive  a file that is created exclusively is stored at once, if no other mount or client was first
+    late       closing a small file and removing one doesn't wait for the store
+    """
+
+    def __init__(self, tree: Tree, *, buckets: bool, exclusive: bool = False, late: bool = False) -> None:
         self._tree = tree
-        self._buckets = buckets
+        self._buckets, self._exclusive, self._late = buckets, exclusive, late
         self._gate = Gate()
+        self.behind = Behind(tree.connection, self._save_and_release)
+        tree.hides = self.behind.hides
 
     def __repr__(self) -> str:
         return f"<Changes {self._tree!r} {self._gate!r}>"
@@ -75,6 +87,13 @@ class Changes:
         inode = self._tree.table.add(parent, raw, name.part, folder=False)
         inode.file = file = File(self._tree.shared, inode, None, self._new_stat(parent, modes.S_IFREG | modes.S_IMODE(mode), caller))
         self._tree.table.open(inode)
+        if exclusive and self._exclusive:
+            try:
+                await file.claim()
+            except BaseException:
+                self._gone(inode)
+                await self._tree.release(inode)
+                raise
         touch(parent)
         return inode, file
 
@@ -83,11 +102,12 @@ class Changes:
         if await self._find(parent, raw) is not None:
             raise failure(errno.EEXIST)
         name = await self._new_name(parent, raw)
+        await self.behind.settle()
         stat = replace(self._new_stat(parent, mode, caller), rdev=rdev, size=len(data))
         attributes = Attributes(type="application/octet-stream", metadata=with_stat({}, stat))
         bucket, key = key_in(parent, name.part)
         async with self._gate.passing():
-            row = await self._tree.connection.put(bucket, key, BytesSource(data), attributes, condition=ABSENT)
+            row = await self._tree.connection.put(bucket, key, lambda: BytesSource(data), attributes, condition=ABSENT)
             inode = self._tree.table.add(parent, raw, name.part, folder=False)
             inode.content = row.content
         touch(parent)
@@ -104,13 +124,14 @@ class Changes:
             return self._tree.place_bucket(settings.bucket, settings.created_us)
         permissions = modes.S_IMODE(mode) | (modes.S_ISGID if parent.group is not None else 0)
         stat = self._new_stat(parent, modes.S_IFDIR | permissions, caller)
+        await self.behind.settle()
         bucket, key = key_in(parent, name.part + FOLDER_END)
         async with self._gate.passing():
             await self._put_marker(bucket, key, stat, fresh=True)
             inode = self._tree.table.add(parent, raw, name.part, folder=True)
         inode.marked, inode.group = True, stat.gid if permissions & modes.S_ISGID else None
         touch(parent)
-        return inode, replace(stat, links=2)
+        return inode, replace(stat, size=FOLDER_BYTES, links=2)
 
     # Removing
 
@@ -123,7 +144,10 @@ class Changes:
         async with inode.file.lock if isinstance(inode.file, File) else nullcontext():  # a save may be under way
             await self._vacate(inode)
             if not (isinstance(inode.file, File) and inode.file.row is None):
-                await self._tree.connection.remove(*inode.place)
+                if self._late:
+                    await self.behind.remove_later(*inode.place, inode.content)
+                else:
+                    await self._tree.connection.remove(*inode.place)
             self._gone(inode)
         touch(parent)
 
@@ -134,6 +158,7 @@ class Changes:
             raise failure(errno.ENOTDIR)
         if self._tree.has_unsaved(inode):
             raise failure(errno.ENOTEMPTY)
+        await self.behind.settle()
         bucket, key = inode.place
         if not key:
             self._check_buckets()
@@ -164,6 +189,7 @@ class Changes:
             name = Name(there.part, there.beside)
         else:
             name = await self._new_name(new_parent, new_raw)
+        await self.behind.settle()
         async with self._gate.closed():
             await self._move(inode, parent, new_parent, new_raw, name, found and found[0], replace=replace)
         touch(parent)
@@ -172,6 +198,12 @@ class Changes:
     async def _move(
         self, inode: Inode, parent: Inode, new_parent: Inode, new_raw: bytes, name: Name, there: Inode | None, *, replace: bool
     ) -> None:
+        if isinstance(inode.file, File) and inode.file.row is None and self._late and replace:
+            if there is not None:  # its object is replaced when this file is saved
+                await self._vacate(there)
+                self._gone(there)
+            self._tree.table.move(inode, new_parent, new_raw, name.part, beside=name.beside)
+            return
         if isinstance(inode.file, File) and inode.file.unsaved:
             await inode.file.save()
         if there is not None:
@@ -180,6 +212,8 @@ class Changes:
             await self._keep_folder(parent)
         bucket, key = inode.place
         _, new_key = key_in(new_parent, name.part + (FOLDER_END if inode.folder else ""))
+        if inode.folder:
+            self._tree.moves.extend(((bucket, key), (bucket, new_key)))
         await self._tree.connection.move(bucket, key, new_key, replace=replace)
         if there is not None:
             self._gone(there)
@@ -195,6 +229,7 @@ class Changes:
             return
         self._check_move(one, new_parent)
         self._check_move(other, parent)
+        await self.behind.settle()
         async with self._gate.closed():
             for inode in (one, other):
                 if isinstance(inode.file, File) and inode.file.unsaved:
@@ -223,10 +258,16 @@ class Changes:
         return await self._restate(inode, change, lambda metadata: metadata)
 
     async def xattrs(self, inode: Inode) -> dict[str, bytes]:
-        row = await self._row(inode)
+        row = await self.row(inode)
         if isinstance(inode.file, File):
             return xattrs_of(inode.file.attributes.metadata)
         return xattrs_of(row.attributes.metadata) if row is not None else {}
+
+    async def ask_restore(self, inode: Inode, tier: str) -> None:
+        row = await self.row(inode)
+        if row is None or inode.folder:
+            raise failure(errno.EINVAL)
+        await self._tree.shared.cold.ask(inode.place[0], row, tier)
 
     async def set_xattr(self, inode: Inode, name: str, value: bytes | None) -> None:
         """value None: removed. Raises: OSError (ENODATA, ENOSPC, ESTALE)."""
@@ -255,7 +296,7 @@ class Changes:
                 await self.save(inode)
             return file.stat
         stat = change(await self._tree.stat(inode))
-        row = await self._row(inode)
+        row = await self.row(inode)
         if inode.folder and row is None:
             return await self._restate_folder(inode, stat, rename)
         assert row is not None
@@ -279,7 +320,7 @@ class Changes:
         inode.marked, inode.touched_ns = True, 0
         return stat
 
-    async def _row(self, inode: Inode) -> ObjectRow | None:
+    async def row(self, inode: Inode) -> ObjectRow | None:
         """What stands for it in the store; None for a folder without an object. Raises: OSError (ESTALE)."""
         if isinstance(inode.file, File):
             return inode.file.row
@@ -297,8 +338,25 @@ class Changes:
     async def save(self, inode: Inode) -> None:
         """Makes an open file durable and visible. Raises: what the store raises."""
         if isinstance(inode.file, File) and inode.file.unsaved and not inode.gone:
+            if inode.place in self.behind.removing:
+                await self.behind.settle()
             async with self._gate.passing():
                 await inode.file.save()
+
+    async def close(self, inode: Inode) -> None:
+        """One of its handles is closed: what was written is visible then, or is so in a moment."""
+        file = inode.file
+        if self._late and isinstance(file, File) and file.unsaved and not inode.gone and file.stat.size <= LATE_BYTES_MAX:
+            self._tree.table.open(inode)
+            await self.behind.save_later(inode)
+        else:
+            await self.save(inode)
+
+    async def _save_and_release(self, inode: Inode) -> None:
+        try:
+            await self.save(inode)
+        finally:
+            await self._tree.release(inode)
 
     # What they share
 
@@ -333,7 +391,7 @@ class Changes:
     async def _put_marker(self, bucket: str, key: str, stat: Stat, metadata: dict[str, str] | None = None, *, fresh: bool = False) -> None:
         attributes = Attributes(type=FOLDER_TYPE, metadata=metadata if metadata is not None else with_stat({}, stat))
         condition = ABSENT if fresh else NO_CONDITION
-        await self._tree.connection.put(bucket, key, BytesSource(b""), attributes, condition=condition)
+        await self._tree.connection.put(bucket, key, lambda: BytesSource(b""), attributes, condition=condition)
 
     async def _keep_folder(self, folder: Inode) -> None:
         """Before something leaves it: the folder stays though it be empty then."""
@@ -342,7 +400,7 @@ class Changes:
             return
         nodes = (await self._tree.connection.browse(bucket, key, limit=LAST)).nodes
         marked = bool(nodes) and nodes[0].key == key
-        if len(nodes) == LAST and not marked:
+        if len(nodes) == LAST and not marked and not self._late:  # of removals that wait nothing is known here
             return
         if not marked:
             await self._put_marker(bucket, key, folder_stat(None, self._tree.defaults, time_ns=time.time_ns()))

@@ -7,7 +7,7 @@ sends changes of metadata to the main process over its Unix socket. No S3 is spo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,13 +15,16 @@ from typing import Protocol
 import msgspec
 
 from meta.protocol.bucket import BucketSettings
-from meta.protocol.folder import BROWSE_LIMIT_MAX, BrowsePage, Peek
+from meta.protocol.folder import BROWSE_LIMIT_MAX, BrowsePage, Changes, Peek
 from meta.protocol.identities import Account
 from meta.protocol.object import NO_CONDITION, Attributes, Change, Condition, DeleteRequest, ObjectRow
 from meta.protocol.registry import BucketEntry
+from meta.protocol.restore import Restore
 from node.errors import InvalidArgument, Superseded
 from rawx.protocol import VolumeStat
-from store.envelope import Envelope, envelope_of
+from store.copy import of_one_piece
+from store.envelope import Envelope, envelope_of, without_envelope
+from store.overlay import Patch
 from store.source import Source
 from store.store import Store
 from store.window import Window
@@ -29,6 +32,9 @@ from store.window import Window
 CHANGES_MAX = 5
 """Tries to change an object's attributes while others change them, too."""
 ABSENT = Condition(if_none_match=("*",))
+MakeSource = Callable[[], Source]
+MakePatches = Callable[[], Sequence[Patch]]
+"""Made anew each time that it is tried."""
 Describe = Callable[[Attributes], Attributes]
 """The attributes that an object is to have, from those it has."""
 
@@ -39,6 +45,13 @@ class Rules:
 
     default_envelope: Callable[[BucketSettings], Envelope | None]
     is_bucket_name: Callable[[str], bool]
+
+
+class Browse(Protocol):
+    """Who can list folders."""
+
+    async def browse(self, bucket: str, prefix: str, begin: str = "") -> BrowsePage:
+        """Raises: BucketNotFound."""
 
 
 class Connection(Protocol):
@@ -58,14 +71,28 @@ class Connection(Protocol):
     async def window(self, bucket: str, row: ObjectRow) -> AbstractAsyncContextManager[Window]:
         """Raises: EncryptionKeyDisabled, EncryptionKeyNotFound, CustomerKeyWrong."""
 
-    async def put(self, bucket: str, key: str, source: Source, attributes: Attributes, *, condition: Condition = NO_CONDITION) -> ObjectRow:
+    async def put(
+        self, bucket: str, key: str, source: MakeSource, attributes: Attributes, *, condition: Condition = NO_CONDITION
+    ) -> ObjectRow:
         """A whole object, durable and visible at return. Raises: PreconditionFailed, QuotaExceeded, Locked, VolumeFull."""
+
+    async def rewrite(self, bucket: str, row: ObjectRow, source: MakePatches, size: int, describe: Describe) -> ObjectRow:
+        """The version with some bytes changed, or of another size. Raises: as put; Conflict when another content has its key."""
 
     async def change(self, bucket: str, row: ObjectRow, describe: Describe) -> ObjectRow:
         """Other attributes for a version that is stored. Raises: ObjectNotFound, Superseded when another content has its key."""
 
+    async def restore(self, bucket: str, row: ObjectRow, wish: Restore) -> None:
+        """Asks for a version of a cold class. Raises: Superseded."""
+
     async def remove(self, bucket: str, key: str) -> None:
         """Raises: Locked."""
+
+    async def remove_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
+        """In one transaction; what was refused, with the reason."""
+
+    async def changes(self, bucket: str, after: int) -> Changes:
+        """What was changed in the bucket behind an entry of its log."""
 
     async def remove_folder(self, bucket: str, prefix: str) -> None:
         """Raises: ObjectNotFound, FolderNotEmpty, Locked."""
@@ -112,7 +139,9 @@ class StoreConnection:
     async def window(self, bucket: str, row: ObjectRow) -> AbstractAsyncContextManager[Window]:
         return self._store.window(row, bucket=bucket, data_key=await self._data_key(row))
 
-    async def put(self, bucket: str, key: str, source: Source, attributes: Attributes, *, condition: Condition = NO_CONDITION) -> ObjectRow:
+    async def put(
+        self, bucket: str, key: str, source: MakeSource, attributes: Attributes, *, condition: Condition = NO_CONDITION
+    ) -> ObjectRow:
         settings = await self.settings(bucket)
         attributes = _of_a_new_object(attributes)
         data_key, envelope = b"", self._rules.default_envelope(settings)
@@ -120,8 +149,11 @@ class StoreConnection:
             envelope, data_key = await self._store.vault.seal(envelope)
             attributes = envelope.into(attributes)
         return await self._store.put_object(
-            bucket, key, source, attributes=attributes, owner=settings.owner, condition=condition, data_key=data_key
+            bucket, key, source(), attributes=attributes, owner=settings.owner, condition=condition, data_key=data_key
         )
+
+    async def rewrite(self, bucket: str, row: ObjectRow, source: MakePatches, size: int, describe: Describe) -> ObjectRow:
+        return await self._store.rewrite(bucket, row, source(), size, describe=describe, data_key=await self._data_key(row))
 
     async def change(self, bucket: str, row: ObjectRow, describe: Describe) -> ObjectRow:
         container = self._store.meta.container(bucket)
@@ -137,9 +169,21 @@ class StoreConnection:
                     raise
         raise Superseded("another object has this name by now")
 
+    async def restore(self, bucket: str, row: ObjectRow, wish: Restore) -> None:
+        change = Change(row.key, row.version, restored=msgspec.to_builtins(wish), expect_content=row.content, expect_seq=row.seq)
+        await self._store.change_cold(bucket, change)
+
     async def remove(self, bucket: str, key: str) -> None:
         settings = await self.settings(bucket)
         await self._store.delete_object(bucket, DeleteRequest(key, owner=settings.owner))
+
+    async def remove_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
+        settings = await self.settings(bucket)
+        results = await self._store.delete_objects(bucket, [DeleteRequest(key, owner=settings.owner) for key in keys])
+        return {result.key: result.message or result.error for result in results if result.error}
+
+    async def changes(self, bucket: str, after: int) -> Changes:
+        return await self._store.meta.container(bucket).follow(after)
 
     async def remove_folder(self, bucket: str, prefix: str) -> None:
         settings = await self.settings(bucket)
@@ -175,14 +219,5 @@ class StoreConnection:
 
 def _of_a_new_object(attributes: Attributes) -> Attributes:
     """Without what was said of the bytes that an object had before, and without its protection."""
-    return msgspec.structs.replace(
-        attributes,
-        parts=(),
-        part_checksums=(),
-        checksums={},
-        checksum_type="",
-        retain_mode="",
-        retain_until_us=0,
-        legal_hold=None,
-        extra={},
-    )
+    attributes = of_one_piece(without_envelope(attributes))
+    return msgspec.structs.replace(attributes, retain_mode="", retain_until_us=0, legal_hold=None)

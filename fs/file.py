@@ -14,30 +14,40 @@ import stat as modes
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from functools import partial
+from itertools import zip_longest
 from mimetypes import guess_type
 
 import msgspec
 import trio
+from msgspec.structs import replace
 
 from fs.attribute import Stat, with_stat
-from fs.connection import Connection
+from fs.cold import Cold
+from fs.connection import ABSENT, Connection
 from fs.extent import Extents
 from fs.inode import Inode
 from fs.readahead import Budget, ReadAhead
 from fs.spool import Note, Spool, SpoolFolder
 from meta.protocol.object import Attributes, ObjectRow
+from node.errors import Conflict, Locked, NotFound, QuotaExceeded
+from store.overlay import Patch
 
 FILE_BYTES_MAX = 5 << 40
 """As S3 has it."""
+WHOLE_BYTES_MAX = 1 << 20
+"""Files up to here are stored whole: that costs hardly more."""
+PATCHES_MAX = 500
+"""Of one save; where more ranges were written, those between them are written again as well."""
 TYPE_DEFAULT = "application/octet-stream"
 
 
 class Shared:
     """What the files of a mount have in common."""
 
-    def __init__(self, connection: Connection, spools: SpoolFolder, nursery: trio.Nursery) -> None:
+    def __init__(self, connection: Connection, spools: SpoolFolder, nursery: trio.Nursery, *, cold: str = "error") -> None:
         self.connection, self.spools, self.nursery = connection, spools, nursery
+        self.cold = Cold(connection, cold)
         self.budget = Budget()
 
 
@@ -108,6 +118,7 @@ class File:
             if self._ahead is None:
                 assert self.row is not None
                 bucket = self._inode.place[0]
+                self.row = await self._shared.cold.readable(bucket, self.row)
                 self._window = await self._stack.enter_async_context(await self._shared.connection.window(bucket, self.row))
                 self._ahead = ReadAhead(self._window.read, self.row.size, self._shared.budget, self._shared.nursery)
         return self._ahead
@@ -120,8 +131,8 @@ class File:
 
     # Writing
 
-    async def write(self, start: int, data: bytes) -> int:
-        """Raises: OSError (EFBIG, ENOSPC, EIO)."""
+    async def write(self, start: int, data: bytes, *, trusted: bool = False) -> int:
+        """trusted: by root, who leaves the set-user-id bits as they are. Raises: OSError (EFBIG, ENOSPC, EIO)."""
         stop = start + len(data)
         if stop > FILE_BYTES_MAX:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
@@ -129,21 +140,22 @@ class File:
             await self._spool.write(start, data, self._note())
             self._written.add(start, stop)
             now = time.time_ns()
-            mode = without_privileges(self.stat.mode)
+            mode = self.stat.mode if trusted else without_privileges(self.stat.mode)
             self.stat = replace(self.stat, size=max(self.stat.size, stop), mtime_ns=now, ctime_ns=now, mode=mode)
         return len(data)
 
-    async def truncate(self, size: int) -> None:
+    async def truncate(self, size: int, *, trusted: bool = False) -> None:
         """Shorter or longer. Raises: OSError (EFBIG)."""
         if size > FILE_BYTES_MAX:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         async with self.lock:
             if size < self.stat.size:
                 self._written.remove(size, self.stat.size)
-                self._spool.cut(size)
                 self._kept = min(self._kept, size)
+            self._spool.cut(size)
             now = time.time_ns()
-            self.stat = replace(self.stat, size=size, mtime_ns=now, ctime_ns=now, mode=without_privileges(self.stat.mode))
+            mode = self.stat.mode if trusted else without_privileges(self.stat.mode)
+            self.stat = replace(self.stat, size=size, mtime_ns=now, ctime_ns=now, mode=mode)
 
     async def restate(self, change: Callable[[Stat], Stat], rename: Callable[[dict[str, str]], dict[str, str]]) -> None:
         """Other attributes and other metadata, to be stored with the next `save`."""
@@ -157,7 +169,6 @@ class File:
         """What is stored of it has another key now."""
         if self.row is not None:
             self.row = msgspec.structs.replace(self.row, key=key)
-        self._spool.note(self._note())
 
     # Saving
 
@@ -171,12 +182,37 @@ class File:
             elif self._restated:
                 await self._save_attributes()
 
+    async def claim(self) -> None:
+        """Stores the new, empty file if there is no object of its name. Raises: PreconditionFailed; as save."""
+        async with self.lock:
+            bucket, key = self._inode.place
+            source = partial(FileSource, self, 0, 0)
+            await self._stored(await self._shared.connection.put(bucket, key, source, self._wanted(self.attributes), condition=ABSENT))
+
     async def _save_bytes(self) -> None:
+        """In part, where something of the stored version stays; whole otherwise, and when another object has taken its place by now."""
         bucket, key = self._inode.place
-        source = FileSource(self, self.stat.size)
-        attributes = self._wanted(self.attributes)
-        row = await self._shared.connection.put(bucket, key, source, attributes)
+        size, connection = self.stat.size, self._shared.connection
+        if self.row is not None and size > WHOLE_BYTES_MAX and self._written.bytes < size:
+            try:
+                await self._stored(await connection.rewrite(bucket, self.row, self._patches, size, self._wanted))
+                return
+            except (Conflict, NotFound) as error:
+                if isinstance(error, QuotaExceeded | Locked):
+                    raise
+        row = await connection.put(bucket, key, lambda: FileSource(self, 0, size), self._wanted(self.attributes))
         await self._stored(row)
+
+    def _patches(self) -> list[Patch]:
+        """What differs from the stored version: what was written, and zeros where it was cut off and grew again."""
+        assert self.row is not None
+        changed = Extents()
+        for start, stop in (*self._written, (self._kept, min(self.row.size, self.stat.size))):
+            changed.add(start, stop)
+        ranges = list(changed)
+        while len(ranges) > PATCHES_MAX:
+            ranges = [(first[0], second[1]) for first, second in zip_longest(ranges[::2], ranges[1::2], fillvalue=ranges[-1])]
+        return [Patch(start, FileSource(self, start, stop)) for start, stop in ranges]
 
     async def _save_attributes(self) -> None:
         assert self.row is not None
@@ -202,26 +238,30 @@ class File:
 
     def _note(self) -> Note:
         bucket, key = self._inode.place
-        return Note(bucket, key, self.row.content if self.row else "", self.stat.size, with_stat(self.attributes.metadata, self.stat))
+        content = self.row.content if self.row is not None else ""
+        return Note(bucket, key, content, self._kept, self.stat.size, with_stat(self.attributes.metadata, self.stat))
 
     async def aclose(self) -> None:
+        """What is not saved by now, because that failed, is left on disk if it is there."""
         await self._close_stored()
-        self._spool.clear()
+        if self.unsaved and not self._inode.gone:
+            self._spool.leave()
+        else:
+            self._spool.clear()
 
 
 class FileSource:
-    """All bytes of a file as it is: a store.source.Source. The file must not change meanwhile."""
+    """The bytes [start, stop) of a file as it is: a store.source.Source. The file must not change meanwhile."""
 
-    def __init__(self, file: File, size: int) -> None:
-        self.length: int | None = size
+    def __init__(self, file: File, start: int, stop: int) -> None:
+        self.length: int | None = stop - start
         self.digests: frozenset[str] = frozenset()
-        self._file, self._at, self._size = file, 0, size
+        self._file, self._at, self._stop = file, start, stop
 
     async def fill(self, buffer: memoryview) -> int:
-        count = min(len(buffer), self._size - self._at)
-        piece = buffer[:count]
+        count = min(len(buffer), self._stop - self._at)
         if count:
-            await self._file.fill(self._at, piece)
+            await self._file.fill(self._at, buffer[:count])
         self._at += count
         return count
 

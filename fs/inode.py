@@ -98,9 +98,9 @@ class InodeTable:
     def __len__(self) -> int:
         return len(self._by_number)
 
-    def __iter__(self) -> Iterator[Inode]:
-        """Oldest first."""
-        return iter(list(self._by_number.values()))
+    def oldest(self) -> Iterator[Inode]:
+        """All, those first that are known longest. To be read before the table is changed again."""
+        return iter(self._by_number.values())
 
     def get(self, number: int) -> Inode | None:
         return self._by_number.get(number)
@@ -144,6 +144,7 @@ class InodeTable:
         if parent.children is None:
             parent.children = {}
         parent.children[name] = inode
+        _renumbered(inode)
         self._drop_unused(old)
 
     def exchange(self, one: Inode, other: Inode) -> None:
@@ -160,6 +161,7 @@ class InodeTable:
             if inode.parent.children is None:
                 inode.parent.children = {}
             inode.parent.children[inode.name] = inode
+            _renumbered(inode)
 
     def forget(self, numbers: Iterable[tuple[int, int]]) -> None:
         """The kernel lets go of so many lookups of each."""
@@ -168,6 +170,10 @@ class InodeTable:
             if inode is not None and number != self.root.number:
                 inode.lookups = max(inode.lookups - lookups, 0)
                 self._drop_unused(inode)
+
+    def drop(self, inode: Inode) -> None:
+        """Takes it out if nobody holds it: a listing placed it, and its reader went elsewhere."""
+        self._drop_unused(inode)
 
     def open(self, inode: Inode) -> None:
         inode.opened += 1
@@ -185,3 +191,13 @@ class InodeTable:
             if parent is not None and parent.children is not None and parent.children.get(inode.name) is inode:
                 del parent.children[inode.name]
             inode = parent
+
+
+def _renumbered(inode: Inode) -> None:
+    """Moving it gave the rows of all that is in it new numbers, which are not known here."""
+    waiting = [inode]
+    while waiting:
+        inode = waiting.pop()
+        inode.seq = 0
+        if inode.children:
+            waiting.extend(inode.children.values())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import pyfuse3
 import trio
@@ -10,7 +12,10 @@ import trio
 from fs.change import Changes
 from fs.connection import Rules, StoreConnection
 from fs.file import Shared
+from fs.follower import Follower
 from fs.option import MountOptions
+from fs.patience import patient
+from fs.recovery import recover
 from fs.shell import Operations
 from fs.spool import SpoolFolder
 from fs.tree import Tree
@@ -18,36 +23,48 @@ from meta.protocol.identities import Account
 from node.errors import ConfigError
 from node.log import get_logger
 from node.runner import Ready
+from node.threads import run_blocking
 from store.embedded import StoreOptions, open_store
 from store.store import Store
 
 REQUESTS_AT_ONCE = 64
 """Requests of the kernel that are worked on side by side; the rest wait in the kernel."""
+DRAIN_S = 60.0
+"""How long the end waits for what is not stored yet."""
 log = get_logger("fs")
 
 
-async def serve_mount(options: MountOptions, rules: Rules, drain: trio.Event, ready: Ready) -> None:
-    """Serves until it is unmounted, or `drain` is set, which unmounts it. Raises: ConfigError, FrazilError, OSError at the start."""
+async def serve_mount(options: MountOptions, rules: Rules, settled: Callable[[], None], drain: trio.Event, ready: Ready) -> None:
+    """Serves until it is unmounted, or `drain` is set, which unmounts it. settled: called once all is loaded and open.
+
+    Raises: ConfigError, FrazilError, OSError at the start.
+    """
     async with open_store(StoreOptions(directories=(options.store,)), role="gateway") as store, trio.open_nursery() as background:
         await background.start(_workers, store)
         bucket, prefix = options.place
-        connection = StoreConnection(store, rules, await _account(store, options.account))
+        connection = patient(StoreConnection(store, rules, await _account(store, options.account)))
         if bucket:
             await connection.settings(bucket)
-        spools = SpoolFolder(options.spool_path)
-        if not spools.open():
+        spools = SpoolFolder(options.spool_path, bytes_max=options.spool_size << 20)
+        if not await spools.open():
             raise ConfigError(f"another mount uses the spool {spools.path}; end it, or give this one its own with -o spool=DIR")
-        tree = Tree(Shared(connection, spools, background), options.defaults, bucket=bucket, prefix=prefix)
-        operations = Operations(tree, Changes(tree, buckets=options.buckets), options)
-        _mount(operations, options)
+        shared = Shared(connection, spools, background, cold=options.cold)
+        await recover(shared, options.defaults)
+        tree = Tree(shared, options.defaults, bucket=bucket, prefix=prefix)
+        changes = Changes(tree, buckets=options.buckets, exclusive=options.exclusive, late=options.behind)
+        await background.start(changes.behind.run)
+        _mount(Operations(tree, changes, options), options)
+        settled()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_end_with, drain)
-                ready.ready(str(options.directory))
+                nursery.start_soon(Follower(tree, _invalidate).run)
+                nursery.start_soon(_begin, options, ready)
                 await pyfuse3.main(max_tasks=REQUESTS_AT_ONCE)
                 nursery.cancel_scope.cancel()
         finally:
             pyfuse3.close(unmount=True)
+        await _drain(changes)
         spools.close()
         background.cancel_scope.cancel()
 
@@ -58,6 +75,33 @@ async def _account(store: Store, name: str) -> Account:
         if account.account == name:
             return account
     raise ConfigError(f"the store has no account {name}, whose buckets are that are made here; name one with -o account=NAME")
+
+
+async def _drain(changes: Changes) -> None:
+    """What waits to be stored, in bounded time; what is left then is told."""
+    with trio.move_on_after(DRAIN_S):
+        await changes.behind.drain()
+        return
+    log.error("%d changes were not stored within %g s of the end", changes.behind.pending, DRAIN_S)
+
+
+def _invalidate(number: int, name: bytes) -> None:
+    pyfuse3.invalidate_entry(pyfuse3.InodeT(number), pyfuse3.FileNameT(name))
+
+
+async def _begin(options: MountOptions, ready: Ready) -> None:
+    """Once the kernel's requests are answered. Looking at the mount from its own process must not hold up its event loop."""
+    await run_blocking(_tune, options)
+    ready.ready(str(options.directory))
+
+
+def _tune(options: MountOptions) -> None:
+    """Has the kernel read further ahead than its 128 KiB, and ask for more at once. Only root may; without it large reads are slower."""
+    try:
+        number = os.stat(options.directory).st_dev
+        Path(f"/sys/class/bdi/{os.major(number)}:{os.minor(number)}/read_ahead_kb").write_text(str(options.read_ahead))
+    except OSError as error:
+        log.info("the kernel reads ahead as it does by default: %s", error.strerror)
 
 
 def _mount(operations: Operations, options: MountOptions) -> None:

@@ -18,6 +18,7 @@ ENTRY_TIMEOUT_S = 1.0
 ATTRIBUTE_TIMEOUT_S = 1.0
 TIMEOUT_S_MAX = 86_400.0
 ID_MAX = (1 << 32) - 2
+_WHOLE_MAX = {"umask": 0o777, "read_ahead": 1 << 20, "spool_size": 1 << 24}
 
 _KERNELS = frozenset(
     [
@@ -53,14 +54,28 @@ _KERNELS = frozenset(
 """Words of fstab that mount(8) or the kernel looks after, or that change nothing here."""
 
 
+PROFILES: dict[str, dict[str, object]] = {
+    "safe": {"entry_timeout": 0.0, "attr_timeout": 0.0, "exclusive": True},
+    "fast": {"entry_timeout": 60.0, "attr_timeout": 60.0, "behind": True},
+    "media": {"entry_timeout": 300.0, "attr_timeout": 300.0, "read_ahead": 16_384},
+}
+"""safe: every name is asked for each time, and O_EXCL holds among mounts. fast: the kernel keeps names for a minute unless it is told that
+they changed, and small files and removals reach the store a moment later. media: for large files that are read in order."""
+COLD = ("error", "wait", "restore")
+
+
 @dataclass(frozen=True, slots=True)
 class MountOptions:
     """target: "" for all buckets, else BUCKET or BUCKET/PREFIX.
 
-    entry_timeout, attr_timeout, negative_timeout   seconds for which the kernel answers lookups, stat and missing names by itself
-    buckets     folders may be made and removed where all buckets are: they are buckets; account: whose
-    spool       a folder for what was written and is not stored yet; "": in the store's first directory
+    entry_timeout, attr_timeout   seconds for which the kernel answers lookups and stat by itself
     writeback   the kernel gathers small writes and sends them later, at the latest when a file is closed
+    behind      closing a small file and removing one doesn't wait for the store; fsync does
+    exclusive   O_EXCL is decided in the store at once
+    buckets     folders may be made and removed where all buckets are: they are buckets; account: whose
+    spool       a folder for what was written and is not stored yet; "": in the store's first directory;  spool_size: MiB in it at most
+    read_ahead  KiB that the kernel reads ahead of a program, when this is root
+    cold        reading an object of a cold class fails (error), or waits until it is restored (wait), which it also asks for (restore)
     """
 
     store: Path
@@ -73,11 +88,15 @@ class MountOptions:
     umask: int = 0o022
     entry_timeout: float = ENTRY_TIMEOUT_S
     attr_timeout: float = ATTRIBUTE_TIMEOUT_S
-    negative_timeout: float = 0.0
     writeback: bool = True
+    behind: bool = False
+    exclusive: bool = False
     buckets: bool = True
     account: str = "admin"
     spool: str = ""
+    spool_size: int = 4_096
+    read_ahead: int = 4_096
+    cold: str = "error"
 
     @property
     def defaults(self) -> Defaults:
@@ -102,11 +121,20 @@ class MountOptions:
             name = name.replace("-", "_")
             if name in _KERNELS or name.startswith(("x_", "comment")):
                 continue
-            changes |= _change(name, value if "=" in word else None)
+            if name == "profile":
+                changes |= _profile(value)
+            else:
+                changes |= _change(name, value if "=" in word else None)
         return replace(self, **changes)
 
 
 _TYPES = {each.name: each.type for each in fields(MountOptions) if each.name not in ("store", "directory", "target")}
+
+
+def _profile(name: str) -> dict[str, object]:
+    if name not in PROFILES:
+        raise ConfigError(f"a mount knows no profile {name!r}, but {', '.join(PROFILES)}")
+    return PROFILES[name]
 
 
 def _change(name: str, value: str | None) -> dict[str, object]:
@@ -118,6 +146,8 @@ def _change(name: str, value: str | None) -> dict[str, object]:
     if kind == "str":
         if not value:
             raise ConfigError(f"the option {name} is written {name}=...")
+        if name == "cold" and value not in COLD:
+            raise ConfigError(f"the option cold is one of {', '.join(COLD)}, not {value!r}")
         return {name: value}
     if kind == "bool":
         if value is not None:
@@ -137,6 +167,6 @@ def _number(name: str, kind: object, value: str) -> int | float:
             raise ValueError(name)
         return number
     whole = int(value, 8 if name == "umask" else 10)
-    if not 0 <= whole <= (0o777 if name == "umask" else ID_MAX):
+    if not 0 <= whole <= _WHOLE_MAX.get(name, ID_MAX):
         raise ValueError(name)
     return whole

@@ -1,8 +1,9 @@
 """Reads ahead of a program that reads a file in order, and keeps the last units for one that reads little at a time.
 
 The store verifies whole units, so a read of 4 KiB costs as much as one of 256: what was loaded is kept while it may be asked again.
-A file that is read in order has up to WINDOW_UNITS_MAX units loaded before they are asked for; the window doubles with each load that
-followed the pattern and falls to nothing with the first that did not.
+A file that is read in order and little by little (the kernel asks for 128 KiB, unless it may read further ahead itself) has up to
+WINDOW_UNITS_MAX units loaded before they are asked for; the window doubles with each load that followed the pattern and falls to nothing
+with the first that did not.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ class ReadAhead:
 
     async def read(self, start: int, stop: int) -> memoryview:
         """The bytes [start, stop), which must lie within the object. Raises: what the load raises."""
+        if stop - start > UNIT_BYTES:
+            return await self._read_through(start, stop)
         follows = start == self._next
         self._next = stop
         first, last = start // UNIT_BYTES, -(-stop // UNIT_BYTES)
@@ -86,6 +89,13 @@ class ReadAhead:
                 await self._fetch(run.start, run.stop)
         self._look_ahead(last)
         return await self._take(first, last, start, stop)
+
+    async def _read_through(self, start: int, stop: int) -> memoryview:
+        """Of more than a unit, for which the kernel reads ahead by itself: straight into the answer."""
+        self._next, self._window = stop, 0
+        data = memoryview(bytearray(stop - start))
+        await self._load(start, data)
+        return data
 
     def close(self) -> None:
         self._budget.used -= sum(len(unit.data) for unit in self._units.values())

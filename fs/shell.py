@@ -6,19 +6,22 @@ import errno
 import os
 import stat as modes
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from dataclasses import replace
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import pyfuse3
+from msgspec.structs import replace
 
+from fs import virtual
 from fs.attribute import Stat
 from fs.change import Caller, Changes
 from fs.errno import to_errno
 from fs.file import File, without_privileges
-from fs.inode import Inode
+from fs.inode import INODES_MAX, Inode
 from fs.option import MountOptions
+from fs.spool import MEMORY_BYTES_MAX
 from fs.tree import Tree, failure
 from node.errors import FrazilError
 from node.log import get_logger
@@ -30,6 +33,8 @@ XATTR_PREFIX = b"user."
 T = TypeVar("T")
 P = ParamSpec("P")
 log = get_logger("fs")
+calls: Counter[str] = Counter()
+"""Requests of the kernel in this process, by name: a process has one mount."""
 
 
 def translated(call: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
@@ -37,6 +42,7 @@ def translated(call: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Corouti
 
     @wraps(call)
     async def handler(*arguments: P.args, **named: P.kwargs) -> T:
+        calls[call.__name__] += 1
         try:
             return await call(*arguments, **named)
         except (FrazilError, OSError, ValueError) as error:
@@ -78,6 +84,7 @@ class Operations(pyfuse3.Operations):
         self._tree, self._changes, self._options = tree, changes, options
         self._handles: dict[int, Inode | _Listing] = {}
         self._next_handle = 0
+        self._trusted: set[int] = set()  # handles that root opened: a write doesn't say whose it is
 
     # Names
 
@@ -103,7 +110,7 @@ class Operations(pyfuse3.Operations):
     ) -> pyfuse3.EntryAttributes:
         found = self._tree.inode(inode)
         if fields.update_size:
-            await self._truncate(found, attr.st_size)
+            await self._truncate(found, attr.st_size, trusted=ctx.uid == 0)
 
         def change(stat: Stat) -> Stat:
             mode = stat.mode
@@ -132,11 +139,11 @@ class Operations(pyfuse3.Operations):
         stat = await self._changes.restate(found, change) if stated else await self._tree.stat(found)
         return self._entry(found, stat)
 
-    async def _truncate(self, inode: Inode, size: int) -> None:
+    async def _truncate(self, inode: Inode, size: int, *, trusted: bool) -> None:
         """Of a file that nobody has open, at once; else with what else was written."""
         file = await self._tree.open(inode)
         try:
-            await file.truncate(size)
+            await file.truncate(size, trusted=trusted)
             if inode.opened == 1:
                 await self._changes.save(inode)
         finally:
@@ -175,6 +182,8 @@ class Operations(pyfuse3.Operations):
     async def getxattr(self, inode: int, name: bytes, ctx: Any) -> bytes:
         if not name.startswith(XATTR_PREFIX):  # the kernel asks for security.capability before each write
             raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
+        if name.startswith(virtual.PREFIX.encode()):
+            return await virtual.get(self._changes, self._tree, self._tree.inode(inode), name.decode(), self.stats())
         found = (await self._changes.xattrs(self._tree.inode(inode))).get(name.decode())
         if found is None:
             raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
@@ -188,6 +197,9 @@ class Operations(pyfuse3.Operations):
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: Any) -> None:
         if not name.startswith(XATTR_PREFIX):
             raise failure(errno.EOPNOTSUPP)
+        if name.startswith(virtual.PREFIX.encode()):
+            await virtual.set_(self._changes, self._tree.inode(inode), name.decode(), value)
+            return
         await self._changes.set_xattr(self._tree.inode(inode), name.decode(), value)
 
     @translated
@@ -208,7 +220,8 @@ class Operations(pyfuse3.Operations):
 
     @translated
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
-        """Each change of a name was durable when it was answered."""
+        """Each change of a name was durable when it was answered, but for what waits behind."""
+        await self._changes.behind.drain()
 
     @translated
     async def opendir(self, inode: int, ctx: Any) -> pyfuse3.FileHandleT:
@@ -231,15 +244,17 @@ class Operations(pyfuse3.Operations):
         assert listing.entries is not None
         while (entry := listing.held or await anext(listing.entries, None)) is not None:
             name, inode, stat = entry
+            if listing.held is None:  # else it has its lookup already, lest it be forgotten while it waits
+                inode.lookups += 1
             if not pyfuse3.readdir_reply(token, name, self._entry(inode, stat), listing.at + 1):
                 listing.held = entry
                 return
-            inode.lookups += 1
             listing.held = None
             listing.at += 1
 
     async def _rewind(self, listing: _Listing, start_id: int) -> None:
         """Begins anew, at the entry that the reader wants to go on with."""
+        self._let_go(listing)
         listing.entries, listing.held, listing.at = self._tree.entries(listing.inode), None, 2
         while listing.at < start_id and await anext(listing.entries, None) is not None:
             listing.at += 1
@@ -249,7 +264,14 @@ class Operations(pyfuse3.Operations):
     async def releasedir(self, fh: int) -> None:
         listing = self._handles.pop(fh)
         assert isinstance(listing, _Listing)
+        self._let_go(listing)
         self._tree.table.close(listing.inode)
+
+    def _let_go(self, listing: _Listing) -> None:
+        """Of the entry that waited and is not asked for any more."""
+        if listing.held is not None:
+            self._tree.table.forget([(listing.held[1].number, 1)])
+            listing.held = None
 
     # Files
 
@@ -258,8 +280,8 @@ class Operations(pyfuse3.Operations):
         found = self._tree.inode(inode)
         file = await self._tree.open(found)
         if flags & os.O_TRUNC and file.stat.size:
-            await file.truncate(0)
-        return pyfuse3.FileInfo(fh=self._new_handle(found), keep_cache=True)
+            await file.truncate(0, trusted=ctx.uid == 0)
+        return pyfuse3.FileInfo(fh=self._new_handle(found, trusted=ctx.uid == 0), keep_cache=True)
 
     @translated
     async def create(
@@ -268,8 +290,8 @@ class Operations(pyfuse3.Operations):
         parent = self._tree.inode(parent_inode)
         inode, file = await self._changes.create(parent, name, mode, _caller(ctx), exclusive=bool(flags & os.O_EXCL))
         if flags & os.O_TRUNC and file.stat.size:
-            await file.truncate(0)
-        return pyfuse3.FileInfo(fh=self._new_handle(inode), keep_cache=True), self._looked_up(inode, file.stat)
+            await file.truncate(0, trusted=ctx.uid == 0)
+        return pyfuse3.FileInfo(fh=self._new_handle(inode, trusted=ctx.uid == 0), keep_cache=True), self._looked_up(inode, file.stat)
 
     @translated
     async def read(self, fh: int, off: int, size: int) -> bytes:
@@ -277,11 +299,11 @@ class Operations(pyfuse3.Operations):
 
     @translated
     async def write(self, fh: int, off: int, buf: bytes) -> int:
-        return await self._file(fh).write(off, buf)
+        return await self._file(fh).write(off, buf, trusted=fh in self._trusted)
 
     @translated
     async def flush(self, fh: int) -> None:
-        await self._changes.save(self._inode(fh))
+        await self._changes.close(self._inode(fh))
 
     @translated
     async def fsync(self, fh: int, datasync: bool) -> None:
@@ -291,6 +313,7 @@ class Operations(pyfuse3.Operations):
     async def release(self, fh: int) -> None:
         inode = self._inode(fh)
         del self._handles[fh]
+        self._trusted.discard(fh)
         try:
             if inode.opened == 1:
                 await self._changes.save(inode)
@@ -312,6 +335,25 @@ class Operations(pyfuse3.Operations):
         data.f_namemax = NAME_BYTES_MAX
         return data
 
+    def stats(self) -> virtual.Stats:
+        """What the mount does, by name."""
+        shared, behind = self._tree.shared, self._changes.behind
+        return {
+            "pid": os.getpid(),
+            "inodes": len(self._tree.table),
+            "inodes_max": INODES_MAX,
+            "open": len(self._handles),
+            "read_ahead_bytes": shared.budget.used,
+            "read_ahead_bytes_max": shared.budget.bytes_max,
+            "spool_memory_bytes": shared.spools.memory,
+            "spool_memory_bytes_max": MEMORY_BYTES_MAX,
+            "spool_bytes": shared.spools.used,
+            "spool_bytes_max": shared.spools.bytes_max,
+            "waiting": behind.pending,
+            "failed": behind.failures,
+            **{f"calls_{name}": count for name, count in sorted(calls.items())},
+        }
+
     def _inode(self, fh: int) -> Inode:
         inode = self._handles[fh]
         assert isinstance(inode, Inode)
@@ -326,8 +368,10 @@ class Operations(pyfuse3.Operations):
         inode.lookups += 1
         return self._entry(inode, stat)
 
-    def _new_handle(self, what: Inode | _Listing) -> pyfuse3.FileHandleT:
+    def _new_handle(self, what: Inode | _Listing, *, trusted: bool = False) -> pyfuse3.FileHandleT:
         self._next_handle += 1
+        if trusted:
+            self._trusted.add(self._next_handle)
         self._handles[self._next_handle] = what
         return pyfuse3.FileHandleT(self._next_handle)
 

@@ -2,8 +2,8 @@
 
     FOLDER/lock            held by the process that uses the folder
     FOLDER/<n>.data        bytes, each at its own place; holes where nothing was written
-    FOLDER/<n>.note        JSON: what the file is, written when the data file is made and each time that changes; then, a line for each
-                           write, "START STOP", and "CUT SIZE" for each truncation
+    FOLDER/<n>.head        JSON: what the file was when the data file was made
+    FOLDER/<n>.note        a line for each write since, "START STOP", and "CUT SIZE" for each truncation
 
 A process that is killed leaves its files; the next mount of the same place stores what they hold (fs/recovery.py).
 """
@@ -17,6 +17,7 @@ import shutil
 from pathlib import Path
 
 import msgspec
+import trio
 
 from node.threads import run_blocking
 
@@ -28,15 +29,20 @@ SPOOL_BYTES_MAX = 4 << 30
 INLINE_BYTES_MAX = 512 << 10
 """Writes into the page cache up to here are done in the event loop's thread: they take less time than a hop to another."""
 LOCK = "lock"
+LOCK_WAIT_S = 20.0
+"""How long a new mount waits for one that ends; it may still store what was written."""
+LOCK_POLL_S = 0.1
+DATA, HEAD, NOTE = ".data", ".head", ".note"
 
 
 class Note(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a spool file belongs to. content: of the version that the bytes are over, "" for a new object; size: of the file;
-    metadata: as the object is to have it."""
+    """What a spool file belongs to. content: of the version that the bytes are over, "" for a new object, of whose first `kept` bytes
+    count; size: of the file; metadata: as the object is to have it."""
 
     bucket: str
     key: str
     content: str = ""
+    kept: int = 0
     size: int = 0
     metadata: dict[str, str] = {}
 
@@ -55,16 +61,17 @@ class SpoolFolder:
     def __repr__(self) -> str:
         return f"<SpoolFolder {self.path} used={self.used} memory={self.memory}>"
 
-    def open(self) -> bool:
-        """Takes the folder; False when another process has it. Raises: OSError."""
+    async def open(self, *, wait_s: float = LOCK_WAIT_S) -> bool:
+        """Takes the folder; False when another process has it and keeps it. Raises: OSError."""
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        with trio.move_on_after(wait_s):
+            while not _locks(self._lock):  # noqa: ASYNC110 - another process's doing
+                await trio.sleep(LOCK_POLL_S)
+        if not _locks(self._lock):
             self.close()
             return False
-        self._number = max((int(path.stem) for path in self.path.glob("*.note") if path.stem.isdigit()), default=0)
+        self._number = max((int(path.stem) for path in self.path.glob("*" + NOTE) if path.stem.isdigit()), default=0)
         return True
 
     def close(self) -> None:
@@ -83,6 +90,14 @@ class SpoolFolder:
 
     def free_bytes(self) -> int:
         return shutil.disk_usage(self.path).free
+
+
+def _locks(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class Spool:
@@ -133,7 +148,7 @@ class Spool:
             await run_blocking(_read_all, self._data, into, start)
 
     def cut(self, size: int) -> None:
-        """What is beyond counts as never written."""
+        """What is beyond counts as never written; also tells of a file that grew."""
         if self._memory is not None:
             if size < len(self._memory):
                 self._folder.memory -= len(self._memory) - size
@@ -141,10 +156,16 @@ class Spool:
         elif self._notes >= 0:
             os.write(self._notes, b"CUT %d\n" % size)
 
+    def leave(self) -> None:
+        """What is on disk stays there, for the next mount to store."""
+        self._folder.used -= self._used
+        self._used, self._path = 0, None
+        self.clear()
+
     def note(self, note: Note) -> None:
         """What it is now: of a spool on disk that goes to disk as well."""
         if self._path is not None:
-            _replace(self._path.with_suffix(".head"), msgspec.json.encode(note))
+            _replace(self._path.with_suffix(HEAD), msgspec.json.encode(note))
 
     def clear(self) -> None:
         """All is stored, or nobody wants it."""
@@ -157,7 +178,7 @@ class Spool:
         self._data = self._notes = -1
         path, self._path = self._path, None
         if path is not None:
-            for suffix in (".note", ".head", ".data"):
+            for suffix in (NOTE, HEAD, DATA):
                 path.with_suffix(suffix).unlink(missing_ok=True)
 
     def _spill(self, note: Note) -> None:
@@ -166,9 +187,9 @@ class Spool:
         self._folder.check_room(len(memory))
         self._path = path = self._folder.new_path()
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        self._data = os.open(path.with_suffix(".data"), flags, 0o600)
+        self._data = os.open(path.with_suffix(DATA), flags, 0o600)
         self.note(note)
-        self._notes = os.open(path.with_suffix(".note"), flags | os.O_APPEND, 0o600)
+        self._notes = os.open(path.with_suffix(NOTE), flags | os.O_APPEND, 0o600)
         if memory:
             _write_all(self._data, memory, 0)
             os.write(self._notes, b"%d %d\n" % (0, len(memory)))

@@ -10,8 +10,11 @@ import errno
 import os
 import stat as modes
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from fs.attribute import Defaults, Stat, file_stat, folder_stat
 from fs.file import File, Shared
@@ -20,8 +23,14 @@ from fs.name import KEY_BYTES_MAX, Name, NameTooLong, digest_of, parse, show
 from meta.protocol.folder import FOLDER_END, Node, Peek
 from meta.protocol.object import ObjectRow
 
+MOVES_MAX = 1_000
+"""Folders that this mount moved lately, (bucket, key) before and after: the log of changes tells of them, too."""
 LINK_BYTES_MAX = 4_095
 """As PATH_MAX has it."""
+
+
+Hides = Callable[[str, str, str], bool]
+"""(bucket, key, content): whether the object is on its way out and must not be seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,8 @@ class Tree:
         root = Inode(ROOT, None, b"", "", folder=True)
         root.bucket, root.prefix = bucket, prefix
         self.table = InodeTable(root)
+        self.hides: Hides = lambda _bucket, _key, _content: False
+        self.moves: deque[tuple[str, str]] = deque(maxlen=MOVES_MAX)
         self._began_ns = time.time_ns()
 
     def __repr__(self) -> str:
@@ -91,7 +102,8 @@ class Tree:
         if self.of_buckets(parent):
             settings = await self.connection.settings(name.part)
             return self.place_bucket(settings.bucket, settings.created_us)
-        return self.place(parent, raw, name, await self.connection.peek(*key_in(parent, name.part)))
+        bucket, key = key_in(parent, name.part)
+        return self.place(parent, raw, name, self._without_hidden(bucket, await self.connection.peek(bucket, key)))
 
     async def resolve(self, parent: Inode, raw: bytes) -> Name:
         """The part of the key that a name means. Raises: OSError (ENOENT), NameTooLong, NameUnusable."""
@@ -101,7 +113,7 @@ class Tree:
         async for node in self.nodes(parent):
             part = rest_of(node.key, parent).removesuffix(FOLDER_END)
             if digest_of(part) == name.digest and show(part, beside=node.shadowed).encode() == raw:
-                return replace(name, part=part, digest="")
+                return Name(part, name.beside)
         raise failure(errno.ENOENT)
 
     def place(self, parent: Inode, raw: bytes, name: Name, found: Peek) -> tuple[Inode, Stat]:
@@ -117,9 +129,8 @@ class Tree:
             raise failure(errno.ENOENT)
         return self._place_file(parent, raw, name, row)
 
-    def place_node(self, parent: Inode, node: Node) -> tuple[bytes, Inode, Stat]:
-        """Name, inode and attributes for what a listing shows."""
-        rest = rest_of(node.key, parent)
+    def place_node(self, parent: Inode, rest: str, node: Node) -> tuple[bytes, Inode, Stat]:
+        """Name, inode and attributes for what a listing shows. rest: what of its key is below the folder."""
         part = rest.removesuffix(FOLDER_END)
         raw = show(part, beside=node.shadowed).encode()
         if rest.endswith(FOLDER_END):
@@ -162,8 +173,9 @@ class Tree:
                 yield bucket.bucket.encode(), *self.place_bucket(bucket.bucket, bucket.created_us)
             return
         shown: set[bytes] = set()
+        prefix = len(folder.place[1])
         async for node in self.nodes(folder):
-            entry = self.place_node(folder, node)
+            entry = self.place_node(folder, node.key[prefix:], node)
             shown.add(entry[0])
             yield entry
         for child in self.unsaved_in(folder):
@@ -234,11 +246,18 @@ class Tree:
         while True:
             page = await self.connection.browse(bucket, prefix, begin)
             for node in page.nodes:
-                if node.key != prefix or shows_as_file(node.row):
+                if node.key == prefix and not shows_as_file(node.row):
+                    continue
+                if node.row is None or not self.hides(bucket, node.key, node.row.content):
                     yield node
             if not page.begin:
                 return
             begin = page.begin
+
+    def _without_hidden(self, bucket: str, found: Peek) -> Peek:
+        if found.row is not None and self.hides(bucket, found.row.key, found.row.content):
+            return Peek(None, found.folder, found.marker)
+        return found
 
     def _place_folder(self, parent: Inode, raw: bytes, part: str, marker: ObjectRow | None) -> tuple[Inode, Stat]:
         inode = self.table.child(parent, raw)

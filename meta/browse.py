@@ -11,11 +11,13 @@ from typing import Any
 import apsw
 
 from meta.listing import ROWS_SEEN_MAX, STEPS_BEFORE_SEEK, successor
-from meta.protocol.folder import BROWSE_LIMIT_MAX, FOLDER_END, BrowsePage, Node, Peek
+from meta.protocol.folder import BROWSE_LIMIT_MAX, FOLDER_END, BrowsePage, ChangedKey, Changes, Node, Peek
 from meta.protocol.object import ObjectRow
 from meta.row import decode_row, find_row
+from meta.script import change_lines
 from meta.transaction import read_settings
 
+ENTRIES_SEEN_MAX = 1_000
 _BEHIND = chr(ord(FOLDER_END) + 1)
 """Every key below "a/" is less than "a0"."""
 _COLUMNS = "key, age, is_null, marker, size, etag, mtime_us, storage_class, policy, owner, content, x'', seq, attributes"
@@ -48,6 +50,17 @@ def browse(db: apsw.Connection, prefix: str, begin: str, limit: int) -> BrowsePa
         return page
     finally:
         db.execute("COMMIT")
+
+
+def changes(db: apsw.Connection, after: int) -> Changes:
+    """At most ENTRIES_SEEN_MAX entries of the log; more count as lost."""
+    last: int = db.execute("SELECT coalesce(max(entry), 0) FROM entries").get
+    if after < 0 or last <= after:
+        return Changes(last, lost=after > last)
+    rows = list(db.execute("SELECT entry, script FROM entries WHERE entry > ? ORDER BY entry LIMIT ?", (after, ENTRIES_SEEN_MAX)))
+    if len(rows) != last - after or any(script is None for _, script in rows):
+        return Changes(last, lost=True)
+    return Changes(last, [ChangedKey(line.key, line.kind == "folder") for _, script in rows for line in change_lines(script) if line.key])
 
 
 def find_folder(db: apsw.Connection, prefix: str) -> tuple[bool, ObjectRow | None]:

@@ -18,7 +18,7 @@ from meta import version as versions
 from meta.base import Base, Underway
 from meta.protocol.bucket import BucketSettings, Counters, LockSettings
 from meta.protocol.container import ColdRows, DeleteResults, Deletions, Holders, Holdings, RecordsToSync
-from meta.protocol.folder import BROWSE_LIMIT_MAX, BrowsePage, Moved, Peek
+from meta.protocol.folder import BROWSE_LIMIT_MAX, BrowsePage, Changes, Moved, Peek
 from meta.protocol.holding import Claim, Cursor, Holding, Refill
 from meta.protocol.listing import LIST_LIMIT_MAX, ListPage, ListRequest
 from meta.protocol.object import (
@@ -169,6 +169,9 @@ class LocalContainer:
 
     async def peek(self, key: str) -> Peek:
         return self._read(browsing.peek, key)
+
+    async def follow(self, after: int) -> Changes:
+        return self._read(browsing.changes, after)
 
     async def change(self, change: Change) -> ObjectRow:
         return await self._write(versions.change, change)

@@ -24,6 +24,7 @@ READS = frozenset(
         "list",
         "browse",
         "peek",
+        "follow",
         "get_upload",
         "list_parts",
         "list_uploads",

@@ -14,7 +14,7 @@ from node.errors import ContentLost
 from rawx.chunk import Buffer
 from store.context import Context
 from store.envelope import ENCRYPTION
-from store.get import MetachunkReader, Sink, Subject, room_bytes
+from store.get import MetachunkReader, Sink, Subject, read_small, room_bytes
 from store.layout import Layout
 from store.moved import moved
 from store.opening import Opener
@@ -34,6 +34,8 @@ class Window:
         self._offsets = _offsets(self._layout)
         self._readers: OrderedDict[int, list[MetachunkReader]] = OrderedDict()
         sealed = ENCRYPTION in row.attributes.extra
+        self._small = not sealed and _is_small(self._layout)
+        self._bytes: bytes | None = None
         self._opener = Opener(context.fleet, context.reads, row, data_key, bucket=bucket) if sealed else None
 
     def __repr__(self) -> str:
@@ -44,6 +46,10 @@ class Window:
 
         Raises: ContentLost, SealBroken, Busy.
         """
+        if self._small:
+            whole = await self._whole()
+            into[:] = memoryview(whole)[start : start + len(into)]
+            return
         filled = 0
 
         async def keep(piece: Buffer) -> None:
@@ -84,9 +90,17 @@ class Window:
 
     async def hold(self) -> None:
         """Opens what isn't yet, as far as the limit allows, so that the bytes stay when the object goes. Raises: ContentLost, Busy."""
+        if self._small:
+            await self._whole()
+            return
         for index in range(min(len(self._offsets), OPEN_METACHUNKS_MAX)):
             if index not in self._readers and self._layout.metachunks[index].size:
                 await self._read_from(index, 0, 1, _nowhere)
+
+    async def _whole(self) -> bytes:
+        if self._bytes is None:
+            self._bytes = await read_small(self._context.fleet, self._subject, self._layout)
+        return self._bytes
 
     async def aclose(self) -> None:
         while self._readers:
@@ -118,6 +132,15 @@ class Window:
 
 async def _nowhere(_piece: Buffer) -> None:
     return
+
+
+def _is_small(layout: Layout) -> bool:
+    """Whether it is one unit of copies, which is read without opening a chunk, and kept here."""
+    if len(layout.metachunks) != 1:
+        return False
+    metachunk = layout.metachunks[0]
+    policy = layout.policies[metachunk.policy]
+    return not policy.coded and 0 < metachunk.size <= policy.unit_bytes
 
 
 def _offsets(layout: Layout) -> list[int]:

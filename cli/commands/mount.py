@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import importlib.util
+import json
+import os
+import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,44 +17,129 @@ from cli.exit import Exit, Hinted
 from cli.session import Session, with_session
 
 if TYPE_CHECKING:
+    from fs.option import MountOptions
     from meta.protocol.bucket import BucketSettings
     from store.envelope import Envelope
+    from store.store import Store
 
 PACKAGES = "gcc pkg-config libfuse3-dev python3-dev fuse3"
+STATS = "user.frazil.stats"
+"""Attribute of a mount's root."""
 
 
 @click.command("mount", short_help="Show buckets as folders of this host.")
 @click.argument("places", nargs=-1, required=True, metavar="[BUCKET[/PREFIX]] DIRECTORY")
-@click.option("-o", "options", multiple=True, metavar="NAME[=VALUE],...", help="Options as mount(8) knows them.")
+@click.option("-o", "options", multiple=True, metavar="NAME[=VALUE],...", help="Options as mount(8) knows them; see above.")
+@click.option("-d", "--daemon", is_flag=True, help="Return once it serves, and go on in the background.")
+@click.option("--check", is_flag=True, help="Mount nothing; list what of [BUCKET[/PREFIX]] shows under another name than its key.")
+@click.option("--log", "log_file", metavar="FILE", default="", help="Of a daemon; else mount.log in its spool.")
 @click.option("--ready-fd", type=click.IntRange(3), default=None, metavar="FD", help="Write a line to this descriptor once it serves.")
 @with_session
-def mount(session: Session, places: tuple[str, ...], options: tuple[str, ...], ready_fd: int | None) -> Exit:
-    """Show all buckets, or one, or a prefix of one, as folders and files in DIRECTORY until it is unmounted.
+def mount(session: Session, places: tuple[str, ...], **given: Any) -> Exit:
+    """Show all buckets, or one, or a prefix of one, as folders and files in DIRECTORY until it is unmounted (umount, fusermount3 -u).
 
-    Every object is a file with the same bytes. Needs to be run by the user who runs the store, on its host.
+    Every object is a file with the same bytes. Needs to be run by the user who runs the store, on its host. `frazil mount stats DIRECTORY`
+    shows what a mount does.
+
+    Options: ro, allow_other, uid=, gid=, umask=; profile=safe|fast|media, or one by one entry_timeout=, attr_timeout= (seconds), writeback,
+    behind, exclusive, read_ahead= (KiB); spool=DIR, spool_size= (MiB); buckets (nobuckets: none are made or removed), account=;
+    cold=error|wait|restore. Words of fstab are understood.
     """
+    if len(places) > 2:
+        raise click.UsageError("one bucket or prefix, and the directory to mount on")
+    if given["check"]:
+        return _check(session, places)
+    if len(places) == 2 and places[0] == "stats" and os.path.ismount(places[1]):
+        return _stats(session, places[1])
     if importlib.util.find_spec("pyfuse3") is None:
-        raise Hinted(
-            "a mount needs the library pyfuse3, which is not there",
-            f"install {PACKAGES}, then: pip install 'frazil[mount]'",
-            code=Exit.FAILED,
-        )
-    from cli.commands.up import worded
+        raise Hinted("a mount needs the library pyfuse3, which is not there", f"install {PACKAGES}, then: pip install 'frazil[mount]'")
+    wanted = _options(session, places, given["options"])
+    if given["daemon"]:
+        from cli.daemon import start_daemon
+
+        log_path = Path(given["log_file"]) if given["log_file"] else wanted.spool_path / "mount.log"
+        words = ["mount", *([wanted.target] if wanted.target else []), str(wanted.directory), "--store", str(wanted.store)]
+        start_daemon([*words, *(word for option in given["options"] for word in ("-o", option))], log_path)
+        return Exit.OK
+    return _serve(session, wanted, given["ready_fd"])
+
+
+def _options(session: Session, places: tuple[str, ...], words: tuple[str, ...]) -> MountOptions:
     from cli.door import check_store
+    from fs.option import MountOptions
+
+    directory = Path(places[-1]).absolute()
+    _clear_dead(directory)
+    if not directory.is_dir():
+        raise Hinted(f"{directory} is no directory", "make it first: it stays empty, and shows what it hides again after umount")
+    store = check_store(session.directory())
+    return MountOptions(store, directory, places[0] if len(places) == 2 else "").told(words)
+
+
+def _clear_dead(directory: Path) -> None:
+    """Takes away what a mount left that was killed: each look at it fails."""
+    try:
+        os.close(os.open(directory, os.O_RDONLY))
+    except OSError as error:
+        if error.errno == errno.ENOTCONN:
+            subprocess.run(["fusermount3", "-uz", str(directory)], check=False)
+
+
+def _serve(session: Session, wanted: MountOptions, ready_fd: int | None) -> Exit:
+    from cli.commands.up import worded
+    from cli.process import prepare, settle
     from fs.connection import Rules
     from fs.mount import serve_mount
-    from fs.option import MountOptions
     from node import log, runner
     from s3.target import is_bucket_name
 
-    if len(places) > 2:
-        raise click.UsageError("one bucket or prefix, and the directory to mount on")
-    target, directory = places if len(places) == 2 else ("", places[0])
+    prepare()
     log.set_up()
-    store = check_store(session.directory())
-    wanted = MountOptions(store, Path(directory).absolute(), target).told(options)
-    main = functools.partial(serve_mount, wanted, Rules(_default_envelope, is_bucket_name))
+    main = functools.partial(serve_mount, wanted, Rules(_default_envelope, is_bucket_name), settle)
     return Exit(runner.run(worded(session.output, main), ready_fd=ready_fd))
+
+
+def _check(session: Session, places: tuple[str, ...]) -> Exit:
+    """Lists what shows under another name; the exit code says whether there is any."""
+    from cli.door import local_store
+    from fs.survey import oddities
+
+    if len(places) != 1:
+        raise click.UsageError("--check is of one bucket or prefix")
+    bucket, _, prefix = places[0].partition("/")
+
+    async def main() -> int:
+        found = 0
+        async with local_store(session.directory()) as store:
+            async for oddity in oddities(_Listing(store), bucket, prefix and prefix.rstrip("/") + "/"):
+                found += 1
+                line = f"{json.dumps(oddity.key, ensure_ascii=False)} shows as {oddity.path}: {oddity.reason}"
+                session.output.record("oddity", line, key=oddity.key, path=oddity.path, reason=oddity.reason)
+        return found
+
+    found = session.run(main)
+    session.output.note(f"{found} of the keys show under another name" if found else "every key is its own path")
+    return Exit.WARNINGS if found else Exit.OK
+
+
+class _Listing:
+    """fs.connection.Browse on a store that is only looked at."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def browse(self, bucket: str, prefix: str, begin: str = "") -> Any:
+        return await self._store.meta.container(bucket).browse(prefix, begin)
+
+
+def _stats(session: Session, directory: str) -> Exit:
+    try:
+        stats: dict[str, Any] = json.loads(os.getxattr(directory, STATS))
+    except OSError as error:
+        raise Hinted(f"{directory} is no mount of Frazil's", "see `findmnt -t fuse.frazil`", code=Exit.NOT_FOUND) from error
+    lines = "\n".join(f"{name:<24} {value}" for name, value in stats.items())
+    session.output.record("stats", lines, **stats)
+    return Exit.OK
 
 
 def _default_envelope(settings: BucketSettings) -> Envelope | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from meta.protocol.bucket import BucketSettings, Counters, LockSettings
-from meta.protocol.folder import BROWSE_LIMIT_MAX, BrowsePage, Moved, Peek
+from meta.protocol.folder import BROWSE_LIMIT_MAX, BrowsePage, Changes, Moved, Peek
 from meta.protocol.holding import Claim, Cursor, Holding, RecordToSync, Refill
 from meta.protocol.listing import LIST_LIMIT_MAX, ListPage, ListRequest
 from meta.protocol.object import (
@@ -89,6 +89,9 @@ class Container(Protocol):
         """The visible objects and folders directly below a prefix ("" or one that ends in FOLDER_END), from the key `begin` on."""
 
     async def peek(self, key: str) -> Peek: ...
+
+    async def follow(self, after: int) -> Changes:
+        """Which keys were changed behind that entry of the log; -1: only where the log is now."""
 
     async def change(self, change: Change) -> ObjectRow:
         """Raises: ObjectNotFound, VersionNotFound, IsDeleteMarker, InvalidBucketState, Locked, Superseded."""

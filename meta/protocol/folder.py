@@ -43,3 +43,18 @@ class Moved(msgspec.Struct, frozen=True, omit_defaults=True):
 
     count: int
     dropped: tuple[Dropped, ...] = ()
+
+
+class ChangedKey(msgspec.Struct, frozen=True, array_like=True):
+    """folder: any key that begins with this one may have come or gone, too."""
+
+    key: str
+    folder: bool = False
+
+
+class Changes(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was changed behind an entry of a container's log. entry: the last one that was looked at; lost: some are not there any more."""
+
+    entry: int
+    keys: list[ChangedKey] = []
+    lost: bool = False

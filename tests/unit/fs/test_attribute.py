@@ -51,7 +51,7 @@ def test_a_link_is_a_link() -> None:
 
 def test_a_folder_is_a_folder_whatever_its_object_says() -> None:
     assert folder_stat(row(mode=str(0o100644)), DEFAULTS).mode == stat.S_IFDIR | 0o644
-    assert folder_stat(None, DEFAULTS, time_ns=3) == Stat(stat.S_IFDIR | 0o750, 7, 8, 0, 3, 3, 3, links=2)
+    assert folder_stat(None, DEFAULTS, time_ns=3) == Stat(stat.S_IFDIR | 0o750, 7, 8, 4096, 3, 3, 3, links=2)
 
 
 stats = st.builds(

@@ -73,8 +73,10 @@ def test_what_lies_in_a_moved_folder_moves_with_it() -> None:
     folder, other = add(inodes, inodes.root, "a", folder=True), add(inodes, inodes.root, "o", folder=True)
     file = add(inodes, folder, "c")
     replaced = add(inodes, other, "n", folder=True)
+    file.seq = folder.seq = 5
     inodes.move(folder, other, b"n", "n")
     assert file.place == ("b", "o/n/c")
+    assert (file.seq, folder.seq) == (0, 0)
     assert replaced.gone
     assert inodes.child(inodes.root, b"a") is None
 

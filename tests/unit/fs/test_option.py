@@ -26,6 +26,13 @@ def test_what_is_no_option_is_refused(word: str) -> None:
         PLAIN.told([word])
 
 
+def test_a_profile_is_a_set_of_options_that_later_ones_change() -> None:
+    told = PLAIN.told(["profile=fast,attr_timeout=2"])
+    assert (told.behind, told.entry_timeout, told.attr_timeout) == (True, 60.0, 2.0)
+    with pytest.raises(ConfigError):
+        PLAIN.told(["profile=swift"])
+
+
 def test_a_misspelt_option_is_told_the_right_one() -> None:
     with pytest.raises(ConfigError, match="meant 'allow_other'"):
         PLAIN.told(["alow_other"])

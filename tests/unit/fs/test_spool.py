@@ -20,7 +20,7 @@ async def read(spool: Spool, start: int, size: int) -> bytes:
 
 async def test_a_little_stays_in_memory(tmp_path: Path) -> None:
     folder = SpoolFolder(tmp_path / "spool")
-    assert folder.open()
+    assert await folder.open()
     spool = Spool(folder)
     await spool.write(10, b"abc", NOTE)
     assert await read(spool, 10, 3) == b"abc"
@@ -33,7 +33,7 @@ async def test_a_little_stays_in_memory(tmp_path: Path) -> None:
 
 async def test_much_goes_to_disk_with_what_was_in_memory(tmp_path: Path) -> None:
     folder = SpoolFolder(tmp_path / "spool")
-    assert folder.open()
+    assert await folder.open()
     spool = Spool(folder)
     await spool.write(0, b"begin", NOTE)
     await spool.write(MEMORY_BYTES_FILE_MAX, b"end", NOTE)
@@ -49,7 +49,7 @@ async def test_much_goes_to_disk_with_what_was_in_memory(tmp_path: Path) -> None
 
 async def test_a_full_spool_takes_no_more(tmp_path: Path) -> None:
     folder = SpoolFolder(tmp_path / "spool", bytes_max=1 << 20)
-    assert folder.open()
+    assert await folder.open()
     spool = Spool(folder)
     await spool.write(1 << 19, bytes(1 << 19), NOTE)
     with pytest.raises(OSError, match="spool is full") as caught:
@@ -61,11 +61,11 @@ async def test_a_full_spool_takes_no_more(tmp_path: Path) -> None:
     folder.close()
 
 
-def test_one_process_uses_a_folder_at_a_time(tmp_path: Path) -> None:
+async def test_one_process_uses_a_folder_at_a_time(tmp_path: Path) -> None:
     folder = SpoolFolder(tmp_path / "spool")
-    assert folder.open()
-    assert not SpoolFolder(tmp_path / "spool").open()
+    assert await folder.open()
+    assert not await SpoolFolder(tmp_path / "spool").open(wait_s=0.2)
     folder.close()
     again = SpoolFolder(tmp_path / "spool")
-    assert again.open()
+    assert await again.open()
     again.close()

@@ -1,0 +1,81 @@
+"""Objects of the cold classes: what opening their bytes does, and what the attributes `user.frazil.restore` and `.storage_class` show."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+import trio
+
+from fs.connection import Connection
+from meta.protocol.object import ObjectRow
+from meta.protocol.restore import Restore, is_readable, restore_of
+from node.errors import ObjectNotFound
+from node.log import get_logger
+
+RESTORE_DAYS = 1
+TIERS = ("Expedited", "Standard", "Bulk")
+TIER_DEFAULT = "Standard"
+ATTRIBUTE = "user.frazil.restore"
+POLL_S = 5.0
+WAIT_S = 24 * 3600.0
+"""How long a read waits for a restore: a Bulk one may take twelve hours. An interrupted program stops waiting at once."""
+log = get_logger("fs.cold")
+
+
+class Cold:
+    """mode: of fs.option.COLD."""
+
+    def __init__(self, connection: Connection, mode: str) -> None:
+        self._connection, self._mode = connection, mode
+
+    def __repr__(self) -> str:
+        return f"<Cold {self._mode}>"
+
+    async def readable(self, bucket: str, row: ObjectRow) -> ObjectRow:
+        """The version as it is once its bytes can be read. Raises: OSError (EIO when they can't, ESTALE when it is gone meanwhile)."""
+        if is_readable(row, _now_us()):
+            return row
+        if self._mode == "error":
+            log.warning(
+                "%s/%s is in class %s: set its attribute user.frazil.restore to have it restored", bucket, row.key, row.storage_class
+            )
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        if self._mode == "restore" and restore_of(row.attributes) is None:
+            await self.ask(bucket, row, TIER_DEFAULT)
+        with trio.move_on_after(WAIT_S):
+            while True:
+                await trio.sleep(POLL_S)
+                now = await self._row(bucket, row)
+                if is_readable(now, _now_us()):
+                    return now
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async def ask(self, bucket: str, row: ObjectRow, tier: str) -> None:
+        """Has it restored for a day. Raises: OSError (EINVAL)."""
+        if tier not in TIERS:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        if not is_readable(row, _now_us()) and restore_of(row.attributes) is None:
+            await self._connection.restore(bucket, row, Restore(RESTORE_DAYS, tier, _now_us()))
+
+    async def _row(self, bucket: str, row: ObjectRow) -> ObjectRow:
+        try:
+            now = await self._connection.row(bucket, row.key)
+        except ObjectNotFound:
+            now = row
+        if now.content != row.content or now is row:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return now
+
+
+def restore_text(row: ObjectRow) -> str:
+    """How it stands with its restore, in one word."""
+    if is_readable(row, _now_us()):
+        return "readable"
+    restore = restore_of(row.attributes)
+    return "ongoing" if restore is not None and restore.ongoing else "cold"
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000

@@ -1,0 +1,88 @@
+"""Running a mount as people do: in the background, from fstab, looked at, checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.need import need_fuse
+from tests.support.store import COMMAND, StoreProcess, environment
+
+HELPER = Path(__file__).parents[3] / "packaging" / "mount.frazil"
+UNMOUNT = Path(__file__).parents[3] / "packaging" / "umount.frazil"
+BUCKET = "running"
+
+
+@pytest.fixture
+def directory(shared_store: StoreProcess) -> Iterator[Path]:
+    need_fuse()
+    with shared_store.client() as client:
+        client.make_bucket(BUCKET)
+        client.put(BUCKET, "a", b"1")
+    path = shared_store.scratch / "running"
+    path.mkdir(exist_ok=True)
+    yield path
+    subprocess.run(["fusermount3", "-uz", str(path)], capture_output=True, check=False)
+
+
+def run(shared_store: StoreProcess, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    variables = environment(shared_store.scratch, {"FRAZIL_COMMAND": str(COMMAND)})
+    return subprocess.run([*map(str, arguments)], env=variables, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_daemon_returns_when_it_serves_and_says_what_it_does(shared_store: StoreProcess, directory: Path) -> None:
+    shared_store.command("mount", "--daemon", BUCKET, str(directory))
+    assert (directory / "a").read_bytes() == b"1"
+    stats = json.loads(shared_store.command("--json", "mount", "stats", str(directory)).stdout.splitlines()[0])
+    assert stats["calls_read"] >= 1
+    assert stats["inodes"] <= stats["inodes_max"]
+    assert run(shared_store, "fusermount3", "-u", directory).returncode == 0
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{stats['pid']}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{stats['pid']}").exists()
+
+
+def test_a_daemon_that_cannot_serve_says_why(shared_store: StoreProcess, directory: Path) -> None:
+    done = shared_store.command("mount", "--daemon", "nowhere", str(directory), check=False)
+    assert done.returncode != 0
+    assert "no such bucket" in done.stderr
+    assert not os.path.ismount(directory)
+
+
+def test_the_helpers_take_what_mount_and_umount_give_them(shared_store: StoreProcess, directory: Path) -> None:
+    source = f"{shared_store.directories[0]}:{BUCKET}"
+    done = run(shared_store, HELPER, source, directory, "-s", "-o", "rw,_netdev,nofail,profile=fast,umask=027")
+    assert done.returncode == 0, done.stderr
+    assert (directory / "a").stat().st_mode & 0o777 == 0o640
+    (directory / "new").write_bytes(b"written behind")
+    done = run(shared_store, UNMOUNT, directory)
+    assert done.returncode == 0, done.stderr
+    with shared_store.client() as client:
+        assert client.get(BUCKET, "new").body == b"written behind"
+    assert run(shared_store, HELPER, source, directory, "-o", "remount,ro").returncode == 1
+
+
+def test_a_check_lists_the_keys_that_are_not_their_own_paths(shared_store: StoreProcess, directory: Path) -> None:
+    assert shared_store.command("mount", "--check", BUCKET).returncode == 0
+    with shared_store.client() as client:
+        for key in ("a/b", "w//x", "dots/.."):
+            client.put(BUCKET, key, b"")
+    done = shared_store.command("--json", "mount", "--check", BUCKET, check=False)
+    assert done.returncode == 11
+    found = {record["key"]: record["path"] for line in done.stdout.splitlines() if "key" in (record := json.loads(line))}
+    assert found["a"] == "a‛f"
+    assert found["w//"] == "w/‛e"
+    assert found["dots/.."] == "dots/‛.."
+
+
+def test_an_option_that_is_none_is_refused_in_words(shared_store: StoreProcess, directory: Path) -> None:
+    done = shared_store.command("mount", "-o", "alow_other", str(directory), check=False)
+    assert done.returncode == 2
+    assert "meant 'allow_other'" in done.stderr

@@ -1,0 +1,78 @@
+"""What is not waited for: it happens, in time, and what needs it waits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import trio
+
+from fs.behind import SAVES_AT_ONCE, Behind
+from fs.connection import Connection
+from fs.inode import ROOT, Inode
+from node.errors import DeadlineExceeded
+
+
+class Store:
+    """Takes a second for a call, however much it carries; refuses what begins with "locked"."""
+
+    def __init__(self) -> None:
+        self.removed: list[list[str]] = []
+        self.saved: list[str] = []
+
+    async def remove_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
+        await trio.sleep(1)
+        self.removed.append(list(keys))
+        return {key: "locked" for key in keys if key.startswith("locked")}
+
+    async def save(self, inode: Inode) -> None:
+        await trio.sleep(1)
+        if inode.part == "bad":
+            raise DeadlineExceeded("no answer")
+        self.saved.append(inode.part)
+
+
+def inode(part: str) -> Inode:
+    root = Inode(ROOT, None, b"", "", folder=True)
+    root.bucket = "b"
+    return Inode(2, root, part.encode(), part, folder=False)
+
+
+async def test_removals_go_together_and_hide_their_objects_until_they_are_done(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    store = Store()
+    behind = Behind(cast(Connection, store), store.save)
+    await nursery.start(behind.run)
+    for number in range(5):
+        await behind.remove_later("b", f"k{number}", f"c{number}")
+        await trio.testing.wait_all_tasks_blocked()
+    assert behind.hides("b", "k3", "c3")
+    assert not behind.hides("b", "k3", "another content")
+    await behind.settle()
+    assert store.removed == [["k0"], ["k1", "k2", "k3", "k4"]]
+    assert not behind.hides("b", "k3", "c3")
+
+
+async def test_a_refused_removal_shows_again_and_is_counted(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> None:
+    store = Store()
+    behind = Behind(cast(Connection, store), store.save)
+    await nursery.start(behind.run)
+    await behind.remove_later("b", "locked", "c")
+    await behind.drain()
+    assert behind.failures == 1
+    assert not behind.hides("b", "locked", "c")
+
+
+async def test_saves_run_side_by_side_and_a_drain_waits_for_all(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> None:
+    store = Store()
+    behind = Behind(cast(Connection, store), store.save)
+    await nursery.start(behind.run)
+    began = trio.current_time()
+    for number in range(2 * SAVES_AT_ONCE):
+        await behind.save_later(inode(str(number)))
+    await behind.save_later(inode("bad"))
+    await behind.drain()
+    assert len(store.saved) == 2 * SAVES_AT_ONCE
+    assert trio.current_time() - began <= 3
+    assert (behind.pending, behind.failures) == (0, 1)

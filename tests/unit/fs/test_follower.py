@@ -1,0 +1,104 @@
+"""What others change is told to the kernel; what this mount changed itself is not."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from fs.attribute import Defaults
+from fs.connection import Connection
+from fs.file import Shared
+from fs.follower import Follower
+from fs.inode import INODES_MAX, Inode
+from fs.tree import Tree
+from meta.protocol.folder import ChangedKey, Changes, Peek
+from meta.protocol.object import ObjectRow
+
+
+class Store:
+    """Answers with what `rows` and `log` say."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, str] = {}
+        self.log: list[ChangedKey] = []
+        self.lost = False
+
+    async def changes(self, bucket: str, after: int) -> Changes:
+        return Changes(len(self.log), self.log[after:] if after >= 0 else [], self.lost and after >= 0)
+
+    async def peek(self, bucket: str, key: str) -> Peek:
+        content = self.rows.get(key)
+        folder = any(each.startswith(key + "/") for each in self.rows)
+        return Peek(None if content is None else ObjectRow(key, content=content, seq=1), folder)
+
+
+class Mount:
+    """A tree of the files a/x, a/y and b that the kernel knows."""
+
+    def __init__(self) -> None:
+        self.store = Store()
+        self.told: list[tuple[int, bytes]] = []
+        shared = cast(Shared, type("Shared", (), {"connection": cast(Connection, self.store)})())
+        self.tree = Tree(shared, Defaults(), bucket="b")
+        self.follower = Follower(self.tree, lambda number, name: self.told.append((number, name)))
+        root = self.tree.table.root
+        self.folder = self.add(root, "a", folder=True)
+        self.x, self.y, self.file = self.add(self.folder, "x"), self.add(self.folder, "y"), self.add(root, "b")
+        self.store.rows = {"a/x": "cx", "a/y": "cy", "b": "cb"}
+
+    def add(self, parent: Inode, part: str, *, folder: bool = False) -> Inode:
+        inode = self.tree.table.add(parent, part.encode(), part, folder=folder)
+        inode.lookups, inode.content = 1, "" if folder else f"c{part}"
+        return inode
+
+    async def heard(self) -> list[bytes]:
+        """The names that the kernel is told after one more look."""
+        await self.follower.follow(self.tree.table.root)
+        told, self.follower._told = self.follower._told, []
+        return [name for _, name in told]
+
+
+async def test_a_replaced_and_a_removed_object_are_told_and_own_changes_are_not() -> None:
+    mount = Mount()
+    assert await mount.heard() == []
+    mount.store.rows |= {"a/x": "another"}
+    del mount.store.rows["b"]
+    mount.store.log += [ChangedKey("a/x"), ChangedKey("a/y"), ChangedKey("b"), ChangedKey("new/one")]
+    assert sorted(await mount.heard()) == [b"b", b"x"]
+    assert await mount.heard() == []
+
+
+async def test_a_folder_that_is_gone_with_its_last_object_is_told() -> None:
+    mount = Mount()
+    await mount.heard()
+    mount.store.rows = {"b": "cb"}
+    mount.store.log += [ChangedKey("a/x"), ChangedKey("a/y")]
+    assert set(await mount.heard()) == {b"x", b"y", b"a"}
+
+
+async def test_a_log_that_was_cut_makes_everything_doubtful() -> None:
+    mount = Mount()
+    await mount.heard()
+    mount.store.lost = True
+    assert set(await mount.heard()) == {b"a", b"x", b"y", b"b"}
+
+
+async def test_a_folder_that_this_mount_moved_is_not_told() -> None:
+    mount = Mount()
+    await mount.heard()
+    mount.tree.moves.append(("b", "a/"))
+    mount.store.log.append(ChangedKey("a/", folder=True))
+    assert await mount.heard() == []
+    mount.store.log.append(ChangedKey("a/", folder=True))
+    assert set(await mount.heard()) == {b"x", b"y"}
+
+
+def test_beyond_the_limit_the_oldest_unused_are_let_go() -> None:
+    mount = Mount()
+    mount.tree.table.open(mount.x)
+    for number in range(INODES_MAX):
+        mount.tree.table.add(mount.tree.table.root, b"%d" % number, str(number), folder=False).lookups = number % 2
+    mount.follower.forget_oldest()
+    told = [name for _, name in mount.follower._told]
+    assert b"y" in told
+    assert b"x" not in told
+    assert len(mount.tree.table) < INODES_MAX
