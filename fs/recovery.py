@@ -29,7 +29,7 @@ log = get_logger("fs.recovery")
 async def recover(shared: Shared, defaults: Defaults) -> int:
     """How many files were stored. A folder that this process holds. Raises: OSError."""
     stored = 0
-    for path in sorted(shared.spools.path.glob("*" + NOTE)):
+    for path in sorted(shared.spools.path.glob("*" + NOTE), key=_number):
         try:
             note = msgspec.json.decode(path.with_suffix(HEAD).read_bytes(), type=Note)
             await _recover(shared, defaults, path, note)
@@ -42,6 +42,11 @@ async def recover(shared: Shared, defaults: Defaults) -> int:
             for suffix in (NOTE, HEAD, DATA):
                 path.with_suffix(suffix).unlink(missing_ok=True)
     return stored
+
+
+def _number(path: Path) -> int:
+    """In the order in which they were made: what a recovery was at when it was killed itself comes behind what it was reading."""
+    return int(path.stem) if path.stem.isdigit() else 0
 
 
 async def _recover(shared: Shared, defaults: Defaults, path: Path, note: Note) -> None:

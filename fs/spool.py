@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 import trio
 
+from fs.extent import Extents
 from node.threads import run_blocking
 
 MEMORY_BYTES_FILE_MAX = 256 << 10
@@ -106,6 +107,7 @@ class Spool:
     def __init__(self, folder: SpoolFolder) -> None:
         self._folder = folder
         self._memory: bytearray | None = bytearray()
+        self._ranges = Extents()  # what of the memory was written: recovery must not take the rest for zeros
         self._path: Path | None = None
         self._data = self._notes = -1
         self._used = 0
@@ -127,6 +129,7 @@ class Spool:
                 if growth:
                     self._memory.extend(bytes(growth))
                 self._memory[start:stop] = data
+                self._ranges.add(start, stop)
                 return
             self._spill(note)
         self._folder.check_room(len(data))
@@ -151,6 +154,7 @@ class Spool:
         """What is beyond counts as never written; also tells of a file that grew."""
         if self._memory is not None:
             if size < len(self._memory):
+                self._ranges.remove(size, len(self._memory))
                 self._folder.memory -= len(self._memory) - size
                 del self._memory[size:]
         elif self._notes >= 0:
@@ -172,6 +176,11 @@ class Spool:
         self._folder.memory -= len(self._memory or b"")
         self._folder.used -= self._used
         self._memory, self._used = bytearray(), 0
+        self._ranges.clear()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Of the files on disk."""
         for descriptor in (self._data, self._notes):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -185,18 +194,26 @@ class Spool:
         memory = self._memory
         assert memory is not None
         self._folder.check_room(len(memory))
-        self._path = path = self._folder.new_path()
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        self._data = os.open(path.with_suffix(DATA), flags, 0o600)
-        self.note(note)
-        self._notes = os.open(path.with_suffix(NOTE), flags | os.O_APPEND, 0o600)
-        if memory:
-            _write_all(self._data, memory, 0)
-            os.write(self._notes, b"%d %d\n" % (0, len(memory)))
+        try:
+            self._make_files(memory, note)
+        except BaseException:
+            self._let_go()
+            raise
         self._folder.memory -= len(memory)
         self._folder.used += len(memory)
         self._used += len(memory)
         self._memory = None
+        self._ranges.clear()
+
+    def _make_files(self, memory: bytearray, note: Note) -> None:
+        self._path = path = self._folder.new_path()
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        self._data = os.open(path.with_suffix(DATA), flags, 0o600)
+        self.note(note)
+        _write_all(self._data, memory, 0)
+        lines = b"".join(b"%d %d\n" % each for each in self._ranges)
+        self._notes = os.open(path.with_suffix(NOTE), flags | os.O_APPEND, 0o600)
+        os.write(self._notes, lines)
 
 
 def _replace(path: Path, data: bytes) -> None:
