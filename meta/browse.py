@@ -79,7 +79,13 @@ def find_folder(db: apsw.Connection, prefix: str) -> tuple[bool, ObjectRow | Non
 
 def has_others(db: apsw.Connection, prefix: str) -> bool:
     """Whether a visible key begins with the prefix that is not the prefix itself."""
-    return any(node.key != prefix for node in _Walk(db, prefix, 2).page(prefix).nodes)
+    begin: str | None = prefix
+    while begin:  # a page ends early where many rows are deleted keys' or older versions
+        page = _Walk(db, prefix, 2).page(begin)
+        if any(node.key != prefix for node in page.nodes):
+            return True
+        begin = page.begin
+    return False
 
 
 class _Walk:

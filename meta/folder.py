@@ -10,6 +10,7 @@ from meta.browse import find_folder, has_others
 from meta.protocol.folder import FOLDER_END, Moved
 from meta.protocol.object import NO_CONDITION, DeleteRequest, DeleteResult, Dropped
 from meta.rename import rename, rename_prefix
+from meta.row import find
 from meta.transaction import ContainerTransaction
 from meta.version import delete
 from node.errors import AlreadyExists, FolderNotEmpty, InvalidArgument, ObjectNotFound
@@ -38,12 +39,15 @@ def move_folder(transaction: ContainerTransaction, source: str, target: str, rep
 
 
 def exchange(transaction: ContainerTransaction, one: str, other: str) -> Moved:
-    """Raises: BucketNotFound, ObjectNotFound, Locked, InvalidArgument."""
+    """Raises: BucketNotFound, ObjectNotFound, AlreadyExists, Locked, InvalidArgument."""
     if one == other or (one.endswith(FOLDER_END) and other.startswith(one)) or (other.endswith(FOLDER_END) and one.startswith(other)):
         raise InvalidArgument("what is exchanged must not lie in each other")
     for key in (one, other):
         if key.endswith(FOLDER_END) and not find_folder(transaction.db, key)[0]:
             raise ObjectNotFound("there is no such folder")
+    if one.endswith(FOLDER_END) != other.endswith(FOLDER_END):
+        for key in (_as(one, other), _as(other, one)):
+            _check_free(transaction, key)
     aside = _ASIDE + (FOLDER_END if one.endswith(FOLDER_END) else "")
     return Moved(_move(transaction, one, aside) + _move(transaction, other, _as(one, other)) + _move(transaction, aside, _as(other, one)))
 
@@ -59,6 +63,18 @@ def remove_folder(transaction: ContainerTransaction, prefix: str, owner: str) ->
         raise FolderNotEmpty("the folder is not empty")
     assert marker is not None
     return delete(transaction, DeleteRequest(prefix, owner=owner))
+
+
+def _check_free(transaction: ContainerTransaction, key: str) -> None:
+    """A key may be an object and, with a slash, a folder as well; what comes there must cover neither. Raises: AlreadyExists."""
+    there = find_folder(transaction.db, key)[0] if key.endswith(FOLDER_END) else _is_there(transaction, key)
+    if there:
+        raise AlreadyExists("beside one of the two there is something that has the other's name already")
+
+
+def _is_there(transaction: ContainerTransaction, key: str) -> bool:
+    found = find(transaction.db, key, None)
+    return found is not None and not found.marker
 
 
 def _as(place: str, what: str) -> str:

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from meta import browse
 from meta.protocol.container import Container
 from meta.protocol.listing import ListRequest
 from meta.protocol.object import DeleteRequest, ObjectRow
@@ -97,3 +98,33 @@ async def test_moves_at_once_and_one_by_one_come_to_the_same(container: Containe
     expected = {f"täräget/{key[2:]}": f"c{key}" for key in keys} | {"other": "cother"}
     assert await contents(container) == expected
     assert (await container.counters()).classes == before.classes
+
+
+async def test_an_exchange_of_a_file_and_a_folder_covers_nothing_that_has_their_names_already(container: Container) -> None:
+    await put(container, "a", "a/x", "b", "c", "c/y")
+    before = await contents(container)
+    for one, other in (("a/", "b"), ("b", "a/"), ("a/", "c"), ("c", "a/")):
+        with pytest.raises(AlreadyExists):
+            await container.exchange(one, other)
+        assert await contents(container) == before
+
+
+async def test_a_folder_is_not_empty_though_what_it_holds_lies_behind_many_deleted_keys(
+    container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browse, "ROWS_SEEN_MAX", 10)
+    await container.change_settings(versioning="Enabled")
+    deleted = [f"a/{number:02}" for number in range(30)]
+    await put(container, *deleted, "b/", "c/x")
+    await container.delete_many([DeleteRequest(key) for key in deleted])
+    await put(container, "a/z")
+    with pytest.raises(FolderNotEmpty):
+        await container.remove_folder("a/")
+    await put(container, "a/")
+    with pytest.raises(FolderNotEmpty):
+        await container.remove_folder("a/")
+    with pytest.raises(FolderNotEmpty):
+        await container.move_folder("c/", "a/", replace=True)
+    await container.delete(DeleteRequest("a/z"))
+    await container.remove_folder("a/")
+    assert await contents(container) == {"b/": "cb/", "c/x": "cc/x"}
