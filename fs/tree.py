@@ -133,6 +133,9 @@ class Tree:
         """Name, inode and attributes for what a listing shows. rest: what of its key is below the folder."""
         part = rest.removesuffix(FOLDER_END)
         raw = show(part, beside=node.shadowed).encode()
+        child = self.table.child(parent, raw)
+        if child is not None and isinstance(child.file, File):
+            return raw, child, child.file.stat  # the page may be older than what was saved meanwhile: only a lookup takes its name from it
         if rest.endswith(FOLDER_END):
             return raw, *self._place_folder(parent, raw, part, node.row)
         assert node.row is not None
