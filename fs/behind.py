@@ -1,12 +1,14 @@
 """What need not be waited for: saves of small files that were closed, and removals. In order, bounded, and soon.
 
 Saves run side by side, so that the store commits many in one transaction; removals of a bucket go together. A removal that waits
-hides its object from this mount; whatever needs the object gone settles first. Whoever fills a queue waits for room in it.
+hides its object from this mount; whatever needs the object gone settles first. Only the object that was seen is removed: what another
+client puts in its place meanwhile stays. Whoever fills a queue waits for room in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from itertools import islice
 
 import trio
 
@@ -98,18 +100,19 @@ class Behind:
             self._bell = trio.Event()
             while self.removing:
                 bucket = next(iter(self.removing))[0]
-                places = [place for place in self.removing if place[0] == bucket][:DELETE_MANY_MAX]
-                await self._remove(bucket, places)
+                wanted = dict(islice((each for each in self.removing.items() if each[0][0] == bucket), DELETE_MANY_MAX))
+                await self._remove(bucket, wanted)
                 settled, self._settled = self._settled, trio.Event()
                 settled.set()
 
-    async def _remove(self, bucket: str, places: list[Place]) -> None:
+    async def _remove(self, bucket: str, wanted: dict[Place, str]) -> None:
         try:
-            refused = await self._connection.remove_many(bucket, [key for _, key in places])
+            refused = await self._connection.remove_many(bucket, {key: content for (_, key), content in wanted.items()})
         except (FrazilError, OSError) as error:
-            refused = {key: str(error) for _, key in places}
-        for place in places:
-            del self.removing[place]
+            refused = {key: str(error) for _, key in wanted}
+        for place, content in wanted.items():
+            if self.removing[place] == content:  # else what came in its place is to go by now, too
+                del self.removing[place]
         self.failures += len(refused)
         for key, reason in list(refused.items())[:10]:
             log.error("%s/%s could not be removed: %s", bucket, key, reason)

@@ -6,8 +6,9 @@ sends changes of metadata to the main process over its Unix socket. No S3 is spo
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,10 +18,10 @@ import msgspec
 from meta.protocol.bucket import BucketSettings
 from meta.protocol.folder import BROWSE_LIMIT_MAX, BrowsePage, Changes, Peek
 from meta.protocol.identities import Account
-from meta.protocol.object import NO_CONDITION, Attributes, Change, Condition, DeleteRequest, ObjectRow
+from meta.protocol.object import NO_CONDITION, Attributes, Change, Condition, DeleteRequest, ObjectRow, Seen
 from meta.protocol.registry import BucketEntry
 from meta.protocol.restore import Restore
-from node.errors import InvalidArgument, Superseded
+from node.errors import InvalidArgument, ObjectNotFound, Superseded
 from rawx.protocol import VolumeStat
 from store.copy import of_one_piece
 from store.envelope import Envelope, envelope_of, without_envelope
@@ -88,8 +89,8 @@ class Connection(Protocol):
     async def remove(self, bucket: str, key: str) -> None:
         """Raises: Locked."""
 
-    async def remove_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
-        """In one transaction; what was refused, with the reason."""
+    async def remove_many(self, bucket: str, contents: Mapping[str, str]) -> dict[str, str]:
+        """Keys that still have these contents, in one transaction; what was refused, with the reason."""
 
     async def changes(self, bucket: str, after: int) -> Changes:
         """What was changed in the bucket behind an entry of its log."""
@@ -177,10 +178,28 @@ class StoreConnection:
         settings = await self.settings(bucket)
         await self._store.delete_object(bucket, DeleteRequest(key, owner=settings.owner))
 
-    async def remove_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
+    async def remove_many(self, bucket: str, contents: Mapping[str, str]) -> dict[str, str]:
         settings = await self.settings(bucket)
-        results = await self._store.delete_objects(bucket, [DeleteRequest(key, owner=settings.owner) for key in keys])
-        return {result.key: result.message or result.error for result in results if result.error}
+        refused: dict[str, str] = {}
+        for _ in range(CHANGES_MAX):
+            wishes = [DeleteRequest(row.key, owner=settings.owner, seen=Seen(row.seq)) for row in await self._still(bucket, contents)]
+            if not wishes:
+                return refused
+            results = await self._store.delete_objects(bucket, wishes)
+            changed = {result.key for result in results if result.error == Superseded.__name__}
+            refused |= {result.key: result.message or result.error for result in results if result.error and result.key not in changed}
+            contents = {key: content for key, content in contents.items() if key in changed}
+        return refused | dict.fromkeys(contents, "its attributes are changed again and again")
+
+    async def _still(self, bucket: str, contents: Mapping[str, str]) -> list[ObjectRow]:
+        """Of which no other object has the key by now."""
+        rows: list[ObjectRow] = []
+        for key, content in contents.items():
+            with contextlib.suppress(ObjectNotFound):
+                row = await self.row(bucket, key)
+                if row.content == content:
+                    rows.append(row)
+        return rows
 
     async def changes(self, bucket: str, after: int) -> Changes:
         return await self._store.meta.container(bucket).follow(after)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import cast
 
 import trio
@@ -20,10 +20,10 @@ class Store:
         self.removed: list[list[str]] = []
         self.saved: list[str] = []
 
-    async def remove_many(self, bucket: str, keys: Sequence[str]) -> dict[str, str]:
+    async def remove_many(self, bucket: str, contents: Mapping[str, str]) -> dict[str, str]:
         await trio.sleep(1)
-        self.removed.append(list(keys))
-        return {key: "locked" for key in keys if key.startswith("locked")}
+        self.removed.append(list(contents))
+        return {key: "locked" for key in contents if key.startswith("locked")}
 
     async def save(self, inode: Inode) -> None:
         await trio.sleep(1)
