@@ -11,7 +11,7 @@ import msgspec
 from glacier.backlog import Job, Kind
 from glacier.schedule import outlook
 from glacier.worker.core import LOST_DISK, Changes, Core, by_volume
-from glacier.worker.ledger import CHECK, COLD, DELETE, FREEZE, LOST, MELT, READ, STRAY, THAW, WANTED, Book, Entry, Task
+from glacier.worker.ledger import CHECK, COLD, DELETE, FREEZE, LOST, MELT, ON_DISK, READ, STRAY, THAW, WANTED, Book, Entry, Task
 from glacier.worker.protocol import ITEMS_MAX, ChunkState, DiskStatus, Item, QueuedJob, Status, Stray
 from node.errors import ChunkNotFound, DiskNotFound, InvalidArgument
 from rawx.mark import LOST as MARK_LOST
@@ -39,8 +39,8 @@ class Desk:
             well = [look for look in looks if not look.problem and look.size]
             cancelled: list[Entry] = []
             await self._steps(partial(self._create_all, volume, well, cancelled))
-            for entry in cancelled:  # some of it may be back already
-                await files.empty(entry.chunk, self._core.place(entry.disk))
+            for entry in cancelled:
+                await self._empty_again(entry)
 
     def _create_all(self, volume: str, looks: Sequence[Examined], cancelled: list[Entry], book: Book, changes: Changes) -> None:
         for look in looks:
@@ -65,6 +65,18 @@ class Desk:
             cancelled += [old] if over else []
         elif old.state == WANTED:
             changes.asked.append(book.ask(self._core.task(FREEZE, Kind.FREEZE, old)))
+
+    async def _empty_again(self, entry: Entry) -> None:
+        """After a thaw was taken back: some of it may be in the file. Another thaw may have been asked for since, or be done."""
+        core = self._core
+        async with core.hands:
+            now, tasks = await core.ledger.write(lambda book: _look_up(book, entry))
+            if now is None or now.state != COLD or any(task.task == THAW for task in tasks):
+                return
+            try:
+                await core.files_of(entry.volume).empty(entry.chunk, core.place(now.disk))
+            except ChunkNotFound:  # deleted meanwhile
+                pass
 
     async def get(self, items: Sequence[Item], kind: Kind, until_us: int) -> None:
         core = self._core
@@ -131,9 +143,7 @@ class Desk:
     async def states(self, items: Sequence[Item]) -> list[ChunkState]:
         core = self._core
         _checked(items)
-        found = await core.ledger.write(
-            lambda book: [(book.entry(item.volume, item.chunk), book.tasks_of(item.volume, item.chunk)) for item in items]
-        )
+        found = await core.ledger.write(lambda book: [_look_up(book, item) for item in items])
         views = outlook(
             core.backlog, core.bus, core.scheduler.rates, {entry.disk for entry, _ in found if entry is not None and entry.disk >= 0}
         )
@@ -210,7 +220,7 @@ class Desk:
         count = 0
         for each in disks:
             for entry in await core.ledger.on_disk(each):
-                if entry.state != WANTED:
+                if entry.state in ON_DISK:
                     self.check_soon(entry, at_s=core.now_s - core.scheduler.terms[Kind.VERIFY].hold_s)
                     count += 1
         return count
@@ -286,6 +296,10 @@ class Desk:
         if disk not in disks:
             raise DiskNotFound(f"there is no disk {disk} on this bus; there are {disks[0]} to {disks[-1]}")
         return (disk,)
+
+
+def _look_up(book: Book, item: Item | Entry) -> tuple[Entry | None, list[Task]]:
+    return book.entry(item.volume, item.chunk), book.tasks_of(item.volume, item.chunk)
 
 
 def _checked(items: Sequence[Item]) -> Sequence[Item]:

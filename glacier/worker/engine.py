@@ -17,7 +17,7 @@ from glacier.worker import carry
 from glacier.worker.carry import ColdLost, HotTrouble
 from glacier.worker.core import Changes, Core
 from glacier.worker.desk import Desk
-from glacier.worker.ledger import CHECK, COLD, DELETE, FILLED, FREEZE, MELT, MOVE, SENT, STRAY, THAW, WANTED, Book, Entry, Task
+from glacier.worker.ledger import CHECK, COLD, DELETE, FILLED, FREEZE, MELT, MOVE, ON_DISK, SENT, STRAY, THAW, WANTED, Book, Entry, Task
 from node.errors import (
     ChunkNotFound,
     Damaged,
@@ -231,7 +231,7 @@ class Engine:
             return
 
         def steps(book: Book, changes: Changes) -> None:
-            others = [entry for entry in book.named(chunk) if entry.state in (SENT, COLD, FILLED)]
+            others = [entry for entry in book.named(chunk) if entry.state in ON_DISK]
             if others:
                 changes.asked.append(book.ask(core.task(DELETE, Kind.DELETE, others[0], disk=disk)))
                 return
@@ -447,7 +447,7 @@ class Engine:
         core = self._core
         core.drop([task.id])
         entry = await core.ledger.write(lambda book: book.entry(task.volume, task.chunk))
-        if entry is None or entry.state == WANTED or entry.disk != task.disk:
+        if entry is None or entry.state not in ON_DISK or entry.disk != task.disk:
             return
         with carry.hot():
             stored, _ = await core.files_of(task.volume).stored(task.chunk)

@@ -37,6 +37,8 @@ LOG_PAGES = 500
 _SCHEMA = Path(__file__).with_name("ledger.sql")
 
 WANTED, SENT, COLD, FILLED, STRAY, LOST = "wanted", "sent", "cold", "filled", "stray", "lost"
+ON_DISK = frozenset({SENT, COLD, FILLED})
+"""Whole on its disk, and known from its file."""
 THAW, FREEZE, DELETE, CHECK = "thaw", "freeze", "delete", "check"
 """Of a job. CHECK: in no ledger, for which chunks are due follows from when they were read last."""
 READ, MELT, MOVE = "read", "melt", "move"

@@ -12,9 +12,11 @@ import pytest
 import trio
 
 from glacier.backlog import Kind
+from glacier.protocol import ChunkHead
 from glacier.worker.protocol import Item
 from node.errors import ChunkCold, DiskNotFound, PeerUnreachable, VolumeFull, VolumeNotFound
 from rawx.chunk import new_chunk_id
+from rawx.cold import ColdChunks
 from rawx.mark import COLD, FILLED, LOST
 from rawx.volume import Volume
 from tests.component.glacier.conftest import AT_ONCE, OPTIONS, blocks, bytes_of, item, mark_of, state, until, until_state, working
@@ -347,3 +349,46 @@ async def test_a_worker_refuses_volumes_of_others(tmp_path: Path, volumes: dict[
     async with working(tmp_path, volumes, MemoryFreezer()) as worker:
         with pytest.raises(VolumeNotFound):
             await worker.door.create([Item("0" * 16, "f" * 32)])
+
+
+async def test_a_check_of_all_disks_ends_though_strays_lie_on_them(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, unknown = MemoryFreezer(), sample(UNIT)
+    head = ChunkHead(unknown.chunk, UNIT, unknown.record.unit_bytes, unknown.checksum, unknown.record.encode(), unknown.units)
+    freezer.disks[1][unknown.chunk] = (head, unknown.data)
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker._engine._power(freezer, 1)
+        assert len(await worker.door.strays(Item("", ""), 10)) == 1
+        assert await worker.door.verify(-1) == 0
+        await until(lambda: not worker.core.tasks and freezer.powered is None, "nothing waits for the disk")
+
+
+async def test_a_freeze_that_takes_a_thaw_back_empties_nothing_that_is_asked_for_again(
+    tmp_path: Path, volumes: dict[str, Volume], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freezer, volume = MemoryFreezer(), first(volumes)
+    made = await put(volume, sample(2 * UNIT))
+    what, empty = item(volume, made), ColdChunks.empty
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker.door.create([what])
+        await until_state(worker, what, "cold")
+        freezer.dead = {0, 1, 2, 3}
+        await worker.door.get([what], Kind.STANDARD, 0)
+        begun, go_on = trio.Event(), trio.Event()
+
+        async def late(files: ColdChunks, chunk: str, place: str) -> None:
+            begun.set()
+            await go_on.wait()
+            await empty(files, chunk, place)
+
+        monkeypatch.setattr(ColdChunks, "empty", late)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(worker.door.create, [what])
+            await begun.wait()
+            freezer.dead = set()
+            worker.core.away.clear()
+            nursery.start_soon(worker.door.melt, [what])
+            with trio.move_on_after(0.5):
+                await until_state(worker, what, "")  # not before that is over
+            go_on.set()
+        await until_state(worker, what, "")
+        assert await bytes_of(volume, made) == made.data
