@@ -18,7 +18,7 @@ from glacier.backlog import Backlog, Job, Kind
 from glacier.protocol import BusReport
 from glacier.schedule import DEFAULT_TERMS, Bus, Scheduler, Terms
 from glacier.worker.ledger import CHECK, COLD, DELETE, FILLED, FREEZE, SENT, STRAY, THAW, WANTED, Book, Entry, Ledger, Task
-from glacier.worker.shelf import Shelf
+from glacier.worker.shelf import LOST_DISK, Shelf
 from node.clock import Clock
 from node.errors import VolumeNotFound
 from rawx.cold import ColdChunks
@@ -31,7 +31,6 @@ T = TypeVar("T")
 DAY_S = 86400.0
 DISK_BYTES = 8 * 10**12
 VERIFY_DAYS = 90.0
-LOST_DISK = "lost"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ import msgspec
 
 from glacier.backlog import Job, Kind
 from glacier.schedule import outlook
-from glacier.worker.core import LOST_DISK, Changes, Core, by_volume
+from glacier.worker.core import Changes, Core, by_volume
 from glacier.worker.ledger import CHECK, COLD, DELETE, FREEZE, LOST, MELT, ON_DISK, READ, STRAY, THAW, WANTED, Book, Entry, Task
 from glacier.worker.protocol import ITEMS_MAX, ChunkState, DiskStatus, Item, QueuedJob, Status, Stray
+from glacier.worker.shelf import LOST_DISK
 from node.errors import ChunkNotFound, DiskNotFound, InvalidArgument
 from rawx.mark import LOST as MARK_LOST
 from rawx.mark import Mark

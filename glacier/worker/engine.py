@@ -18,6 +18,7 @@ from glacier.worker.carry import ColdLost, HotTrouble
 from glacier.worker.core import Changes, Core
 from glacier.worker.desk import Desk
 from glacier.worker.ledger import CHECK, COLD, DELETE, FILLED, FREEZE, MELT, MOVE, ON_DISK, SENT, STRAY, THAW, WANTED, Book, Entry, Task
+from glacier.worker.shelf import EMPTYING, FULL, REOPEN_FREE
 from node.errors import (
     ChunkNotFound,
     Damaged,
@@ -158,9 +159,20 @@ class Engine:
         if report.bytes_total and report.bytes_total != core.shelf.totals.get(report.disk):
             await core.ledger.write(lambda book: book.measured(report.disk, report.bytes_total))
             core.shelf.totals[report.disk] = report.bytes_total
+        is_roomy = report.bytes_total and report.bytes_free >= REOPEN_FREE * report.bytes_total
+        if core.shelf.closed.get(report.disk) == FULL and is_roomy:
+            await self._reopen(report.disk)
         if report.state is DiskState.FAILED or report.rest_ms:
             self._set_away(report.disk, report.rest_ms / 1000, report.problem or "it did not come up")
             await self._elect_anew(report.disk)
+
+    async def _reopen(self, disk: int) -> None:
+        """It takes chunks again."""
+        core = self._core
+        log.info("a cold disk has room again", extra={"disk": disk, "board": core.report.board})
+        async with core.hands:
+            await core.ledger.write(lambda book: book.reopen_disk(disk, core.shelf.used[disk]))
+            core.shelf.reopen(disk)
 
     def _set_away(self, disk: int, rest_s: float, why: str) -> None:
         self._core.away[disk] = (self._core.now_s + max(rest_s, FAILED_DISK_S), why)
@@ -274,6 +286,11 @@ class Engine:
         for disk in core.report.disks:
             for entry in await core.ledger.to_verify(disk, core.now_us - period_us * 3 // 4, 1):
                 self.desk.check_soon(entry, at_s=(entry.verified_us + period_us / 2) / 1e6)
+        for disk in [disk for disk, why in core.shelf.closed.items() if why == EMPTYING]:
+            if core.shelf.count[disk]:
+                await self.clear(disk)  # what was hot then, or more than a call takes
+            elif not any(task.disk == disk for task in core.tasks.values()):
+                await self._reopen(disk)
         disk_or_none = core.shelf.to_compact()
         if disk_or_none is not None:
             await self.clear(disk_or_none)
@@ -283,8 +300,8 @@ class Engine:
         core = self._core
 
         def steps(book: Book, entries: list[Entry], changes: Changes) -> None:
-            book.close_disk(disk, "emptying")
-            core.shelf.closed[disk] = "emptying"
+            book.close_disk(disk, EMPTYING)
+            core.shelf.closed[disk] = EMPTYING
             for entry in entries:
                 if entry.state == COLD:
                     changes.asked.append(book.ask(core.task(THAW, Kind.BULK, entry, purpose=MOVE)))
@@ -348,8 +365,8 @@ class Engine:
         if task.task != FREEZE:
             await self._failed(task, str(error))
             return
-        await core.ledger.write(lambda book: book.close_disk(task.disk, "full"))
-        core.shelf.closed[task.disk] = "full"
+        await core.ledger.write(lambda book: book.close_disk(task.disk, FULL))
+        core.shelf.closed[task.disk] = FULL
         await self._elsewhere(task)
 
     async def _vanished(self, task: Task) -> None:

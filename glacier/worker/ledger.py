@@ -152,6 +152,9 @@ class Book:
     def close_disk(self, disk: int, why: str) -> None:
         self._db.execute("INSERT INTO disks VALUES (?, 0, 0, ?) ON CONFLICT DO UPDATE SET closed = excluded.closed", (disk, why))
 
+    def reopen_disk(self, disk: int, used: int) -> None:
+        self._db.execute("UPDATE disks SET closed = '', stored = ? WHERE disk = ?", (used, disk))
+
     def measured(self, disk: int, total: int) -> None:
         self._db.execute("INSERT INTO disks VALUES (?, ?, 0, '') ON CONFLICT DO UPDATE SET total = excluded.total", (disk, total))
 

@@ -11,6 +11,10 @@ from node.errors import VolumeFull
 
 COMPACT_LEFT = 0.25
 """A disk of which deletions left less than this share of what was ever put there is emptied, if the others have room."""
+FULL, EMPTYING, LOST_DISK = "full", "emptying", "lost"
+"""Why a disk takes nothing new: until deletions made room; until what lies on it has moved; for ever."""
+REOPEN_FREE = 0.2
+"""Share of a full disk that must be free again before it takes more."""
 COMPACT_STORED = 0.5
 """Share of a disk that must have been stored on it before that is asked: one that is just being filled is none."""
 
@@ -58,6 +62,10 @@ class Shelf:
         self.used[disk] += size
         self.count[disk] += 1
 
+    def reopen(self, disk: int) -> None:
+        self.closed[disk] = ""
+        self.stored[disk] = self.used[disk]
+
     def drop(self, disk: int, size: int) -> None:
         self.used[disk] -= size
         self.count[disk] -= 1
@@ -65,9 +73,10 @@ class Shelf:
     def to_compact(self) -> int | None:
         """A disk that deletions emptied and that the others in use can take over."""
         for disk in sorted(self.disks, key=lambda disk: self.used[disk]):
-            wasted = self.used[disk] < COMPACT_LEFT * self.stored[disk] and self.stored[disk] >= COMPACT_STORED * self.total(disk)
+            stored = min(self.stored[disk], self.total(disk))
+            wasted = self.used[disk] < COMPACT_LEFT * stored and stored >= COMPACT_STORED * self.total(disk)
             room = sum(self.total(other) - self.used[other] for other in self.disks if self._is_open(other) and other != disk)
-            if wasted and self.used[disk] and not self.closed.get(disk) and room / 2 > self.used[disk]:
+            if wasted and self.used[disk] and self.closed.get(disk, "") in ("", FULL) and room / 2 > self.used[disk]:
                 return disk
         return None
 

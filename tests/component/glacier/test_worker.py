@@ -13,6 +13,7 @@ import trio
 
 from glacier.backlog import Kind
 from glacier.protocol import ChunkHead
+from glacier.worker.ledger import Ledger
 from glacier.worker.protocol import Item
 from node.errors import ChunkCold, DiskNotFound, PeerUnreachable, VolumeFull, VolumeNotFound
 from rawx.chunk import new_chunk_id
@@ -272,6 +273,28 @@ async def test_a_disk_that_deletions_emptied_is_cleared(tmp_path: Path, volumes:
         await worker.door.get([item(volume, several[0])], Kind.STANDARD, 0)
         await until_state(worker, item(volume, several[0]), "filled")
         assert await bytes_of(volume, several[0]) == several[0].data
+        await until(lambda: not worker.core.tasks, "nothing is left on it")
+        worker._engine._due_at = 0.0
+        worker.core.bell.ring()
+        await until(lambda: not worker.core.shelf.closed[0], "it takes chunks again")
+    rows = {row.disk: row for row in await Ledger(tmp_path / "ledger.db").disks()}
+    assert (rows[0].closed, rows[0].stored) == ("", 0)
+
+
+async def test_a_full_disk_takes_chunks_again_once_deletions_made_room(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer([0], disk_bytes=10 * UNIT), first(volumes)
+    several = [await put(volume, of_content(sample(3 * UNIT), f"{number:032x}")) for number in range(5)]
+    async with working(tmp_path, volumes, freezer, replace(OPTIONS, disk_bytes=1 << 30)) as worker:
+        worker.core.shelf.totals[0] = 1 << 30  # it does not say how much it takes
+        await worker.door.create([item(volume, made) for made in several[:4]])
+        await until(lambda: worker.core.shelf.closed.get(0) == "full", "the disk is full")
+        await worker.door.delete([item(volume, made) for made in several[:2]])
+        await until(lambda: not any(freezer.copies(made.chunk) for made in several[:2]), "there is room")
+        await until(lambda: freezer.powered is None, "it sleeps")
+        await worker.door.get([item(volume, several[2])], Kind.STANDARD, 0)
+        await until_state(worker, item(volume, several[2]), "filled")
+        await worker.door.create([item(volume, several[4])])
+        await until_state(worker, item(volume, several[4]), "cold")
 
 
 async def test_a_vanished_file_does_not_take_its_copy_along(tmp_path: Path, volumes: dict[str, Volume]) -> None:
