@@ -29,7 +29,13 @@ LOOK_GROWTH = 1.5
 def _wish_options(function: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.option("--days", type=click.IntRange(1), default=DAYS_DEFAULT, show_default=True, help="How long the bytes are to stay."),
-        click.option("--tier", type=click.Choice(TIERS), default="standard", show_default=True, help="How soon they are wanted."),
+        click.option(
+            "--tier",
+            type=click.Choice(TIERS, case_sensitive=False),
+            default="standard",
+            show_default=True,
+            help="How soon they are wanted.",
+        ),
     )
     for option in reversed(options):
         function = option(function)
