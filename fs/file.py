@@ -67,6 +67,7 @@ class File:
         self._written = Extents()
         self._kept = row.size if row is not None else 0
         self._restated = False
+        self._swaps = 0
 
     def __repr__(self) -> str:
         return f"<File {self._inode!r} size={self.stat.size} written={len(self._written)}>"
@@ -84,6 +85,19 @@ class File:
 
     async def read(self, start: int, size: int) -> memoryview:
         """Up to `size` bytes; fewer only at the end. Raises: ContentLost, SealBroken, Busy, OSError."""
+        swaps = self._swaps
+        try:
+            found = await self._read(start, size)
+        except Exception:
+            if swaps == self._swaps:
+                raise
+        else:
+            if swaps == self._swaps:
+                return found
+        async with self.lock:  # it was saved or cut under the read: what that began on is not there any more
+            return await self._read(start, size)
+
+    async def _read(self, start: int, size: int) -> memoryview:
         stop = min(start + size, self.stat.size)
         if start >= stop:
             return memoryview(b"")
@@ -96,11 +110,13 @@ class File:
     async def fill(self, start: int, into: memoryview) -> None:
         """The file's bytes from `start` on, as it is now. Raises: as read."""
         stop = start + len(into)
-        for begin, end in self._written.gaps(max(start, self._kept), stop):
+        zeros, written = list(self._written.gaps(max(start, self._kept), stop)), list(self._written.within(start, stop))
+        stored = list(self._written.gaps(start, min(stop, self._kept)))
+        for begin, end in zeros:
             into[begin - start : end - start] = bytes(end - begin)
-        for begin, end in self._written.within(start, stop):
+        for begin, end in written:
             await self._spool.read(begin, into[begin - start : end - start])
-        for begin, end in self._written.gaps(start, min(stop, self._kept)):
+        for begin, end in stored:
             into[begin - start : end - start] = await self._read_stored(begin, end)
 
     async def hold(self) -> None:
@@ -150,6 +166,7 @@ class File:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         async with self.lock:
             if size < self.stat.size:
+                self._swaps += 1
                 self._written.remove(size, self.stat.size)
                 self._kept = min(self._kept, size)
             self._spool.cut(size)
@@ -221,6 +238,7 @@ class File:
         await self._stored(row)
 
     async def _stored(self, row: ObjectRow) -> None:
+        self._swaps += 1
         await self._close_stored()
         self._drop()
         self.row, self._kept = row, row.size
