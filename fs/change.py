@@ -140,8 +140,9 @@ class Changes:
         inode, _ = await self._tree.lookup(parent, raw)
         if inode.folder:
             raise failure(errno.EISDIR)
-        await self._keep_folder(parent)
-        async with inode.file.lock if isinstance(inode.file, File) else nullcontext():  # a save may be under way
+        # A folder above may be on its way to another key, and a save may be under way.
+        async with self._gate.passing(), inode.file.lock if isinstance(inode.file, File) else nullcontext():
+            await self._keep_folder(parent)
             await self._vacate(inode)
             if not (isinstance(inode.file, File) and inode.file.row is None):
                 if self._late:
@@ -159,14 +160,15 @@ class Changes:
         if self._tree.has_unsaved(inode):
             raise failure(errno.ENOTEMPTY)
         await self.behind.settle()
-        bucket, key = inode.place
-        if not key:
-            self._check_buckets()
-            await self._tree.connection.remove_bucket(bucket)
-        else:
-            await self._keep_folder(parent)
-            await self._tree.connection.remove_folder(bucket, key)
-        self._gone(inode)
+        async with self._gate.passing():
+            bucket, key = inode.place
+            if not key:
+                self._check_buckets()
+                await self._tree.connection.remove_bucket(bucket)
+            else:
+                await self._keep_folder(parent)
+                await self._tree.connection.remove_folder(bucket, key)
+            self._gone(inode)
         touch(parent)
 
     # Moving
@@ -189,8 +191,9 @@ class Changes:
             name = Name(there.part, there.beside)
         else:
             name = await self._new_name(new_parent, new_raw)
-        await self.behind.settle()
+        await self._thaw(inode)
         async with self._gate.closed():
+            await self.behind.settle()
             await self._move(inode, parent, new_parent, new_raw, name, found and found[0], replace=replace)
         touch(parent)
         touch(new_parent)
@@ -229,8 +232,9 @@ class Changes:
             return
         self._check_move(one, new_parent)
         self._check_move(other, parent)
-        await self.behind.settle()
+        await self._thaw(one, other)
         async with self._gate.closed():
+            await self.behind.settle()
             for inode in (one, other):
                 if isinstance(inode.file, File) and inode.file.unsaved:
                     await inode.file.save()
@@ -340,8 +344,15 @@ class Changes:
         if isinstance(inode.file, File) and inode.file.unsaved and not inode.gone:
             if inode.place in self.behind.removing:
                 await self.behind.settle()
+            await self._thaw(inode)
             async with self._gate.passing():
                 await inode.file.save()
+
+    async def _thaw(self, *inodes: Inode) -> None:
+        """Before the gate, where others would wait for it, too: what a save has to read of a cold object may be hours away."""
+        for inode in inodes:
+            if isinstance(inode.file, File):
+                await inode.file.thaw()
 
     async def close(self, inode: Inode) -> None:
         """One of its handles is closed: what was written is visible then, or is so in a moment."""

@@ -33,6 +33,9 @@ class Cold:
     def __repr__(self) -> str:
         return f"<Cold {self._mode}>"
 
+    def is_readable(self, row: ObjectRow) -> bool:
+        return is_readable(row, _now_us())
+
     async def readable(self, bucket: str, row: ObjectRow) -> ObjectRow:
         """The version as it is once its bytes can be read. Raises: OSError (EIO when they can't, ESTALE when it is gone meanwhile)."""
         if is_readable(row, _now_us()):

@@ -120,10 +120,20 @@ class File:
             into[begin - start : end - start] = await self._read_stored(begin, end)
 
     async def hold(self) -> None:
-        """Keeps the stored bytes readable though the object go. Raises: ContentLost, Busy."""
-        if self.row is not None and self._kept:
+        """Keeps the stored bytes readable though the object go, if they can be read. Raises: ContentLost, Busy."""
+        if self.row is not None and self._kept and self._shared.cold.is_readable(self.row):
             await self._open()
             await self._window.hold()
+
+    async def thaw(self) -> None:
+        """Waits until what a save will read can be read, if it is cold. Raises: OSError."""
+        if (
+            self.row is not None
+            and self.rewritten
+            and not self._shared.cold.is_readable(self.row)
+            and any(self._written.gaps(0, self._kept))
+        ):
+            await self._open()
 
     async def _read_stored(self, start: int, stop: int) -> memoryview:
         ahead = self._ahead or await self._open()
@@ -194,6 +204,7 @@ class File:
         async with self.lock:
             if self._inode.gone:
                 return
+            self.moved(self._inode.place[1])  # a folder above it may have been
             if self.rewritten:
                 await self._save_bytes()
             elif self._restated:

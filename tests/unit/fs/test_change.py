@@ -1,0 +1,132 @@
+"""Changes of names while others are under way."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import pytest
+import trio
+
+from fs.attribute import Defaults
+from fs.change import Changes
+from fs.connection import Connection
+from fs.file import Shared
+from fs.spool import SpoolFolder
+from fs.tree import Tree
+from meta.protocol.folder import BrowsePage, Node, Peek
+from meta.protocol.object import Attributes, ObjectRow
+from node.errors import ObjectNotFound
+from tests.unit.fs.test_recovery import Store
+
+
+class Folders(Store):
+    """A move waits until it may; a removal is told of before it takes place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.move_asked, self.may_move, self.moved = trio.Event(), trio.Event(), trio.Event()
+
+    async def peek(self, bucket: str, key: str) -> Peek:
+        return Peek(self.rows.get(key), any(each.startswith(key + "/") for each in self.rows), self.rows.get(key + "/"))
+
+    async def browse(self, bucket: str, prefix: str, begin: str = "", limit: int = 9) -> BrowsePage:
+        return BrowsePage([Node(key, row) for key, row in sorted(self.rows.items()) if key.startswith(prefix)])
+
+    async def move(self, bucket: str, source: str, target: str, *, replace: bool) -> None:
+        self.move_asked.set()
+        await self.may_move.wait()
+        for key in [key for key in self.rows if key.startswith(source)]:
+            new = target + key[len(source) :]
+            self.rows[new] = ObjectRow(new, size=self.rows[key].size, content=self.rows.pop(key).content)
+        self.moved.set()
+
+    async def remove(self, bucket: str, key: str) -> None:
+        await self.moved.wait()
+        self.rows.pop(key, None)
+
+    async def change(self, bucket: str, row: ObjectRow, describe: object) -> ObjectRow:
+        if row.key not in self.rows:
+            raise ObjectNotFound(row.key)
+        return self.rows[row.key]
+
+
+@asynccontextmanager
+async def mounted(store: Store, path: Path, *, cold: str = "error") -> AsyncIterator[tuple[Tree, Changes]]:
+    spools = SpoolFolder(path)
+    assert await spools.open()
+    async with trio.open_nursery() as nursery:
+        tree = Tree(Shared(cast(Connection, store), spools, nursery, cold=cold), Defaults(), bucket="b")
+        yield tree, Changes(tree, buckets=False)
+        nursery.cancel_scope.cancel()
+    spools.close()
+
+
+async def test_a_file_that_is_removed_while_its_folder_moves_is_gone_from_where_it_is(tmp_path: Path) -> None:
+    store = Folders()
+    for key in ("d/", "d/x"):
+        store.keep(key, b"")
+    async with mounted(store, tmp_path) as (tree, changes):
+        root = tree.table.root
+        folder, _ = await tree.lookup(root, b"d")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: changes.rename(root, b"d", root, b"e", replace=True))
+            await store.move_asked.wait()
+            nursery.start_soon(changes.unlink, folder, b"x")
+            await trio.testing.wait_all_tasks_blocked()
+            store.may_move.set()
+        assert list(store.rows) == ["e/"]
+
+
+async def test_attributes_of_an_open_file_are_stored_though_its_folder_has_another_name_by_now(tmp_path: Path) -> None:
+    store = Folders()
+    store.may_move.set()
+    for key in ("d/", "d/x"):
+        store.keep(key, b"")
+    async with mounted(store, tmp_path) as (tree, changes):
+        root = tree.table.root
+        folder, _ = await tree.lookup(root, b"d")
+        inode, _ = await tree.lookup(folder, b"x")
+        file = await tree.open(inode)
+        await changes.rename(root, b"d", root, b"e", replace=True)
+        await changes.set_xattr(inode, "user.a", b"b")
+        assert file.row is not None
+        assert file.row.key == "e/x"
+        await tree.release(inode)
+
+
+@pytest.mark.parametrize("cold", ["error", "wait"])
+async def test_an_open_file_that_is_cold_is_removed_at_once(tmp_path: Path, cold: str) -> None:
+    store = Folders()
+    store.moved.set()
+    row = store.keep("x", b"cold")
+    store.rows["x"] = ObjectRow("x", size=4, content=row.content, storage_class="GLACIER")
+    async with mounted(store, tmp_path, cold=cold) as (tree, changes):
+        inode, _ = await tree.lookup(tree.table.root, b"x")
+        await tree.open(inode)
+        with trio.fail_after(2):
+            await changes.unlink(tree.table.root, b"x")
+        assert not store.rows
+        await tree.release(inode)
+
+
+async def test_others_are_not_held_up_by_a_save_that_waits_for_a_cold_object(tmp_path: Path) -> None:
+    store = Folders()
+    store.may_move.set()
+    row = store.keep("x", b"cold")
+    store.rows["x"] = ObjectRow("x", size=4, content=row.content, storage_class="GLACIER")
+    store.keep("y", b"warm")
+    async with mounted(store, tmp_path, cold="wait") as (tree, changes):
+        root = tree.table.root
+        inode, _ = await tree.lookup(root, b"x")
+        file = await tree.open(inode)
+        await file.write(1, b"0")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(changes.save, inode)
+            await trio.testing.wait_all_tasks_blocked()
+            with trio.fail_after(2):
+                await changes.rename(root, b"y", root, b"z", replace=True)
+            nursery.cancel_scope.cancel()
+        assert sorted(store.rows) == ["x", "z"]
