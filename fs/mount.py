@@ -20,7 +20,7 @@ from fs.shell import Operations
 from fs.spool import SpoolFolder
 from fs.tree import Tree
 from meta.protocol.identities import Account
-from node.errors import ConfigError
+from node.errors import ConfigError, FrazilError
 from node.log import get_logger
 from node.runner import Ready
 from node.threads import run_blocking
@@ -64,7 +64,7 @@ async def serve_mount(options: MountOptions, rules: Rules, settled: Callable[[],
                 nursery.cancel_scope.cancel()
         finally:
             pyfuse3.close(unmount=True)
-        await _drain(changes)
+        await _drain(tree, changes)
         spools.close()
         background.cancel_scope.cancel()
 
@@ -77,12 +77,22 @@ async def _account(store: Store, name: str) -> Account:
     raise ConfigError(f"the store has no account {name}, whose buckets are that are made here; name one with -o account=NAME")
 
 
-async def _drain(changes: Changes) -> None:
-    """What waits to be stored, in bounded time; what is left then is told."""
+async def _drain(tree: Tree, changes: Changes) -> None:
+    """What waits to be stored and what is still open, in bounded time; what is left then is told."""
     with trio.move_on_after(DRAIN_S):
+        await _save_open(tree, changes)
         await changes.behind.drain()
         return
-    log.error("%d changes were not stored within %g s of the end", changes.behind.pending, DRAIN_S)
+    log.error("not all that was written was stored within %g s of the end: %d changes wait", DRAIN_S, changes.behind.pending)
+
+
+async def _save_open(tree: Tree, changes: Changes) -> None:
+    """Files that were open when the mount was told to end: nobody will close them here."""
+    for inode in list(tree.table.oldest()):
+        try:
+            await changes.save(inode)
+        except (FrazilError, OSError) as error:
+            log.error("%s was open at the end and could not be stored: %s", "/".join(inode.place), error)
 
 
 def _invalidate(number: int, name: bytes) -> None:

@@ -72,10 +72,15 @@ def test_a_dead_mount_point_is_taken_away_by_the_next_mount(mount: MountProcess)
 
 
 def test_a_mount_that_is_told_to_end_stores_what_was_written(shared_store: StoreProcess, mount: MountProcess) -> None:
-    mount.options = ["profile=fast"]
+    mount.options = ["profile=fast", "nowriteback"]
     mount.start()
     for number in range(20):
         (mount.directory / f"quick{number}").write_bytes(b"%d" % number)
+    descriptor = os.open(mount.directory / "open", os.O_RDWR | os.O_CREAT)
+    assert os.write(descriptor, b"and not closed") == 14
     assert mount.stop() == 0
+    with pytest.raises(OSError, match="not connected"):
+        os.close(descriptor)
     with shared_store.client() as client:
+        assert client.get("crashing", "open").body == b"and not closed"
         assert [client.get("crashing", f"quick{number}").body for number in range(20)] == [b"%d" % number for number in range(20)]

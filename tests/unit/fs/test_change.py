@@ -17,7 +17,7 @@ from fs.file import Shared
 from fs.spool import SpoolFolder
 from fs.tree import Tree
 from meta.protocol.folder import BrowsePage, Node, Peek
-from meta.protocol.object import Attributes, ObjectRow
+from meta.protocol.object import ObjectRow
 from node.errors import ObjectNotFound
 from tests.unit.fs.test_recovery import Store
 
