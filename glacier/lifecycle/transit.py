@@ -24,7 +24,7 @@ from node.metrics import counter
 from store.context import Context
 from store.layout import Layout
 from store.parallel import gather
-from store.tier import HOT, Priority, TierState
+from store.tier import HOT, Priority, Temperature, TierState
 from store.worker import State
 
 PAGE_ROWS = 200
@@ -117,7 +117,7 @@ class Transit:
     async def _thaw(self, bucket: str, row: ObjectRow, restore: Restore, state: TierState) -> None:
         """The days of a copy count from when it is there."""
         until_us = self._calendar.after(self._context.clock.now_us(), restore.days)
-        if row.size and (await self._ask(row, PRIORITIES[restore.tier], until_us + GRACE_US) or not state.readable):
+        if row.size and (await self._ask(row, PRIORITIES[restore.tier], until_us + GRACE_US, state) or not state.readable):
             self._thawing.add(bucket)  # until a later look finds that the bytes are there, and will stay
             return
         self._asked.pop(row.content, None)
@@ -125,10 +125,13 @@ class Transit:
         await self._change(bucket, row, msgspec.to_builtins(ready), Event.RESTORED)
         counter("restores_completed", "Restores whose bytes came back.", ("tier",)).labels(restore.tier).inc()
 
-    async def _ask(self, row: ObjectRow, priority: Priority, until_us: int) -> bool:
-        """Whether the tier had still to be told: then what it said of the content before counts no more."""
+    async def _ask(self, row: ObjectRow, priority: Priority, until_us: int, state: TierState) -> bool:
+        """Whether the tier had still to be told: then what it said of the content before counts no more.
+
+        What is cold though it was asked for lies on a disk that fails: the tier takes other chunks when it is asked again.
+        """
         asked, kept_us = self._asked.get(row.content, (Priority.BULK, 0))
-        if asked <= priority and until_us <= kept_us:
+        if asked <= priority and until_us <= kept_us and state.temperature is not Temperature.COLD:
             return False
         until_us += self._calendar.day_us  # the copy's days count from when it is there, which is later
         await self._context.tier.thaw(Layout.parse(row.layout), priority, until_us)

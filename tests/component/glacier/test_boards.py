@@ -11,17 +11,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
 from glacier.backlog import Kind
 from glacier.boards import Boards
+from glacier.lifecycle.calendar import REAL
+from glacier.lifecycle.news import Silent
+from glacier.lifecycle.transit import Transit
 from glacier.schedule import Scheduler, Terms
 from glacier.strays import StraySweep
 from glacier.worker.protocol import Item
 from glacier.worker.volumes import HotVolumes
 from glacier.worker.worker import Worker, open_worker
-from meta.protocol.object import DeleteRequest, ObjectRow
+from meta.protocol.object import Change, DeleteRequest, ObjectRow
+from meta.protocol.restore import Restore, is_readable
 from node.auth import NamespaceKey
 from node.errors import ContentCold, PeerUnreachable
 from store.embedded import StoreOptions, open_store
@@ -292,3 +297,22 @@ async def test_copies_whose_files_vanished_stay_until_the_metadata_was_asked(tmp
         await sweep.work()
         left = [stray.key for worker in cold.workers for stray in await worker.door.strays(Item("", ""), 10)]
         assert left == ["kept"] * 4
+
+
+async def test_a_restore_takes_other_fragments_when_a_disk_dies_under_it(tmp_path: Path) -> None:
+    body = os.urandom(1 << 20)
+    async with cold_store(tmp_path) as cold:
+        row = await put(cold.store, "k", body)
+        await cold.freeze(row)
+        await cold.until_off()
+        container, transit = cold.store.meta.container(BUCKET), Transit(cold.store._context, calendar=REAL, herald=Silent())
+        await container.change(Change("k", storage_class="GLACIER"))
+        await transit.work()
+        await container.change(Change("k", restored=msgspec.to_builtins(Restore(1, "Standard", 1))))
+        cold.freezers[0].dead = {next(disk for disk, chunks in cold.freezers[0].disks.items() if chunks)}
+        with trio.move_on_after(10):
+            while not is_readable(row := await cold.store.get_row(BUCKET, "k"), time.time_ns() // 1000):
+                await transit.work()
+                await trio.sleep(0.05)
+        assert is_readable(row, time.time_ns() // 1000)
+        assert await read(cold.store, row) == body
