@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -22,6 +23,7 @@ from glacier.worker.shelf import EMPTYING, FULL, REOPEN_FREE
 from node.errors import (
     ChunkNotFound,
     Damaged,
+    DeadlineExceeded,
     DiskAsleep,
     DiskFailed,
     FrazilError,
@@ -40,6 +42,8 @@ REST_S_MAX = 60.0
 RETRY_S_MAX = 3600.0
 FAILED_DISK_S = 600.0
 """A disk that did not come up is left alone so long at the least; the freezer says when it rests longer."""
+FAILURES_IN_A_ROW = 3
+"""Jobs that failed for their disk, one after the other, until it is left alone."""
 DELETES_AT_ONCE = 1_000
 CHECKS_PER_SESSION = 200
 EMPTY_AT_ONCE = 100
@@ -57,6 +61,7 @@ class Engine:
         self._connected = False
         self._doing = "starting"
         self._due_at = -inf
+        self._in_a_row = 0
         self.desk = Desk(core, lambda: (self._connected, self._doing))
 
     def __repr__(self) -> str:
@@ -328,6 +333,7 @@ class Engine:
                 case _:
                     await self._check(freezer, task)
             core.counts[task.kind.name.lower()] += 1
+            self._in_a_row = 0
         except HotTrouble as error:
             if isinstance(error.cause, ChunkNotFound):
                 await self._vanished(task)
@@ -344,10 +350,24 @@ class Engine:
         except (DiskAsleep, DiskFailed) as error:
             core.bus = replace(core.bus, disk=None)
             await self._failed(task, str(error))
+            if isinstance(error, DiskFailed):
+                await self._broke(freezer, task.disk, str(error))
         except FrazilError as error:
-            if isinstance(error, Unavailable) and not isinstance(error, VolumeSick):
+            if isinstance(error, Unavailable) and not isinstance(error, VolumeSick | DeadlineExceeded):
                 raise  # the way to the freezer, not this job
             await self._failed(task, str(error))
+
+    async def _broke(self, freezer: Freezer, disk: int, why: str) -> None:
+        """A job failed for its disk. A bad sector is one chunk's; a disk with several in a row is left alone, as if it had not come up."""
+        self._in_a_row += 1
+        if self._in_a_row < FAILURES_IN_A_ROW:
+            return
+        self._in_a_row = 0
+        log.warning("a cold disk fails", extra={"disk": disk, "board": self._core.report.board, "error": why})
+        with contextlib.suppress(DiskFailed):  # then it keeps its power, which the freezer accounts for
+            await freezer.power_off(disk)
+        self._set_away(disk, 0.0, why)
+        await self._elect_anew(disk)
 
     async def _failed(self, task: Task, problem: str) -> None:
         core = self._core

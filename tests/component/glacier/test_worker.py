@@ -15,7 +15,7 @@ from glacier.backlog import Kind
 from glacier.protocol import ChunkHead
 from glacier.worker.ledger import Ledger
 from glacier.worker.protocol import Item
-from node.errors import ChunkCold, DiskNotFound, PeerUnreachable, VolumeFull, VolumeNotFound
+from node.errors import ChunkCold, DeadlineExceeded, DiskFailed, DiskNotFound, PeerUnreachable, VolumeFull, VolumeNotFound
 from rawx.chunk import new_chunk_id
 from rawx.cold import ColdChunks
 from rawx.mark import COLD, FILLED, LOST
@@ -415,3 +415,44 @@ async def test_a_freeze_that_takes_a_thaw_back_empties_nothing_that_is_asked_for
             go_on.set()
         await until_state(worker, what, "")
         assert await bytes_of(volume, made) == made.data
+
+
+async def test_a_chunk_that_never_comes_does_not_hold_up_other_disks(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(), first(volumes)
+    slow, well = [await put(volume, of_content(sample(UNIT), "a" * 32)) for _ in range(2)]
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker.door.create([item(volume, slow), item(volume, well)])
+        for made in (slow, well):
+            await until_state(worker, item(volume, made), "cold")
+        (disk,) = freezer.copies(slow.chunk)
+        assert freezer.copies(well.chunk) != [disk]
+
+        async def step(name: str, at: int) -> None:
+            if name == "getting" and at == disk:
+                raise DeadlineExceeded("the disk did not answer in time")
+
+        freezer.step = step
+        await worker.door.get([item(volume, slow)], Kind.STANDARD, 0)
+        await until(lambda: freezer.powered == disk, "its disk has power")
+        await worker.door.get([item(volume, well)], Kind.STANDARD, 0)
+        await until_state(worker, item(volume, well), "filled")
+
+
+async def test_a_disk_that_breaks_at_work_is_left_alone_and_its_freezes_go_elsewhere(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(), first(volumes)
+    several = [await put(volume, of_content(sample(UNIT), f"{number:032x}")) for number in range(5)]
+    broken: list[int] = []
+
+    async def step(name: str, at: int) -> None:
+        if name == "send":
+            broken[:] = broken or [at]
+            if at == broken[0]:
+                raise DiskFailed(f"disk {at} is sick")
+
+    freezer.step = step
+    async with working(tmp_path, volumes, freezer, replace(OPTIONS, kin_max=9)) as worker:
+        await worker.door.create([item(volume, made) for made in several])
+        for made in several:
+            await until_state(worker, item(volume, made), "cold")
+            assert broken[0] not in freezer.copies(made.chunk)
+        assert worker.core.problem(broken[0])
