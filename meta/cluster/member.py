@@ -17,8 +17,8 @@ from meta.cluster.promise import Promise
 from meta.cluster.reign import Reign, ReignCommit
 from meta.cluster.replica import Replica
 from meta.cluster.roster import SET_FOLDER, PeerSet, decode
-from meta.cluster.wire import Appending, Following, Promising, Pulling, Surveying
-from meta.commit import Entry, Header
+from meta.cluster.wire import Appending, Following, Promising, Pulling, Standings, Surveying
+from meta.commit import NOTHING, Entry, Header
 from meta.coordinator import Candidate, Coordinator, Mandate
 from meta.leader import AGREE_S, Peer
 from meta.local import kept
@@ -218,6 +218,30 @@ class Member:
         led = self.reign is not None
         self._leave.set()
         return led
+
+    async def distrust(self, base: str, reign: Reign | None) -> bool:
+        """The replica with which this host leads `base` turned out damaged in that reign: another leads, and gives it a snapshot.
+
+        False, and nothing happens, while a majority does not have the base without this host: most of it can still be read here.
+        """
+        if reign is None or (self.reign is reign and not await self._have_majority(base, reign.epoch)):
+            return False
+        if self.reign is reign:
+            self.committer.reign = None  # before the file goes: nobody may write to the empty one
+            reign.end()
+            await self.replica(base).set_aside()
+        return True
+
+    async def _have_majority(self, base: str, epoch: int) -> bool:
+        """Whether the others alone are enough to go on from."""
+        found = 0
+        for peer in [peer for peer in self.peers.peers if peer != self.own.name]:
+            try:
+                (header,) = await self._links[peer].standings(Standings(self.name, epoch, (base,)))
+            except FrazilError:
+                continue
+            found += header not in (None, NOTHING)
+        return found > len(self.peers.peers) // 2
 
     def retire(self) -> None:
         """Leaves, and stands no more."""

@@ -84,7 +84,7 @@ class Replica:
         try:
             return await self._changing(self._append, epoch, entry)
         except BaseCorrupt:
-            await self._set_aside()
+            await self.set_aside()
             return Standing(self._promise.epoch, NOTHING)
 
     async def install(self, epoch: int, snapshot: Path, header: Header) -> Standing:
@@ -93,8 +93,12 @@ class Replica:
         return await self._changing(self._install, epoch, snapshot, header)
 
     async def standing(self, epoch: int) -> Standing:
-        """For who catches up in this epoch, damaged or not. Raises: Fenced."""
-        return await self._base.call(self._survey, epoch)
+        """For who catches up in this epoch, damaged or not; one that can't even be opened is set aside. Raises: Fenced."""
+        try:
+            return await self._base.call(self._survey, epoch)
+        except BaseCorrupt:
+            await self.set_aside()
+            return await self._base.call(self._survey, epoch)
 
     async def _changing(self, function: Any, *arguments: Any) -> Standing:
         try:
@@ -115,7 +119,7 @@ class Replica:
     def _follower(self, writer: Writer[Any]) -> Follower[Path]:
         return Follower(ReplicaLog(writer, self._promise, self._damaged))
 
-    async def _set_aside(self) -> None:
+    async def set_aside(self) -> None:
         """The damaged original is kept for whoever wants to know how it came."""
         await self._base.call(_set_aside, self._base.path, self._damaged)
         self._base.forget_reader()

@@ -39,7 +39,7 @@ from meta.split import READS
 from meta.wire import DOORS, Method
 from node.auth import PROOF_HEADER, NamespaceKey, Verifier
 from node.clock import Clock
-from node.errors import BaseNotFound, BucketNotFound, Busy, InvalidArgument, NotFound, NotLeader, Unavailable
+from node.errors import BaseCorrupt, BaseNotFound, BucketNotFound, Busy, InvalidArgument, NotFound, NotLeader, Unavailable, Undecided
 from node.http.message import Request
 from node.http.reply import Reply
 
@@ -135,8 +135,14 @@ class ClusterService:
     async def _do(self, of: str, door: str, method: Method, body: bytes) -> bytes:
         member = self._member(of)
         subject, arguments, named = read_call(method, body)
-        target = await self._lead(member, door, subject, method.name)
-        return method.encode_answer(await getattr(target, method.name)(*arguments, **named))
+        reign, target = member.reign, await self._lead(member, door, subject, method.name)
+        try:
+            return method.encode_answer(await getattr(target, method.name)(*arguments, **named))
+        except BaseCorrupt as error:
+            if door == "meta" or not await member.distrust(_base_of(door, subject), reign):  # behind that door are many bases
+                raise
+            again = NotLeader if method.name in READS else Undecided
+            raise again(f"the replica of {_base_of(door, subject)} at this host is damaged; another is to lead") from error
 
     async def _lead(self, member: Member, door: str, subject: str, method: str) -> Any:
         """What implements the door, when this host leads the base behind it. Raises: NotLeader, BucketNotFound, InvalidArgument."""
@@ -144,7 +150,7 @@ class ClusterService:
         match door:
             case "container":
                 try:
-                    await member.ready(container_base(subject), create=method == "create")
+                    await member.ready(_base_of(door, subject), create=method == "create")
                 except BaseNotFound as error:
                     raise BucketNotFound("there is no such bucket") from error
                 return bases.container(subject)
@@ -158,7 +164,7 @@ class ClusterService:
             case "meta":
                 await member.ready(REGISTRY if method in BIRTHS else OPENED, create=True)
                 return self._births if method in BIRTHS else bases
-        await member.ready("accounts" if door == "identities" else door, create=True)
+        await member.ready(_base_of(door, subject), create=True)
         return getattr(bases, door)
 
     # Peers
@@ -191,7 +197,10 @@ class ClusterService:
         found: list[Header | None] = []
         for base in call.bases:
             replica = member.replica(base)
-            found.append(None if replica.damaged else replica.header())
+            try:
+                found.append(None if replica.damaged else replica.header())
+            except BaseCorrupt:
+                found.append(None)
             await trio.lowlevel.checkpoint()
         return found
 
@@ -237,6 +246,16 @@ class _Call:
             raise self._error
         assert self._answer is not None
         return self._answer
+
+
+def _base_of(door: str, subject: str) -> str:
+    """The base behind a door that has only one."""
+    match door:
+        case "container":
+            return container_base(subject)
+        case "meta1":
+            return subject
+    return "accounts" if door == "identities" else door
 
 
 def _read(decoder: msgspec.msgpack.Decoder[Any], body: bytes) -> Any:

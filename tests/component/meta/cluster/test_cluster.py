@@ -6,21 +6,33 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 import trio
 
+from meta.client import post
 from meta.cluster.replica import check_snapshot
 from meta.cluster.roster import PeerSet
 from meta.commit import Header
-from meta.directory import container_id
+from meta.directory import container_base, container_id
 from meta.protocol.container import Container
 from meta.protocol.listing import ListRequest
 from meta.protocol.object import DeleteRequest, ObjectRow
 from meta.transaction import CONTAINER
 from meta.writer import newest
-from node.errors import BaseCorrupt, BucketNotEmpty, BucketNotFound, BucketOwned, ObjectNotFound, Unavailable, Undecided
+from node.errors import (
+    BaseCorrupt,
+    BucketNotEmpty,
+    BucketNotFound,
+    BucketOwned,
+    CallNotAuthenticated,
+    ObjectNotFound,
+    PeerUnreachable,
+    Unavailable,
+    Undecided,
+)
 from tests.component.meta.cluster.conftest import Cluster
 from tests.component.meta.conftest import keep, settings
 
@@ -62,6 +74,7 @@ def base_path(cluster: Cluster, peer: str, of: str, bucket: str = "pictures") ->
 
 def dump(path: Path) -> tuple[Header, list[object]]:
     db = apsw.Connection(str(path), apsw.SQLITE_OPEN_READWRITE)
+    db.set_busy_timeout(5_000)  # a snapshot may be being installed
     try:
         return newest(db), [db.execute(f"SELECT * FROM {table}").fetchall() for table in CONTAINER.tables]
     finally:
@@ -71,7 +84,14 @@ def dump(path: Path) -> tuple[Header, list[object]]:
 async def equal(cluster: Cluster, of: str) -> None:
     """Returns when all replicas of the bucket's base are the same."""
     paths = [base_path(cluster, peer, of) for peer in cluster.processes]
-    await until(lambda: all(path.exists() for path in paths) and all(dump(path) == dump(paths[0]) for path in paths[1:]))
+
+    def same() -> bool:
+        try:
+            return all(path.exists() for path in paths) and all(dump(path) == dump(paths[0]) for path in paths[1:])
+        except apsw.Error:  # a snapshot is being installed
+            return False
+
+    await until(same)
 
 
 async def test_what_was_put_is_there_at_every_peer(cluster: Cluster, container: Container) -> None:
@@ -162,7 +182,7 @@ async def test_a_damaged_replica_is_set_aside_and_replaced(cluster: Cluster, con
     await keep(cluster.meta)
     await container.put(row("b"))
     await equal(cluster, of)
-    assert not base_path(cluster, other, of).with_suffix(".db.damaged").exists()
+    await until(lambda: not base_path(cluster, other, of).with_suffix(".db.damaged").exists())
 
 
 async def test_a_leader_leaves_in_good_order_while_it_is_written(cluster: Cluster, container: Container) -> None:
@@ -239,3 +259,61 @@ def test_a_snapshot_is_looked_at_before_it_is_trusted(tmp_path: Path) -> None:
 async def test_a_missing_key_is_missing_at_once(container: Container) -> None:
     with pytest.raises(ObjectNotFound):
         await container.get("missing")
+
+
+async def test_a_damaged_leader_lets_another_lead_and_is_replaced(cluster: Cluster, container: Container) -> None:
+    of = await set_of(cluster)
+    for number in range(50):
+        await container.put(row(f"{number:02}", content="x" * 1000))
+    await equal(cluster, of)
+    leader = await leader_of(cluster, of)
+    path = base_path(cluster, leader, of)
+    base, _ = cluster.processes[leader].members[of].bases.replica(container_base("pictures"))
+    await base.checkpoint()
+    with path.open("r+b") as file:
+        for page in range(1, path.stat().st_size // 4096):
+            file.seek(page * 4096)
+            file.write(b"\xff" * 16)
+    base.forget_reader()
+    assert len((await container.list(ListRequest())).rows) == 50
+    await container.put(row("b"))
+    await equal(cluster, of)
+    await until(lambda: not path.with_suffix(".db.damaged").exists())
+
+
+async def test_a_replica_that_cannot_be_opened_is_replaced(cluster: Cluster, container: Container) -> None:
+    of = await set_of(cluster)
+    await container.put(row("a"))
+    await equal(cluster, of)
+    leader = await leader_of(cluster, of)
+    away = next(peer for peer in cluster.processes if peer != leader)
+    await cluster.kill(away)
+    path = base_path(cluster, away, of)
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    path.write_bytes(b"\xff" * 8192)
+    await cluster.start(away)
+    await until(lambda: path.exists() and path.read_bytes()[:6] == b"SQLite")
+    await equal(cluster, of)
+
+
+async def test_a_refusal_after_a_lost_answer_leaves_a_write_undecided(
+    cluster: Cluster, container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The refused call says nothing of the one before, which was carried out."""
+    await container.put(row("first"))
+    calls = 0
+
+    async def lossy(*call: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            await post(*call)
+            raise PeerUnreachable("the answer was lost")
+        raise CallNotAuthenticated("too many calls to remember; try again later")
+
+    monkeypatch.setattr("meta.cluster.routing.post", lossy)
+    with pytest.raises(Undecided):
+        await container.put(row("a"))
+    monkeypatch.setattr("meta.cluster.routing.post", post)
+    assert (await container.get("a")).key == "a"
