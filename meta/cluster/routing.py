@@ -28,7 +28,9 @@ from meta.protocol.directory import Assignments, Place, Prefix, Prefixes
 from meta.split import READS
 from meta.wire import Method, methods
 from node.errors import (
+    BadRequest,
     BucketNotFound,
+    CallNotAuthenticated,
     DeadlineExceeded,
     Fenced,
     NotConnected,
@@ -220,16 +222,21 @@ class RoutedMeta(MetaDoors):
     async def _call(self, of: str, method: Method, body: bytes) -> Any:
         """To the leader of the set. Raises: NotLeader when none was found in time; Undecided; what the method raises."""
         number = os.urandom(16).hex().encode()
+        doubt: Unavailable | None = None
 
         async def once() -> Any:
-            nonlocal method
+            nonlocal method, doubt
             address = await self._leader(of)
             try:
                 return await post(self._client, address, b"/set/%b/%b%b" % (of.encode(), number, method.target), method, body)
             except (*_SAFE, *_UNSURE) as error:
                 self._leaders.pop(of, None)
                 if not isinstance(error, _SAFE):
-                    method = _following(method, error)
+                    method, doubt = _following(method, error), error
+                raise
+            except (BadRequest, CallNotAuthenticated) as error:  # of this attempt: it says nothing of the one before
+                if doubt is not None:
+                    raise _Told(doubt) from error
                 raise
 
         try:
