@@ -15,14 +15,12 @@ import msgspec
 import trio
 
 from meta.coordinator import Coordinator, Document
-from node.errors import BaseCorrupt, InvalidArgument, PeerUnreachable, Superseded, Unavailable
-from node.log import get_logger
+from node.errors import BaseCorrupt, InvalidArgument, PeerUnreachable, Superseded
 
 PEER_FOLDER = "peer"
 SET_FOLDER = "set"
 DIRECTORY = "directory"
 
-_log = get_logger("meta.roster")
 V = TypeVar("V", bound=msgspec.Struct)
 
 
@@ -95,7 +93,11 @@ class Roster:
 
     async def look(self) -> None:
         """Once, for who does not `keep` it. Raises: Unavailable."""
-        await self._take_peers(await self._coordinator.names(PEER_FOLDER))
+        self._living = tuple(await self._coordinator.names(PEER_FOLDER))
+        for name in self._living:
+            document = await self._coordinator.read(f"{PEER_FOLDER}/{name}")
+            if document.version:
+                self._peers[name] = decode(document, Peer, name)
         for name in await self._coordinator.names(SET_FOLDER):
             document = await self._coordinator.read(f"{SET_FOLDER}/{name}")
             if document.version:
@@ -104,24 +106,26 @@ class Roster:
     async def keep(self) -> None:
         """Until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._keep_peers)
+            nursery.start_soon(self._keep_peers, nursery)
             nursery.start_soon(self._keep_sets, nursery)
 
-    async def _keep_peers(self) -> None:
+    async def _keep_peers(self, nursery: trio.Nursery) -> None:
+        watched: set[str] = set()
         async with aclosing(self._coordinator.watch_names(PEER_FOLDER)) as changes:
             async for names in changes:
-                try:
-                    await self._take_peers(names)
-                except Unavailable as error:
-                    _log.info("the peers can't be read now: %s", error)
+                self._living = tuple(names)
+                for name in set(names) - watched:
+                    watched.add(name)
+                    nursery.start_soon(self._keep_peer, name)
                 self.notify()
 
-    async def _take_peers(self, names: list[str]) -> None:
-        self._living = tuple(names)
-        for name in names:
-            document = await self._coordinator.read(f"{PEER_FOLDER}/{name}")
-            if document.version:
-                self._peers[name] = decode(document, Peer, name)
+    async def _keep_peer(self, name: str) -> None:
+        """For ever, also while it is away: it may be back elsewhere before anybody saw its name missing."""
+        async with aclosing(self._coordinator.watch(f"{PEER_FOLDER}/{name}")) as changes:
+            async for document in changes:
+                if document.version:
+                    self._peers[name] = decode(document, Peer, name)
+                    self.notify()
 
     async def _keep_sets(self, nursery: trio.Nursery) -> None:
         watched: set[str] = set()

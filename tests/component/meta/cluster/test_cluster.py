@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import msgspec
 import pytest
 import trio
 
 from meta.client import post
 from meta.cluster.replica import check_snapshot
-from meta.cluster.roster import PeerSet
+from meta.cluster.roster import Peer, PeerSet
 from meta.commit import Header
 from meta.directory import container_base, container_id
 from meta.protocol.container import Container
@@ -317,3 +318,12 @@ async def test_a_refusal_after_a_lost_answer_leaves_a_write_undecided(
         await container.put(row("a"))
     monkeypatch.setattr("meta.cluster.routing.post", post)
     assert (await container.get("a")).key == "a"
+
+
+async def test_a_peer_that_comes_back_elsewhere_is_found(cluster: Cluster, container: Container) -> None:
+    """Before anybody saw that it was away."""
+    name = cluster.processes["a"].peer.name
+    there = cluster.processes["b"].roster
+    await until(lambda: name in there.peers)
+    await cluster.coordinator.announce(f"peer/{name}", msgspec.json.encode(Peer(name, "127.0.0.1:9")))
+    await until(lambda: there.address(name) == "127.0.0.1:9")
