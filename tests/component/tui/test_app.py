@@ -71,8 +71,8 @@ async def until(true: Callable[[], bool], pilot: Pilot[None]) -> None:
 
 
 async def settled(app: Top, pilot: Pilot[None], expected: str) -> None:
-    """Waits for the screen to look as it should, a few seconds: pages are laid out in steps."""
-    for _ in range(60):
+    """Waits for the screen to look as it should: pages are laid out in steps, and a busy machine takes its time for each."""
+    for _ in range(400):
         if screen(app) == expected:
             return
         await pilot.pause(0.05)
