@@ -96,6 +96,7 @@ class Top(App[None]):
     #filter { display: none; height: 1; border: none; padding: 0 1; }
     #filter.open { display: block; }
     .empty { padding: 1 2; color: $text-muted; }
+    #boards-page { scrollbar-gutter: stable; }
     TabbedContent { height: 1fr; }
     TabPane { padding: 0; height: 1fr; }
     Listing { height: 1fr; }
