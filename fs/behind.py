@@ -33,18 +33,19 @@ class Behind:
         self.removing: dict[Place, str] = {}
         self.failures = 0
         self._connection, self._save = connection, save
-        self._saves, self._to_save = trio.open_memory_channel[Inode](SAVES_WAITING_MAX)
-        self._pending = 0
-        self._idle = trio.Event()
+        self._saves, self._to_save = trio.open_memory_channel[tuple[int, Inode]](SAVES_WAITING_MAX)
+        self._waiting: set[int] = set()  # numbers of saves
+        self._last = 0
+        self._saved = trio.Event()
         self._bell = trio.Event()
         self._settled = trio.Event()
 
     def __repr__(self) -> str:
-        return f"<Behind saves={self._pending} removals={len(self.removing)} failures={self.failures}>"
+        return f"<Behind saves={len(self._waiting)} removals={len(self.removing)} failures={self.failures}>"
 
     @property
     def pending(self) -> int:
-        return self._pending + len(self.removing)
+        return len(self._waiting) + len(self.removing)
 
     def hides(self, bucket: str, key: str, content: str) -> bool:
         """Whether the object with that content is on its way out."""
@@ -52,8 +53,13 @@ class Behind:
 
     async def save_later(self, inode: Inode) -> None:
         """The inode is held open until it is saved."""
-        self._pending += 1
-        await self._saves.send(inode)
+        self._last = number = self._last + 1
+        self._waiting.add(number)
+        try:
+            await self._saves.send((number, inode))
+        except BaseException:
+            self._done(number)
+            raise
 
     async def remove_later(self, bucket: str, key: str, content: str) -> None:
         if len(self.removing) >= REMOVALS_MAX:
@@ -63,15 +69,17 @@ class Behind:
 
     async def settle(self) -> None:
         """Waits until what was to be removed by now is gone."""
-        while self.removing:
+        wanted = dict(self.removing)
+        while wanted:
             self._bell.set()
             await self._settled.wait()
+            wanted = {place: content for place, content in wanted.items() if self.removing.get(place) == content}
 
     async def drain(self) -> None:
-        """Waits until everything is stored."""
-        while self._pending:
-            self._idle = trio.Event()
-            await self._idle.wait()
+        """Waits until everything that waits by now is stored."""
+        wanted = set(self._waiting)
+        while wanted & self._waiting:
+            await self._saved.wait()
         await self.settle()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -83,16 +91,19 @@ class Behind:
             task_status.started()
 
     async def _run_saves(self) -> None:
-        async for inode in self._to_save:
+        async for number, inode in self._to_save:
             try:
                 await self._save(inode)
             except (FrazilError, OSError) as error:
                 self.failures += 1
                 log.error("%s could not be stored after it was closed: %s", "/".join(inode.place), error)
             finally:
-                self._pending -= 1
-                if not self._pending:
-                    self._idle.set()
+                self._done(number)
+
+    def _done(self, number: int) -> None:
+        self._waiting.discard(number)
+        saved, self._saved = self._saved, trio.Event()
+        saved.set()
 
     async def _run_removals(self) -> None:
         while True:

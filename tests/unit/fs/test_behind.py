@@ -76,3 +76,25 @@ async def test_saves_run_side_by_side_and_a_drain_waits_for_all(nursery: trio.Nu
     assert len(store.saved) == 2 * SAVES_AT_ONCE
     assert trio.current_time() - began <= 3
     assert (behind.pending, behind.failures) == (0, 1)
+
+
+async def test_who_waits_for_what_waits_doesnt_wait_for_what_comes_later(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    store = Store()
+    behind = Behind(cast(Connection, store), store.save)
+    await nursery.start(behind.run)
+
+    async def busy() -> None:
+        for number in range(1_000):
+            await behind.remove_later("b", f"k{number}", "c")
+            await behind.save_later(inode(f"s{number}"))
+            await trio.sleep(0.3)
+
+    nursery.start_soon(busy)
+    await trio.sleep(2)
+    with trio.fail_after(5):
+        await behind.settle()
+    with trio.fail_after(5):
+        await behind.drain()
+    nursery.cancel_scope.cancel()
