@@ -8,6 +8,8 @@ with the first that did not.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
@@ -68,6 +70,7 @@ class ReadAhead:
         self._units: OrderedDict[int, _Unit] = OrderedDict()
         self._next = 0  # where a read goes on if it follows the last
         self._window = 0
+        self._closed = False
 
     def __repr__(self) -> str:
         return f"<ReadAhead units={len(self._units)} window={self._window}>"
@@ -98,6 +101,8 @@ class ReadAhead:
         return data
 
     def close(self) -> None:
+        """What is still to be loaded is not: who waits for it hears of it."""
+        self._closed = True
         self._budget.used -= sum(len(unit.data) for unit in self._units.values())
         self._units.clear()
 
@@ -146,6 +151,8 @@ class ReadAhead:
         data = memoryview(bytearray(stop - start))
         error: Exception | None = None
         try:
+            if self._closed:
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
             await self._load(start, data)
         except Exception as failed:  # noqa: BLE001 - raised to each who waits for these units
             error = failed
@@ -153,12 +160,14 @@ class ReadAhead:
             unit.error = error
             if error is None:
                 unit.data = data[place * UNIT_BYTES : (place + 1) * UNIT_BYTES]
-                if self._units.get(first + place) is unit:
+                if self._units.get(first + place) is unit and not self._closed:
                     self._budget.used += len(unit.data)
             unit.ready.set()
 
     def _trim(self, last: int) -> None:
         """Lets go of the oldest units that are not ahead."""
+        if self._closed:
+            return
         keep = 1 if self._budget.spent else KEPT_UNITS
         behind = [number for number, unit in self._units.items() if number < last and unit.ready.is_set()]
         for number in behind[: max(len(behind) - keep, 0)]:

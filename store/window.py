@@ -36,6 +36,7 @@ class Window:
         sealed = ENCRYPTION in row.attributes.extra
         self._small = not sealed and _is_small(self._layout)
         self._bytes: bytes | None = None
+        self._closed = False
         self._opener = Opener(context.fleet, context.reads, row, data_key, bucket=bucket) if sealed else None
 
     def __repr__(self) -> str:
@@ -73,7 +74,7 @@ class Window:
         now = await moved(self._context, self._subject.bucket, self.row)
         if now is None:
             return False
-        await self.aclose()
+        await self._close_readers()
         self.row, self._layout = now, Layout.parse(now.layout)
         if self._opener is not None:
             self._opener = Opener(self._context.fleet, self._context.reads, now, self._data_key, bucket=self._subject.bucket)
@@ -103,6 +104,11 @@ class Window:
         return self._bytes
 
     async def aclose(self) -> None:
+        """Reads that go on or come later keep nothing open."""
+        self._closed = True
+        await self._close_readers()
+
+    async def _close_readers(self) -> None:
         while self._readers:
             _, readers = self._readers.popitem()
             for reader in readers:
@@ -120,7 +126,7 @@ class Window:
         except BaseException:
             await reader.aclose()
             raise
-        if self._readers.get(index) is idle and not idle:
+        if self._readers.get(index) is idle and not idle and not self._closed:
             idle.append(reader)
         else:  # another read of the same metachunk ended before, or it was closed meanwhile
             await reader.aclose()

@@ -20,3 +20,13 @@ async def test_a_late_removal_leaves_what_another_client_put_there_meanwhile(scr
         assert await connection.remove_many(BUCKET, seen) == {}
         assert [each.key for each in (await connection.browse(BUCKET, "")).nodes] == ["replaced"]
         assert await read(store, await store.get_row(BUCKET, "replaced")) == b"by another"
+
+
+async def test_a_read_that_comes_after_the_window_was_closed_leaves_nothing_open(scratch: Path) -> None:
+    async with opened(scratch) as store:
+        row = await put(store, "a", bytes(3 << 20))
+        async with store.window(row, bucket=BUCKET) as window:
+            await window.read(0, memoryview(bytearray(1)))
+            assert "open=1" in repr(window)
+        await window.read(2 << 20, memoryview(bytearray(1)))
+        assert "open=0" in repr(window)

@@ -79,3 +79,22 @@ async def test_a_spent_budget_ends_reading_ahead(nursery: trio.Nursery) -> None:
         await ahead.read(start, start + UNIT_BYTES)
         await trio.testing.wait_all_tasks_blocked()
     assert all(stop - start == UNIT_BYTES for start, stop in loads.ranges)
+
+
+async def test_what_was_to_be_loaded_when_it_was_closed_is_not(nursery: trio.Nursery) -> None:
+    loaded: list[int] = []
+
+    async def load(start: int, into: memoryview) -> None:
+        loaded.append(start)
+
+    budget = Budget()
+    ahead = ReadAhead(load, 100 * UNIT_BYTES, budget, nursery)
+    for start in range(0, 4 * UNIT_BYTES, UNIT_BYTES):
+        await ahead.read(start, start + UNIT_BYTES)
+    count = len(loaded)
+    ahead.close()
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(loaded) == count
+    with pytest.raises(OSError, match="Stale"):
+        await ahead.read(50 * UNIT_BYTES, 51 * UNIT_BYTES)
+    assert budget.used == 0
