@@ -18,8 +18,8 @@ from itertools import accumulate
 import msgspec
 
 from meta.protocol.object import NO_CONDITION, Attributes, Condition, ObjectRow, PutResult, Rewrite
-from meta.protocol.restore import COLD_CLASSES, without_restore
-from node.errors import ContentLost, FrazilError, InvalidArgument, ObjectNotFound, Superseded
+from meta.protocol.restore import COLD_CLASSES, is_readable, without_restore
+from node.errors import ContentCold, ContentLost, FrazilError, InvalidArgument, ObjectNotFound, Superseded
 from rawx.chunk import ChunkRecord
 from store.append import COMMITS_MAX, NO_RECORD, ConditionalRequestConflict
 from store.content import ContentWriter, Run, Tail
@@ -118,12 +118,15 @@ async def rewrite_object(
     old: its current version; patches: in order, none over another; size: that it is to have, None: as it is, or as the patches need;
     data_key: of one that is encrypted
 
-    Raises: as put_object; InvalidArgument for patches beyond the size; ConditionalRequestConflict when `old` was replaced meanwhile.
+    Raises: as put_object; InvalidArgument for patches beyond the size; ContentCold when it must be restored first;
+    ConditionalRequestConflict when `old` was replaced meanwhile.
     """
     end = _check(patches, size)
     now = old if old.seq else await context.container(bucket).get(old.key)  # seq: known to the metadata only, when it was put just now
     if now.content != old.content:
         raise ConditionalRequestConflict(REPLACED)
+    if not is_readable(now, context.clock.now_us()):  # else a byte that is written would bring all the others back
+        raise ContentCold("the object lies in the cold tier: it must be restored before a part of it is written")
     settings = await context.container(bucket).settings()
     storage_class = HOT_CLASS if old.storage_class in COLD_CLASSES else old.storage_class
     record, policies = await context.new_content(bucket, old.key, storage_class)

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
@@ -16,8 +17,9 @@ from meta.directory import container_id
 from meta.protocol.bucket import BucketSettings
 from meta.protocol.holding import BEGIN, Cursor
 from meta.protocol.object import Attributes, Change, DeleteRequest, ObjectRow
+from meta.protocol.restore import Restore
 from meta.protocol.upload import UploadRow
-from node.errors import ChecksumMismatch, InvalidArgument, NotEnoughServices, ObjectNotFound
+from node.errors import ChecksumMismatch, ContentCold, InvalidArgument, NotEnoughServices, ObjectNotFound
 from store import keepsake, policy, rewrite, workers
 from store.append import ConditionalRequestConflict
 from store.envelope import MANAGED, Envelope, envelope_of
@@ -445,10 +447,16 @@ def copy_with_attributes(source: str, target: str) -> None:
         os.setxattr(target, name, os.getxattr(source, name))
 
 
-async def test_a_cold_object_that_is_written_is_hot_again(tmp_path: Path) -> None:
+async def test_a_part_of_a_cold_object_is_not_written_and_one_that_is_restored_is_hot_again(tmp_path: Path) -> None:
     async with opened(tmp_path, 1, workers=True) as store:
         body = random.randbytes(3 * METACHUNK)
         await put(store, "k", body, storage_class="GLACIER")
+        container = store.meta.container(BUCKET)
+        for until_us in (0, 1):
+            await container.change(Change("k", restored=msgspec.to_builtins(Restore(1, "Standard", 1, until_us))))
+            with pytest.raises(ContentCold):
+                await change(store, "k", 5, b"x")
+        await container.change(Change("k", restored=msgspec.to_builtins(Restore(1, "Standard", 1, 1 << 62))))
         row = await change(store, "k", 5, b"x")
         assert (row.storage_class, mosaic_of(row.attributes)) == ("STANDARD", None)
         assert await found(store, "k") == patched(body, 5, b"x")
