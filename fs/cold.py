@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
@@ -11,7 +12,7 @@ import trio
 from fs.connection import Connection
 from meta.protocol.object import ObjectRow
 from meta.protocol.restore import Restore, is_readable, restore_of
-from node.errors import ObjectNotFound
+from node.errors import ObjectNotFound, Superseded
 from node.log import get_logger
 
 RESTORE_DAYS = 1
@@ -40,34 +41,36 @@ class Cold:
         """The version as it is once its bytes can be read. Raises: OSError (EIO when they can't, ESTALE when it is gone meanwhile)."""
         if is_readable(row, _now_us()):
             return row
-        if self._mode == "error":
+        row = await self._row(bucket, row)  # it was opened some time ago
+        if self._mode == "error" and not is_readable(row, _now_us()):
             log.warning(
                 "%s/%s is in class %s: set its attribute user.frazil.restore to have it restored", bucket, row.key, row.storage_class
             )
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        if self._mode == "restore" and restore_of(row.attributes) is None:
-            await self.ask(bucket, row, TIER_DEFAULT)
         with trio.move_on_after(WAIT_S):
-            while True:
+            while not is_readable(row, _now_us()):
+                if self._mode == "restore":
+                    with contextlib.suppress(Superseded):  # somebody else asked, or an earlier restore just ended
+                        await self.ask(bucket, row, TIER_DEFAULT)
                 await trio.sleep(POLL_S)
-                now = await self._row(bucket, row)
-                if is_readable(now, _now_us()):
-                    return now
+                row = await self._row(bucket, row)
+            return row
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     async def ask(self, bucket: str, row: ObjectRow, tier: str) -> None:
         """Has it restored for a day. Raises: OSError (EINVAL)."""
         if tier not in TIERS:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        if not is_readable(row, _now_us()) and restore_of(row.attributes) is None:
+        old = restore_of(row.attributes)
+        if not is_readable(row, _now_us()) and (old is None or not old.ongoing):
             await self._connection.restore(bucket, row, Restore(RESTORE_DAYS, tier, _now_us()))
 
     async def _row(self, bucket: str, row: ObjectRow) -> ObjectRow:
         try:
             now = await self._connection.row(bucket, row.key)
-        except ObjectNotFound:
-            now = row
-        if now.content != row.content or now is row:
+        except ObjectNotFound as error:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE)) from error
+        if now.content != row.content:
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
         return now
 
