@@ -157,16 +157,20 @@ class Core:
 
     def forget(self, book: Book, entry: Entry, changes: Changes) -> None:
         """Nobody needs its copies any more."""
-        over = [task.id for task in book.tasks_of(entry.volume, entry.chunk) if task.task != DELETE]
-        check = self.checking.get((entry.volume, entry.chunk))
-        changes.over += over if check is None else [*over, check]
-        for number in over:
-            book.done(number)
+        self.end_thaws(book, entry, changes)
         for disk in {entry.disk, entry.also} - {-1}:
             changes.asked.append(book.ask(self.task(DELETE, Kind.DELETE, entry, disk=disk)))
         book.forget(entry)
         if entry.disk >= 0:
             self.shelf.drop(entry.disk, entry.size)
+
+    def end_thaws(self, book: Book, entry: Entry, changes: Changes) -> None:
+        """And whatever else waits for the chunk, but for deletions."""
+        over = [task.id for task in book.tasks_of(entry.volume, entry.chunk) if task.task != DELETE]
+        check = self.checking.get((entry.volume, entry.chunk))
+        changes.over += over if check is None else [*over, check]
+        for number in over:
+            book.done(number)
 
     def vanished(self, book: Book, entry: Entry, changes: Changes) -> None:
         """Its file is gone, and nobody had told: it was deleted before it was ever marked, or moved, or its volume was wiped."""

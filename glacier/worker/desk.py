@@ -11,10 +11,11 @@ import msgspec
 from glacier.backlog import Job, Kind
 from glacier.schedule import outlook
 from glacier.worker.core import Changes, Core, by_volume
-from glacier.worker.ledger import CHECK, COLD, DELETE, FREEZE, LOST, MELT, ON_DISK, READ, STRAY, THAW, WANTED, Book, Entry, Task
+from glacier.worker.ledger import CHECK, CHECKED, COLD, DELETE, FREEZE, LOST, MELT, READ, STRAY, THAW, WANTED, Book, Entry, Task
 from glacier.worker.protocol import ITEMS_MAX, ChunkState, DiskStatus, Item, QueuedJob, Status, Stray
 from glacier.worker.shelf import LOST_DISK
 from node.errors import ChunkNotFound, DiskNotFound, InvalidArgument
+from rawx.mark import COLD as MARK_COLD
 from rawx.mark import LOST as MARK_LOST
 from rawx.mark import Mark
 from rawx.protocol import Examined
@@ -221,7 +222,7 @@ class Desk:
         count = 0
         for each in disks:
             for entry in await core.ledger.on_disk(each):
-                if entry.state in ON_DISK:
+                if entry.state in CHECKED:
                     self.check_soon(entry, at_s=core.now_s - core.scheduler.terms[Kind.VERIFY].hold_s)
                     count += 1
         return count
@@ -263,8 +264,8 @@ class Desk:
             now = await core.ledger.write(lambda book: book.entry(entry.volume, entry.chunk))
             if now is None or now.disk != entry.disk:
                 return
-            if now.state == COLD:
-                await self._give_up(now, why)
+            if now.state in (COLD, LOST):
+                await self._give_up(now)
                 return
 
             def again(book: Book, changes: Changes) -> None:
@@ -276,19 +277,35 @@ class Desk:
 
             await self._steps(again, held=True)
 
-    async def _give_up(self, entry: Entry, why: str) -> None:
+    async def _give_up(self, entry: Entry) -> None:
+        """What is damaged stays on its disk until nothing needs the chunk: it may be the only copy, and be read better another time."""
         core = self._core
         try:
             await core.files_of(entry.volume).set_mark(entry.chunk, Mark(MARK_LOST, core.place(entry.disk)))
         except ChunkNotFound:  # deleted meanwhile
             pass
-        core.counts["lost"] += 1
+        core.counts["lost"] += entry.state != LOST
+        is_gone = core.shelf.closed.get(entry.disk) == LOST_DISK
 
         def steps(book: Book, changes: Changes) -> None:
-            core.forget(book, entry, changes)
-            book.put(msgspec.structs.replace(entry, state=LOST, disk=-1, also=-1))
+            if is_gone:
+                core.forget(book, entry, changes)
+                book.put(msgspec.structs.replace(entry, state=LOST, disk=-1, also=-1))
+                return
+            core.end_thaws(book, entry, changes)
+            book.put(msgspec.structs.replace(entry, state=LOST))
 
         await self._steps(steps, held=True)
+
+    async def found_whole(self, entry: Entry) -> None:
+        """A chunk that was given up can be read after all."""
+        core = self._core
+        async with core.hands:
+            now = await core.ledger.write(lambda book: book.entry(entry.volume, entry.chunk))
+            if now is None or now.state != LOST or now.disk != entry.disk:
+                return
+            await core.files_of(entry.volume).set_mark(entry.chunk, Mark(MARK_COLD, core.place(now.disk)))
+            await core.ledger.write(lambda book: book.put(msgspec.structs.replace(now, state=COLD)))
 
     def _known(self, disk: int, *, only: bool = False) -> tuple[int, ...]:
         disks = self._core.report.disks

@@ -18,7 +18,25 @@ from glacier.worker import carry
 from glacier.worker.carry import ColdLost, HotTrouble
 from glacier.worker.core import Changes, Core
 from glacier.worker.desk import Desk
-from glacier.worker.ledger import CHECK, COLD, DELETE, FILLED, FREEZE, MELT, MOVE, ON_DISK, SENT, STRAY, THAW, WANTED, Book, Entry, Task
+from glacier.worker.ledger import (
+    CHECK,
+    CHECKED,
+    COLD,
+    DELETE,
+    FILLED,
+    FREEZE,
+    LOST,
+    MELT,
+    MOVE,
+    ON_DISK,
+    SENT,
+    STRAY,
+    THAW,
+    WANTED,
+    Book,
+    Entry,
+    Task,
+)
 from glacier.worker.shelf import EMPTYING, FULL, REOPEN_FREE
 from node.errors import (
     ChunkNotFound,
@@ -484,11 +502,14 @@ class Engine:
         core = self._core
         core.drop([task.id])
         entry = await core.ledger.write(lambda book: book.entry(task.volume, task.chunk))
-        if entry is None or entry.state not in ON_DISK or entry.disk != task.disk:
+        if entry is None or entry.state not in CHECKED or entry.disk != task.disk:
             return
         with carry.hot():
             stored, _ = await core.files_of(task.volume).stored(task.chunk)
         await carry.check(freezer, task.disk, task.chunk, bytes.fromhex(stored.record.checksum))
+        if entry.state == LOST:
+            with carry.hot():
+                await self.desk.found_whole(entry)
 
         def steps(book: Book) -> None:
             now = book.entry(task.volume, task.chunk)

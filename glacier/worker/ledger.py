@@ -8,7 +8,8 @@ The steps of a chunk, and what a kill between any two leaves:
     filled   the bytes are back and durable; emptied after until_us.
     stray    the file vanished, and nobody had said that it would: a volume that was wiped looks the same as a chunk that was moved. So the
              copy stays until the metadata was asked.
-    lost     the file is empty and says so, and no disk has the bytes: until the store has made the chunk anew elsewhere.
+    lost     the file is empty and says so, and no disk has the bytes whole: until the store has made the chunk anew elsewhere. What is left
+             of it stays on its disk as long.
 
 A thaw job makes cold into filled. A chunk is forgotten in the same transaction that notes the deletion of its copy.
 """
@@ -39,6 +40,8 @@ _SCHEMA = Path(__file__).with_name("ledger.sql")
 WANTED, SENT, COLD, FILLED, STRAY, LOST = "wanted", "sent", "cold", "filled", "stray", "lost"
 ON_DISK = frozenset({SENT, COLD, FILLED})
 """Whole on its disk, and known from its file."""
+CHECKED = ON_DISK | {LOST}
+"""Read again when all of a disk is to be: what could not be read may be another time."""
 THAW, FREEZE, DELETE, CHECK = "thaw", "freeze", "delete", "check"
 """Of a job. CHECK: in no ledger, for which chunks are due follows from when they were read last."""
 READ, MELT, MOVE = "read", "melt", "move"

@@ -209,6 +209,16 @@ async def test_rot_on_a_cold_disk_is_found_and_the_chunk_says_that_it_is_lost(tm
         (look,) = await volume.examine([made.chunk], deep=False)
         assert look.problem == "corrupt"
         assert (await worker.door.status()).lost == 1
+        await worker.door.verify(-1)
+        await until(lambda: not worker.core.tasks, "it was looked at again")
+        assert freezer.copies(made.chunk) == [disk]  # what is left of it, as long as something names it
+        assert (await state(worker, item(volume, made)), (await worker.door.status()).lost) == ("lost", 1)
+        freezer.disks[disk][made.chunk] = (head, made.data)  # the cable was loose
+        await worker.door.verify(-1)
+        await until_state(worker, item(volume, made), "cold")
+        await worker.door.get([item(volume, made)], Kind.STANDARD, 0)
+        await until_state(worker, item(volume, made), "filled")
+        assert await bytes_of(volume, made) == made.data
         with pytest.raises(DiskNotFound):
             await worker.door.verify(77)
 
