@@ -27,7 +27,7 @@ from node.errors import CallNotAuthenticated, DiskNotFound, InvalidArgument, Pee
 from node.http.server import listen_unix, serve
 from node.metrics import exposition
 from rawx.volume import Volume
-from tests.component.glacier.conftest import AT_ONCE, OPTIONS, item, until_state, working
+from tests.component.glacier.conftest import AT_ONCE, OPTIONS, item, until, until_state, working
 from tests.component.rawx.conftest import UNIT, put, sample
 from tests.component.store.support import opened
 from tests.support.freezer import MemoryFreezer
@@ -94,6 +94,7 @@ async def test_the_figures_say_what_waits_and_what_was_done(tmp_path: Path, volu
     async with served(tmp_path, volumes) as (worker, _):
         await worker.door.create([item(volume, made)])
         await until_state(worker, item(volume, made), "cold")
+        await until(lambda: worker.core.counts["freeze"] == 1, "it is counted")
         Figures(worker.core).register()
         text = exposition().decode()
     assert re.search(r'frazil_glacier_jobs_done_total\{kind="freeze"\} 1\.0', text)
