@@ -146,8 +146,8 @@ class Boards:
                 if number in self._homes.values():
                     continue  # what it looks after is known
                 raise answer
-            for volume in answer.volumes:
-                self._homes[volume] = number
+            for volume in answer.volumes:  # of two that look after one the same is always asked: the other knows nothing of its chunks
+                self._homes[volume] = max(number, self._homes.get(volume, number))
 
     @staticmethod
     async def _in_pages(items: Sequence[Item], call: Callable[[Sequence[Item]], Awaitable[None]]) -> None:

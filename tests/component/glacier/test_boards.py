@@ -253,19 +253,22 @@ async def test_melting_brings_everything_back_for_good(tmp_path: Path) -> None:
         await until(lambda: cold.copies() == 0, "the copies are deleted")
 
 
+class Away:
+    """A worker that does not answer."""
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*_: object) -> None:
+            raise PeerUnreachable("the worker is away")
+
+        return call
+
+
 async def test_with_one_bus_away_what_the_other_has_is_still_known(tmp_path: Path) -> None:
     async with cold_store(tmp_path) as cold:
         small = await put(cold.store, "small", b"x" * 1000)
         large = await put(cold.store, "large", os.urandom(1 << 20))
         for row in (small, large):
             await cold.freeze(row)
-
-        class Away:
-            def __getattr__(self, name: str) -> Any:
-                async def call(*_: object) -> None:
-                    raise PeerUnreachable("the worker is away")
-
-                return call
 
         cold.boards.workers[1] = Away()  # type: ignore[assignment]
         await cold.boards.thaw(Layout.parse(small.layout), Priority.STANDARD, 0)
@@ -316,3 +319,18 @@ async def test_a_restore_takes_other_fragments_when_a_disk_dies_under_it(tmp_pat
                 await trio.sleep(0.05)
         assert is_readable(row, time.time_ns() // 1000)
         assert await read(cold.store, row) == body
+
+
+async def test_a_volume_that_two_workers_look_after_stays_with_the_same_while_that_is_away(tmp_path: Path) -> None:
+    """As on a board of two buses beside a store with one volume."""
+    async with cold_store(tmp_path) as cold:
+        row = await put(cold.store, "k", os.urandom(1 << 20))
+        first, second = cold.workers
+        first.core.volumes = second.core.volumes = {**first.core.volumes, **second.core.volumes}
+        await cold.boards.freeze(Layout.parse(row.layout))
+        await cold.until(row, Temperature.COLD)
+        assert not cold.freezers[0].power_ons
+        cold.boards.workers[1] = Away()  # type: ignore[assignment]
+        await cold.boards.forget("f" * 16, ["f" * 32])  # of an unknown volume: all are asked again
+        with pytest.raises(PeerUnreachable):
+            await cold.boards.freeze(Layout.parse(row.layout))
