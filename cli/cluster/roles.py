@@ -79,18 +79,20 @@ async def _follow_settings(coordinator: Coordinator, service: ConscienceService)
 
 
 async def _follow_locks(coordinator: Coordinator, service: ConscienceService) -> None:
-    async with aclosing(coordinator.watch_names(LOCKS)) as changes:
+    """Each lock by itself: one that is replaced may leave the folder's names as they were."""
+    watched: set[str] = set()
+    async with trio.open_nursery() as nursery, aclosing(coordinator.watch_names(LOCKS)) as changes:
         async for names in changes:
-            try:
-                service.board.locks = {name: lock for name in names if (lock := await read_lock(coordinator, name)) is not None}
-            except Unavailable as error:
-                _log.warning("the operators' locks can't be read now: %s", error)
+            for name in set(names) - watched:
+                watched.add(name)
+                nursery.start_soon(_follow_lock, coordinator, service, name)
 
 
-async def read_lock(coordinator: Coordinator, service: str) -> Lock | None:
-    """Raises: Unavailable."""
-    document = await coordinator.read(f"{LOCKS}/{service}")
-    return msgspec.json.decode(document.data, type=Lock) if document.version else None
+async def _follow_lock(coordinator: Coordinator, service: ConscienceService, name: str) -> None:
+    async with aclosing(coordinator.watch(f"{LOCKS}/{name}")) as changes:
+        async for document in changes:
+            others = {each: lock for each, lock in service.board.locks.items() if each != name}
+            service.board.locks = others | ({name: msgspec.json.decode(document.data, type=Lock)} if document.version else {})
 
 
 async def serve_meta(node: Node, drain: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
