@@ -37,7 +37,7 @@ from fs.name import Name
 from fs.tree import Tree, failure, key_in
 from meta.protocol.folder import FOLDER_END
 from meta.protocol.object import NO_CONDITION, Attributes, ObjectRow
-from node.errors import NotFound
+from node.errors import FrazilError, NotFound
 from store.source import BytesSource
 
 LATE_BYTES_MAX = 1 << 20
@@ -215,9 +215,13 @@ class Changes:
             await self._keep_folder(parent)
         bucket, key = inode.place
         _, new_key = key_in(new_parent, name.part + (FOLDER_END if inode.folder else ""))
-        if inode.folder:
-            self._tree.moves.extend(((bucket, key), (bucket, new_key)))
-        await self._tree.connection.move(bucket, key, new_key, replace=replace)
+        own: tuple[tuple[str, str], ...] = ((bucket, key), (bucket, new_key)) if inode.folder else ()
+        self._tree.moves.extend(own)
+        try:
+            await self._tree.connection.move(bucket, key, new_key, replace=replace)
+        except FrazilError:  # it may have happened all the same: then it is as if another had done it
+            self._tree.forget_moves(own)
+            raise
         if there is not None:
             self._gone(there)
         self._tree.table.move(inode, new_parent, new_raw, name.part, beside=name.beside)
@@ -332,10 +336,7 @@ class Changes:
             raise failure(errno.ESTALE)
         if inode.folder:
             return await self._tree.marker(inode)
-        row = await self._tree.connection.row(*inode.place)
-        if row.content != inode.content:
-            raise failure(errno.ESTALE)
-        return row
+        return await self._tree.stored(inode)
 
     # Saving
 

@@ -42,7 +42,7 @@ async def serve_mount(options: MountOptions, rules: Rules, settled: Callable[[],
     async with open_store(StoreOptions(directories=(options.store,)), role="gateway") as store, trio.open_nursery() as background:
         await background.start(_workers, store)
         bucket, prefix = options.place
-        connection = patient(StoreConnection(store, rules, await _account(store, options.account)))
+        connection = patient(StoreConnection(store, rules, await _account(store, options.account)), options.patience)
         if bucket:
             await connection.settings(bucket)
         spools = SpoolFolder(options.spool_path, bytes_max=options.spool_size << 20)

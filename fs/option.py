@@ -16,6 +16,8 @@ from node.errors import ConfigError
 
 ENTRY_TIMEOUT_S = 1.0
 ATTRIBUTE_TIMEOUT_S = 1.0
+PATIENCE_S = 30.0
+"""How long a store may be away until programs see EIO."""
 TIMEOUT_S_MAX = 86_400.0
 ID_MAX = (1 << 32) - 2
 _WHOLE_MAX = {"umask": 0o777, "read_ahead": 1 << 20, "spool_size": 1 << 24}
@@ -75,6 +77,7 @@ class MountOptions:
     buckets     folders may be made and removed where all buckets are: they are buckets; account: whose
     spool       a folder for what was written and is not stored yet; "": in the store's first directory;  spool_size: MiB in it at most
     read_ahead  KiB that the kernel reads ahead of a program, when this is root
+    patience    seconds for which calls wait for a store that is away, before they fail
     cold        reading an object of a cold class fails (error), or waits until it is restored (wait), which it also asks for (restore)
     """
 
@@ -97,6 +100,7 @@ class MountOptions:
     spool_size: int = 4_096
     read_ahead: int = 4_096
     cold: str = "error"
+    patience: float = PATIENCE_S
 
     @property
     def defaults(self) -> Defaults:

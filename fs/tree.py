@@ -11,7 +11,7 @@ import os
 import stat as modes
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -22,6 +22,7 @@ from fs.inode import ROOT, Inode, InodeTable
 from fs.name import KEY_BYTES_MAX, Name, NameTooLong, digest_of, parse, show
 from meta.protocol.folder import FOLDER_END, Node, Peek
 from meta.protocol.object import ObjectRow
+from node.errors import NotFound
 
 MOVES_MAX = 1_000
 """Folders that this mount moved lately, (bucket, key) before and after: the log of changes tells of them, too."""
@@ -205,16 +206,23 @@ class Tree:
         folder.marked = marker is not None
         return marker
 
+    async def stored(self, inode: Inode) -> ObjectRow:
+        """The object of a file. Raises: OSError (ESTALE when its name stands for another by now, or for none: the kernel looks again)."""
+        try:
+            row = await self.connection.row(*inode.place)
+        except NotFound as error:
+            raise failure(errno.ESTALE) from error
+        if row.content != inode.content:
+            raise failure(errno.ESTALE)
+        return row
+
     async def open(self, inode: Inode) -> File:
         """The open file, held until `release`. Raises: OSError (ESTALE when the name stands for something else by now)."""
         file = inode.file
         if not isinstance(file, File):
             if inode.gone:
                 raise failure(errno.ESTALE)
-            bucket, key = inode.place
-            row = await self.connection.row(bucket, key)
-            if row.content != inode.content:
-                raise failure(errno.ESTALE)
+            row = await self.stored(inode)
             file = inode.file
             if not isinstance(file, File):
                 file = inode.file = File(self.shared, inode, row, file_stat(row, self.defaults))
@@ -256,6 +264,11 @@ class Tree:
             if not page.begin:
                 return
             begin = page.begin
+
+    def forget_moves(self, places: Iterable[tuple[str, str]]) -> None:
+        for place in places:
+            if place in self.moves:
+                self.moves.remove(place)
 
     def _without_hidden(self, bucket: str, found: Peek) -> Peek:
         if found.row is not None and self.hides(bucket, found.row.key, found.row.content):

@@ -43,7 +43,7 @@ def mount(session: Session, places: tuple[str, ...], **given: Any) -> Exit:
 
     Options: ro, allow_other, uid=, gid=, umask=; profile=safe|fast|media, or one by one entry_timeout=, attr_timeout= (seconds), writeback,
     behind, exclusive, read_ahead= (KiB); spool=DIR, spool_size= (MiB); buckets (nobuckets: none are made or removed), account=;
-    cold=error|wait|restore. Words of fstab are understood.
+    cold=error|wait|restore; patience= (seconds that a store may be away before calls fail). Words of fstab are understood.
     """
     if len(places) > 2:
         raise click.UsageError("one bucket or prefix, and the directory to mount on")
