@@ -5,6 +5,7 @@ python -m tests.support.cluster        (make cluster) starts one and gives a pro
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import select
@@ -29,7 +30,9 @@ SETTLE_S = 30.0
 BRIDGE = "frazil"
 NAMESPACED = "10.77.0."
 LOOPBACK = f"127.77.{os.getpid() % 250}."
-"""Tests may run side by side."""
+"""Test processes may run side by side, and clusters of one process: each has HOSTS_MAX addresses of its own."""
+HOSTS_MAX = 12
+_numbers = itertools.cycle(range(20))
 HAPROXY_TEMPLATE = Path(__file__).parents[2] / "packaging" / "haproxy.cfg"
 
 
@@ -189,6 +192,7 @@ class ClusterProcesses:
         self._variables = variables or {}
         self._stack = ExitStack()
         self._proxy: subprocess.Popen[bytes] | None = None
+        self._before_first = 10 if namespaces else 1 + HOSTS_MAX * next(_numbers)
         self.port = free_port()
         """Of HAProxy."""
         self.key = folder / "secret.key"
@@ -225,7 +229,7 @@ class ClusterProcesses:
         folder = self.folder / f"host{number}"
         folder.mkdir()
         prefix = NAMESPACED if self.namespaces else LOOPBACK
-        host = Host(number, f"{prefix}{10 + number}", folder)
+        host = Host(number, f"{prefix}{self._before_first + number}", folder)
         if self.namespaces:
             self._stack.enter_context(network_namespace(host.name, host.address))
             host.before = ["ip", "netns", "exec", f"{BRIDGE}-{host.name}"]
