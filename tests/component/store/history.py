@@ -15,6 +15,7 @@ from meta.protocol.listing import ListRequest
 from meta.protocol.object import Attributes, Change, DeleteRequest, ObjectRow
 from meta.protocol.restore import COLD_CLASSES, Restore, without_restore
 from meta.protocol.upload import UploadRow
+from node.errors import ContentCold
 from store.copy import CopyKeys
 from store.envelope import KMS, MANAGED, Envelope, envelope_of
 from store.overlay import Patch
@@ -162,7 +163,10 @@ class History:
         if row is not None:
             patches = [Patch(at, BytesSource(self.rng.randbytes(100))) for at in sorted({self.rng.randrange(row.size + 1), row.size + 100})]
             patches = patches if patches[-1].start - patches[0].start >= 100 else patches[:1]
-            await self.store.rewrite(self.bucket, row, patches, data_key=await data_key_of(self.store, row))
+            try:
+                await self.store.rewrite(self.bucket, row, patches, data_key=await data_key_of(self.store, row))
+            except ContentCold:
+                assert row.storage_class in COLD_CLASSES
 
     async def delete(self) -> None:
         await self.store.delete_object(self.bucket, DeleteRequest(self.key(), owner="user-ann"))
