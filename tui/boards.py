@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.text import Text
+from textual.geometry import Size
 from textual.reactive import reactive
 from textual.widget import Widget
 
@@ -33,7 +34,11 @@ class BoardPanel(Widget):
     def render(self) -> Text:
         if self.board is None:
             return Text("")
-        return draw(self.board, max(CELL_WIDTH, self.size.width - 2 or 76))
+        return draw(self.board, max(CELL_WIDTH, self.content_size.width))
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Of what would be drawn in this width, which is not yet that of the widget."""
+        return 0 if self.board is None else len(draw(self.board, max(CELL_WIDTH, width)).wrap(self.app.console, width))
 
 
 def draw(board: BoardView, width: int) -> Text:
