@@ -2,7 +2,7 @@
 
 Only contents of several metachunks are told: the chunks of one are open while it is read, and an open file outlives its name. A file is
 named `<first chunk's id>.<process>.<number>`, has no bytes, and is touched while the read goes on; one that a killed process left holds
-nothing any more after HOLD_S_MAX.
+nothing: at once, or, where another has its number by now, after HOLD_S_MAX.
 """
 
 from __future__ import annotations
@@ -79,12 +79,12 @@ class Holds:
             names = os.listdir(self._folder)
         except OSError:  # nobody ever read a large object
             return set()
-        return {name.partition(".")[0] for name in names if self._is_young(name)}
+        return {name.partition(".")[0] for name in names if self._is_held(name)}
 
-    def _is_young(self, name: str) -> bool:
+    def _is_held(self, name: str) -> bool:
         path = self._folder / name
         try:
-            if time.time() - path.stat().st_mtime < HOLD_S_MAX:
+            if os.path.exists(f"/proc/{name.split('.')[1]}") and time.time() - path.stat().st_mtime < HOLD_S_MAX:
                 return True
             path.unlink()
         except OSError:  # its reader was done just now

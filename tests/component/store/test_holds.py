@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,18 @@ def test_contents_of_one_metachunk_are_not_told(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_process_left_holds_nothing_after_a_while(tmp_path: Path) -> None:
+def test_what_a_killed_process_left_holds_nothing(tmp_path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        Holds(tmp_path).hold(layout_of(3))
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    (left,) = tmp_path.iterdir()
+    assert Holds(tmp_path).held() == set()
+    assert not left.exists()
+
+
+def test_what_another_process_of_the_same_number_seems_to_hold_ends_after_a_while(tmp_path: Path) -> None:
     Holds(tmp_path).hold(layout_of(3))
     (left,) = tmp_path.iterdir()
     os.utime(left, (0, left.stat().st_mtime - HOLD_S_MAX))
