@@ -63,6 +63,10 @@ class ListPage(msgspec.Struct, frozen=True):
     truncated: bool
 
 
+FREE_SHARE_LEAST = 0.05
+"""A volume with less is called nearly full."""
+
+
 class VolumeStat(msgspec.Struct, frozen=True):
     """sick: the reason why the volume must not be used, "" when healthy."""
 
@@ -72,6 +76,15 @@ class VolumeStat(msgspec.Struct, frozen=True):
     inodes_free: int
     sick: str = ""
     read_only: bool = False
+
+    @property
+    def trouble(self) -> str:
+        """Why people should look at it, "" when they need not."""
+        return self.sick or ("read-only" if self.read_only else "nearly full" if self.nearly_full else "")
+
+    @property
+    def nearly_full(self) -> bool:
+        return self.bytes_free < FREE_SHARE_LEAST * self.bytes_total
 
 
 class Upload(Protocol):

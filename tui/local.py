@@ -23,7 +23,6 @@ from tui.cold import Meters, waiting_view
 from tui.snapshot import BoardView, BucketView, EventView, JobView, Level, Snapshot, Traffic, VolumeView, WaitingView
 from tui.traffic import Reading, between, parse
 
-FREE_SHARE_LEAST = 0.05
 BUCKETS_SHOWN_MAX = 1_000
 BUCKETS_EVERY_S = 10.0
 """Counting every bucket's classes reads one row of each base; no need to do so every second."""
@@ -162,7 +161,6 @@ class LocalReader:
 
 
 def volume_view(volume: VolumeStat) -> VolumeView:
-    trouble, level = volume.sick or ("read-only" if volume.read_only else ""), Level.BAD
-    if not trouble and volume.bytes_free < FREE_SHARE_LEAST * volume.bytes_total:
-        trouble, level = "nearly full", Level.WARNING
-    return VolumeView(volume.volume, volume.bytes_total, volume.bytes_free, trouble, level if trouble else Level.GOOD)
+    trouble = volume.trouble
+    level = Level.GOOD if not trouble else Level.BAD if volume.sick or volume.read_only else Level.WARNING
+    return VolumeView(volume.volume, volume.bytes_total, volume.bytes_free, trouble, level)

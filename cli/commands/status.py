@@ -20,7 +20,6 @@ from store.jobs.duty import STANDING
 from store.store import Store, StoreStatus
 
 _SCRUBS = {"scrub-meta": "what the metadata names", "scrub-chunks": "every byte on the volumes"}
-FREE_SHARE_LEAST = 0.05
 BUCKETS_PAGE = 1_000
 
 
@@ -69,9 +68,7 @@ def _show_policies(output: Output, found: StoreStatus) -> None:
 def _show_volume(output: Output, volume: VolumeStat) -> bool:
     """Whether there is something to warn of."""
     used = volume.bytes_total - volume.bytes_free
-    trouble = volume.sick or ("read-only" if volume.read_only else "")
-    if not trouble and volume.bytes_free < FREE_SHARE_LEAST * volume.bytes_total:
-        trouble = "nearly full"
+    trouble = volume.trouble
     word = output.style(visible(trouble), "red") if trouble else output.style("healthy", "green")
     line = f"volume   {volume.volume}  {bytes_text(used):>10} of {bytes_text(volume.bytes_total):>10} used  {word}"
     fields = {"bytes_total": volume.bytes_total, "bytes_free": volume.bytes_free, "inodes_free": volume.inodes_free}
