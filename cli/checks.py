@@ -21,8 +21,8 @@ from datetime import UTC
 from pathlib import Path
 from typing import Literal
 
-from cli.output import bytes_text
 from cli.state import SECRET_FILE, read_state
+from node.text import bytes_text
 
 Level = Literal["ok", "warning", "failure"]
 PYTHON_LEAST = (3, 11)

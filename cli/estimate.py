@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cli.output import bytes_text
+from node.text import bytes_text
 
 if TYPE_CHECKING:
     from meta.protocol.jobs import Job

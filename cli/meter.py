@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from cli.output import Output, bytes_text
+from cli.output import Output
+from node.text import bytes_text
 
 LINE_EVERY_S = 30.0
 

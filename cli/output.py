@@ -15,7 +15,6 @@ from cli.exit import Exit, to_exit, to_words
 SCHEMA = 1
 """Version of the JSON records; a field never changes its meaning within one."""
 DRY_PREFIX = "(dry-run) "
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34"}
 
 
@@ -31,16 +30,6 @@ def use_color(choice: str, stream: IO[str], environ: Mapping[str, str]) -> bool:
     if environ.get("CLICOLOR_FORCE", "0") != "0":
         return True
     return stream.isatty() and environ.get("TERM", "dumb") != "dumb"
-
-
-def bytes_text(count: int) -> str:
-    """1536 -> "1.5 KiB"."""
-    size = float(count)
-    for unit in _UNITS:
-        if abs(size) < 1024 or unit == _UNITS[-1]:
-            return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    raise AssertionError("the last unit returns")
 
 
 def time_text(moment: datetime) -> str:

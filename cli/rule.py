@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from cli.answer import text
-from cli.output import bytes_text, count_text
+from cli.output import count_text
+from node.text import bytes_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from textual.geometry import Size
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from node.text import bytes_text
 from tui.snapshot import BoardView, DiskState, DiskView
-from tui.text import bar, size, span
+from tui.text import bar, span
 
 CELL_WIDTH = 5
 _MARKS = {
@@ -49,7 +50,7 @@ def draw(board: BoardView, width: int) -> Text:
     text.append(f"{board.name}", style="bold")
     text.append(
         f"  {len(board.disks)} disks, {len(on)} powered, {board.power_ons_hour} power-ons in the last hour, {board.watt_hours:.1f} Wh"
-        f", {size(used)} of {size(total)} used\n"
+        f", {bytes_text(used)} of {bytes_text(total)} used\n"
     )
     if board.trouble:
         text.append(f"{board.trouble}\n", style="bold red")

@@ -9,9 +9,10 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Sparkline, Static
 
+from node.text import bytes_text
 from tui.listing import COLOURS
 from tui.snapshot import DiskState, Level, Snapshot, alerts
-from tui.text import bar, size, span
+from tui.text import bar, span
 
 HISTORY = 120
 BAR_WIDTH = 30
@@ -70,18 +71,18 @@ def space(snapshot: Snapshot) -> Text:
     versions, held = sum(bucket.versions for bucket in snapshot.buckets), sum(bucket.bytes for bucket in snapshot.buckets)
     text = Text("space    ", style="bold")
     text.append(bar(share, BAR_WIDTH), style=COLOURS[Level.WARNING] if share > 0.9 else "cyan")
-    text.append(f" {share:.0%} of {size(total)}\n")
+    text.append(f" {share:.0%} of {bytes_text(total)}\n")
     text.append("volumes  ", style="bold")
     text.append(f"{healthy} of {len(snapshot.volumes)} healthy; {snapshot.policy}\n")
     text.append("objects  ", style="bold")
-    text.append(f"{versions:,} in {len(snapshot.buckets):,} buckets, {size(held)}")
+    text.append(f"{versions:,} in {len(snapshot.buckets):,} buckets, {bytes_text(held)}")
     return text
 
 
 def traffic(snapshot: Snapshot) -> Text:
     now = snapshot.traffic
     text = Text("traffic  ", style="bold")
-    text.append(f"{sum(now.requests.values()):,.1f} requests/s, {size(now.sent_bytes)}/s out")
+    text.append(f"{sum(now.requests.values()):,.1f} requests/s, {bytes_text(now.sent_bytes)}/s out")
     if now.errors:
         text.append(f", {now.errors:.1f} failures/s", style="red")
     text.append(f"; half within {span(now.usual_s)}, 99 % within {span(now.slow_s)}" if now.slow_s else "")
@@ -89,7 +90,7 @@ def traffic(snapshot: Snapshot) -> Text:
     if busiest:
         text.append("\n         " + "  ".join(f"{name} {rate:,.1f}" for rate, name in busiest), style="dim")
     text.append("\nprocess  ", style="bold")
-    text.append(f"{size(now.memory_bytes)} of memory, {now.processors:.0%} of a processor")
+    text.append(f"{bytes_text(now.memory_bytes)} of memory, {now.processors:.0%} of a processor")
     return text
 
 

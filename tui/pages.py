@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from node.text import bytes_text
 from tui.listing import Row
 from tui.snapshot import BucketView, ElectionView, EventView, JobView, Level, ServiceView, VolumeView, WaitingView
-from tui.text import bar, clock, size, span
+from tui.text import bar, clock, span
 
 VOLUME_COLUMNS = ("Volume", "Fill", "#Used", "#Size", "State")
 BUCKET_COLUMNS = ("Bucket", "Account", "#Versions", "#Bytes", "Classes")
@@ -20,25 +21,25 @@ _STATES = {"failed": Level.BAD, "aborted": Level.WARNING, "paused": Level.WARNIN
 def volume_row(volume: VolumeView) -> Row:
     used = volume.bytes_total - volume.bytes_free
     share = used / volume.bytes_total if volume.bytes_total else 0.0
-    cells = (volume.name, bar(share, _FILL_WIDTH), size(used), size(volume.bytes_total), volume.trouble or "healthy")
+    cells = (volume.name, bar(share, _FILL_WIDTH), bytes_text(used), bytes_text(volume.bytes_total), volume.trouble or "healthy")
     return Row(volume.name, cells, (volume.name, share, used, volume.bytes_total, volume.trouble), volume.level)
 
 
 def bucket_row(bucket: BucketView) -> Row:
-    classes = ", ".join(f"{name} {size(held)}" for name, (_, held) in sorted(bucket.classes.items()))
-    cells = (bucket.name, bucket.account, f"{bucket.versions:,}", size(bucket.bytes), classes)
+    classes = ", ".join(f"{name} {bytes_text(held)}" for name, (_, held) in sorted(bucket.classes.items()))
+    cells = (bucket.name, bucket.account, f"{bucket.versions:,}", bytes_text(bucket.bytes), classes)
     return Row(bucket.name, cells, (bucket.name, bucket.account, bucket.versions, bucket.bytes, classes))
 
 
 def job_row(job: JobView) -> Row:
-    pace = f"{size(job.pace)}/s" if job.pace else "free"
+    pace = f"{bytes_text(job.pace)}/s" if job.pace else "free"
     cells = (str(job.id), job.state, job.what, job.progress, pace, job.message)
     return Row(str(job.id), cells, (job.id, *cells[1:4], job.pace, job.message), _STATES.get(job.state, Level.GOOD))
 
 
 def waiting_row(job: WaitingView) -> Row:
     late = 0 <= job.due_s < 1
-    cells = (job.priority, job.kind, job.subject, size(job.bytes), span(job.age_s), span(job.due_s), job.disk, job.state)
+    cells = (job.priority, job.kind, job.subject, bytes_text(job.bytes), span(job.age_s), span(job.due_s), job.disk, job.state)
     order = (job.priority, job.kind, job.subject, job.bytes, job.age_s, job.due_s, job.disk, job.state)
     return Row(job.id, cells, order, Level.WARNING if late else Level.GOOD)
 

@@ -13,8 +13,9 @@ import click
 import msgspec
 
 from cli.exit import Exit, Hinted
-from cli.output import bytes_text, count_text
+from cli.output import count_text
 from cli.session import Session, with_session
+from node.text import bytes_text
 
 if TYPE_CHECKING:
     import trio

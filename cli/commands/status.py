@@ -10,11 +10,12 @@ import click
 from cli.door import check_store, local_store, running
 from cli.estimate import ENDED, share_of, span_text
 from cli.exit import Exit
-from cli.output import Output, bytes_text, count_text, visible
+from cli.output import Output, count_text, visible
 from cli.place import Profile, StoreDirectory
 from cli.session import Session, with_session
 from meta.protocol.registry import BucketEntry
 from node.errors import BucketNotFound
+from node.text import bytes_text
 from rawx.protocol import VolumeStat
 from store.jobs.duty import STANDING
 from store.store import Store, StoreStatus

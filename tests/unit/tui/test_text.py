@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui.text import bar, clock, size, span
+from node.text import bytes_text
+from tui.text import bar, clock, span
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB"), (3 << 62, "12.0 EiB")])
 def test_sizes(count: int, text: str) -> None:
-    assert size(count) == text
+    assert bytes_text(count) == text
 
 
 @pytest.mark.parametrize(
