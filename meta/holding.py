@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import starmap
 from typing import Any
 
 import apsw
@@ -11,11 +12,11 @@ import msgspec
 from meta.protocol.holding import Claim, Cursor, Holding
 from meta.protocol.object import Dropped
 from meta.protocol.upload import PartRow
-from meta.row import find, find_row
+from meta.row import READ, decode_row, find, find_row
 from meta.transaction import ContainerTransaction, read_settings
 from node.errors import Superseded
 
-_AFTER = "SELECT key, age FROM objects WHERE (key, age) > (?, ?) AND layout <> x'' ORDER BY key, age LIMIT ?"
+_AFTER = f"SELECT {READ} FROM objects WHERE (key, age) > (?, ?) AND layout <> x'' ORDER BY key, age LIMIT ?"
 _PARTS_AFTER = (
     "SELECT uploads.key, upload, part, size, etag, content, layout, mtime_us, checksums FROM parts JOIN uploads USING (upload)"
     " WHERE (upload, part) > (?, ?) ORDER BY upload, part LIMIT ?"
@@ -36,10 +37,9 @@ def walk(db: apsw.Connection, cursor: Cursor, limit: int) -> list[Holding]:
     read_settings(db)
     found: list[Holding] = []
     if not cursor.upload:
-        places: list[Any] = db.execute(_AFTER, (cursor.key, -cursor.version if cursor.key else -(1 << 62), limit)).fetchall()
-        rows = [find_row(db, key, -age) for key, age in places]
-        found = [Holding(row.key, row.layout, row) for row in rows if row is not None]
-        if len(places) == limit:
+        behind = (cursor.key, -cursor.version if cursor.key else -(1 << 62), limit)
+        found = [Holding(row.key, row.layout, row) for row in starmap(decode_row, db.execute(_AFTER, behind))]
+        if len(found) == limit:
             return found
     parts = db.execute(_PARTS_AFTER, (cursor.upload, cursor.part, limit - len(found)))
     return found + [_part(row) for row in parts]

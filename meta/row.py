@@ -20,9 +20,9 @@ _COLUMNS = (
     "key, age, is_null, marker, size, etag, mtime_us, storage_class, policy, owner, content, layout, seq, attributes,"
     " protected, moved, parts"
 )
-_READ = "key, age, is_null, marker, size, etag, mtime_us, storage_class, policy, owner, content, layout, seq, attributes"
+READ = "key, age, is_null, marker, size, etag, mtime_us, storage_class, policy, owner, content, layout, seq, attributes"
 """What readers get, in the order of ObjectRow's fields."""
-_READ_NEWEST = f"SELECT {_READ} FROM objects WHERE key = ? ORDER BY age LIMIT 1"
+_READ_NEWEST = f"SELECT {READ} FROM objects WHERE key = ? ORDER BY age LIMIT 1"
 _NEWEST = f"SELECT {_COLUMNS} FROM objects WHERE key = ? ORDER BY age LIMIT 1"
 _VERSION = f"SELECT {_COLUMNS} FROM objects WHERE key = ? AND age = ?"
 _NULL = f"SELECT {_COLUMNS} FROM objects WHERE key = ? AND is_null = 1 LIMIT 1"

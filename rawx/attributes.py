@@ -17,6 +17,7 @@ import struct
 import msgspec
 
 from node.errors import InvalidArgument, RecordCorrupt
+from rawx import system
 from rawx.chunk import UNIT_BYTES_MAX, UNIT_DIGEST_BYTES, ChunkRecord
 
 RECORD_ATTRIBUTE = "user.frazil.chunk"
@@ -26,13 +27,14 @@ SIDECAR_VERSION = 1
 SIDECAR_BYTES_MAX = 1 << 20
 TEMPORARY_PREFIX = "."
 FILE_MODE = 0o640
+_RECORD_NAME, _UNITS_NAME = RECORD_ATTRIBUTE.encode(), UNITS_ATTRIBUTE.encode()
 _UNITS_HEADER = struct.Struct("<BI")
 _UNITS_VERSION = 1
 DOES_NOT_FIT = frozenset({errno.ENOSPC, errno.E2BIG, errno.ERANGE, errno.EOVERFLOW, errno.EFBIG})
 _POINTER = b'{"v":1,"sidecar":true}'
 
 
-class Stored(msgspec.Struct, frozen=True):
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """What a chunk's attributes or sidecar say."""
 
     record: ChunkRecord
@@ -154,24 +156,15 @@ def write_sidecar(root: int, path: str, stored: Stored) -> None:
 
 def read(descriptor: int, root: int, path: str) -> Stored:
     """Raises: RecordCorrupt when there is none or it can't be understood; OSError."""
-    data = _attribute(descriptor, RECORD_ATTRIBUTE)
+    data = system.attribute(descriptor, _RECORD_NAME)
     if data is None or data == _POINTER:
         return _read_sidecar(root, path)
     record = ChunkRecord.parse(data)
-    units = _attribute(descriptor, UNITS_ATTRIBUTE)
+    units = system.attribute(descriptor, _UNITS_NAME)
     if units is None:
         raise RecordCorrupt("the chunk has no unit checksums")
     unit_bytes, digests = decode_units(units)
     return Stored(record, unit_bytes, digests)
-
-
-def _attribute(descriptor: int, name: str) -> bytes | None:
-    try:
-        return os.getxattr(descriptor, name)
-    except OSError as error:
-        if error.errno == errno.ENODATA:
-            return None
-        raise
 
 
 def _read_sidecar(root: int, path: str) -> Stored:

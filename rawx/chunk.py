@@ -56,7 +56,7 @@ def chunk_checksum(units: Buffer) -> bytes:
     return xxhash.xxh3_128_digest(units)
 
 
-class ObjectRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+class ObjectRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What the object's row in the metadata says, as the chunks repeat it. Only the chunks of a content's last metachunk carry it.
 
     version       time of the version in microseconds, unique and growing within the bucket
@@ -86,7 +86,7 @@ class ObjectRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     content: str = ""
 
 
-class UploadRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+class UploadRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A part of a multipart upload that is not completed yet: the part's row, and what the upload's row says (from `started_us` on)."""
 
     upload: str
@@ -104,7 +104,7 @@ class UploadRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     attributes: dict[str, object] = {}
 
 
-class ChunkRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+class ChunkRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The record of a chunk, stored as JSON in `user.frazil.chunk` (or the sidecar).
 
     v             version of this format; always written

@@ -9,7 +9,6 @@ state  "cold"    the bytes are at `place`; what the file reads as means nothing
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Sequence
 
@@ -21,6 +20,7 @@ from rawx.folders import path_of
 from rawx.health import Health
 
 MARK_ATTRIBUTE = "user.frazil.cold"
+_MARK_NAME = MARK_ATTRIBUTE.encode()
 MARK_VERSION = 1
 COLD, FILLED, LOST = "cold", "filled", "lost"
 
@@ -41,12 +41,11 @@ _decoder = msgspec.json.Decoder(Mark)
 
 def read_mark(descriptor: int) -> Mark | None:
     """None: the chunk was never cold. Raises: RecordCorrupt, OSError."""
+    data = system.attribute(descriptor, _MARK_NAME)
+    if data is None:
+        return None
     try:
-        mark = _decoder.decode(os.getxattr(descriptor, MARK_ATTRIBUTE))
-    except OSError as error:
-        if error.errno == errno.ENODATA:
-            return None
-        raise
+        mark = _decoder.decode(data)
     except msgspec.DecodeError as error:
         raise RecordCorrupt(f"the mark of a cold chunk is not readable: {error}") from error
     if mark.v != MARK_VERSION:

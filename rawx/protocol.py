@@ -22,7 +22,7 @@ class ChunkStat(msgspec.Struct, frozen=True):
     mtime_us: int
 
 
-class Examined(msgspec.Struct, frozen=True, omit_defaults=True):
+class Examined(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a look at one chunk found.
 
     problem   "" well; "missing"; "record" (none that can be read); "truncated" (or too long); "corrupt" (bytes or their checksums)

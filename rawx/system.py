@@ -1,4 +1,5 @@
-"""System calls that the os module lacks: non-blocking open, syncfs, early write-back, reflink, the file system's type."""
+"""System calls that the os module lacks, or makes slow: non-blocking open, attributes, syncfs, early write-back, reflink, the file
+system's type."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import errno
 import fcntl
 import os
 import struct
+import threading
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc_holding_gil = ctypes.PyDLL(None, use_errno=True)
@@ -21,6 +23,8 @@ _FALLOC_PUNCH_HOLE = 2
 _BEYOND_LAST_BLOCK = 1 << 16
 """A hole that ends within the last block only clears it: 4 KiB would stay of each file."""
 _FICLONE = 0x40049409
+_ATTRIBUTE_BYTES = 4096
+"""Most attributes are smaller; os.getxattr reads the larger ones."""
 
 EXT4 = 0xEF53
 XFS = 0x58465342
@@ -64,6 +68,36 @@ def open_plain(folder: int, path: str) -> int:
         return os.open(path, os.O_RDONLY | os.O_NOATIME, dir_fd=folder)
     except PermissionError:  # O_NOATIME is the owner's privilege
         return os.open(path, os.O_RDONLY, dir_fd=folder)
+
+
+class _Room(threading.local):
+    """Memory of the thread's own that an attribute is read into."""
+
+    def __init__(self) -> None:
+        memory = ctypes.create_string_buffer(_ATTRIBUTE_BYTES)
+        self.view = memoryview(memory).cast("B")
+        self.address = ctypes.c_void_p(ctypes.addressof(memory))
+
+
+_room = _Room()
+_fgetxattr = ctypes.CDLL(None, use_errno=True).fgetxattr  # without argtypes, as openat2
+_fgetxattr.restype = ctypes.c_ssize_t
+_ROOM_BYTES = ctypes.c_size_t(_ATTRIBUTE_BYTES)
+
+
+def attribute(descriptor: int, name: bytes) -> bytes | None:
+    """An extended attribute; None when there is none of that name. os.getxattr asks twice for more than 128 bytes, and clears 64 KiB
+    of memory first: 4 us against 1.5. Raises: OSError."""
+    room = _room
+    count: int = _fgetxattr(descriptor, name, room.address, _ROOM_BYTES)
+    if count >= 0:
+        return bytes(room.view[:count])
+    number = ctypes.get_errno()
+    if number == errno.ENODATA:
+        return None
+    if number == errno.ERANGE:
+        return os.getxattr(descriptor, name)
+    raise OSError(number, os.strerror(number))
 
 
 def syncfs(descriptor: int) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -49,6 +49,7 @@ SHARE = "share_ppm"
 MILLION = 1_000_000
 UNREPAIRABLE = ("unreadable", "foreign", "nameless")
 """Problems that no repair follows: the volume is away, or nobody knows whose the chunk is."""
+_UNREADABLE = Examined("", "unreadable", "its volume does not answer")
 _LEVELS = {"told": logging.WARNING, "lost": logging.ERROR}
 log = get_logger("store.scrub")
 
@@ -116,7 +117,7 @@ def _sentence(volume: str, problem: str, outcomes: Counter[str]) -> str:
     return f"{total} chunk{'s were' if total > 1 else ' was'} {problem} {where}; {became}"
 
 
-class _Expected(msgspec.Struct, frozen=True):
+class _Expected(msgspec.Struct, frozen=True, gc=False):
     """What a layout says of one chunk. told: what the record of an object of one content says of it."""
 
     holder: Holding
@@ -146,7 +147,8 @@ def unwritten(holder: Holding) -> list[tuple[int, int]]:
     return [
         (index, position)
         for index, metachunk in enumerate(layout.metachunks)
-        for position in sorted(set(range(layout.policies[metachunk.policy].chunks)) - {chunk.position for chunk in metachunk.chunks})
+        if len(metachunk.chunks) < (chunks := layout.policies[metachunk.policy].chunks)
+        for position in sorted(set(range(chunks)) - {chunk.position for chunk in metachunk.chunks})
     ]
 
 
@@ -156,7 +158,7 @@ def judge(what: _Expected, look: Examined) -> tuple[str, str]:
         return look.problem, look.detail
     record = look.record
     assert record is not None
-    if (look.size, look.checksum) != (what.size, what.chunk.checksum):
+    if look.size != what.size or look.checksum != what.chunk.checksum:
         if not _is_of(record, what.holder):
             return "swapped", f"it is a chunk of {record.bucket}/{record.key}"
         if look.size != what.size:
@@ -223,9 +225,8 @@ class Scrub:
         looks = await self._examine(chunks)
         wrong: dict[tuple[int, int], dict[int, tuple[str, str]]] = {}
         numbers = {id(holder): number for number, holder in enumerate(holders)}
-        for each in chunks:
-            look = looks.get((each.volume, each.chunk.name))
-            problem, detail = ("unreadable", "its volume does not answer") if look is None else judge(each, look)
+        for each, look in zip(chunks, looks, strict=True):
+            problem, detail = judge(each, look)
             if problem:
                 wrong.setdefault((numbers[id(each.holder)], each.index), {})[each.chunk.position] = (problem, detail)
         for number, holder in enumerate(holders):
@@ -247,16 +248,18 @@ class Scrub:
             return False
         return True
 
-    async def _examine(self, chunks: Iterable[_Expected], *, deep: bool = False) -> dict[Place, Examined]:
-        by_volume: dict[str, list[str]] = {}
-        for each in chunks:
-            by_volume.setdefault(each.volume, []).append(each.chunk.name)
-        names = list(by_volume)
-        results = await gather([partial(self._examine_on, volume, by_volume[volume], deep or self._deep) for volume in names])
-        found: dict[Place, Examined] = {}
-        for volume, result in zip(names, results, strict=True):
+    async def _examine(self, chunks: Sequence[_Expected], *, deep: bool = False) -> list[Examined]:
+        """A look at each, in order."""
+        by_volume: dict[str, list[int]] = {}
+        for number, each in enumerate(chunks):
+            by_volume.setdefault(each.volume, []).append(number)
+        names = {volume: [chunks[number].chunk.name for number in numbers] for volume, numbers in by_volume.items()}
+        results = await gather([partial(self._examine_on, volume, names[volume], deep or self._deep) for volume in names])
+        found = [_UNREADABLE] * len(chunks)
+        for numbers, result in zip(by_volume.values(), results, strict=True):
             if not isinstance(result, FrazilError):
-                found |= {(volume, look.chunk): look for look in result}
+                for number, look in zip(numbers, result, strict=True):
+                    found[number] = look
         return found
 
     async def _examine_on(self, volume: str, chunks: list[str], deep: bool) -> list[Examined]:
@@ -323,9 +326,8 @@ class Scrub:
         chunks = [each for each in expected(holder) if each.index == index and each.chunk.position in before]
         looks = await self._examine(chunks)
         found = {}
-        for each in chunks:
-            look = looks.get((each.volume, each.chunk.name))
-            problem, detail = ("unreadable", "its volume does not answer") if look is None else judge(each, look)
+        for each, look in zip(chunks, looks, strict=True):
+            problem, detail = judge(each, look)
             if problem:
                 found[each.chunk.position] = problem, detail
         return found
@@ -419,8 +421,8 @@ class Scrub:
         )
         named = next((each for each in expected(holder) if each.chunk.name == look.chunk), None)
         if twin is not None and not look.problem:
-            found = (await self._examine([twin], deep=True)).get((twin.volume, twin.chunk.name))
-            problem = "unreadable" if found is None else judge(twin, found)[0]
+            (found,) = await self._examine([twin], deep=True)
+            problem, _ = judge(twin, found)
             if problem and problem not in (*UNREPAIRABLE, "stale"):
                 place = (volume_id, look.chunk)
                 await self.settle(bucket, holder, twin.index, {twin.chunk.position: (problem, "")}, {twin.chunk.position: place})

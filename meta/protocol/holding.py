@@ -9,7 +9,7 @@ from meta.protocol.object import ObjectRow
 from meta.protocol.upload import PartRow, UploadRow
 
 
-class Restored(msgspec.Struct, frozen=True, omit_defaults=True):
+class Restored(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A version as its chunks tell it. parts: ids of the parts' contents, comma between; moved: some chunk still names another key."""
 
     row: ObjectRow
@@ -53,7 +53,7 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
 BEGIN = Cursor()
 
 
-class Holding(msgspec.Struct, frozen=True, omit_defaults=True):
+class Holding(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What names a content: a version (`row`), or a part of an upload (`upload`, `part`). With neither it waits for its deletion."""
 
     key: str
@@ -69,7 +69,7 @@ class Holding(msgspec.Struct, frozen=True, omit_defaults=True):
         return Cursor(self.key, self.row.version if self.row is not None else 0)
 
 
-class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
+class Claim(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a chunk says of itself; version: of a delete marker, whose row names no content."""
 
     key: str

@@ -30,7 +30,7 @@ class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
 NO_CONDITION = Condition()
 
 
-class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
+class Attributes(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a version says beside its columns; also goes into the chunks' records.
 
     type       Content-Type
@@ -60,7 +60,7 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
     extra: dict[str, Any] = {}
 
 
-class ObjectRow(msgspec.Struct, frozen=True, omit_defaults=True):
+class ObjectRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One version of a key.
 
     version   microseconds of its commit, unique and growing per key; also its place in time. In a put a wish, see `Container.put` (0: none)
