@@ -23,6 +23,8 @@ BUSY_WRITER_MS = 5_000
 BUSY_READER_MS = 1_000
 """WAL readers never wait for writers; this covers recovery of the log after a crash by another process."""
 STATEMENTS_CACHED = 200
+SMALL_LOG_PAGES = 500
+"""Pages of a small base's write-ahead log after which SQLite copies them into the file."""
 
 _FLAGS = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOMUTEX
 DISK_ERRORS = (
@@ -72,6 +74,28 @@ def open_writer(path: Path, *, create: bool) -> apsw.Connection:
     except apsw.Error as error:
         raise translate(error, path) from error
     return connection
+
+
+def open_formatted(path: Path, sql: str, version: int) -> apsw.Connection:
+    """A writer of a small base, made from `sql` when it is new; SQLite copies its log into the file by itself. Blocks on the disk.
+
+    Raises: ConfigError when the base has another version; as open_writer, OSError.
+    """
+    db = open_writer(path, create=True)
+    try:
+        db.wal_autocheckpoint(SMALL_LOG_PAGES)
+        db.execute("BEGIN IMMEDIATE")  # two processes may begin at once
+        found = db.execute("PRAGMA user_version").get
+        if found == 0:
+            db.execute(sql)
+            db.execute(f"PRAGMA user_version={version}")
+        elif found != version:
+            raise ConfigError(f"{path} has format {found}, this Frazil knows {version}")
+        db.execute("COMMIT")
+    except BaseException:
+        db.close(True)
+        raise
+    return db
 
 
 def open_reader(path: Path) -> apsw.Connection:

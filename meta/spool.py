@@ -13,16 +13,13 @@ from typing import Any
 import apsw
 import msgspec
 
-from meta.connection import DISK_ERRORS, open_writer, translate
+from meta.connection import DISK_ERRORS, open_formatted, translate
 from meta.kind import schema
-from node.errors import ConfigError
 from node.lane import Lane
 from node.threads import run_blocking
 
 FORMAT = 1
 BATCH_MAX = 256
-LOG_PAGES = 500
-"""Pages of the write-ahead log after which SQLite copies them into the file."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -97,7 +94,7 @@ class Spool:
     def _transact(self, requests: list[Callable[[apsw.Connection], Any]]) -> list[Any]:
         """All requests in one transaction; a failing disk fails them all."""
         try:
-            db = self._db or self._open()
+            db = self._db = self._db or open_formatted(self._path, schema("spool"), FORMAT)
             db.execute("BEGIN IMMEDIATE")
             try:
                 results = [request(db) for request in requests]
@@ -110,24 +107,6 @@ class Spool:
             self._close()
             raise translate(error, self._path) from error
         return results
-
-    def _open(self) -> apsw.Connection:
-        db = open_writer(self._path, create=True)
-        try:
-            db.wal_autocheckpoint(LOG_PAGES)
-            db.execute("BEGIN IMMEDIATE")  # two processes may begin at once
-            found = db.execute("PRAGMA user_version").get
-            if found == 0:
-                db.execute(schema("spool"))
-                db.execute(f"PRAGMA user_version={FORMAT}")
-            elif found != FORMAT:
-                raise ConfigError(f"{self._path} has format {found}, this Frazil knows {FORMAT}")
-            db.execute("COMMIT")
-        except BaseException:
-            db.close(True)
-            raise
-        self._db = db
-        return db
 
     def _close(self) -> None:
         db, self._db = self._db, None

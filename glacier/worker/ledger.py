@@ -25,7 +25,7 @@ import msgspec
 
 from glacier.backlog import Kind
 from glacier.protocol import BusReport
-from meta.connection import DISK_ERRORS, open_writer, translate
+from meta.connection import DISK_ERRORS, open_formatted, translate
 from node.errors import ConfigError
 from node.lane import Lane
 from node.threads import run_blocking
@@ -33,8 +33,6 @@ from node.threads import run_blocking
 T = TypeVar("T")
 FORMAT = 1
 BATCH_MAX = 256
-LOG_PAGES = 500
-"""Pages of the write-ahead log after which SQLite copies them into the file."""
 _SCHEMA = Path(__file__).with_name("ledger.sql")
 
 WANTED, SENT, COLD, FILLED, STRAY, LOST = "wanted", "sent", "cold", "filled", "stray", "lost"
@@ -243,7 +241,7 @@ class Ledger:
     def _transact(self, requests: list[Callable[[apsw.Connection], object]]) -> list[object]:
         """All requests in one transaction; each within a savepoint of its own, so that a refused one harms no other."""
         try:
-            db = self._db or self._open()
+            db = self._db = self._db or open_formatted(self._path, _SCHEMA.read_text(encoding="utf-8"), FORMAT)
             results: list[object] = []
             with db:
                 for request in requests:
@@ -258,23 +256,6 @@ class Ledger:
             self._close()
             raise translate(error, self._path) from error
         return results
-
-    def _open(self) -> apsw.Connection:
-        db = open_writer(self._path, create=True)
-        try:
-            db.wal_autocheckpoint(LOG_PAGES)
-            found = db.execute("PRAGMA user_version").get
-            if found == 0:
-                with db:
-                    db.execute(_SCHEMA.read_text(encoding="utf-8"))
-                    db.execute(f"PRAGMA user_version={FORMAT}")
-            elif found != FORMAT:
-                raise ConfigError(f"{self._path} has format {found}, this Frazil knows {FORMAT}")
-        except BaseException:
-            db.close(True)
-            raise
-        self._db = db
-        return db
 
     def _close(self) -> None:
         db, self._db = self._db, None
