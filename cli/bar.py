@@ -10,8 +10,9 @@ from typing import IO, TYPE_CHECKING, cast
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from cli.estimate import counted, left_s, share_of, span_text
+from cli.estimate import counted, left_s, share_of
 from cli.output import Output
+from node.text import span_text
 
 if TYPE_CHECKING:
     from meta.protocol.jobs import Job

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from node.text import bytes_text
+from node.text import bytes_text, span_text
 
 if TYPE_CHECKING:
     from meta.protocol.jobs import Job
@@ -39,17 +39,6 @@ def left_s(job: Job) -> float | None:
     """Seconds that this pass will take yet at the rate that it had; None when nobody knows."""
     share, spent_s = share_of(job), job.progress.get("spent_ms", 0) / 1000
     return None if not share or spent_s < ESTIMATE_AFTER_S else spent_s * (1 - share) / share
-
-
-def span_text(seconds: float) -> str:
-    """45 -> "45 s", 4000 -> "1 h 7 min", 90000 -> "1 d 1 h"."""
-    whole = int(seconds)
-    days, hours, minutes = whole // 86_400, whole // 3600 % 24, whole // 60 % 60
-    if days:
-        return f"{days} d {hours} h"
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min" if minutes else f"{whole} s"
 
 
 def progress(job: Job) -> str:

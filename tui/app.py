@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from typing import ClassVar
 
@@ -18,7 +18,7 @@ from textual.widgets import Footer, Input, Static, TabbedContent, TabPane
 from node.errors import FrazilError
 from tui import pages
 from tui.boards import LEGEND, BoardPanel
-from tui.feed import Feed, Opening
+from tui.feed import Feed, Opening, Reader
 from tui.listing import Listing, Row
 from tui.overview import Overview
 from tui.snapshot import JobView, Snapshot
@@ -286,8 +286,8 @@ class Top(App[None]):
 
     @work(thread=True)
     def action_now(self) -> None:
-        async def read(reader: object) -> None:
-            self._from_feed(await reader.read())  # type: ignore[attr-defined]
+        async def read(reader: Reader) -> None:
+            self._from_feed(await reader.read())
 
         self._order(read)
 
@@ -329,9 +329,9 @@ class Top(App[None]):
     def _steer(self, job: int, state: str) -> None:
         self._order(lambda reader: reader.steer(job, state))
 
-    def _order(self, order: object) -> None:
+    def _order(self, order: Callable[[Reader], Awaitable[None]]) -> None:
         try:
-            self._feed.call(order)  # type: ignore[arg-type]
+            self._feed.call(order)
         except FrazilError as error:
             self.call_from_thread(partial(self.notify, str(error), severity="error", markup=False))
 

@@ -7,9 +7,9 @@ from textual.geometry import Size
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from node.text import bytes_text
+from node.text import bytes_text, span_text
 from tui.snapshot import BoardView, DiskState, DiskView
-from tui.text import bar, span
+from tui.text import bar
 
 CELL_WIDTH = 5
 _MARKS = {
@@ -81,7 +81,7 @@ def _line(text: Text, disk: DiskView) -> None:
     mark, style = _MARKS[disk.state]
     words = [disk.state.value]
     if disk.until_s > 0:
-        words.append(f"ready in {span(disk.until_s)}")
+        words.append(f"ready in {span_text(disk.until_s)}")
     if disk.doing:
         words.append(disk.doing)
     if disk.errors:

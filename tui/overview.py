@@ -9,10 +9,10 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Sparkline, Static
 
-from node.text import bytes_text
+from node.text import bytes_text, span_text
 from tui.listing import COLOURS
 from tui.snapshot import DiskState, Level, Snapshot, alerts
-from tui.text import bar, span
+from tui.text import bar
 
 HISTORY = 120
 BAR_WIDTH = 30
@@ -85,7 +85,7 @@ def traffic(snapshot: Snapshot) -> Text:
     text.append(f"{sum(now.requests.values()):,.1f} requests/s, {bytes_text(now.sent_bytes)}/s out")
     if now.errors:
         text.append(f", {now.errors:.1f} failures/s", style="red")
-    text.append(f"; half within {span(now.usual_s)}, 99 % within {span(now.slow_s)}" if now.slow_s else "")
+    text.append(f"; half within {span_text(now.usual_s)}, 99 % within {span_text(now.slow_s)}" if now.slow_s else "")
     busiest = sorted(((rate, name) for name, rate in now.requests.items() if rate >= 0.05), reverse=True)[:6]
     if busiest:
         text.append("\n         " + "  ".join(f"{name} {rate:,.1f}" for rate, name in busiest), style="dim")

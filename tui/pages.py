@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from node.text import bytes_text
+from node.text import bytes_text, span_text
 from tui.listing import Row
 from tui.snapshot import BucketView, ElectionView, EventView, JobView, Level, ServiceView, VolumeView, WaitingView
-from tui.text import bar, clock, span
+from tui.text import bar, clock
 
 VOLUME_COLUMNS = ("Volume", "Fill", "#Used", "#Size", "State")
 BUCKET_COLUMNS = ("Bucket", "Account", "#Versions", "#Bytes", "Classes")
@@ -39,7 +39,7 @@ def job_row(job: JobView) -> Row:
 
 def waiting_row(job: WaitingView) -> Row:
     late = 0 <= job.due_s < 1
-    cells = (job.priority, job.kind, job.subject, bytes_text(job.bytes), span(job.age_s), span(job.due_s), job.disk, job.state)
+    cells = (job.priority, job.kind, job.subject, bytes_text(job.bytes), span_text(job.age_s), span_text(job.due_s), job.disk, job.state)
     order = (job.priority, job.kind, job.subject, job.bytes, job.age_s, job.due_s, job.disk, job.state)
     return Row(job.id, cells, order, Level.WARNING if late else Level.GOOD)
 

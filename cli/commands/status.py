@@ -8,14 +8,14 @@ from collections.abc import AsyncGenerator
 import click
 
 from cli.door import check_store, local_store, running
-from cli.estimate import ENDED, share_of, span_text
+from cli.estimate import ENDED, share_of
 from cli.exit import Exit
 from cli.output import Output, count_text, visible
 from cli.place import Profile, StoreDirectory
 from cli.session import Session, with_session
 from meta.protocol.registry import BucketEntry
 from node.errors import BucketNotFound
-from node.text import bytes_text
+from node.text import bytes_text, span_text
 from rawx.protocol import VolumeStat
 from store.jobs.duty import STANDING
 from store.store import Store, StoreStatus

@@ -28,8 +28,9 @@ def list_jobs(session: Session, everything: bool) -> Exit:
 
 async def _list(session: Session, everything: bool) -> Exit:
     from cli.door import local_store
-    from cli.estimate import ENDED, left_s, share_of, span_text
+    from cli.estimate import ENDED, left_s, share_of
     from cli.work import fields
+    from node.text import span_text
 
     async with local_store(session.directory()) as store:
         jobs = await store.meta.jobs.jobs()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.estimate import counted, left_s, progress, share_of, span_text
+from cli.estimate import counted, left_s, progress, share_of
 from meta.protocol.jobs import Job
 
 
@@ -22,14 +22,6 @@ def test_nothing_is_foretold_from_nothing() -> None:
     assert left_s(job(share_ppm=0, spent_ms=60_000)) is None
     assert left_s(job(share_ppm=500_000, spent_ms=100)) is None
     assert share_of(job()) is None
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0 s"), (59.9, "59 s"), (60, "1 min"), (4_000, "1 h 6 min"), (90_000, "1 d 1 h"), (86_400 * 40, "40 d 0 h")],
-)
-def test_spans_are_told_in_two_units(seconds: float, text: str) -> None:
-    assert span_text(seconds) == text
 
 
 def test_what_runs_tells_how_far_and_what_is_over_does_not() -> None:

@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.text import bytes_text
-from tui.text import bar, clock, span
-
-
-@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB"), (3 << 62, "12.0 EiB")])
-def test_sizes(count: int, text: str) -> None:
-    assert bytes_text(count) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(-1, "-"), (0, "0 s"), (0.0042, "4.2 ms"), (45, "45 s"), (200, "3 m 20 s"), (5 * 3600 + 130, "5 h 2 m"), (76 * 3600, "3 d 4 h")],
-)
-def test_spans(seconds: float, text: str) -> None:
-    assert span(seconds) == text
+from tui.text import bar, clock
 
 
 def test_times_of_day_are_utc() -> None:
