@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from glacier import icemessage
+from glacier import iceanswer
 from glacier.ice import DATA_BYTES_MAX, FATAL_BELOW, Kind, Opcode
-from glacier.icemessage import IDS_MAX, NONCE_BYTES, DeleteRequest, DiskRequest, Flag, GetRequest, LinkRequest, ListRequest, SendRequest
+from glacier.icefield import IDS_MAX, NONCE_BYTES
 from glacier.icepipe import Frame, Pipe
+from glacier.icerequest import DeleteRequest, DiskRequest, Flag, GetRequest, LinkRequest, ListRequest, SendRequest
 from glacier.icesession import Session
 from glacier.protocol import WHOLE, BusReport, ChunkHead, ChunkIds, DiskReport, FsckReport, Sent
 from node.auth import NamespaceKey
@@ -64,7 +65,7 @@ async def connected(stream: trio.abc.Stream, *, key: NamespaceKey, bus: int) -> 
         await _answer(pipe, Kind.CHALLENGE)
         await pipe.send(Opcode.PROBE_DISK, Kind.PROOF)
         welcome = await _answer(pipe, Kind.WELCOME)
-        yield IceClient(pipe, icemessage.parse_welcome(welcome.payload))
+        yield IceClient(pipe, iceanswer.parse_welcome(welcome.payload))
     finally:
         with trio.CancelScope(shield=True):
             await trio.aclose_forcefully(stream)
@@ -76,7 +77,7 @@ async def _answer(pipe: Pipe, kind: Kind) -> Frame:
     if frame is None:
         raise PeerUnreachable("the freezer ended the connection")
     if frame.opcode is Opcode.ERROR:
-        raise icemessage.parse_error(frame.payload)[1]
+        raise iceanswer.parse_error(frame.payload)[1]
     assert frame.kind is kind, "the session lets nothing else through"
     return frame
 
@@ -99,14 +100,14 @@ class IceClient:
         return self._broken
 
     async def probe(self, disk: int) -> DiskReport:
-        return icemessage.parse_report(await self._call(Opcode.PROBE_DISK, DiskRequest(disk).encode()))
+        return iceanswer.parse_report(await self._call(Opcode.PROBE_DISK, DiskRequest(disk).encode()))
 
     async def list(self, disk: int, after: str, limit: int) -> ChunkIds:
         found: ChunkIds = []
         while len(found) < limit:
             wanted = min(limit - len(found), IDS_MAX)
             request = ListRequest(disk, wanted, found[-1] if found else after)
-            page = icemessage.parse_ids(await self._call(Opcode.PROBE_DISK, request.encode()))
+            page = iceanswer.parse_ids(await self._call(Opcode.PROBE_DISK, request.encode()))
             found += page
             if len(page) < wanted:
                 break
@@ -115,10 +116,10 @@ class IceClient:
     async def power_on(self, disk: int, *, force: bool = False) -> DiskReport:
         request = DiskRequest(disk, Flag.FORCE if force else Flag.NONE)
         wait_s = self.bus.start_ms_max / 1000 + START_MARGIN_S
-        return icemessage.parse_report(await self._call(Opcode.DISK_POWER_ON, request.encode(), wait_s))
+        return iceanswer.parse_report(await self._call(Opcode.DISK_POWER_ON, request.encode(), wait_s))
 
     async def power_off(self, disk: int) -> DiskReport:
-        return icemessage.parse_report(await self._call(Opcode.DISK_POWER_OFF, DiskRequest(disk).encode()))
+        return iceanswer.parse_report(await self._call(Opcode.DISK_POWER_OFF, DiskRequest(disk).encode()))
 
     async def send(self, disk: int, head: ChunkHead, data: AsyncIterable[Buffer], *, check: bool = True) -> Sent:
         request = SendRequest(disk, Flag.CHECK if check else Flag.NONE, head)
@@ -126,9 +127,9 @@ class IceClient:
             frame = await self._frame(ANSWER_S)
             if frame.kind is Kind.GO:
                 total = await self._send_all(data)
-                await self._pipe.send(Opcode.SEND_DATA, Kind.END, icemessage.encode_total(total))
+                await self._pipe.send(Opcode.SEND_DATA, Kind.END, iceanswer.encode_total(total))
                 frame = await self._frame(ANSWER_S)
-            return icemessage.parse_sent(_reply(frame))
+            return iceanswer.parse_sent(_reply(frame))
 
     async def _send_all(self, data: AsyncIterable[Buffer]) -> int:
         total = 0
@@ -144,7 +145,7 @@ class IceClient:
     async def get(self, disk: int, chunk: str, *, checksum: bytes = b"", offset: int = 0, count: int = WHOLE) -> AsyncIterator[IceIncoming]:
         request = GetRequest(disk, Flag.NONE, chunk, checksum, offset, count)
         async with self._calling(Opcode.GET_DATA, request.encode()):
-            head = icemessage.parse_head(_go(await self._frame(ANSWER_S)))
+            head = iceanswer.parse_head(_go(await self._frame(ANSWER_S)))
             incoming = IceIncoming(head, self._frame)
             yield incoming
             if not incoming.over:
@@ -154,15 +155,15 @@ class IceClient:
         flags = Flag.HEAD | (Flag.CHECK if check else Flag.NONE)
         request = GetRequest(disk, flags, chunk, checksum, 0, WHOLE)
         async with self._calling(Opcode.GET_DATA, request.encode()):
-            head = icemessage.parse_head(_go(await self._frame(ANSWER_S)))
-            icemessage.parse_total(_reply(await self._frame(ANSWER_S)))
+            head = iceanswer.parse_head(_go(await self._frame(ANSWER_S)))
+            iceanswer.parse_total(_reply(await self._frame(ANSWER_S)))
             return head
 
     async def delete(self, disk: int, chunks: Sequence[str]) -> ChunkIds:
         failed: ChunkIds = []
         for at in range(0, len(chunks), IDS_MAX):
             request = DeleteRequest(disk, tuple(chunks[at : at + IDS_MAX]))
-            failed += icemessage.parse_ids(await self._call(Opcode.DEL_DATA, request.encode()))
+            failed += iceanswer.parse_ids(await self._call(Opcode.DEL_DATA, request.encode()))
         return failed
 
     async def link(self, disk: int, source: str, target: str, record: bytes) -> None:
@@ -170,7 +171,7 @@ class IceClient:
 
     async def fsck(self, disk: int, *, repair: bool) -> FsckReport:
         request = DiskRequest(disk, Flag.REPAIR if repair else Flag.NONE)
-        return icemessage.parse_fsck(await self._call(Opcode.FSCK_DISK, request.encode(), FSCK_S))
+        return iceanswer.parse_fsck(await self._call(Opcode.FSCK_DISK, request.encode(), FSCK_S))
 
     async def clean(self, *, board: bool = False, force: bool = False) -> None:
         flags = (Flag.BOARD if board else Flag.NONE) | (Flag.FORCE if force else Flag.NONE)
@@ -201,7 +202,7 @@ class IceClient:
         if frame is None:
             raise PeerUnreachable("the freezer ended the connection")
         if frame.opcode is Opcode.ERROR:
-            code, error = icemessage.parse_error(frame.payload)
+            code, error = iceanswer.parse_error(frame.payload)
             self._broken = self._broken or code < FATAL_BELOW
             raise error
         return frame
@@ -229,7 +230,7 @@ class IceIncoming:
         if frame.kind is Kind.DATA:
             self._total += len(frame.payload)
             return frame.payload
-        said = icemessage.parse_total(_reply(frame))
+        said = iceanswer.parse_total(_reply(frame))
         self.over = True
         if said != self._total:
             raise FrameMalformed(f"{self._total} bytes came, the freezer says {said}")

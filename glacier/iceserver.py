@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import trio
 
-from glacier import icemessage
+from glacier import iceanswer, icefield
 from glacier.ice import FATAL_BELOW, Code, Kind, Opcode, code_of
-from glacier.icemessage import NONCE_BYTES, DeleteRequest, DiskRequest, Flag, GetRequest, LinkRequest, ListRequest, SendRequest
+from glacier.icefield import NONCE_BYTES
 from glacier.icepipe import FRAME_S, Frame, Pipe
+from glacier.icerequest import DeleteRequest, DiskRequest, Flag, GetRequest, LinkRequest, ListRequest, SendRequest
 from glacier.icesession import Phase, Session
 from glacier.protocol import Freezer
 from node.auth import NamespaceKey
@@ -107,7 +108,7 @@ class IceServer:
             return False
         if pipe.session.bus != self.freezer.bus.bus:
             raise DiskNotFound(f"bus {self.freezer.bus.bus} is served here, not {pipe.session.bus}")
-        await pipe.send(Opcode.PROBE_DISK, Kind.WELCOME, icemessage.encode_welcome(self.freezer.bus))
+        await pipe.send(Opcode.PROBE_DISK, Kind.WELCOME, iceanswer.encode_welcome(self.freezer.bus))
         return True
 
     async def _answer(self, pipe: Pipe, frame: Frame) -> None:
@@ -170,7 +171,7 @@ async def _refuse(pipe: Pipe, error: FrazilError) -> None:
 
 async def _send_error(pipe: Pipe, code: Code, message: str) -> None:
     if pipe.session.phase is not Phase.OVER and not pipe.sending:
-        await pipe.send(Opcode.ERROR, Kind.REPLY, icemessage.encode_error(code, message))
+        await pipe.send(Opcode.ERROR, Kind.REPLY, iceanswer.encode_error(code, message))
 
 
 def _flags(given: Flag, known: Flag) -> Flag:
@@ -182,20 +183,20 @@ def _flags(given: Flag, known: Flag) -> Flag:
 async def _probe(freezer: Freezer, pipe: Pipe, payload: memoryview) -> bytes:
     if any(payload[2:4]):
         asked = ListRequest.parse(payload)
-        return icemessage.encode_ids(await freezer.list(asked.disk, asked.after, asked.limit))
-    return icemessage.encode_report(await freezer.probe(DiskRequest.parse(payload).disk))
+        return icefield.encode_ids(await freezer.list(asked.disk, asked.after, asked.limit))
+    return iceanswer.encode_report(await freezer.probe(DiskRequest.parse(payload).disk))
 
 
 async def _power_on(freezer: Freezer, pipe: Pipe, payload: memoryview) -> bytes:
     request = DiskRequest.parse(payload)
     force = _flags(request.flags, Flag.FORCE) == Flag.FORCE
-    return icemessage.encode_report(await freezer.power_on(request.disk, force=force))
+    return iceanswer.encode_report(await freezer.power_on(request.disk, force=force))
 
 
 async def _power_off(freezer: Freezer, pipe: Pipe, payload: memoryview) -> bytes:
     request = DiskRequest.parse(payload)
     _flags(request.flags, Flag.NONE)
-    return icemessage.encode_report(await freezer.power_off(request.disk))
+    return iceanswer.encode_report(await freezer.power_off(request.disk))
 
 
 async def _send_data(freezer: Freezer, pipe: Pipe, payload: memoryview) -> bytes:
@@ -207,7 +208,7 @@ async def _send_data(freezer: Freezer, pipe: Pipe, payload: memoryview) -> bytes
     except FrazilError:
         await coming.drain()
         raise
-    return icemessage.encode_sent(sent)
+    return iceanswer.encode_sent(sent)
 
 
 class _Coming:
@@ -237,7 +238,7 @@ class _Coming:
         if frame.kind is Kind.DATA:
             self._total += len(frame.payload)
             return frame.payload
-        if icemessage.parse_total(frame.payload) != self._total:
+        if iceanswer.parse_total(frame.payload) != self._total:
             raise FrameMalformed(f"{self._total} bytes came, the worker says otherwise")
         return None
 
@@ -252,21 +253,21 @@ async def _get_data(freezer: Freezer, pipe: Pipe, payload: memoryview) -> bytes:
     flags = _flags(request.flags, Flag.CHECK | Flag.HEAD)
     if flags & Flag.HEAD:
         head = await freezer.head(request.disk, request.chunk, checksum=request.checksum, check=bool(flags & Flag.CHECK))
-        await pipe.send(Opcode.GET_DATA, Kind.GO, icemessage.encode_head(head))
-        return icemessage.encode_total(0)
+        await pipe.send(Opcode.GET_DATA, Kind.GO, iceanswer.encode_head(head))
+        return iceanswer.encode_total(0)
     _flags(flags, Flag.NONE)
     total = 0
     async with freezer.get(request.disk, request.chunk, checksum=request.checksum, offset=request.offset, count=request.count) as incoming:
-        await pipe.send(Opcode.GET_DATA, Kind.GO, icemessage.encode_head(incoming.head))
+        await pipe.send(Opcode.GET_DATA, Kind.GO, iceanswer.encode_head(incoming.head))
         async for piece in incoming:
             await pipe.send(Opcode.GET_DATA, Kind.DATA, piece)
             total += len(piece)
-    return icemessage.encode_total(total)
+    return iceanswer.encode_total(total)
 
 
 async def _delete(freezer: Freezer, pipe: Pipe, payload: memoryview) -> bytes:
     request = DeleteRequest.parse(payload)
-    return icemessage.encode_ids(await freezer.delete(request.disk, request.chunks))
+    return icefield.encode_ids(await freezer.delete(request.disk, request.chunks))
 
 
 async def _clean(freezer: Freezer, pipe: Pipe, payload: memoryview) -> bytes:
@@ -279,7 +280,7 @@ async def _clean(freezer: Freezer, pipe: Pipe, payload: memoryview) -> bytes:
 async def _fsck(freezer: Freezer, pipe: Pipe, payload: memoryview) -> bytes:
     request = DiskRequest.parse(payload)
     repair = _flags(request.flags, Flag.REPAIR) == Flag.REPAIR
-    return icemessage.encode_fsck(await freezer.fsck(request.disk, repair=repair))
+    return iceanswer.encode_fsck(await freezer.fsck(request.disk, repair=repair))
 
 
 async def _link(freezer: Freezer, pipe: Pipe, payload: memoryview) -> bytes:

@@ -20,7 +20,8 @@ import enum
 import hmac
 
 from glacier.ice import TAG_BYTES, Header, Kind, Opcode, header_for
-from glacier.icemessage import NONCE_BYTES, Hello, Reader
+from glacier.icefield import NONCE_BYTES, Reader
+from glacier.icerequest import Hello
 from node.auth import NamespaceKey
 from node.errors import CallNotAuthenticated, FrameMalformed
 from rawx.chunk import Buffer

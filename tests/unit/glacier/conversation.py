@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from glacier import icemessage
+from glacier import iceanswer, icefield
 from glacier.ice import HEADER_BYTES, TAG_BYTES, Code, Header, Kind, Opcode
-from glacier.icemessage import DeleteRequest, DiskRequest, Flag, GetRequest, Hello, LinkRequest, ListRequest, SendRequest
+from glacier.icerequest import DeleteRequest, DiskRequest, Flag, GetRequest, Hello, LinkRequest, ListRequest, SendRequest
 from glacier.icesession import Session
 from glacier.protocol import WHOLE, BusReport, ChunkHead, DiskReport, DiskState, FsckReport, Sent
 from node.auth import NamespaceKey
@@ -42,28 +42,28 @@ _Step = tuple[Opcode, Kind, bytes]
 CALLS: tuple[tuple[_Step, ...], ...] = (
     (
         (Opcode.PROBE_DISK, Kind.REQUEST, DiskRequest(28).encode()),
-        (Opcode.PROBE_DISK, Kind.REPLY, icemessage.encode_report(REPORT)),
+        (Opcode.PROBE_DISK, Kind.REPLY, iceanswer.encode_report(REPORT)),
     ),
     (
         (Opcode.PROBE_DISK, Kind.REQUEST, ListRequest(28, 900).encode()),
-        (Opcode.PROBE_DISK, Kind.REPLY, icemessage.encode_ids([HEAD.chunk])),
+        (Opcode.PROBE_DISK, Kind.REPLY, icefield.encode_ids([HEAD.chunk])),
     ),
     (
         (Opcode.DISK_POWER_ON, Kind.REQUEST, DiskRequest(28, Flag.FORCE).encode()),
-        (Opcode.DISK_POWER_ON, Kind.REPLY, icemessage.encode_report(REPORT)),
+        (Opcode.DISK_POWER_ON, Kind.REPLY, iceanswer.encode_report(REPORT)),
     ),
     (
         (Opcode.SEND_DATA, Kind.REQUEST, SendRequest(28, Flag.CHECK, HEAD).encode()),
         (Opcode.SEND_DATA, Kind.GO, b""),
         (Opcode.SEND_DATA, Kind.DATA, BYTES),
-        (Opcode.SEND_DATA, Kind.END, icemessage.encode_total(3)),
-        (Opcode.SEND_DATA, Kind.REPLY, icemessage.encode_sent(Sent(False, True, 1 << 32))),
+        (Opcode.SEND_DATA, Kind.END, iceanswer.encode_total(3)),
+        (Opcode.SEND_DATA, Kind.REPLY, iceanswer.encode_sent(Sent(False, True, 1 << 32))),
     ),
     (
         (Opcode.GET_DATA, Kind.REQUEST, GetRequest(28, Flag.NONE, HEAD.chunk, HEAD.checksum, 0, WHOLE).encode()),
-        (Opcode.GET_DATA, Kind.GO, icemessage.encode_head(HEAD)),
+        (Opcode.GET_DATA, Kind.GO, iceanswer.encode_head(HEAD)),
         (Opcode.GET_DATA, Kind.DATA, BYTES),
-        (Opcode.GET_DATA, Kind.REPLY, icemessage.encode_total(3)),
+        (Opcode.GET_DATA, Kind.REPLY, iceanswer.encode_total(3)),
     ),
     (
         (Opcode.LINK_DATA, Kind.REQUEST, LinkRequest(28, HEAD.chunk, OTHER, RECORD).encode()),
@@ -71,15 +71,15 @@ CALLS: tuple[tuple[_Step, ...], ...] = (
     ),
     (
         (Opcode.DEL_DATA, Kind.REQUEST, DeleteRequest(28, (OTHER,)).encode()),
-        (Opcode.DEL_DATA, Kind.REPLY, icemessage.encode_ids([])),
+        (Opcode.DEL_DATA, Kind.REPLY, icefield.encode_ids([])),
     ),
     (
         (Opcode.FSCK_DISK, Kind.REQUEST, DiskRequest(28, Flag.REPAIR).encode()),
-        (Opcode.FSCK_DISK, Kind.REPLY, icemessage.encode_fsck(FsckReport(True, False, "clean"))),
+        (Opcode.FSCK_DISK, Kind.REPLY, iceanswer.encode_fsck(FsckReport(True, False, "clean"))),
     ),
     (
         (Opcode.DISK_POWER_OFF, Kind.REQUEST, DiskRequest(29).encode()),
-        (Opcode.ERROR, Kind.REPLY, icemessage.encode_error(Code.BUSY, "disk 29 is read")),
+        (Opcode.ERROR, Kind.REPLY, iceanswer.encode_error(Code.BUSY, "disk 29 is read")),
     ),
     (
         (Opcode.SATA_CLEAN, Kind.REQUEST, DiskRequest(0, Flag.BOARD).encode()),
@@ -92,7 +92,7 @@ _HANDSHAKE: tuple[_Step, ...] = (
     (Opcode.PROBE_DISK, Kind.HELLO, Hello(1, b"w" * 32).encode()),
     (Opcode.PROBE_DISK, Kind.CHALLENGE, b"f" * 32),
     (Opcode.PROBE_DISK, Kind.PROOF, b""),
-    (Opcode.PROBE_DISK, Kind.WELCOME, icemessage.encode_welcome(BUS)),
+    (Opcode.PROBE_DISK, Kind.WELCOME, iceanswer.encode_welcome(BUS)),
 )
 STEPS = (*_HANDSHAKE, *(step for call in CALLS for step in call))
 
@@ -121,7 +121,7 @@ def shaken() -> tuple[Session, Session]:
     take(freezer, worker.hello(1))
     take(worker, freezer.challenge())
     take(freezer, worker.seal(Opcode.PROBE_DISK, Kind.PROOF, b""))
-    take(worker, freezer.seal(Opcode.PROBE_DISK, Kind.WELCOME, icemessage.encode_welcome(BUS)))
+    take(worker, freezer.seal(Opcode.PROBE_DISK, Kind.WELCOME, iceanswer.encode_welcome(BUS)))
     return worker, freezer
 
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glacier import ice, icemessage
+from glacier import ice, iceanswer, icefield
 from glacier.ice import DATA_BYTES_MAX, HEAD_BYTES_MAX, HEADER_BYTES, SMALL_BYTES_MAX, TAG_BYTES, Code, Header, Kind, Opcode
-from glacier.icemessage import DeleteRequest, DiskRequest, Flag, GetRequest, Hello, LinkRequest, ListRequest, SendRequest
+from glacier.icerequest import DeleteRequest, DiskRequest, Flag, GetRequest, Hello, LinkRequest, ListRequest, SendRequest
 from glacier.icesession import Phase, Session
 from glacier.protocol import BusReport, ChunkHead, DiskReport, DiskState, FsckReport, Sent
 from node import errors
@@ -53,7 +53,7 @@ def test_every_error_code_has_an_error_and_every_error_a_code() -> None:
     for kind in errors._LEAVES.values():
         assert isinstance(ice.code_of(kind("")), Code)
     for code in set(Code) - {Code.TOO_MANY, Code.VERSION_UNKNOWN}:
-        number, error = icemessage.parse_error(icemessage.encode_error(code, "words"))
+        number, error = iceanswer.parse_error(iceanswer.encode_error(code, "words"))
         assert (number, ice.code_of(error), str(error)) == (code, code, "words")
 
 
@@ -232,22 +232,22 @@ def test_requests_come_back_as_they_were_and_cut_ones_are_refused(request: Reque
     REPORTS, BUSES, HEADS, st.builds(Sent, st.booleans(), st.booleans(), U64), st.builds(FsckReport, st.booleans(), st.booleans(), WORDS)
 )
 def test_answers_come_back_as_they_were(report: DiskReport, bus: BusReport, head: ChunkHead, sent: Sent, fsck: FsckReport) -> None:
-    assert icemessage.parse_report(icemessage.encode_report(report)) == report
-    assert icemessage.parse_welcome(icemessage.encode_welcome(bus)) == bus
-    assert icemessage.parse_head(icemessage.encode_head(head)) == head
-    assert icemessage.parse_sent(icemessage.encode_sent(sent)) == sent
-    assert icemessage.parse_fsck(icemessage.encode_fsck(fsck)) == fsck
+    assert iceanswer.parse_report(iceanswer.encode_report(report)) == report
+    assert iceanswer.parse_welcome(iceanswer.encode_welcome(bus)) == bus
+    assert iceanswer.parse_head(iceanswer.encode_head(head)) == head
+    assert iceanswer.parse_sent(iceanswer.encode_sent(sent)) == sent
+    assert iceanswer.parse_fsck(iceanswer.encode_fsck(fsck)) == fsck
 
 
 PARSERS: list[Callable[[bytes], object]] = [
     *(kind.parse for kind in (Hello, DiskRequest, ListRequest, SendRequest, GetRequest, DeleteRequest, LinkRequest)),
-    icemessage.parse_report,
-    icemessage.parse_welcome,
-    icemessage.parse_head,
-    icemessage.parse_ids,
-    icemessage.parse_sent,
-    icemessage.parse_fsck,
-    icemessage.parse_error,
+    iceanswer.parse_report,
+    iceanswer.parse_welcome,
+    iceanswer.parse_head,
+    iceanswer.parse_ids,
+    iceanswer.parse_sent,
+    iceanswer.parse_fsck,
+    iceanswer.parse_error,
 ]
 
 
@@ -271,11 +271,11 @@ def test_a_length_inside_a_payload_makes_no_room() -> None:
 
 
 def test_long_words_are_cut_between_characters() -> None:
-    _, error = icemessage.parse_error(icemessage.encode_error(Code.BUSY, "é" * 5000))
+    _, error = iceanswer.parse_error(iceanswer.encode_error(Code.BUSY, "é" * 5000))
     assert str(error) == "é" * 2048
 
 
 def test_the_largest_lists_fit_their_frames() -> None:
-    ids = tuple(f"{number:064x}" for number in range(icemessage.IDS_MAX))
+    ids = tuple(f"{number:064x}" for number in range(icefield.IDS_MAX))
     assert len(DeleteRequest(1, ids).encode()) <= SMALL_BYTES_MAX
-    assert len(icemessage.encode_fsck(FsckReport(True, True, "x" * 100_000))) <= SMALL_BYTES_MAX
+    assert len(iceanswer.encode_fsck(FsckReport(True, True, "x" * 100_000))) <= SMALL_BYTES_MAX
