@@ -31,6 +31,8 @@ T = TypeVar("T")
 DAY_S = 86400.0
 DISK_BYTES = 8 * 10**12
 VERIFY_DAYS = 90.0
+FAILED_DISK_S = 600.0
+"""A disk that did not come up is left alone so long at the least; the freezer says when it rests longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Core:
         """When what lies on each disk was last held against the ledger."""
         self.checking: dict[tuple[str, str], int] = {}
         """Chunks for which a check waits, and its job."""
+        self._checks = 0
         self.bell = Bell()
         self.hands = trio.Lock()
         self.counts: Counter[str] = Counter()
@@ -99,6 +102,10 @@ class Core:
             return "it is lost"
         until_s, why = self.away.get(disk, (0.0, ""))
         return why if until_s > self.now_s else ""
+
+    def set_away(self, disk: int, rest_s: float, why: str) -> None:
+        """It is left alone for so long, or for FAILED_DISK_S when that is longer."""
+        self.away[disk] = (self.now_s + max(rest_s, FAILED_DISK_S), why)
 
     def place(self, disk: int) -> str:
         return f"{self.report.board}/{self.report.bus}/{disk}"
@@ -127,6 +134,14 @@ class Core:
         self.backlog.add(Job(task.id, task.disk, task.kind, task.at_us / 1e6, task.size))
         self.bell.ring()
 
+    def check_soon(self, entry: Entry, *, at_s: float) -> None:
+        """A check is in no ledger: which are due follows from when the last was."""
+        if (entry.volume, entry.chunk) in self.checking:
+            return
+        self._checks -= 1
+        self.checking[entry.volume, entry.chunk] = self._checks
+        self.wait_for(Task(self._checks, CHECK, Kind.VERIFY, entry.disk, entry.volume, entry.chunk, entry.size, round(at_s * 1e6)))
+
     def drop(self, numbers: Iterable[int]) -> None:
         """Jobs that are not to be done any more, or are done."""
         for number in numbers:
@@ -136,10 +151,16 @@ class Core:
             self.later.pop(number, None)
             self.backlog.discard(number)
 
-    async def change(self, steps: Callable[[Book], Changes]) -> None:
+    async def change(self, steps: Callable[[Book, Changes], object]) -> None:
         """A transaction, and what follows from it for what waits. Raises: as Ledger.write; then nothing was changed."""
+
+        def all_of_them(book: Book) -> Changes:
+            changes = Changes()
+            steps(book, changes)
+            return changes
+
         try:
-            changes = await self.ledger.write(steps)
+            changes = await self.ledger.write(all_of_them)
         except BaseException:
             with trio.CancelScope(shield=True):
                 await self.reckon()
@@ -211,7 +232,7 @@ class Core:
                     await self.ledger.write(lambda book: book.put(msgspec.structs.replace(now, state=FILLED)))
                 return
             await self.files_of(entry.volume).empty(entry.chunk, self.place(now.disk))
-            await self.change(lambda book: _changes(lambda changes: self.cool(book, now, changes)))
+            await self.change(lambda book, changes: self.cool(book, now, changes))
             self.counts["emptied"] += 1
 
     def filled_mark(self, entry: Entry) -> Mark:
@@ -224,12 +245,6 @@ class Changes:
     def __init__(self) -> None:
         self.asked: list[Task] = []
         self.over: list[int] = []
-
-
-def _changes(steps: Callable[[Changes], None]) -> Changes:
-    changes = Changes()
-    steps(changes)
-    return changes
 
 
 def by_volume(items: Iterable[T], volume_of: Callable[[T], str]) -> dict[str, list[T]]:

@@ -8,16 +8,14 @@ from functools import partial
 
 import msgspec
 
-from glacier.backlog import Job, Kind
+from glacier.backlog import Kind
 from glacier.schedule import outlook
 from glacier.worker.core import Changes, Core, by_volume
-from glacier.worker.ledger import CHECK, CHECKED, COLD, DELETE, FREEZE, LOST, MELT, READ, STRAY, THAW, WANTED, Book, Entry, Task
+from glacier.worker.ledger import CHECKED, COLD, DELETE, FREEZE, LOST, MELT, READ, STRAY, THAW, WANTED, Book, Entry, Task
+from glacier.worker.loss import Losses
 from glacier.worker.protocol import ITEMS_MAX, ChunkState, DiskStatus, Item, QueuedJob, Status, Stray
 from glacier.worker.shelf import LOST_DISK
 from node.errors import ChunkNotFound, DiskNotFound, InvalidArgument
-from rawx.mark import COLD as MARK_COLD
-from rawx.mark import LOST as MARK_LOST
-from rawx.mark import Mark
 from rawx.protocol import Examined
 
 QUEUE_MAX = 10_000
@@ -25,11 +23,11 @@ Step = Callable[[Book, Entry, Changes], None]
 
 
 class Desk:
-    def __init__(self, core: Core, doing: Callable[[], tuple[bool, str]]) -> None:
+    def __init__(self, core: Core, losses: Losses, doing: Callable[[], tuple[bool, str]]) -> None:
         """doing: whether the freezer answers, and what is being done."""
         self._core = core
+        self._losses = losses
         self._doing = doing
-        self._verifying = 0
 
     def __repr__(self) -> str:
         return f"<Desk {self._core!r}>"
@@ -131,16 +129,11 @@ class Desk:
         await self._steps(steps, held=held)
 
     async def _steps(self, steps: Callable[[Book, Changes], object], *, held: bool = False) -> None:
-        def all_of_them(book: Book) -> Changes:
-            changes = Changes()
-            steps(book, changes)
-            return changes
-
         if held:
-            await self._core.change(all_of_them)
+            await self._core.change(steps)
             return
         async with self._core.hands:
-            await self._core.change(all_of_them)
+            await self._core.change(steps)
 
     async def states(self, items: Sequence[Item]) -> list[ChunkState]:
         core = self._core
@@ -223,21 +216,9 @@ class Desk:
         for each in disks:
             for entry in await core.ledger.on_disk(each):
                 if entry.state in CHECKED:
-                    self.check_soon(entry, at_s=core.now_s - core.scheduler.terms[Kind.VERIFY].hold_s)
+                    core.check_soon(entry, at_s=core.now_s - core.scheduler.terms[Kind.VERIFY].hold_s)
                     count += 1
         return count
-
-    def check_soon(self, entry: Entry, *, at_s: float) -> None:
-        """A check is in no ledger: which are due follows from when the last was."""
-        core = self._core
-        if (entry.volume, entry.chunk) in core.checking:
-            return
-        self._verifying -= 1
-        core.checking[entry.volume, entry.chunk] = self._verifying
-        task = Task(self._verifying, CHECK, Kind.VERIFY, entry.disk, entry.volume, entry.chunk, entry.size, int(at_s * 1e6))
-        core.tasks[task.id] = task
-        core.backlog.add(Job(task.id, entry.disk, Kind.VERIFY, at_s, entry.size))
-        core.bell.ring()
 
     async def lose(self, disk: int) -> int:
         core = self._core
@@ -247,7 +228,7 @@ class Desk:
             await self._steps(lambda book, _: book.close_disk(disk, LOST_DISK), held=True)
             await core.reckon()
         for entry in entries:
-            await self.lose_chunk(entry, f"disk {disk} is lost")
+            await self._losses.lose(entry, f"disk {disk} is lost")
         await self._steps(lambda book, changes: self._drop_all(book, disk, changes))
         return len(entries)
 
@@ -256,56 +237,6 @@ class Desk:
         for number in over:
             book.done(number)
         changes.over += over
-
-    async def lose_chunk(self, entry: Entry, why: str) -> None:
-        """Its copy is gone: while the file has the bytes another is made, else the file says so and is made anew from other chunks."""
-        core = self._core
-        async with core.hands:
-            now = await core.ledger.write(lambda book: book.entry(entry.volume, entry.chunk))
-            if now is None or now.disk != entry.disk:
-                return
-            if now.state in (COLD, LOST):
-                await self._give_up(now)
-                return
-
-            def again(book: Book, changes: Changes) -> None:
-                changes.over += [task.id for task in book.tasks_of(now.volume, now.chunk) if task.task == FREEZE]
-                for number in changes.over:
-                    book.done(number)
-                core.shelf.drop(now.disk, now.size)
-                core.want(book, now, changes, without=frozenset({now.disk}))
-
-            await self._steps(again, held=True)
-
-    async def _give_up(self, entry: Entry) -> None:
-        """What is damaged stays on its disk until nothing needs the chunk: it may be the only copy, and be read better another time."""
-        core = self._core
-        try:
-            await core.files_of(entry.volume).set_mark(entry.chunk, Mark(MARK_LOST, core.place(entry.disk)))
-        except ChunkNotFound:  # deleted meanwhile
-            pass
-        core.counts["lost"] += entry.state != LOST
-        is_gone = core.shelf.closed.get(entry.disk) == LOST_DISK
-
-        def steps(book: Book, changes: Changes) -> None:
-            if is_gone:
-                core.forget(book, entry, changes)
-                book.put(msgspec.structs.replace(entry, state=LOST, disk=-1, also=-1))
-                return
-            core.end_thaws(book, entry, changes)
-            book.put(msgspec.structs.replace(entry, state=LOST))
-
-        await self._steps(steps, held=True)
-
-    async def found_whole(self, entry: Entry) -> None:
-        """A chunk that was given up can be read after all."""
-        core = self._core
-        async with core.hands:
-            now = await core.ledger.write(lambda book: book.entry(entry.volume, entry.chunk))
-            if now is None or now.state != LOST or now.disk != entry.disk:
-                return
-            await core.files_of(entry.volume).set_mark(entry.chunk, Mark(MARK_COLD, core.place(now.disk)))
-            await core.ledger.write(lambda book: book.put(msgspec.structs.replace(now, state=COLD)))
 
     def _known(self, disk: int, *, only: bool = False) -> tuple[int, ...]:
         disks = self._core.report.disks

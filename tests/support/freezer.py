@@ -30,6 +30,7 @@ class MemoryFreezer:
 
     step    awaited before every step of every call, with its name: where tests cancel, fail, or look
     dead    disks that don't come up;  disk_bytes: of each
+    bad     (disk, chunk) where a sector is bad: each try to read or write it there ends with DiskFailed
     """
 
     def __init__(self, disks: Sequence[int] = range(4), *, bus: int = 0, buses: int = 2, disk_bytes: int = 1 << 30) -> None:
@@ -38,6 +39,7 @@ class MemoryFreezer:
         self.powered: int | None = None
         self.power_ons: Counter[int] = Counter()
         self.dead: set[int] = set()
+        self.bad: set[tuple[int, str]] = set()
         self.disk_bytes = disk_bytes
         self.step: Callable[[str, int], Awaitable[None]] = self._nothing
 
@@ -99,6 +101,7 @@ class MemoryFreezer:
 
     async def send(self, disk: int, head: ChunkHead, data: AsyncIterable[Buffer], *, check: bool = True) -> Sent:
         await self.step("send", disk)
+        self._meet_bad_sector(disk, head.chunk)
         there = self._on(disk).get(head.chunk)
         if there is not None:
             if there[0].checksum != head.checksum:
@@ -125,11 +128,16 @@ class MemoryFreezer:
 
     def _find(self, disk: int, chunk: str, checksum: bytes) -> tuple[ChunkHead, bytes]:
         found = self._on(disk).get(chunk)
+        self._meet_bad_sector(disk, chunk)
         if found is None:
             raise ChunkNotFound(f"disk {disk} has no chunk {chunk}")
         if checksum not in (b"", found[0].checksum):
             raise ChunkCorrupt("another chunk lies there")
         return found
+
+    def _meet_bad_sector(self, disk: int, chunk: str) -> None:
+        if (disk, chunk) in self.bad:
+            raise DiskFailed(f"disk {disk}: reading chunk {chunk}: no answer from the disk")
 
     async def head(self, disk: int, chunk: str, *, checksum: bytes = b"", check: bool = False) -> ChunkHead:
         await self.step("head", disk)

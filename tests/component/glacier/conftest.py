@@ -14,6 +14,7 @@ from glacier.schedule import Rates, Scheduler, Terms
 from glacier.worker.core import Options
 from glacier.worker.protocol import Item
 from glacier.worker.worker import Worker, open_worker
+from node.clock import Clock
 from rawx.cold import ColdChunks
 from rawx.mark import Mark
 from rawx.volume import Volume, open_volume
@@ -35,8 +36,10 @@ def volumes(tmp_path: Path) -> Iterator[dict[str, Volume]]:
 
 
 @asynccontextmanager
-async def working(path: Path, volumes: Mapping[str, Volume], freezer: MemoryFreezer, options: Options = OPTIONS) -> AsyncIterator[Worker]:
-    async with open_worker(path / "ledger.db", volumes, freezer.dial, options) as worker, trio.open_nursery() as nursery:
+async def working(
+    path: Path, volumes: Mapping[str, Volume], freezer: MemoryFreezer, options: Options = OPTIONS, *, clock: Clock | None = None
+) -> AsyncIterator[Worker]:
+    async with open_worker(path / "ledger.db", volumes, freezer.dial, options, clock=clock) as worker, trio.open_nursery() as nursery:
         await nursery.start(worker.run)
         yield worker
         nursery.cancel_scope.cancel()

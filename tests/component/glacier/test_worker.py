@@ -13,8 +13,10 @@ import trio
 
 from glacier.backlog import Kind
 from glacier.protocol import ChunkHead
+from glacier.worker import engine
 from glacier.worker.ledger import Ledger
 from glacier.worker.protocol import Item
+from node.clock import FakeClock
 from node.errors import ChunkCold, DeadlineExceeded, DiskFailed, DiskNotFound, PeerUnreachable, VolumeFull, VolumeNotFound
 from rawx.chunk import new_chunk_id
 from rawx.cold import ColdChunks
@@ -443,7 +445,7 @@ async def test_a_chunk_that_never_comes_does_not_hold_up_other_disks(tmp_path: P
 
         freezer.step = step
         await worker.door.get([item(volume, slow)], Kind.STANDARD, 0)
-        await until(lambda: freezer.powered == disk, "its disk has power")
+        await until(lambda: any(task.tries for task in worker.core.tasks.values()), "it failed")
         await worker.door.get([item(volume, well)], Kind.STANDARD, 0)
         await until_state(worker, item(volume, well), "filled")
 
@@ -466,3 +468,89 @@ async def test_a_disk_that_breaks_at_work_is_left_alone_and_its_freezes_go_elsew
             await until_state(worker, item(volume, made), "cold")
             assert broken[0] not in freezer.copies(made.chunk)
         assert worker.core.problem(broken[0])
+
+
+async def test_a_chunk_on_a_bad_sector_is_given_up_while_the_others_of_its_batch_are_done(
+    tmp_path: Path, volumes: dict[str, Volume]
+) -> None:
+    freezer, volume = MemoryFreezer(), first(volumes)
+    bad, *well = [await put(volume, of_content(sample(UNIT), f"{number:032x}")) for number in range(4)]
+    async with working(tmp_path, volumes, freezer, replace(OPTIONS, kin_max=9)) as worker:
+        await worker.door.create([item(volume, made) for made in (bad, *well)])
+        for made in (bad, *well):
+            await until_state(worker, item(volume, made), "cold")
+        freezer.bad = {(freezer.copies(bad.chunk)[0], bad.chunk)}
+        await worker.door.get([item(volume, made) for made in (bad, *well)], Kind.STANDARD, 0)
+        for made in well:
+            await until_state(worker, item(volume, made), "filled")
+            assert await bytes_of(volume, made) == made.data
+        await until_state(worker, item(volume, bad), "lost")
+        mark = await mark_of(volume, bad)
+        assert mark is not None
+        assert mark.state == LOST
+        await until(lambda: not worker.core.tasks, "nothing is tried any more")
+        status = await worker.door.status()
+        assert (status.lost, status.strays, worker.core.counts["given_up"]) == (1, 1, 1)
+        freezer.bad.clear()  # the sector was read after all
+        await worker.door.verify(-1)
+        await until_state(worker, item(volume, bad), "cold")
+
+
+async def test_what_can_t_be_written_on_one_disk_goes_to_another(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(), first(volumes)
+    bad, well = await put(volume, sample(UNIT)), await put(volume, sample(UNIT))
+    freezer.bad = {(0, bad.chunk)}
+    async with working(tmp_path, volumes, freezer, replace(OPTIONS, kin_max=9)) as worker:
+        await worker.door.create([item(volume, bad), item(volume, well)])
+        for made in (bad, well):
+            await until_state(worker, item(volume, made), "cold")
+        assert freezer.copies(bad.chunk) == [1]
+        await until(lambda: not worker.core.tasks, "nothing is tried any more")
+
+
+async def test_a_check_that_hangs_is_given_up_and_the_chunk_copied_anew_from_its_file(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(), first(volumes)
+    made = await put(volume, sample(UNIT))
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker.door.create([item(volume, made)])
+        await until_state(worker, item(volume, made), "cold")
+        await worker.door.get([item(volume, made)], Kind.STANDARD, 0)
+        await until_state(worker, item(volume, made), "filled")
+        freezer.bad = {(freezer.copies(made.chunk)[0], made.chunk)}
+        await worker.door.verify(-1)
+        await until(lambda: len(freezer.copies(made.chunk)) == 2, "another copy is made")
+        assert (await worker.door.status()).lost == 0
+
+
+async def test_what_no_disk_has_room_for_any_more_stays_on_its_volume(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer([0]), first(volumes)
+    made = await put(volume, sample(UNIT))
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker.door.create([item(volume, made)])
+        await until_state(worker, item(volume, made), "cold")
+        await worker.door.get([item(volume, made)], Kind.STANDARD, 0)
+        await until_state(worker, item(volume, made), "filled")
+        head, _ = freezer.disks[0][made.chunk]
+        freezer.disks[0][made.chunk] = (head, bytes(UNIT))
+        await worker.door.verify(-1)
+        await until_state(worker, item(volume, made), "")
+        assert await bytes_of(volume, made) == made.data
+        assert await mark_of(volume, made) is None
+
+
+async def test_every_cold_chunk_is_read_again_within_its_time_with_few_power_ons(
+    tmp_path: Path, volumes: dict[str, Volume], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "CHECKS_AT_ONCE", 10)
+    freezer, volume = MemoryFreezer(range(2)), first(volumes)
+    several = [await put(volume, of_content(sample(UNIT), f"{number:032x}")) for number in range(50)]
+    async with working(tmp_path, volumes, freezer, replace(OPTIONS, kin_max=9)) as worker:
+        await worker.door.create([item(volume, made) for made in several])
+        await until(lambda: worker.core.counts["freeze"] == len(several), "all are frozen")
+    before = freezer.power_ons.total()
+    later = FakeClock(int(time.time() * 1e6))
+    later.advance(OPTIONS.verify_s * 0.76)
+    async with working(tmp_path, volumes, freezer, replace(OPTIONS, kin_max=9), clock=later) as worker:
+        await until(lambda: worker.core.counts["verify"] == len(several), "all were read")
+        assert (await worker.door.status()).unverified_us >= later.now_us() - 1_000_000
+    assert freezer.power_ons.total() - before <= 2
