@@ -12,12 +12,16 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.fs.conftest import Place
+from tests.conftest import SCALE
 from tests.support.need import need_programs
 from tests.support.twin import tree
 
-RUN_S = 120
+RUN_S = 120 * max(SCALE / 20, 1)
 FILES = 100
 """Of one tree; at scale 1. 20,000 are scale 200."""
+SQLITE_STEPS = 10
+"""Transactions, at scale 1."""
+pytestmark = pytest.mark.timeout(3600)
 
 
 def run(*command: str | Path, cwd: Path, **variables: str) -> str:
@@ -91,13 +95,13 @@ def test_make_builds_once_and_again_what_has_changed(ground: Path, sources: Path
 
 
 @pytest.mark.parametrize("journal", ["delete", "truncate", "persist"])
-def test_sqlite_writes_reads_and_is_whole(ground: Path, journal: str) -> None:
+def test_sqlite_writes_reads_and_is_whole(ground: Path, journal: str, scale: float) -> None:
     database = sqlite3.connect(ground / "base.db", timeout=30)
     database.execute(f"PRAGMA journal_mode={journal}")
     database.execute("CREATE TABLE t(k INTEGER PRIMARY KEY, v BLOB)")
-    for step in range(10):
+    for step in range(int(SQLITE_STEPS * scale)):
         with database:
-            database.executemany("INSERT OR REPLACE INTO t VALUES (?, ?)", [(step * 5 + at, bytes([step]) * 3_000) for at in range(10)])
+            database.executemany("INSERT OR REPLACE INTO t VALUES (?, ?)", [(step * 5 + at, bytes([step % 251]) * 3_000) for at in range(10)])
     database.execute("DELETE FROM t WHERE k % 3 = 0")
     database.commit()
     database.execute("VACUUM")
