@@ -1,7 +1,8 @@
 """Tells the kernel what other clients change, so that it may keep names for long; and asks it to forget names when it knows too many.
 
-The log of a bucket's changes is read a few times a second, from this host's memory; own changes are in it, too, and are known by their
-contents. What a mount doesn't know the kernel doesn't either, so only the inodes that are here are looked at.
+The log of a bucket's changes is read a few times a second from this host's memory, or each second from the bucket's leader; own changes
+are in it, too, and are known by their contents. What a mount doesn't know the kernel doesn't either, so only the inodes that are here are
+looked at.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from node.errors import FrazilError, NotFound
 from node.threads import run_blocking
 
 PERIOD_S = 0.25
+PERIOD_DISTANT_S = 1.0
+"""Where each look at a bucket's log is a call to another host."""
 FORGET_TO = 0.9
 """Share of INODES_MAX that is left when it was reached."""
 Invalidate = Callable[[int, bytes], None]
@@ -29,9 +32,9 @@ Invalidate = Callable[[int, bytes], None]
 class Follower:
     """Of one mount."""
 
-    def __init__(self, tree: Tree, invalidate: Invalidate) -> None:
+    def __init__(self, tree: Tree, invalidate: Invalidate, period_s: float = PERIOD_S) -> None:
         self.invalidated = 0
-        self._tree, self._invalidate = tree, invalidate
+        self._tree, self._invalidate, self._period_s = tree, invalidate, period_s
         self._entries: dict[str, int] = {}
         self._told: list[tuple[int, bytes]] = []
 
@@ -41,7 +44,7 @@ class Follower:
     async def run(self) -> None:
         """For ever. A store that doesn't answer is asked again the next time."""
         while True:
-            await trio.sleep(PERIOD_S)
+            await trio.sleep(self._period_s)
             self.forget_oldest()
             for top in self._tops():
                 with contextlib.suppress(FrazilError):

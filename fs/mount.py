@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyfuse3
@@ -12,7 +14,7 @@ import trio
 from fs.change import Changes
 from fs.connection import Rules, StoreConnection
 from fs.file import Shared
-from fs.follower import Follower
+from fs.follower import PERIOD_DISTANT_S, PERIOD_S, Follower
 from fs.option import MountOptions
 from fs.patience import patient
 from fs.recovery import recover
@@ -24,7 +26,6 @@ from node.errors import ConfigError, FrazilError
 from node.log import get_logger
 from node.runner import Ready
 from node.threads import run_blocking
-from store.embedded import StoreOptions, open_store
 from store.store import Store
 
 REQUESTS_AT_ONCE = 64
@@ -34,15 +35,26 @@ DRAIN_S = 60.0
 log = get_logger("fs")
 
 
-async def serve_mount(options: MountOptions, rules: Rules, settled: Callable[[], None], drain: trio.Event, ready: Ready) -> None:
-    """Serves until it is unmounted, or `drain` is set, which unmounts it. settled: called once all is loaded and open.
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The program that a mount runs in. open_store: as a gateway opens it; settled: called once all is loaded and open.
 
-    Raises: ConfigError, FrazilError, OSError at the start.
+    distant: metadata is asked for over the network, not read from this host's disks
     """
-    async with open_store(StoreOptions(directories=(options.store,)), role="gateway") as store, trio.open_nursery() as background:
+
+    open_store: Callable[[], AbstractAsyncContextManager[Store]]
+    rules: Rules
+    settled: Callable[[], None]
+    distant: bool = False
+
+
+async def serve_mount(options: MountOptions, host: Host, drain: trio.Event, ready: Ready) -> None:
+    """Serves until it is unmounted, or `drain` is set, which unmounts it. Raises: ConfigError, FrazilError, OSError at the start."""
+    async with host.open_store() as store, trio.open_nursery() as background:
         await background.start(_workers, store)
         bucket, prefix = options.place
-        connection = patient(StoreConnection(store, rules, await _account(store, options.account)), options.patience)
+        own = StoreConnection(store, host.rules, await _account(store, options.account))
+        connection = patient(own, options.patience, reads_tell=host.distant)
         if bucket:
             await connection.settings(bucket)
         spools = SpoolFolder(options.spool_path, bytes_max=options.spool_size << 20)
@@ -54,11 +66,11 @@ async def serve_mount(options: MountOptions, rules: Rules, settled: Callable[[],
         changes = Changes(tree, buckets=options.buckets, exclusive=options.exclusive, late=options.behind)
         await background.start(changes.behind.run)
         _mount(Operations(tree, changes, options), options)
-        settled()
+        host.settled()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_end_with, drain)
-                nursery.start_soon(Follower(tree, _invalidate).run)
+                nursery.start_soon(Follower(tree, _invalidate, PERIOD_DISTANT_S if host.distant else PERIOD_S).run)
                 nursery.start_soon(_begin, options, ready)
                 await pyfuse3.main(max_tasks=REQUESTS_AT_ONCE)
                 nursery.cancel_scope.cancel()

@@ -70,12 +70,14 @@ COLD = ("error", "wait", "restore")
 class MountOptions:
     """target: "" for all buckets, else BUCKET or BUCKET/PREFIX.
 
+    store         a store's first directory, or the file of a cluster's node
+    home          folder for what the mount keeps for itself; None: the store's first directory
     entry_timeout, attr_timeout   seconds for which the kernel answers lookups and stat by itself
     writeback   the kernel gathers small writes and sends them later, at the latest when a file is closed
     behind      closing a small file and removing one doesn't wait for the store; fsync does
     exclusive   O_EXCL is decided in the store at once
     buckets     folders may be made and removed where all buckets are: they are buckets; account: whose
-    spool       a folder for what was written and is not stored yet; "": in the store's first directory;  spool_size: MiB in it at most
+    spool       a folder for what was written and is not stored yet; "": below `home`;  spool_size: MiB in it at most
     read_ahead  KiB that the kernel reads ahead of a program, when this is root
     patience    seconds for which calls wait for a store that is away, before they fail
     cold        reading an object of a cold class fails (error), or waits until it is restored (wait), which it also asks for (restore)
@@ -84,6 +86,7 @@ class MountOptions:
     store: Path
     directory: Path
     target: str = ""
+    home: Path | None = None
     ro: bool = False
     allow_other: bool = False
     uid: int = field(default_factory=os.getuid)
@@ -115,7 +118,7 @@ class MountOptions:
     @property
     def spool_path(self) -> Path:
         place = blake2b(f"{self.target}\n{self.directory}".encode(), digest_size=8).hexdigest()
-        return Path(self.spool) if self.spool else self.store / "mounts" / place
+        return Path(self.spool) if self.spool else (self.home or self.store) / "mounts" / place
 
     def told(self, words: Iterable[str]) -> MountOptions:
         """With what `-o` says, each NAME, noNAME or NAME=VALUE, several with commas. Raises: ConfigError."""
@@ -132,7 +135,7 @@ class MountOptions:
         return replace(self, **changes)
 
 
-_TYPES = {each.name: each.type for each in fields(MountOptions) if each.name not in ("store", "directory", "target")}
+_TYPES = {each.name: each.type for each in fields(MountOptions) if each.name not in ("store", "directory", "target", "home")}
 
 
 def _profile(name: str) -> dict[str, object]:
@@ -152,7 +155,7 @@ def _change(name: str, value: str | None) -> dict[str, object]:
             raise ConfigError(f"the option {name} is written {name}=...")
         if name == "cold" and value not in COLD:
             raise ConfigError(f"the option cold is one of {', '.join(COLD)}, not {value!r}")
-        return {name: value}
+        return {name: os.path.abspath(value) if name == "spool" else value}
     if kind == "bool":
         if value is not None:
             raise ConfigError(f"the option {name} has no value")

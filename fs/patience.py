@@ -23,7 +23,7 @@ PAUSE_S = 0.1
 PAUSE_S_MAX = 2.0
 ONCE = frozenset(("exchange", "remove_folder", "make_bucket", "remove_bucket"))
 READS = frozenset(("buckets", "settings", "peek", "browse", "row", "window", "changes", "volumes"))
-"""From this host's disks: whether the store's process answers they don't tell."""
+"""Where they are answered from this host's disks, they don't tell whether the store's process answers."""
 T = TypeVar("T")
 Again = Callable[[FrazilError], bool]
 
@@ -81,9 +81,11 @@ async def patiently(call: Callable[[], Awaitable[T]], *, again: Again = may_help
 class Patient:
     """Implements Connection by asking another again."""
 
-    def __init__(self, connection: Connection, patience_s: float) -> None:
+    def __init__(self, connection: Connection, patience_s: float, *, reads_tell: bool = False) -> None:
+        """reads_tell: whether it is the store that answers reads, too."""
         self._connection = connection
         self._patience_s = patience_s
+        self._silent = frozenset() if reads_tell else READS
         self._outage = Outage()
 
     def __repr__(self) -> str:
@@ -108,7 +110,7 @@ class Patient:
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._connection, name)
         again = was_not_made if name in ONCE else may_help
-        outage = None if name in READS else self._outage
+        outage = None if name in self._silent else self._outage
 
         @wraps(method)
         async def found(*arguments: Any, **named: Any) -> Any:
@@ -121,5 +123,5 @@ class Patient:
         return await patiently(call, again=again, patience_s=self._patience_s, outage=self._outage)
 
 
-def patient(connection: Connection, patience_s: float) -> Connection:
-    return cast(Connection, Patient(connection, patience_s))
+def patient(connection: Connection, patience_s: float, *, reads_tell: bool = False) -> Connection:
+    return cast(Connection, Patient(connection, patience_s, reads_tell=reads_tell))

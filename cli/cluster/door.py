@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from cli.cluster.config import load_node
+from cli.cluster.config import NodeConfig, load_node
 from cli.cluster.node import Node, open_node
 from cli.cluster.roles import cluster_meta, cluster_of
 from cli.exit import Exit, Hinted
@@ -26,6 +26,15 @@ async def open_door(place: StoreDirectory) -> AsyncIterator[Node]:
     async with open_node(load_node(place.path), name="command", wait_s=WAIT_S) as node:
         await node.directory.refresh()
         yield node
+
+
+@asynccontextmanager
+async def lasting_store(config: NodeConfig, name: str) -> AsyncIterator[Store]:
+    """As cluster_store, for a process that goes on for long: it follows which services there are. name: of the process."""
+    async with open_node(config, name=name, wait_s=WAIT_S) as node:
+        await node.nursery.start(node.directory.watch)
+        async with open_cluster_store(cluster_of(node)) as store:
+            yield store
 
 
 @asynccontextmanager

@@ -8,6 +8,8 @@ import importlib.util
 import json
 import os
 import subprocess
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +40,8 @@ STATS = "user.frazil.stats"
 def mount(session: Session, places: tuple[str, ...], **given: Any) -> Exit:
     """Show all buckets, or one, or a prefix of one, as folders and files in DIRECTORY until it is unmounted (umount, fusermount3 -u).
 
-    Every object is a file with the same bytes. Needs to be run by the user who runs the store, on its host. `frazil mount stats DIRECTORY`
-    shows what a mount does.
+    Every object is a file with the same bytes. Needs to be run by the user who runs the store, on its host; or, with the node's file of a
+    cluster as the store, anywhere that reaches its hosts. `frazil mount stats DIRECTORY` shows what a mount does.
 
     Options: ro, allow_other, uid=, gid=, umask=; profile=safe|fast|media, or one by one entry_timeout=, attr_timeout= (seconds), writeback,
     behind, exclusive, read_ahead= (KiB); spool=DIR, spool_size= (MiB); buckets (nobuckets: none are made or removed), account=;
@@ -59,12 +61,14 @@ def mount(session: Session, places: tuple[str, ...], **given: Any) -> Exit:
 
         log_path = Path(given["log_file"]) if given["log_file"] else wanted.spool_path / "mount.log"
         words = ["mount", *([wanted.target] if wanted.target else []), str(wanted.directory), "--store", str(wanted.store)]
-        start_daemon([*words, *(word for option in given["options"] for word in ("-o", option))], log_path)
+        spool = [f"spool={wanted.spool}"] if wanted.spool else []  # its path from here: the daemon works elsewhere
+        start_daemon([*words, *(word for option in (*given["options"], *spool) for word in ("-o", option))], log_path)
         return Exit.OK
     return _serve(session, wanted, given["ready_fd"])
 
 
 def _options(session: Session, places: tuple[str, ...], words: tuple[str, ...]) -> MountOptions:
+    from cli.cluster.config import load_node
     from cli.door import check_store
     from fs.option import MountOptions
 
@@ -72,8 +76,11 @@ def _options(session: Session, places: tuple[str, ...], words: tuple[str, ...]) 
     _clear_dead(directory)
     if not directory.is_dir():
         raise Hinted(f"{directory} is no directory", "make it first: it stays empty, and shows what it hides again after umount")
-    store = check_store(session.directory())
-    return MountOptions(store, directory, places[0] if len(places) == 2 else "").told(words)
+    place = session.directory()
+    target = places[0] if len(places) == 2 else ""
+    if place.is_cluster:
+        return MountOptions(place.path, directory, target, load_node(place.path).state).told(words)
+    return MountOptions(check_store(place), directory, target).told(words)
 
 
 def _clear_dead(directory: Path) -> None:
@@ -89,14 +96,27 @@ def _serve(session: Session, wanted: MountOptions, ready_fd: int | None) -> Exit
     from cli.commands.up import worded
     from cli.process import prepare, settle
     from fs.connection import Rules
-    from fs.mount import serve_mount
+    from fs.mount import Host, serve_mount
     from node import log, runner
     from s3.target import is_bucket_name
 
     prepare()
     log.set_up()
-    main = functools.partial(serve_mount, wanted, Rules(_default_envelope, is_bucket_name), settle)
+    host = Host(_store_of(wanted), Rules(_default_envelope, is_bucket_name), settle, distant=wanted.home is not None)
+    main = functools.partial(serve_mount, wanted, host)
     return Exit(runner.run(worded(session.output, main), ready_fd=ready_fd))
+
+
+def _store_of(wanted: MountOptions) -> Callable[[], AbstractAsyncContextManager[Store]]:
+    """How a mount opens the store: a cluster as one of its nodes does, else the disks of this host beside the store's process."""
+    if wanted.home is not None:
+        from cli.cluster.config import load_node
+        from cli.cluster.door import lasting_store
+
+        return functools.partial(lasting_store, load_node(wanted.store), f"mount-{wanted.spool_path.name}")
+    from store.embedded import StoreOptions, open_store
+
+    return functools.partial(open_store, StoreOptions(directories=(wanted.store,)), role="gateway")
 
 
 def _check(session: Session, places: tuple[str, ...]) -> Exit:

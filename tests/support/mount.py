@@ -8,21 +8,38 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from .cluster import Host
 from .store import COMMAND, StoreError, StoreProcess, environment
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 30.0
 
 
+@dataclass
+class Ground:
+    """What is mounted: `place` as --store names it; scratch: for logs; before: what stands in front of a command that runs there."""
+
+    place: Path
+    scratch: Path
+    before: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, store: StoreProcess | Host) -> Ground:
+        if isinstance(store, Host):
+            return cls(store.file, store.folder, store.before)
+        return cls(store.directories[0], store.scratch)
+
+
 class MountProcess:
     """One `frazil mount` in the foreground. As a context it is mounted inside; at the end it is unmounted, or killed after a failure."""
 
-    def __init__(self, store: StoreProcess, directory: Path, *, target: str = "", options: Sequence[str] = ()) -> None:
-        self.store, self.directory, self.target, self.options = store, directory, target, list(options)
+    def __init__(self, store: StoreProcess | Host, directory: Path, *, target: str = "", options: Sequence[str] = ()) -> None:
+        self.ground, self.directory, self.target, self.options = Ground.of(store), directory, target, list(options)
         self.process: subprocess.Popen[bytes] | None = None
-        self.log_path = store.scratch / f"mount-{directory.name}.log"
+        self.log_path = self.ground.scratch / f"mount-{directory.name}.log"
 
     def __enter__(self) -> MountProcess:
         self.start()
@@ -40,8 +57,8 @@ class MountProcess:
         """Raises: StoreError when it does not serve in time."""
         self.directory.mkdir(exist_ok=True)
         ready, told = os.pipe()
-        arguments = [str(COMMAND), "mount", *([self.target] if self.target else []), str(self.directory)]
-        arguments += ["--store", str(self.store.directories[0]), "--ready-fd", str(told)]
+        arguments = [*self.ground.before, str(COMMAND), "mount", *([self.target] if self.target else []), str(self.directory)]
+        arguments += ["--store", str(self.ground.place), "--ready-fd", str(told)]
         for option in self.options:
             arguments += ["-o", option]
         try:
@@ -52,7 +69,7 @@ class MountProcess:
                     stdout=log,
                     stderr=log,
                     pass_fds=(told,),
-                    env=environment(self.store.scratch),
+                    env=environment(self.ground.scratch, {"PYTHONFAULTHANDLER": "1"}),
                     start_new_session=True,
                 )
             os.close(told)
@@ -82,7 +99,8 @@ class MountProcess:
         try:
             code = self.process.wait(timeout=max(deadline - time.monotonic(), 1))
         except subprocess.TimeoutExpired:
-            self.kill()
+            self.process.send_signal(signal.SIGABRT)  # Python tells in the log where its threads are
+            self.process.wait(timeout=STOP_TIMEOUT_S)
             raise StoreError(f"the mount did not end within {timeout_s} s of umount:\n{self.log_tail()}") from None
         if code != 0:
             raise StoreError(f"the mount ended with {code}:\n{self.log_tail()}")

@@ -101,7 +101,9 @@ def test_sqlite_writes_reads_and_is_whole(ground: Path, journal: str, scale: flo
     database.execute("CREATE TABLE t(k INTEGER PRIMARY KEY, v BLOB)")
     for step in range(int(SQLITE_STEPS * scale)):
         with database:
-            database.executemany("INSERT OR REPLACE INTO t VALUES (?, ?)", [(step * 5 + at, bytes([step % 251]) * 3_000) for at in range(10)])
+            database.executemany(
+                "INSERT OR REPLACE INTO t VALUES (?, ?)", [(step * 5 + at, bytes([step % 251]) * 3_000) for at in range(10)]
+            )
     database.execute("DELETE FROM t WHERE k % 3 = 0")
     database.commit()
     database.execute("VACUUM")
