@@ -126,6 +126,14 @@ def punch(descriptor: int, count: int) -> None:
     os.ftruncate(descriptor, count)
 
 
+def punch_range(descriptor: int, start: int, stop: int) -> None:
+    """Gives the blocks within a file back, where its file system knows holes. Raises: OSError."""
+    if _libc.fallocate(descriptor, _FALLOC_KEEP_SIZE | _FALLOC_PUNCH_HOLE, start, stop - start) != 0:
+        number = ctypes.get_errno()
+        if number not in (errno.EOPNOTSUPP, errno.ENOSYS):
+            raise OSError(number, os.strerror(number))
+
+
 def start_write_back(descriptor: int, offset: int, count: int) -> None:
     """Begins to write dirty pages of the range, without waiting. Where it can't be done the final sync does it: no error."""
     _libc.sync_file_range(descriptor, offset, count, _SYNC_FILE_RANGE_WRITE)

@@ -29,6 +29,10 @@ RESERVE_AFTER_BYTES = 1 << 20
 WRITTEN_IN_LANE_BYTES = 1 << 20
 """Up to this size the committer's sync may write the bytes out; more is written out before, so that no small chunk waits for it."""
 
+HOLE_BYTES_MIN = 64 << 10
+"""Zeros that come in pieces of this size and more are left out of the file: what a program made larger by truncate(2) takes no disk."""
+_ZEROS = bytes(1 << 20)
+
 BlockingCall = Callable[..., Awaitable[Any]]
 Submit = Callable[[Request], Awaitable[list[str]]]
 
@@ -61,6 +65,9 @@ class LocalUpload:
         try:
             if self._file is None:
                 self._file = self._folders.new_file(self._chunk)
+            if _is_hole(data):
+                self._leave_hole(self._file.descriptor, len(data))
+                return
             if self._reserved < self._size_hint and self._written + len(data) >= max(self._reserved, RESERVE_AFTER_BYTES):
                 count = min(RESERVE_BYTES, self._size_hint - self._reserved)
                 system.reserve(self._file.descriptor, self._reserved, count)
@@ -75,6 +82,12 @@ class LocalUpload:
             raise self._failure from error
         finally:
             self._end()
+
+    def _leave_hole(self, descriptor: int, count: int) -> None:
+        """Zeros that take no blocks. A later write goes on behind them."""
+        self._written += count
+        os.ftruncate(descriptor, self._written)
+        os.lseek(descriptor, self._written, os.SEEK_SET)
 
     def stalled(self, error: FrazilError) -> None:
         """Says that a write was given up because the disk hangs: nothing may be committed any more, and the volume is sick."""
@@ -160,3 +173,12 @@ class LocalUpload:
         file, self._file = self._file, None
         if file is not None:
             self._folders.discard(file)
+
+
+def _is_hole(data: Buffer) -> bool:
+    """Whether it is zeros, and enough of them. Of other bytes mostly the first tells."""
+    size = len(data)
+    if size < HOLE_BYTES_MIN or data[0] or data[-1]:
+        return False
+    view = memoryview(data)
+    return all(_ZEROS.startswith(view[at : at + len(_ZEROS)]) for at in range(0, size, len(_ZEROS)))
