@@ -147,7 +147,7 @@ class StoreConnection:
         self, bucket: str, key: str, source: MakeSource, attributes: Attributes, *, condition: Condition = NO_CONDITION
     ) -> ObjectRow:
         settings = await self.settings(bucket)
-        attributes = _of_a_new_object(attributes)
+        attributes = of_a_new_object(attributes)
         data_key, envelope = b"", self._rules.default_envelope(settings)
         if envelope is not None:
             envelope, data_key = await self._store.vault.seal(envelope)
@@ -239,7 +239,7 @@ class StoreConnection:
         return await self._store.vault.open(envelope) if envelope is not None else b""
 
 
-def _of_a_new_object(attributes: Attributes) -> Attributes:
+def of_a_new_object(attributes: Attributes) -> Attributes:
     """Without what was said of the bytes that an object had before, and without its protection."""
     attributes = of_one_piece(without_envelope(attributes))
     return msgspec.structs.replace(attributes, retain_mode="", retain_until_us=0, legal_hold=None)

@@ -3,7 +3,8 @@
 Theory of operation. All handles of an inode share one File. Written bytes lie in its spool; `_written` says which. Of the stored
 version the first `_kept` bytes count (a truncation lowers that); what is neither written nor kept is zeros. `save` makes the file's
 state durable and visible as one object, and what was written is the stored version then. While it saves, writes wait: the object is the
-file at one moment. Nothing is kept of a file whose name is gone.
+file at one moment. Nothing is kept of a file whose name is gone. Where the spool is full and the file was written from its start on, its
+begin is staged (fs/stage.py), and counts as the stored version to everything here.
 """
 
 from __future__ import annotations
@@ -28,25 +29,31 @@ from fs.connection import ABSENT, Connection
 from fs.extent import Extents
 from fs.inode import Inode
 from fs.readahead import Budget, ReadAhead
-from fs.spool import Note, Spool, SpoolFolder
+from fs.spool import FILE_BYTES_MAX, Note, Spool, SpoolFolder
+from fs.stage import Stage, Uploads, part_bytes
 from meta.protocol.object import Attributes, ObjectRow
-from node.errors import Conflict, Locked, NotFound, QuotaExceeded
+from node.errors import Conflict, FrazilError, Locked, NotFound, QuotaExceeded
+from node.log import get_logger
 from store.overlay import Patch
 
-FILE_BYTES_MAX = 5 << 40
-"""As S3 has it."""
+GROW_BYTES_MAX = 256 << 30
+"""By which a file grows at once without being written: its zeros take no disk, but are hashed and checked as all bytes are."""
 WHOLE_BYTES_MAX = 1 << 20
 """Files up to here are stored whole: that costs hardly more."""
 PATCHES_MAX = 500
 """Of one save; where more ranges were written, those between them are written again as well."""
 TYPE_DEFAULT = "application/octet-stream"
+log = get_logger("fs.file")
 
 
 class Shared:
     """What the files of a mount have in common."""
 
-    def __init__(self, connection: Connection, spools: SpoolFolder, nursery: trio.Nursery, *, cold: str = "error") -> None:
-        self.connection, self.spools, self.nursery = connection, spools, nursery
+    def __init__(
+        self, connection: Connection, spools: SpoolFolder, nursery: trio.Nursery, *, cold: str = "error", uploads: Uploads | None = None
+    ) -> None:
+        """uploads: for files that are larger than the spool; None: there are none."""
+        self.connection, self.spools, self.nursery, self.uploads = connection, spools, nursery, uploads
         self.cold = Cold(connection, cold)
         self.budget = Budget()
 
@@ -68,6 +75,7 @@ class File:
         self._kept = row.size if row is not None else 0
         self._restated = False
         self._swaps = 0
+        self._stage: Stage | None = None
 
     def __repr__(self) -> str:
         return f"<File {self._inode!r} size={self.stat.size} written={len(self._written)}>"
@@ -75,7 +83,9 @@ class File:
     @property
     def rewritten(self) -> bool:
         """Whether its bytes are others than the stored version's."""
-        return self.row is None or len(self._written) > 0 or self._kept != self.row.size or self.stat.size != self.row.size
+        if self.row is None or self._stage is not None:
+            return True
+        return len(self._written) > 0 or self._kept != self.row.size or self.stat.size != self.row.size
 
     @property
     def unsaved(self) -> bool:
@@ -121,7 +131,7 @@ class File:
 
     async def hold(self) -> None:
         """Keeps the stored bytes readable though the object go, if they can be read. Raises: ContentLost, Busy."""
-        if self.row is not None and self._kept and self._shared.cold.is_readable(self.row):
+        if self.row is not None and self._kept and self._stage is None and self._shared.cold.is_readable(self.row):
             await self._open()
             await self._window.hold()
 
@@ -129,6 +139,7 @@ class File:
         """Waits until what a save will read can be read, if it is cold. Raises: OSError."""
         if (
             self.row is not None
+            and self._stage is None
             and self.rewritten
             and not self._shared.cold.is_readable(self.row)
             and any(self._written.gaps(0, self._kept))
@@ -141,7 +152,9 @@ class File:
 
     async def _open(self) -> ReadAhead:
         async with self._opening:
-            if self._ahead is None:
+            if self._ahead is None and self._stage is not None:
+                self._ahead = ReadAhead(self._stage.read, self._stage.stop, self._shared.budget, self._shared.nursery)
+            elif self._ahead is None:
                 assert self.row is not None
                 bucket = self._inode.place[0]
                 self.row = await self._shared.cold.readable(bucket, self.row)
@@ -160,10 +173,14 @@ class File:
     async def write(self, start: int, data: bytes, *, trusted: bool = False) -> int:
         """trusted: by root, who leaves the set-user-id bits as they are. Raises: OSError (EFBIG, ENOSPC, EIO)."""
         stop = start + len(data)
-        if stop > FILE_BYTES_MAX:
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        self._check_size(stop, start)
         async with self.lock:
-            await self._spool.write(start, data, self._note())
+            try:
+                await self._spool.write(start, data, self._note())
+            except OSError as error:
+                if error.errno != errno.ENOSPC or not await self._stage_more():
+                    raise
+                await self._spool.write(start, data, self._note())
             self._written.add(start, stop)
             now = time.time_ns()
             mode = self.stat.mode if trusted else without_privileges(self.stat.mode)
@@ -172,8 +189,7 @@ class File:
 
     async def truncate(self, size: int, *, trusted: bool = False) -> None:
         """Shorter or longer. Raises: OSError (EFBIG)."""
-        if size > FILE_BYTES_MAX:
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        self._check_size(size, size)
         async with self.lock:
             if size < self.stat.size:
                 self._swaps += 1
@@ -183,6 +199,41 @@ class File:
             now = time.time_ns()
             mode = self.stat.mode if trusted else without_privileges(self.stat.mode)
             self.stat = replace(self.stat, size=size, mtime_ns=now, ctime_ns=now, mode=mode)
+
+    def _check_size(self, stop: int, start: int) -> None:
+        """Of a file that gets bytes from `start` on and ends at `stop`. Raises: OSError (EFBIG)."""
+        if stop > FILE_BYTES_MAX or start - self.stat.size > GROW_BYTES_MAX:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+
+    async def _stage_more(self) -> bool:
+        """Makes room in the spool by storing the next part of a file that is written in order; whether it could."""
+        uploads, begin = self._shared.uploads, self._stage.stop if self._stage is not None else 0
+        if uploads is None or not self._spool.on_disk or self._kept != begin:
+            return False
+        stop = begin + (self._stage.next_bytes if self._stage is not None else part_bytes(1))
+        if next(self._written.within(begin, stop), None) != (begin, stop):
+            return False
+        stage = self._stage or await self._new_stage(uploads)
+        await stage.add(partial(FileSource, self, begin, stop))
+        await self._adopt(stage)
+        self._written.remove(begin, stop)
+        await self._spool.release(begin, stop, self._note())
+        return True
+
+    async def _new_stage(self, uploads: Uploads) -> Stage:
+        bucket, key = self._inode.place
+        return Stage(uploads, bucket, await uploads.begin(bucket, key, self._wanted(self.attributes)))
+
+    async def _adopt(self, stage: Stage) -> None:
+        """What is staged counts as stored from here on."""
+        self._swaps += 1
+        await self._close_stored()
+        self._stage, self._kept = stage, stage.stop
+
+    async def resume(self, stage: Stage) -> None:
+        """Of a new File: goes on with what another process had staged of it."""
+        await self._adopt(stage)
+        self.stat = replace(self.stat, size=stage.stop)
 
     async def restate(self, change: Callable[[Stat], Stat], rename: Callable[[dict[str, str]], dict[str, str]]) -> None:
         """Other attributes and other metadata, to be stored with the next `save`."""
@@ -221,6 +272,9 @@ class File:
         """In part, where something of the stored version stays; whole otherwise, and when another object has taken its place by now."""
         bucket, key = self._inode.place
         size, connection = self.stat.size, self._shared.connection
+        if self._stage is not None and size > WHOLE_BYTES_MAX:
+            await self._complete(self._stage)
+            return
         if self.row is not None and size > WHOLE_BYTES_MAX and self._written.bytes < size:
             try:
                 await self._stored(await connection.rewrite(bucket, self.row, self._patches, size, self._wanted))
@@ -230,6 +284,28 @@ class File:
                     raise
         row = await connection.put(bucket, key, lambda: FileSource(self, 0, size), self._wanted(self.attributes))
         await self._stored(row)
+
+    async def _complete(self, stage: Stage) -> None:
+        """The staged parts and what came since become the object."""
+        here = stage
+        if stage.upload.key != self._inode.place[1]:  # a folder above it was renamed: under the other key all is written once more
+            assert self._shared.uploads is not None
+            here = await self._new_stage(self._shared.uploads)
+        try:
+            row = await here.complete(self.stat.size, self._is_staged, lambda *place: partial(FileSource, self, *place), self._wanted)
+        except BaseException:
+            if here is not stage:
+                with trio.CancelScope(shield=True):
+                    await _take_back(here)
+            raise
+        if here is stage:
+            self._stage = None
+        await stage.aclose()
+        await self._stored(row)
+
+    def _is_staged(self, start: int, stop: int) -> bool:
+        """Whether the file still has the bytes that were staged there."""
+        return stop <= self._kept and next(self._written.within(start, stop), None) is None
 
     def _patches(self) -> list[Patch]:
         """What differs from the stored version: what was written, and zeros where it was cut off and grew again."""
@@ -251,10 +327,17 @@ class File:
     async def _stored(self, row: ObjectRow) -> None:
         self._swaps += 1
         await self._close_stored()
+        await self._unstage()
         self._drop()
         self.row, self._kept = row, row.size
         self.attributes = row.attributes
         self._inode.content, self._inode.seq = row.content, row.seq
+
+    async def _unstage(self) -> None:
+        """Nobody wants what was staged."""
+        stage, self._stage = self._stage, None
+        if stage is not None:
+            await _take_back(stage)
 
     def _drop(self) -> None:
         self._written.clear()
@@ -268,15 +351,29 @@ class File:
     def _note(self) -> Note:
         bucket, key = self._inode.place
         content = self.row.content if self.row is not None else ""
-        return Note(bucket, key, content, self._kept, self.stat.size, with_stat(self.attributes.metadata, self.stat))
+        upload, staged = (self._stage.upload.upload, self._stage.stop) if self._stage is not None else ("", 0)
+        metadata = with_stat(self.attributes.metadata, self.stat)
+        return Note(bucket, key, content, self._kept, self.stat.size, metadata, upload, staged)
 
     async def aclose(self) -> None:
         """What is not saved by now, because that failed, is left on disk if it is there."""
         await self._close_stored()
         if self.unsaved and not self._inode.gone:
+            if self._stage is not None:
+                await self._stage.aclose()
             self._spool.leave()
         else:
+            await self._unstage()
             self._spool.clear()
+
+
+async def _take_back(stage: Stage) -> None:
+    """What can't be taken back now the bucket goes on listing as an unfinished upload."""
+    await stage.aclose()
+    try:
+        await stage.abort()
+    except FrazilError as error:
+        log.warning("the upload %s of %s/%s was not taken back: %s", stage.upload.upload, stage.bucket, stage.upload.key, error)
 
 
 class FileSource:

@@ -16,11 +16,12 @@ from fs.connection import Rules, StoreConnection
 from fs.file import Shared
 from fs.follower import PERIOD_DISTANT_S, PERIOD_S, Follower
 from fs.option import MountOptions
-from fs.patience import patient
+from fs.patience import patient, patient_uploads
 from fs.recovery import recover
 from fs.shell import Operations
 from fs.spool import SpoolFolder
 from fs.tree import Tree
+from fs.upload import StoreUploads
 from meta.protocol.identities import Account
 from node.errors import ConfigError, FrazilError
 from node.log import get_logger
@@ -60,7 +61,8 @@ async def serve_mount(options: MountOptions, host: Host, drain: trio.Event, read
         spools = SpoolFolder(options.spool_path, bytes_max=options.spool_size << 20)
         if not await spools.open():
             raise ConfigError(f"another mount uses the spool {spools.path}; end it, or give this one its own with -o spool=DIR")
-        shared = Shared(connection, spools, background, cold=options.cold)
+        uploads = patient_uploads(StoreUploads(store, host.rules), options.patience)
+        shared = Shared(connection, spools, background, cold=options.cold, uploads=uploads)
         await recover(shared, options.defaults)
         tree = Tree(shared, options.defaults, bucket=bucket, prefix=prefix)
         changes = Changes(tree, buckets=options.buckets, exclusive=options.exclusive, late=options.behind)

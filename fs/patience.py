@@ -15,14 +15,15 @@ from typing import Any, TypeVar, cast
 import trio
 
 from fs.connection import Connection, MakeSource
+from fs.stage import Uploads
 from meta.protocol.folder import FOLDER_END
 from meta.protocol.object import NO_CONDITION, Attributes, Condition, ObjectRow
 from node.errors import DeadlineExceeded, FrazilError, NotConnected, PeerUnreachable, VolumeFull, VolumeReadOnly
 
 PAUSE_S = 0.1
 PAUSE_S_MAX = 2.0
-ONCE = frozenset(("exchange", "remove_folder", "make_bucket", "remove_bucket"))
-READS = frozenset(("buckets", "settings", "peek", "browse", "row", "window", "changes", "volumes"))
+ONCE = frozenset(("begin", "exchange", "remove_folder", "make_bucket", "remove_bucket"))
+READS = frozenset(("buckets", "parts", "settings", "peek", "browse", "row", "window", "changes", "volumes"))
 """Where they are answered from this host's disks, they don't tell whether the store's process answers."""
 T = TypeVar("T")
 Again = Callable[[FrazilError], bool]
@@ -125,3 +126,7 @@ class Patient:
 
 def patient(connection: Connection, patience_s: float, *, reads_tell: bool = False) -> Connection:
     return cast(Connection, Patient(connection, patience_s, reads_tell=reads_tell))
+
+
+def patient_uploads(uploads: Uploads, patience_s: float) -> Uploads:
+    return cast(Uploads, Patient(cast(Connection, uploads), patience_s))

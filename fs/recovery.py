@@ -7,6 +7,7 @@ FOLDER/kept/ and the log says so: nothing is guessed and nothing is lost.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from fs.attribute import Defaults, file_stat
 from fs.file import File, Shared
 from fs.inode import Inode
 from fs.spool import DATA, HEAD, NOTE, Note
+from fs.stage import Stage
 from meta.protocol.object import Attributes, ObjectRow
 from node.errors import FrazilError, NotFound, RecordCorrupt, Superseded
 from node.log import get_logger
@@ -62,6 +64,8 @@ async def _recover(shared: Shared, defaults: Defaults, path: Path, note: Note) -
     stat = file_stat(stated, defaults)
     file = File(shared, inode, row, replace(stat, size=row.size if row is not None else 0))
     try:
+        if note.upload:
+            await file.resume(await _stage(shared, note))
         await file.truncate(min(note.kept, note.size))
         await file.truncate(note.size)
         await _replay(file, path)
@@ -69,6 +73,14 @@ async def _recover(shared: Shared, defaults: Defaults, path: Path, note: Note) -
         await file.save()
     finally:
         await file.aclose()
+
+
+async def _stage(shared: Shared, note: Note) -> Stage:
+    """Of its parts those that the note knows of. Raises: UploadNotFound."""
+    assert shared.uploads is not None
+    upload, parts = await shared.uploads.parts(note.bucket, note.key, note.upload)
+    counted = [part for part, stop in zip(parts, accumulate(part.size for part in parts), strict=True) if stop <= note.staged]
+    return Stage(shared.uploads, note.bucket, upload, counted)
 
 
 async def _row(shared: Shared, note: Note) -> ObjectRow | None:

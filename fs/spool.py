@@ -21,6 +21,7 @@ import trio
 
 from fs.extent import Extents
 from node.threads import run_blocking
+from rawx.system import punch_range
 
 MEMORY_BYTES_FILE_MAX = 256 << 10
 """Of one file: larger ones go to disk."""
@@ -33,12 +34,14 @@ LOCK = "lock"
 LOCK_WAIT_S = 20.0
 """How long a new mount waits for one that ends; it may still store what was written."""
 LOCK_POLL_S = 0.1
+FILE_BYTES_MAX = 5 << 40
+"""As S3 has it."""
 DATA, HEAD, NOTE = ".data", ".head", ".note"
 
 
 class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a spool file belongs to. content: of the version that the bytes are over, "" for a new object, of whose first `kept` bytes
-    count; size: of the file; metadata: as the object is to have it."""
+    count; size: of the file; metadata: as the object is to have it; upload: whose parts have the first `staged` bytes, "" for none."""
 
     bucket: str
     key: str
@@ -46,6 +49,8 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     kept: int = 0
     size: int = 0
     metadata: dict[str, str] = {}
+    upload: str = ""
+    staged: int = 0
 
 
 class SpoolFolder:
@@ -107,7 +112,7 @@ class Spool:
     def __init__(self, folder: SpoolFolder) -> None:
         self._folder = folder
         self._memory: bytearray | None = bytearray()
-        self._ranges = Extents()  # what of the memory was written: recovery must not take the rest for zeros
+        self._ranges = Extents()  # what was written: recovery must not take the rest of the memory for zeros
         self._path: Path | None = None
         self._data = self._notes = -1
         self._used = 0
@@ -132,14 +137,16 @@ class Spool:
                 self._ranges.add(start, stop)
                 return
             self._spill(note)
-        self._folder.check_room(len(data))
+        growth = sum(end - begin for begin, end in self._ranges.gaps(start, stop))
+        self._folder.check_room(growth)
         if len(data) <= INLINE_BYTES_MAX:
             _write_all(self._data, data, start)
         else:
             await run_blocking(_write_all, self._data, data, start)
         os.write(self._notes, b"%d %d\n" % (start, stop))
-        self._folder.used += len(data)
-        self._used += len(data)
+        self._ranges.add(start, stop)
+        self._folder.used += growth
+        self._used += growth
 
     async def read(self, start: int, into: memoryview) -> None:
         """Bytes that were written. Raises: OSError."""
@@ -159,6 +166,22 @@ class Spool:
                 del self._memory[size:]
         elif self._notes >= 0:
             os.write(self._notes, b"CUT %d\n" % size)
+            self._forget(size, FILE_BYTES_MAX)
+            os.ftruncate(self._data, min(size, os.fstat(self._data).st_size))
+
+    async def release(self, start: int, stop: int, note: Note) -> None:
+        """Of a spool on disk: these bytes are stored elsewhere, which the note tells. Raises: OSError."""
+        assert self._path is not None
+        self.note(note)
+        self._forget(start, stop)
+        self._write_notes()
+        await run_blocking(punch_range, self._data, start, stop)
+
+    def _forget(self, start: int, stop: int) -> None:
+        gone = sum(end - begin for begin, end in self._ranges.within(start, stop))
+        self._ranges.remove(start, stop)
+        self._folder.used -= gone
+        self._used -= gone
 
     def leave(self) -> None:
         """What is on disk stays there, for the next mount to store."""
@@ -193,17 +216,16 @@ class Spool:
     def _spill(self, note: Note) -> None:
         memory = self._memory
         assert memory is not None
-        self._folder.check_room(len(memory))
+        self._folder.check_room(self._ranges.bytes)
         try:
             self._make_files(memory, note)
         except BaseException:
             self._let_go()
             raise
         self._folder.memory -= len(memory)
-        self._folder.used += len(memory)
-        self._used += len(memory)
+        self._used = self._ranges.bytes
+        self._folder.used += self._used
         self._memory = None
-        self._ranges.clear()
 
     def _make_files(self, memory: bytearray, note: Note) -> None:
         self._path = path = self._folder.new_path()
@@ -211,9 +233,16 @@ class Spool:
         self._data = os.open(path.with_suffix(DATA), flags, 0o600)
         self.note(note)
         _write_all(self._data, memory, 0)
-        lines = b"".join(b"%d %d\n" % each for each in self._ranges)
-        self._notes = os.open(path.with_suffix(NOTE), flags | os.O_APPEND, 0o600)
-        os.write(self._notes, lines)
+        self._write_notes()
+
+    def _write_notes(self) -> None:
+        """What was written by now, in place of what the file told before."""
+        assert self._path is not None
+        path = self._path.with_suffix(NOTE)
+        _replace(path, b"".join(b"%d %d\n" % each for each in self._ranges))
+        if self._notes >= 0:
+            os.close(self._notes)
+        self._notes = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
 
 
 def _replace(path: Path, data: bytes) -> None:

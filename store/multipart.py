@@ -9,7 +9,7 @@ from itertools import pairwise
 import msgspec
 
 from meta.protocol.container import Container
-from meta.protocol.object import NO_CONDITION, Condition, ObjectRow, PutResult
+from meta.protocol.object import NO_CONDITION, Attributes, Condition, ObjectRow, PutResult
 from meta.protocol.upload import PARTS_MAX, Complete, PartRow, UploadRow, parts_digest
 from node.errors import InvalidArgument, NotFound, Superseded, UploadNotFound
 from store.content import ContentWriter, Tail
@@ -33,6 +33,8 @@ WantedPart = tuple[int, str, dict[str, str]]
 """(number, ETag, checksums) as the client lists it."""
 Check = Callable[[UploadRow, Sequence[PartRow]], tuple[dict[str, str], str]]
 """Called with the upload and its parts before the object is visible; the whole's checksums and their type. May refuse by raising."""
+
+Describe = Callable[[Attributes], Attributes]
 
 
 class _PartRefused(InvalidArgument):
@@ -91,21 +93,29 @@ async def complete_upload(
     *,
     condition: Condition = NO_CONDITION,
     check: Check | None = None,
+    describe: Describe = lambda attributes: attributes,
 ) -> ObjectRow:
-    """The finished object. Repeating it gives the same answer for a day.
+    """The finished object. Repeating it gives the same answer for a day. describe: its attributes, from the upload's.
 
     Raises: InvalidPart, InvalidPartOrder, EntityTooSmall, UploadNotFound, PreconditionFailed, Locked, QuotaExceeded; what `check` raises.
     """
     for _ in range(COMPLETIONS_MAX):
         try:
-            return await _complete(context, bucket, key, upload, parts, condition, check)
+            return await _complete(context, bucket, key, upload, parts, condition, check, describe)
         except Superseded:  # a part was replaced, which the next look tells, or its chunks were moved
             continue
     raise InvalidPart("parts were replaced again and again while the upload was completed")
 
 
 async def _complete(
-    context: Context, bucket: str, key: str, upload: str, parts: Sequence[WantedPart], condition: Condition, check: Check | None
+    context: Context,
+    bucket: str,
+    key: str,
+    upload: str,
+    parts: Sequence[WantedPart],
+    condition: Condition,
+    check: Check | None,
+    describe: Describe,
 ) -> ObjectRow:
     """Raises: as complete_upload; Superseded."""
     container = context.container(bucket)
@@ -128,7 +138,7 @@ async def _complete(
         content=upload,
         layout=layout.encode(),
         attributes=msgspec.structs.replace(
-            with_parts(page.upload.attributes, [each.part for each in rows]),
+            with_parts(describe(page.upload.attributes), [each.part for each in rows]),
             checksums=checksums,
             checksum_type=kind,
             parts=tuple(each.size for each in rows),

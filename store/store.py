@@ -342,9 +342,10 @@ class Store:
         *,
         condition: Condition = NO_CONDITION,
         check: Check | None = None,
+        describe: Describe = lambda attributes: attributes,
     ) -> ObjectRow:
         """Raises: see store.multipart.complete_upload."""
-        row = await complete_upload(self._context, bucket, key, upload, parts, condition=condition, check=check)
+        row = await complete_upload(self._context, bucket, key, upload, parts, condition=condition, check=check, describe=describe)
         return self._written(bucket, row)
 
     async def abort_upload(self, bucket: str, key: str, upload: str) -> None:
