@@ -39,12 +39,12 @@ def test_a_file_larger_than_the_spool_is_one_object_once_it_is_closed(mount: Pat
         with (mount / bucket / "f").open("wb") as file:
             for number in range(SPOOL_MIB + 10):
                 file.write(piece[number:] + piece[:number])
-            file.flush()
-            with (mount / bucket / "f").open("rb") as reader:
-                assert os.pread(reader.fileno(), 100, 3 * MIB) == (piece[3:] + piece[:3])[:100]
             file.seek(2 * MIB)
             file.write(b"late")
+            file.flush()
             assert client.get(bucket, "f").status == 404
+            with (mount / bucket / "f").open("rb") as reader:
+                assert os.pread(reader.fileno(), 100, 3 * MIB) == (piece[3:] + piece[:3])[:100]
         body = client.get(bucket, "f").body
         assert len(body) == (SPOOL_MIB + 10) * MIB
         assert body[2 * MIB : 2 * MIB + 4] == b"late"
