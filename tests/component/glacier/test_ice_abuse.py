@@ -14,11 +14,11 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from glacier import icemessage
+from glacier import iceanswer
 from glacier.ice import HEADER_BYTES, Code, Header, Kind, Opcode
 from glacier.iceclient import connected
-from glacier.icemessage import DiskRequest, Flag, GetRequest, SendRequest
 from glacier.icepipe import FRAME_S, Pipe
+from glacier.icerequest import DiskRequest, Flag, GetRequest, SendRequest
 from glacier.iceserver import CONNECTIONS_MAX, HANDSHAKE_S, IceServer
 from glacier.icesession import Session
 from glacier.protocol import WHOLE, DiskState
@@ -81,7 +81,7 @@ async def last_word(pipe: Pipe) -> int | None:
         while (frame := await pipe.receive()) is not None:
             assert code is None, f"{frame!r} came behind an error"
             if frame.opcode is Opcode.ERROR:
-                code = icemessage.parse_error(frame.payload)[0]
+                code = iceanswer.parse_error(frame.payload)[0]
     return code
 
 
