@@ -98,11 +98,8 @@ class Connection(Protocol):
     async def remove_folder(self, bucket: str, prefix: str) -> None:
         """Raises: ObjectNotFound, FolderNotEmpty, Locked."""
 
-    async def move(self, bucket: str, source: str, target: str, *, replace: bool, token: str = "") -> None:
-        """An object, or a folder by its prefix. An object's move that comes again with its token is not done again.
-
-        Raises: ObjectNotFound, PreconditionFailed, AlreadyExists, FolderNotEmpty, Locked.
-        """
+    async def move(self, bucket: str, source: str, target: str, *, replace: bool) -> None:
+        """An object, or a folder by its prefix. Raises: ObjectNotFound, PreconditionFailed, AlreadyExists, FolderNotEmpty, Locked."""
 
     async def exchange(self, bucket: str, one: str, other: str) -> None:
         """Raises: ObjectNotFound, Locked."""
@@ -211,12 +208,12 @@ class StoreConnection:
         settings = await self.settings(bucket)
         await self._store.remove_folder(bucket, prefix, owner=settings.owner)
 
-    async def move(self, bucket: str, source: str, target: str, *, replace: bool, token: str = "") -> None:
+    async def move(self, bucket: str, source: str, target: str, *, replace: bool) -> None:
         if source.endswith("/"):
             settings = await self.settings(bucket)
             await self._store.move_folder(bucket, source, target, replace=replace, owner=settings.owner)
         else:
-            await self._store.rename(bucket, source, target, condition=NO_CONDITION if replace else ABSENT, token=token)
+            await self._store.rename(bucket, source, target, condition=NO_CONDITION if replace else ABSENT)
 
     async def exchange(self, bucket: str, one: str, other: str) -> None:
         await self._store.exchange(bucket, one, other)
@@ -230,6 +227,10 @@ class StoreConnection:
 
     async def remove_bucket(self, bucket: str) -> None:
         await self._store.meta.remove_bucket(bucket)
+
+    async def ask(self) -> None:
+        """A question of nothing that the store's own process answers at once. Raises: Unavailable."""
+        await self._store.meta.dirty_containers()
 
     async def volumes(self) -> list[VolumeStat]:
         return (await self._store.status()).volumes

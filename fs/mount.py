@@ -55,7 +55,7 @@ async def serve_mount(options: MountOptions, host: Host, drain: trio.Event, read
         await background.start(_workers, store)
         bucket, prefix = options.place
         own = StoreConnection(store, host.rules, await _account(store, options.account))
-        connection = patient(own, options.patience, reads_tell=host.distant)
+        connection = patient(own, options.patience, reads_tell=host.distant, probe=None if host.distant else own.ask)
         if bucket:
             await connection.settings(bucket)
         spools = SpoolFolder(options.spool_path, bytes_max=options.spool_size << 20)

@@ -1,28 +1,42 @@
 """A connection that waits for a store that restarts: what may be asked twice is asked again for a while, then fails.
 
-Behind the same protocol as what it wraps. What could do harm or be misunderstood when it is done twice (an exchange, the move of a folder,
-a put that is only to make what isn't there) is asked again only if the store surely had not heard it.
+Behind the same protocol as what it wraps. Where an answer was lost, what could be misunderstood when it comes twice is looked for first: a
+move by the content that is at its new place, a new or changed object by its times, which are this call's to the nanosecond. An exchange,
+which twice is none, and the making of a bucket are asked again only if the store surely had not heard them.
 """
 
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
 import trio
 
-from fs.connection import Connection, MakeSource
+from fs.connection import Connection, Describe, MakePatches, MakeSource
 from fs.stage import Uploads
+from fs.witness import witness_of
 from meta.protocol.folder import FOLDER_END
 from meta.protocol.object import NO_CONDITION, Attributes, Condition, ObjectRow
-from node.errors import DeadlineExceeded, FrazilError, NotConnected, PeerUnreachable, VolumeFull, VolumeReadOnly
+from node.errors import (
+    DeadlineExceeded,
+    FrazilError,
+    NotConnected,
+    NotFound,
+    ObjectNotFound,
+    PeerUnreachable,
+    VolumeFull,
+    VolumeReadOnly,
+)
 
 PAUSE_S = 0.1
 PAUSE_S_MAX = 2.0
-ONCE = frozenset(("begin", "exchange", "remove_folder", "make_bucket", "remove_bucket"))
+PROBE_S = 2.0
+"""How long a store that left a question unanswered for meta.client.TIMEOUT_S is given before it is asked anything else, by all together."""
+ONCE = frozenset(("begin", "make_bucket"))
+GONE = frozenset(("remove_folder", "remove_bucket"))
+"""When they come again, what they are to remove may be gone: by the first of them."""
 READS = frozenset(("buckets", "parts", "settings", "peek", "browse", "row", "window", "changes", "volumes"))
 """Where they are answered from this host's disks, they don't tell whether the store's process answers."""
 T = TypeVar("T")
@@ -37,20 +51,45 @@ def was_not_made(error: FrazilError) -> bool:
     return isinstance(error, NotConnected)
 
 
+class Unknown(FrazilError):
+    """Whether it was done nobody can tell by now."""
+
+
 class Outage:
-    """Since when the store is away: all calls wait for the same one, so whoever comes late, or asks several times, waits no longer."""
+    """Since when the store is away: all calls wait for the same one, so whoever comes late, or asks several times, waits no longer.
 
-    def __init__(self) -> None:
-        self.began = self._seen = -math.inf
+    probe: a question that takes no time, where the store answers at all
+    """
 
-    def seen(self, began: float, now: float, patience_s: float) -> None:
-        """A call from `began` to now got no answer. One that is long past was another outage."""
+    def __init__(self, probe: Callable[[], Awaitable[object]] | None = None) -> None:
+        self.began = self._seen = self._probed = -math.inf
+        self.silent = False
+        self._probe = probe
+        self._lock = trio.Lock()
+
+    def seen(self, began: float, now: float, patience_s: float, *, silent: bool) -> None:
+        """A call from `began` to now got no answer; silent: though it was heard. One that is long past was another outage."""
         if now - self._seen > patience_s + PAUSE_S_MAX:
             self.began = began
         self._seen = now
+        self.silent = silent
 
     def over(self) -> None:
         self._seen = -math.inf
+        self.silent = False
+
+    async def check(self) -> None:
+        """Keeps calls from waiting one after the other for a store that hangs. Raises: DeadlineExceeded, what the probe raises."""
+        if not self.silent or self._probe is None:
+            return
+        async with self._lock:
+            if self.silent and trio.current_time() - self._probed > PROBE_S:
+                self._probed = trio.current_time()
+                with trio.move_on_after(PROBE_S):
+                    await self._probe()
+                    self.over()
+            if self.silent:
+                raise DeadlineExceeded("the store's process does not answer")
 
 
 async def patiently(call: Callable[[], Awaitable[T]], *, again: Again = may_help, patience_s: float, outage: Outage | None = None) -> T:
@@ -60,12 +99,14 @@ async def patiently(call: Callable[[], Awaitable[T]], *, again: Again = may_help
     while True:
         asked = trio.current_time()
         try:
+            if outage is not None:
+                await outage.check()
             answer = await call()
         except FrazilError as error:
             now = trio.current_time()
             end = began + patience_s
             if outage is not None and isinstance(error, PeerUnreachable | DeadlineExceeded):
-                outage.seen(asked, now, patience_s)
+                outage.seen(asked, now, patience_s, silent=isinstance(error, DeadlineExceeded))
                 end = min(end, outage.began + patience_s)
             elif outage is not None:
                 outage.over()
@@ -82,12 +123,19 @@ async def patiently(call: Callable[[], Awaitable[T]], *, again: Again = may_help
 class Patient:
     """Implements Connection by asking another again."""
 
-    def __init__(self, connection: Connection, patience_s: float, *, reads_tell: bool = False) -> None:
-        """reads_tell: whether it is the store that answers reads, too."""
+    def __init__(
+        self,
+        connection: Connection,
+        patience_s: float,
+        *,
+        reads_tell: bool = False,
+        probe: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        """reads_tell: whether it is the store that answers reads, too; probe: of Outage."""
         self._connection = connection
         self._patience_s = patience_s
         self._silent = frozenset() if reads_tell else READS
-        self._outage = Outage()
+        self._outage = Outage(probe)
 
     def __repr__(self) -> str:
         return f"<Patient {self._connection!r}>"
@@ -95,21 +143,53 @@ class Patient:
     async def put(
         self, bucket: str, key: str, source: MakeSource, attributes: Attributes, *, condition: Condition = NO_CONDITION
     ) -> ObjectRow:
-        return await self._ask(
-            lambda: self._connection.put(bucket, key, source, attributes, condition=condition),
-            may_help if condition == NO_CONDITION else was_not_made,
-        )
+        def put() -> Awaitable[ObjectRow]:
+            return self._connection.put(bucket, key, source, attributes, condition=condition)
 
-    async def move(self, bucket: str, source: str, target: str, *, replace: bool, token: str = "") -> None:
-        """The move of an object has a token, by which the store knows it when it comes again."""
-        token = token or secrets.token_hex(16)
-        await self._ask(
-            lambda: self._connection.move(bucket, source, target, replace=replace, token=token),
-            was_not_made if source.endswith(FOLDER_END) else may_help,
-        )
+        if condition == NO_CONDITION:
+            return await self._ask(put, may_help)
+        return await self._certain(put, lambda: self._own(bucket, key, lambda _: attributes))
+
+    async def rewrite(self, bucket: str, row: ObjectRow, source: MakePatches, size: int, describe: Describe) -> ObjectRow:
+        async def own() -> ObjectRow | None:
+            found = await self._own(bucket, row.key, describe)
+            return found if found is not None and found.size == size and found.content != row.content else None
+
+        return await self._certain(lambda: self._connection.rewrite(bucket, row, source, size, describe), own)
+
+    async def move(self, bucket: str, source: str, target: str, *, replace: bool) -> None:
+        witness = await witness_of(cast(Connection, self), bucket, source)
+
+        async def move() -> bool:
+            await self._connection.move(bucket, source, target, replace=replace)
+            return True
+
+        async def moved() -> bool | None:
+            there = witness is not None and await witness.is_at(self._connection, bucket, target)
+            return True if there and witness is not None and not await witness.is_at(self._connection, bucket, source) else None
+
+        await self._certain(move, moved)
+
+    async def exchange(self, bucket: str, one: str, other: str) -> None:
+        first, second = [await witness_of(cast(Connection, self), bucket, key) for key in (one, other)]
+
+        async def exchange() -> bool:
+            await self._connection.exchange(bucket, one, other)
+            return True
+
+        async def exchanged() -> bool | None:
+            if first is None or second is None:
+                return None
+            places = _exchanged(one, other)
+            there = await first.is_at(self._connection, bucket, places[0]) and await second.is_at(self._connection, bucket, places[1])
+            return True if there else None
+
+        await self._certain(exchange, exchanged, repeat=False)
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._connection, name)
+        if name in GONE:
+            return self._removing(method)
         again = was_not_made if name in ONCE else may_help
         outage = None if name in self._silent else self._outage
 
@@ -120,12 +200,78 @@ class Patient:
         self.__dict__[name] = found
         return found
 
+    def _removing(self, method: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[bool]]:
+        async def found(*arguments: Any, **named: Any) -> bool:
+            async def remove() -> bool:
+                await method(*arguments, **named)
+                return True
+
+            return await self._certain(remove, _nothing, gone=True)
+
+        return found
+
+    async def _certain(
+        self, call: Callable[[], Awaitable[T]], seen: Callable[[], Awaitable[T | None]], *, repeat: bool = True, gone: bool = False
+    ) -> T:
+        """A call that is made again only when what it does is not to be seen. seen: its answer, if it is; repeat: whether it may be made
+        again though the first may still be on its way; gone: whether NotFound then means that it was done.
+
+        Raises: Unknown; what the call raises last.
+        """
+        doubt: FrazilError | None = None
+
+        async def once() -> T:
+            nonlocal doubt
+            if doubt is not None:
+                answer = await seen()
+                if answer is not None:
+                    return answer
+                if not repeat:
+                    raise Unknown(f"whether it was done is not known: {doubt}") from doubt
+            try:
+                return await call()
+            except FrazilError as error:
+                if doubt is not None:
+                    answer = await seen()
+                    if answer is not None:
+                        return answer
+                    if gone and isinstance(error, NotFound):
+                        return cast(T, True)
+                elif may_help(error) and not was_not_made(error):
+                    doubt = error
+                raise
+
+        return await self._ask(once, may_help)
+
+    async def _own(self, bucket: str, key: str, describe: Describe) -> ObjectRow | None:
+        """The object, if its metadata is what this call wants it to be, its times included."""
+        try:
+            row = await self._connection.row(bucket, key)
+        except ObjectNotFound:
+            return None
+        return row if row.attributes.metadata and describe(row.attributes).metadata == row.attributes.metadata else None
+
     async def _ask(self, call: Callable[[], Awaitable[T]], again: Again) -> T:
         return await patiently(call, again=again, patience_s=self._patience_s, outage=self._outage)
 
 
-def patient(connection: Connection, patience_s: float, *, reads_tell: bool = False) -> Connection:
-    return cast(Connection, Patient(connection, patience_s, reads_tell=reads_tell))
+async def _nothing() -> bool | None:
+    return None
+
+
+def _exchanged(one: str, other: str) -> tuple[str, str]:
+    """Where each is after they were exchanged: a folder's key keeps its slash."""
+    bare_one, bare_other = one.removesuffix(FOLDER_END), other.removesuffix(FOLDER_END)
+    return (
+        bare_other + (FOLDER_END if one.endswith(FOLDER_END) else ""),
+        bare_one + (FOLDER_END if other.endswith(FOLDER_END) else ""),
+    )
+
+
+def patient(
+    connection: Connection, patience_s: float, *, reads_tell: bool = False, probe: Callable[[], Awaitable[object]] | None = None
+) -> Connection:
+    return cast(Connection, Patient(connection, patience_s, reads_tell=reads_tell, probe=probe))
 
 
 def patient_uploads(uploads: Uploads, patience_s: float) -> Uploads:

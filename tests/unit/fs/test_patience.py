@@ -8,43 +8,107 @@ from typing import cast
 import pytest
 import trio
 
-from fs.connection import ABSENT, Connection
-from fs.patience import patient
-from meta.protocol.object import Attributes
-from node.errors import Busy, FrazilError, NotConnected, ObjectNotFound, PeerUnreachable, VolumeFull
+from fs.connection import ABSENT, Connection, Describe
+from fs.patience import PROBE_S, Unknown, patient
+from meta.client import TIMEOUT_S
+from meta.protocol.folder import BrowsePage, Node
+from meta.protocol.object import Attributes, Condition, ObjectRow
+from node.errors import (
+    Busy,
+    Conflict,
+    DeadlineExceeded,
+    FrazilError,
+    NotConnected,
+    ObjectNotFound,
+    PeerUnreachable,
+    PreconditionFailed,
+    VolumeFull,
+)
 from store.source import BytesSource
 
 PATIENCE_S = 10.0
 
 
 class Store:
-    """Fails the first calls as it is told; moves say their tokens."""
+    """Objects by key, each with its content. Fails the first calls as it is told, before or after it has done what they ask."""
 
-    def __init__(self, *failures: FrazilError) -> None:
+    def __init__(self, *failures: FrazilError, done: bool = False) -> None:
         self.failures = list(failures)
+        self.done = done
         self.asked = 0
-        self.tokens: list[str] = []
+        self.objects = {"a": ObjectRow("a", content="1"), "z": ObjectRow("z", content="2"), "d/x/y": ObjectRow("d/x/y", content="3")}
 
-    def _answer(self) -> None:
+    def _answer(self, act: Callable[[], None] = lambda: None) -> None:
         self.asked += 1
-        if self.failures:
-            raise self.failures.pop(0)
+        failure = self.failures.pop(0) if self.failures else None
+        if failure is None or self.done:
+            act()
+        if failure is not None:
+            raise failure
+
+    def _take(self, prefix: str) -> dict[str, ObjectRow]:
+        found = {
+            key: self.objects.pop(key) for key in list(self.objects) if key == prefix or (prefix[-1] == "/" and key.startswith(prefix))
+        }
+        if not found:
+            raise ObjectNotFound(prefix)
+        return found
+
+    async def row(self, bucket: str, key: str) -> ObjectRow:
+        if key not in self.objects:
+            raise ObjectNotFound(key)
+        return self.objects[key]
+
+    async def browse(self, bucket: str, prefix: str, begin: str = "", limit: int = 1) -> BrowsePage:
+        for key, row in sorted(self.objects.items()):
+            if key.startswith(prefix):
+                folder, slash, _ = key[len(prefix) :].partition("/")
+                return BrowsePage([Node(prefix + folder + slash, None if slash else row)])
+        return BrowsePage([])
 
     async def remove(self, bucket: str, key: str) -> None:
         self._answer()
 
-    async def exchange(self, bucket: str, one: str, other: str) -> None:
+    async def remove_folder(self, bucket: str, prefix: str) -> None:
+        self._answer(lambda: self._take(prefix) and None)
+
+    async def make_bucket(self, bucket: str) -> None:
         self._answer()
 
     async def peek(self, bucket: str, key: str) -> None:
         self._answer()
 
-    async def put(self, *_: object, **__: object) -> None:
-        self._answer()
+    async def put(self, bucket: str, key: str, source: object, attributes: Attributes, *, condition: Condition) -> ObjectRow:
+        def put() -> None:
+            if key in self.objects and condition == ABSENT:
+                raise PreconditionFailed(key)
+            self.objects[key] = ObjectRow(key, content=f"put {self.asked}", attributes=attributes)
 
-    async def move(self, bucket: str, source: str, target: str, *, replace: bool, token: str) -> None:
-        self.tokens.append(token)
-        self._answer()
+        self._answer(put)
+        return self.objects[key]
+
+    async def rewrite(self, bucket: str, row: ObjectRow, source: object, size: int, describe: Describe) -> ObjectRow:
+        def rewrite() -> None:
+            if self.objects[row.key].content != row.content:
+                raise Conflict("another content has its key")
+            attributes = describe(self.objects[row.key].attributes)
+            self.objects[row.key] = ObjectRow(row.key, size=size, content=f"rewrite {self.asked}", attributes=attributes)
+
+        self._answer(rewrite)
+        return self.objects[row.key]
+
+    async def move(self, bucket: str, source: str, target: str, *, replace: bool) -> None:
+        def move() -> None:
+            for key, row in self._take(source).items():
+                self.objects[target + key[len(source) :]] = row
+
+        self._answer(move)
+
+    async def exchange(self, bucket: str, one: str, other: str) -> None:
+        def exchange() -> None:
+            self.objects[one], self.objects[other] = self.objects[other], self.objects[one]
+
+        self._answer(exchange)
 
 
 def connect(store: Store) -> Connection:
@@ -55,35 +119,109 @@ def lost() -> FrazilError:
     return PeerUnreachable("the peer closed the connection without an answer")
 
 
-async def test_an_objects_move_comes_again_with_the_token_it_had_and_the_next_has_another(autojump_clock: trio.testing.MockClock) -> None:
-    store = Store(lost(), lost())
-    connection = connect(store)
-    await connection.move("b", "a", "z", replace=True)
-    await connection.move("b", "a", "z", replace=True)
-    assert store.tokens[0]
-    assert store.tokens[0] == store.tokens[1] == store.tokens[2] != store.tokens[3]
+def contents(store: Store) -> dict[str, str]:
+    return {key: row.content for key, row in store.objects.items()}
 
 
-async def _move_folder(connection: Connection) -> None:
-    await connection.move("b", "a/", "z/", replace=True)
+TIMES = Attributes(metadata={"mtime": "1.000000001"})
 
 
-async def _exchange(connection: Connection) -> None:
-    await connection.exchange("b", "a", "z")
+@pytest.mark.parametrize("done", [False, True])
+async def test_a_move_whose_answer_was_lost_happens_once(done: bool, autojump_clock: trio.testing.MockClock) -> None:
+    store = Store(lost(), lost(), done=done)
+    await connect(store).move("b", "a", "z", replace=True)
+    assert contents(store) == {"z": "1", "d/x/y": "3"}
+    store = Store(lost(), lost(), done=done)
+    await connect(store).move("b", "d/", "e/", replace=False)
+    assert contents(store) == {"a": "1", "z": "2", "e/x/y": "3"}
 
 
-async def _make(connection: Connection) -> None:
-    await connection.put("b", "a", lambda: BytesSource(b""), Attributes(), condition=ABSENT)
+async def test_a_move_that_was_late_is_known_by_what_it_left(autojump_clock: trio.testing.MockClock) -> None:
+    class Late(Store):
+        async def move(self, bucket: str, source: str, target: str, *, replace: bool) -> None:
+            self.asked += 1
+            if self.asked == 2:  # the first comes through just before it comes again
+                self.objects[target] = self.objects.pop(source)
+                raise ObjectNotFound(source)
+            raise lost()
+
+    store = Late()
+    await connect(store).move("b", "a", "z", replace=True)
+    assert contents(store)["z"] == "1"
 
 
-@pytest.mark.parametrize("call", [_move_folder, _exchange, _make])
-async def test_what_must_not_happen_twice_is_asked_again_only_if_the_store_had_not_heard_it(
-    call: Callable[[Connection], object], autojump_clock: trio.testing.MockClock
+@pytest.mark.parametrize("done", [False, True])
+async def test_what_is_made_only_where_nothing_is_and_what_is_changed_in_part_are_known_by_their_times(
+    done: bool, autojump_clock: trio.testing.MockClock
 ) -> None:
+    store = Store(lost(), done=done)
+    made = await connect(store).put("b", "new", lambda: BytesSource(b""), TIMES, condition=ABSENT)
+    assert (made.content, store.asked) == (contents(store)["new"], 1 if done else 2)
+    store = Store(lost(), done=done)
+    changed = await connect(store).rewrite("b", store.objects["a"], list, 7, lambda _: TIMES)
+    assert (changed.size, store.asked) == (7, 1 if done else 2)
+
+
+async def test_what_another_put_there_meanwhile_is_not_taken_for_ones_own(autojump_clock: trio.testing.MockClock) -> None:
+    store = Store(lost())
+    store.objects["new"] = ObjectRow("new", content="4", attributes=Attributes(metadata={"mtime": "2"}))
+    with pytest.raises(PreconditionFailed):
+        await connect(store).put("b", "new", lambda: BytesSource(b""), TIMES, condition=ABSENT)
+
+
+async def test_a_folder_that_is_gone_when_its_removal_comes_again_was_removed(autojump_clock: trio.testing.MockClock) -> None:
+    store = Store(lost(), done=True)
+    await connect(store).remove_folder("b", "d/")
+    with pytest.raises(ObjectNotFound):
+        await connect(store).remove_folder("b", "d/")
+
+
+async def test_an_exchange_is_known_by_its_outcome_and_never_made_twice(autojump_clock: trio.testing.MockClock) -> None:
+    store = Store(lost(), done=True)
+    await connect(store).exchange("b", "a", "z")
+    assert (contents(store)["a"], store.asked) == ("2", 1)
+    store = Store(NotConnected("nobody listens"), lost())
+    with pytest.raises(Unknown, match="not known"):
+        await connect(store).exchange("b", "a", "z")
+    assert store.asked == 2
+
+
+async def test_a_bucket_is_made_again_only_if_the_store_had_not_heard_it(autojump_clock: trio.testing.MockClock) -> None:
     store = Store(NotConnected("nobody listens"), lost())
     with pytest.raises(PeerUnreachable):
-        await call(connect(store))  # type: ignore[misc]
+        await connect(store).make_bucket("b")
     assert store.asked == 2
+
+
+async def test_a_store_that_hangs_is_waited_for_once_and_then_asked_shortly(autojump_clock: trio.testing.MockClock) -> None:
+    class Hanging(Store):
+        hangs = True
+
+        async def remove(self, bucket: str, key: str) -> None:
+            self.asked += 1
+            if self.hangs:
+                await trio.sleep(TIMEOUT_S)
+                raise DeadlineExceeded("no answer")
+
+        async def ask(self) -> None:
+            if self.hangs:
+                await trio.sleep(TIMEOUT_S)
+
+    store = Hanging()
+    connection = patient(cast(Connection, store), PATIENCE_S, probe=store.ask)
+    began = trio.current_time()
+    with pytest.raises(DeadlineExceeded):
+        await connection.remove("b", "a")
+    assert trio.current_time() - began <= TIMEOUT_S + PATIENCE_S
+    began = trio.current_time()
+    for _ in range(10):
+        with pytest.raises(DeadlineExceeded):
+            await connection.remove("b", "a")
+    assert trio.current_time() - began <= 2 * PROBE_S
+    assert store.asked == 1
+    store.hangs = False
+    await trio.sleep(2 * PROBE_S)
+    await connection.remove("b", "a")
 
 
 async def test_a_refusal_is_not_asked_again(autojump_clock: trio.testing.MockClock) -> None:
