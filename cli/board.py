@@ -7,7 +7,7 @@ FIRST/run/freezer.toml   leads to DIR/freezer.toml, for `frazil freezer`
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cli.children import ChildProcess
@@ -45,14 +45,18 @@ class Board:
         """Writes the configurations that are missing, for the store in `first` and its volumes. Raises: Hinted, ConfigError, OSError."""
         settings = load_settings(first)
         assert settings is not None
-        if not self.config.exists():
-            write_loop_config(self._directory, plan, namespace=settings.namespace, key=first / SECRET_FILE)
-        config = load(FreezerConfig, self.config)
-        if config.namespace != settings.namespace:
-            raise Hinted(f"{self.config} is the board of another store", "give --board a new directory", code=Exit.CONFLICT)
         volumes = [settings.path_of(slot, first) for slot in settings.volumes]
+        self.make_for(settings.namespace, first / SECRET_FILE, volumes, plan)
+
+    def make_for(self, namespace: str, key: Path, volumes: Sequence[Path], plan: LoopPlan) -> None:
+        """As make, for volumes of a namespace; "" where the node that runs the board says which it is."""
+        if not self.config.exists():
+            write_loop_config(self._directory, plan, namespace=namespace, key=key)
+        config = load(FreezerConfig, self.config)
+        if config.namespace != namespace:
+            raise Hinted(f"{self.config} is the board of another store", "give --board a new directory", code=Exit.CONFLICT)
         for bus, served in enumerate(config.buses):
-            path = self._worker(bus)
+            path = self.worker_file(bus)
             if not path.exists():
                 mine = volumes[bus :: len(config.buses)] or volumes[:1]
                 text = worker_config(self._directory, bus, mine, freezer=address_of(served.listen), config=config)
@@ -66,7 +70,7 @@ class Board:
         os.symlink(self.config, link)
         yield ChildProcess("freezer", ["freezer", "serve", str(self.config)])
         for bus in range(len(self.workers)):
-            yield ChildProcess(f"worker {bus}", ["glacier", "serve", str(self._worker(bus))])
+            yield ChildProcess(f"worker {bus}", ["glacier", "serve", str(self.worker_file(bus))])
 
-    def _worker(self, bus: int) -> Path:
+    def worker_file(self, bus: int) -> Path:
         return self._directory / f"worker-{bus}.toml"

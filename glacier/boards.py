@@ -53,11 +53,17 @@ class Known(msgspec.Struct, frozen=True):
 
 @asynccontextmanager
 async def open_boards(addresses: Sequence[str], key: NamespaceKey) -> AsyncIterator[Boards]:
-    """The workers at these sockets ("unix:/path"); they need not answer yet."""
+    """The workers at these addresses ("unix:/path" or "host:port"); they need not answer yet."""
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(Client(key=key))
-        short = [f"unix:{stack.enter_context(short_path(address.removeprefix('unix:')))}" for address in addresses]
-        yield Boards([remote_worker(client, address) for address in short])
+        yield Boards([remote_worker(client, _short(address, stack)) for address in addresses])
+
+
+def _short(address: str, stack: AsyncExitStack) -> str:
+    """Of a socket whose path is too long for the system, another way to it."""
+    if not address.startswith("unix:"):
+        return address
+    return f"unix:{stack.enter_context(short_path(address.removeprefix('unix:')))}"
 
 
 class Boards:

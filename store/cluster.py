@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
@@ -30,6 +30,7 @@ from rawx.client import RemoteRawx
 from rawx.device import Devices
 from rawx.identity import read_identity
 from rawx.protocol import Rawx
+from rawx.volume import Forget
 from store.afterwork import Afterwork
 from store.context import Context
 from store.embedded import READ_BUFFER_BYTES, WRITE_BUFFER_BYTES
@@ -41,6 +42,7 @@ from store.placement import NOWHERE, Candidate, Topology
 from store.policy import PolicySet
 from store.slot import LOOK_PERIOD_S, Slot
 from store.store import Store
+from store.tier import InPlace, Tier
 from store.vault import Vault
 
 CARETAKER = "caretaker"
@@ -51,7 +53,8 @@ log = get_logger("store.cluster")
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What a process has to do with the others. volumes: folders of this host's volumes, which other processes own; home: for own files."""
+    """What a process has to do with the others. volumes: folders of this host's volumes, which other processes own; home: for own files;
+    tier: what moves bytes to sleeping disks."""
 
     namespace: str
     key: NamespaceKey
@@ -62,6 +65,7 @@ class Cluster:
     coordinator: Coordinator
     home: Path
     volumes: tuple[Path, ...] = ()
+    tier: Tier = field(default_factory=InPlace)
 
 
 @asynccontextmanager
@@ -83,9 +87,10 @@ async def open_cluster_store(cluster: Cluster) -> AsyncIterator[Store]:
             remote_meta=True,
             many_gateways=True,
         )
+        context.tier = cluster.tier
         nursery = await stack.enter_async_context(crew())
         stack.callback(nursery.cancel_scope.cancel)
-        near = stack.enter_context(Near(cluster.volumes, cluster.namespace))
+        near = stack.enter_context(Near(cluster.volumes, cluster.namespace, cluster.tier.forget))
         await near.look()
         arranger = Arranger(context, cluster, near)
         arranger.arrange()
@@ -106,8 +111,9 @@ async def open_cluster_store(cluster: Cluster) -> AsyncIterator[Store]:
 class Near:
     """Volumes of this host, opened beside their owner as soon as they have their identity, and anew when a disk comes back."""
 
-    def __init__(self, folders: Iterable[Path], namespace: str) -> None:
+    def __init__(self, folders: Iterable[Path], namespace: str, forget: Forget) -> None:
         self._folders = tuple(folders)
+        self._forget = forget
         self._namespace = namespace
         self._devices = Devices()
         self._slots: dict[Path, Slot] = {}
@@ -139,7 +145,7 @@ class Near:
                 volume_id = _identity(path, self._namespace)
                 if volume_id is None:
                     continue
-                slot = self._slots[path] = Slot(volume_id, path, self._namespace, self._devices, create=False)
+                slot = self._slots[path] = Slot(volume_id, path, self._namespace, self._devices, create=False, forget=self._forget)
             elif not slot.changed():
                 continue
             slot.open()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import trio
 
 from cli.checks import Finding, directory_findings, secret_mode
+from cli.cluster.cold import worker_configs
 from cli.cluster.config import NodeConfig, load_node
 from cli.cluster.door import open_door
 from cli.cluster.node import Node
@@ -27,6 +28,7 @@ def node_findings(place: StoreDirectory) -> Iterator[Finding]:
         return
     yield Finding("node", "ok" if config.roles else "warning", str(place.path), f"runs {', '.join(config.roles) or 'nothing'} here")
     yield from secret_mode(config.key)
+    yield from _board_findings(config)
     folders = [*config.rawx.volumes, *([config.meta_directory] if config.meta.run else [])]
     yield from directory_findings(folders)
 
@@ -34,6 +36,19 @@ def node_findings(place: StoreDirectory) -> Iterator[Finding]:
         return [finding async for finding in _network_findings(place, config)]
 
     yield from trio.run(collect)
+
+
+def _board_findings(config: NodeConfig) -> Iterator[Finding]:
+    for path in (*config.freezer.boards, *config.worker.buses):
+        if not path.is_file():
+            yield Finding("board", "failure", str(path), "is not there", "`frazil freezer init` makes one to try; glacier/ has samples")
+    try:
+        workers = worker_configs(config, "", "x")
+    except FrazilError as error:
+        yield Finding("board", "failure", "worker", str(error), "each bus names the volumes whose chunks it takes, and no volume twice")
+    else:
+        for each in workers:
+            yield Finding("board", "ok", each.listen.lstrip(":"), f"bus {each.bus} of {each.freezer} keeps {len(each.volumes)} volumes")
 
 
 async def _network_findings(place: StoreDirectory, config: NodeConfig) -> AsyncIterator[Finding]:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from glacier.lifecycle.calendar import DAY_US, Calendar
 from node.config import load
 from node.errors import ConfigError
 from s3.call import DOMAINS, REGION
 from store.location import LEVELS, PART_CHARACTERS_MAX
 
-ROLES = ("conscience", "meta", "rawx", "gateway")
+ROLES = ("conscience", "meta", "freezer", "rawx", "worker", "gateway")
 ZOOKEEPER_PORT = 2181
 
 
@@ -24,6 +25,22 @@ class RawxConfig:
     port: int = 6200
     slots: tuple[str, ...] = ()
     metrics: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FreezerRole:
+    """boards: files of the boards that hang on this host (glacier/freezer.toml)."""
+
+    boards: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRole:
+    """buses: files of the workers that keep cold chunks of this host's volumes (glacier/worker/worker.toml); the first listens on `port`,
+    each further one on the next."""
+
+    buses: tuple[Path, ...] = ()
+    port: int = 6400
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +63,10 @@ class ConscienceConfig:
 
 @dataclass(frozen=True, slots=True)
 class GatewayConfig:
-    """health: where a balancer asks GET /health, and Prometheus GET /metrics; "" = nowhere."""
+    """health: where a balancer asks GET /health, and Prometheus GET /metrics; "" = nowhere.
+
+    lifecycle_day_s: a day of rules and of restored copies.
+    """
 
     run: bool = False
     listen: str = "0.0.0.0:3200"
@@ -57,6 +77,15 @@ class GatewayConfig:
     allow_ssec_http: bool = False
     tls_cert: str = ""
     tls_key: str = ""
+    lifecycle_day_s: float = DAY_US / 1e6
+
+    def __post_init__(self) -> None:
+        if self.lifecycle_day_s <= 0:
+            raise ValueError("lifecycle_day_s is positive")
+
+    @property
+    def calendar(self) -> Calendar:
+        return Calendar(int(self.lifecycle_day_s * 1e6))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +105,9 @@ class NodeConfig:
     listen: str = ""
     conscience: ConscienceConfig = field(default_factory=ConscienceConfig)
     meta: MetaConfig = field(default_factory=MetaConfig)
+    freezer: FreezerRole = field(default_factory=FreezerRole)
     rawx: RawxConfig = field(default_factory=RawxConfig)
+    worker: WorkerRole = field(default_factory=WorkerRole)
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
 
     def __post_init__(self) -> None:
@@ -89,7 +120,14 @@ class NodeConfig:
     @property
     def roles(self) -> tuple[str, ...]:
         """What is to run here, in the order of the start."""
-        wanted = {"conscience": self.conscience.run, "meta": self.meta.run, "rawx": bool(self.rawx.volumes), "gateway": self.gateway.run}
+        wanted = {
+            "conscience": self.conscience.run,
+            "meta": self.meta.run,
+            "freezer": bool(self.freezer.boards),
+            "rawx": bool(self.rawx.volumes),
+            "worker": bool(self.worker.buses),
+            "gateway": self.gateway.run,
+        }
         return tuple(role for role in ROLES if wanted[role])
 
     @property
@@ -129,6 +167,8 @@ def load_node(path: Path) -> NodeConfig:
         config,
         key=base / config.key,
         state=base / config.state,
+        freezer=replace(config.freezer, boards=tuple(base / board for board in config.freezer.boards)),
+        worker=replace(config.worker, buses=tuple(base / bus for bus in config.worker.buses)),
         rawx=replace(config.rawx, volumes=tuple(base / volume for volume in config.rawx.volumes)),
         meta=replace(config.meta, directory=str(base / config.meta.directory) if config.meta.directory else ""),
     )

@@ -10,10 +10,13 @@ from pathlib import Path
 import msgspec
 import trio
 
+from cli.cluster.cold import boards_of, forget_at, worker_addresses
 from cli.cluster.config import host_port
 from cli.cluster.node import CONSCIENCES, Node
 from cli.serve import bind, tls_context
+from glacier.cluster import ClusterBoards
 from glacier.lifecycle.engine import engine
+from glacier.strays import StraySweep
 from meta.cluster.process import MetaOptions
 from meta.cluster.process import serve_meta as run_meta
 from meta.cluster.routing import RoutedMeta
@@ -120,10 +123,12 @@ async def serve_meta(node: Node, drain: trio.Event, *, task_status: trio.TaskSta
 class _ServedVolume:
     """One volume and the listener in front of it."""
 
-    def __init__(self, node: Node, number: int, path: Path, slot: Slot) -> None:
+    def __init__(self, node: Node, number: int, slot: Slot, worker: str) -> None:
+        path = slot.path
         self.port = node.config.rawx.port + number
         self._node = node
         self._slot = slot
+        self._worker = worker
         self._location = f"{node.config.place}.{path.name.replace('.', '-')}"
         self._disk = Disk(path)
         self._offered: dict[str, Volume] = {}
@@ -144,7 +149,13 @@ class _ServedVolume:
             statistics["space"] = 0.0
         host = node.registration("rawx", self.port)
         return msgspec.structs.replace(
-            host, id=self._slot.id, location=self._location, slots=node.config.rawx.slots, statistics=statistics, problem=problem
+            host,
+            id=self._slot.id,
+            location=self._location,
+            slots=node.config.rawx.slots,
+            statistics=statistics,
+            problem=problem,
+            worker=self._worker,
         )
 
 
@@ -153,13 +164,16 @@ async def serve_rawx(
 ) -> None:
     """only: number of the one volume to serve, from 0."""
     devices, observe = Devices(), _observer("rawx", node.config.rawx.metrics)
+    workers = worker_addresses(node)
     await _serve_metrics(node, node.config.rawx.metrics, drain)
     async with AsyncExitStack() as stack:
         served: list[tuple[_ServedVolume, Slot]] = []
         for number, path in enumerate(node.config.rawx.volumes):
             if only is None or number == only:
-                slot = stack.enter_context(Slot(volume_id_of(path), path, node.namespace, devices))
-                served.append((_ServedVolume(node, number, path, slot), slot))
+                worker = workers.get(path.absolute(), "")
+                forget = forget_at(node.client, worker) if worker else None
+                slot = stack.enter_context(Slot(volume_id_of(path), path, node.namespace, devices, forget=forget))
+                served.append((_ServedVolume(node, number, slot, worker), slot))
         node.services.append(lambda: [each.registration() for each, _ in served])
         async with trio.open_nursery() as nursery, trio.open_nursery() as background:
             for each, slot in served:
@@ -198,7 +212,13 @@ async def serve_gateway(node: Node, drain: trio.Event, *, task_status: trio.Task
     config = node.config.gateway
     tls = tls_context(config.tls_cert, config.tls_key)
     listen = host_port(config.listen, "gateway.listen")
-    options = GatewayOptions(region=config.region, domains=config.domains, sigv2=config.sigv2, allow_ssec_http=config.allow_ssec_http)
+    options = GatewayOptions(
+        region=config.region,
+        domains=config.domains,
+        sigv2=config.sigv2,
+        allow_ssec_http=config.allow_ssec_http,
+        calendar=config.calendar,
+    )
     node.config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     async with AsyncExitStack() as stack:
         await _until_laid_out(node)
@@ -206,6 +226,8 @@ async def serve_gateway(node: Node, drain: trio.Event, *, task_status: trio.Task
         gateway = await stack.enter_async_context(aclosing(Gateway(store, options, now_s=lambda: node.clock.now_us() / 1e6)))
         store.hire(Hired(duties={"improve": Duty(IMPROVE_PACE_BYTES, IMPROVE_PERIOD_S)}))
         store.hire(engine(rules_of, gateway.calendar, gateway.herald))
+        assert isinstance(store.tier, ClusterBoards)
+        store.hire(Hired(workers=(functools.partial(StraySweep, boards=store.tier),)))
         async with trio.open_nursery() as background:
             await background.start(store.run_workers)
             background.start_soon(gateway.run_workers)
@@ -263,6 +285,7 @@ def cluster_of(node: Node) -> Cluster:
         coordinator=node.coordinator,
         home=node.config.state,
         volumes=node.config.rawx.volumes,
+        tier=boards_of(node),
     )
 
 

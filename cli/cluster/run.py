@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from cli.cluster.cold import serve_freezer, serve_worker
 from cli.cluster.config import NodeConfig
 from cli.cluster.node import Node, open_node, report_services
 from cli.cluster.roles import serve_conscience, serve_gateway, serve_meta, serve_rawx
@@ -64,7 +65,14 @@ async def _unless_drained(start: Callable[[], Awaitable[object]], drain: trio.Ev
 
 def _roles(config: NodeConfig, only: str, volume: int | None) -> dict[str, Serve]:
     """Raises: ConfigError."""
-    known: dict[str, Serve] = {"conscience": serve_conscience, "meta": serve_meta, "rawx": serve_rawx, "gateway": serve_gateway}
+    known: dict[str, Serve] = {
+        "conscience": serve_conscience,
+        "meta": serve_meta,
+        "freezer": serve_freezer,
+        "rawx": serve_rawx,
+        "worker": serve_worker,
+        "gateway": serve_gateway,
+    }
     if only and only not in config.roles:
         raise ConfigError(f"the node's file gives this host no {only}; it gives {', '.join(config.roles) or 'nothing'}")
     if volume is not None:
@@ -75,5 +83,5 @@ def _roles(config: NodeConfig, only: str, volume: int | None) -> dict[str, Serve
         known["rawx"] = functools.partial(serve_rawx, only=volume - 1)
     roles = {role: known[role] for role in config.roles if not only or role == only}
     if not roles:
-        raise ConfigError("the node's file says that nothing runs here: set conscience.run, meta.run, gateway.run or rawx.volumes")
+        raise ConfigError("the node's file says that nothing runs here: set conscience.run, meta.run, gateway.run, rawx.volumes, ...")
     return roles

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
@@ -17,7 +18,9 @@ from cli.session import Session, with_session
 from node.text import bytes_text
 
 if TYPE_CHECKING:
+    from cli.board import Board
     from glacier.config import FreezerConfig
+    from glacier.loopplan import LoopPlan
     from glacier.protocol import DiskReport, Freezer
 
 SYSTEM_CONFIG = Path("/etc/frazil/freezer.toml")
@@ -91,7 +94,8 @@ async def _serve(session: Session, config: FreezerConfig, drain: Any, ready: Any
 def init(session: Session, directory: Path, disks: int, buses: int, disk_size: int, spin_up: float) -> Exit:
     """Write configurations in DIRECTORY for a board of loop devices and its workers, for the store on this host.
 
-    `frazil up DIR --board DIRECTORY` runs it; what waits for cold disks there waits seconds, not hours.
+    `frazil up DIR --board DIRECTORY` runs it; what waits for cold disks there waits seconds, not hours. On a host of a cluster its node's
+    file must name them; what to write is told.
     """
     from cli.board import Board
     from cli.door import check_store
@@ -102,9 +106,28 @@ def init(session: Session, directory: Path, disks: int, buses: int, disk_size: i
     board = Board(directory)
     if board.config.exists():
         raise Hinted(f"{visible(str(board.config))} is there already", "change it, or name a new directory", code=Exit.CONFLICT)
-    board.make(check_store(session.directory()), LoopPlan(disks, buses, disk_size, spin_up))
-    session.output.progress("done", f"wrote {visible(str(board.config))}", verb="init", source=str(board.config))
+    place, plan = session.directory(), LoopPlan(disks, buses, disk_size, spin_up)
+    if place.is_cluster:
+        _init_for_node(session, place.path, board, plan)
+    else:
+        board.make(check_store(place), plan)
+        session.output.progress("done", f"wrote {visible(str(board.config))}", verb="init", source=str(board.config))
     return Exit.OK
+
+
+def _init_for_node(session: Session, file: Path, board: Board, plan: LoopPlan) -> None:
+    """A board of a cluster's host, for its volumes; says what its node's file must say."""
+    from cli.cluster.config import load_node
+
+    node = load_node(file)
+    if len(node.rawx.volumes) < plan.buses:
+        hint = f"give --buses {max(1, len(node.rawx.volumes))}, or the node more rawx.volumes"
+        raise Hinted(f"{file} names {count_text(len(node.rawx.volumes), 'volume')}, and each bus takes the chunks of its own", hint)
+    board.make_for("", node.key, node.rawx.volumes, plan)
+    buses = ", ".join(f'"{board.worker_file(bus)}"' for bus in range(plan.buses))
+    lines = [f'[freezer]\nboards = ["{board.config}"]', f"[worker]\nbuses = [{buses}]"]
+    session.output.progress("done", f"wrote {visible(str(board.config))}", verb="init", source=str(board.config))
+    session.output.note("put this into {}, and restart the node's rawx:\n\n{}".format(file, "\n\n".join(lines)))
 
 
 @freezer.command("list", short_help="List the disks of the board.")
@@ -263,14 +286,31 @@ def _load(session: Session, config: Path | None) -> FreezerConfig:
     from glacier.config import FreezerConfig
     from node.config import load
 
-    if config is not None:
-        return load(FreezerConfig, config)
-    if not SYSTEM_CONFIG.is_file():
-        link = session.directory().path / BOARD_LINK
-        if not link.exists():
+    if config is None and not SYSTEM_CONFIG.is_file() and not session.directory().is_cluster:
+        config = session.directory().path / BOARD_LINK
+        if not config.exists():
             raise Hinted("no board is known here", "name its configuration with --config FILE", code=Exit.NOT_FOUND)
-        return load(FreezerConfig, link)
-    return load(FreezerConfig, SYSTEM_CONFIG)
+    if config is None and session.directory().is_cluster:
+        config = _board_of_node(session.directory().path)
+    loaded = load(FreezerConfig, config or SYSTEM_CONFIG)
+    if not loaded.key.exists() and session.directory().is_cluster:
+        from cli.cluster.config import load_node
+
+        return dataclasses.replace(loaded, key=load_node(session.directory().path).key)
+    return loaded
+
+
+def _board_of_node(file: Path) -> Path:
+    """Raises: Hinted, when the node has none or several."""
+    from cli.cluster.config import load_node
+
+    boards = load_node(file).freezer.boards
+    if not boards:
+        hint = "`frazil cluster status` shows the hosts with freezers; or name a configuration with --config FILE"
+        raise Hinted(f"{file} gives this host no board", hint, code=Exit.NOT_FOUND)
+    if len(boards) > 1:
+        raise Hinted("this host has several boards", f"name one with --config: {', '.join(map(str, boards))}", code=Exit.USAGE)
+    return boards[0]
 
 
 async def _on_each_bus(session: Session, config: Path | None, do: Callable[[Session, Freezer], Awaitable[Exit]]) -> Exit:

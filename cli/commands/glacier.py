@@ -78,6 +78,10 @@ async def _serve(session: Session, config: WorkerConfig, drain: trio.Event, read
 @asynccontextmanager
 async def _boards(session: Session, workers: tuple[str, ...]) -> AsyncIterator[Boards]:
     """Raises: Hinted when no worker is known."""
+    if session.directory().is_cluster:
+        async with _cluster_boards(session, workers) as boards:
+            yield boards
+        return
     from cli.door import check_store, running
     from cli.state import SECRET_FILE
     from glacier.boards import open_boards
@@ -90,6 +94,25 @@ async def _boards(session: Session, workers: tuple[str, ...]) -> AsyncIterator[B
         raise Hinted(f"no worker of cold disks is known in {store}", "start the store with --cold, or give --worker", code=Exit.NOT_FOUND)
     async with open_boards(addresses, NamespaceKey.load(store / SECRET_FILE)) as boards:
         yield boards
+
+
+@asynccontextmanager
+async def _cluster_boards(session: Session, workers: tuple[str, ...]) -> AsyncIterator[Boards]:
+    """Those of all hosts. Raises: Hinted when there is none."""
+    from cli.cluster.cold import boards_of
+    from cli.cluster.door import open_door
+    from glacier.boards import open_boards
+
+    async with open_door(session.directory()) as node:
+        if workers:
+            async with open_boards(workers, node.key) as boards:
+                yield boards
+            return
+        found = boards_of(node)
+        if not found.workers:
+            hint = "give a host boards: [freezer] and [worker] of its node's file (packaging/README.md)"
+            raise Hinted("no host of the cluster has a worker of cold disks", hint, code=Exit.NOT_FOUND)
+        yield found
 
 
 @glacier.command("queue", short_help="Show what waits for cold disks.")

@@ -123,9 +123,15 @@ def _walk(session: Session, store: Store, bucket: str) -> Walk:
     from glacier.lifecycle.walk import Walk
     from s3.lifecycle_document import rules_of
 
-    state = running(session.directory().path)
-    day_us = DAY_US if state is None else int(state.lifecycle_day * 1e6)
-    return Walk(store.meta, rules_of, Calendar(day_us), lambda: time.time_ns() // 1000, bucket)
+    place = session.directory()
+    if place.is_cluster:
+        from cli.cluster.config import load_node
+
+        calendar = load_node(place.path).gateway.calendar
+    else:
+        state = running(place.path)
+        calendar = Calendar(DAY_US if state is None else int(state.lifecycle_day * 1e6))
+    return Walk(store.meta, rules_of, calendar, lambda: time.time_ns() // 1000, bucket)
 
 
 def _name(session: Session, due: Due) -> None:

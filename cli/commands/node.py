@@ -23,7 +23,10 @@ def node() -> None:
 @node.command("run", short_help="Run this host's part of a cluster.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
-    "--only", type=click.Choice(["conscience", "meta", "rawx", "gateway"]), default=None, help="Only this of what FILE gives the host."
+    "--only",
+    type=click.Choice(["conscience", "meta", "freezer", "rawx", "worker", "gateway"]),
+    default=None,
+    help="Only this of what FILE gives the host.",
 )
 @click.option("--volume", type=click.IntRange(1), default=None, metavar="N", help="With --only rawx: only the Nth volume.")
 @click.option("--ready-fd", type=click.IntRange(3), default=None, metavar="FD", help="Write a line to this descriptor once it serves.")

@@ -72,8 +72,8 @@ class WorkerConfig:
             raise ConfigError("namespace is not set; it stands in store.json of the store")
         if not self.volumes:
             raise ConfigError("no volumes are given: the folders whose chunks go to this bus")
-        if not self.listen.startswith("unix:"):
-            raise ConfigError(f"listen is {self.listen!r}; a worker listens on unix:PATH")
+        if not self.listen.startswith("unix:") and not self.listen.rpartition(":")[2].isdecimal():
+            raise ConfigError(f"listen is {self.listen!r}; a worker listens on unix:PATH or HOST:PORT")
 
     @property
     def options(self) -> Options:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -59,22 +60,30 @@ async def serve_worker(
 ) -> None:
     """Works and answers until `drain` is set. Raises: ConfigError when it can't listen there."""
     key = NamespaceKey.load(config.key)
-    path = Path(config.listen.removeprefix("unix:"))
-    async with AsyncExitStack() as stack:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            listener = listen_unix(stack.enter_context(short_path(str(path))))
-        except OSError as error:
-            raise ConfigError(f"can't listen on {path}: {error.strerror or error}") from error
+    with ExitStack() as stack:
+        sockets = _listen(config.listen, stack)
         async with trio.open_nursery() as nursery:
             service = WorkerService(worker.door, key, clock=SystemClock())
-            await nursery.start(partial(serve, service, [listener], name="worker", drain=drain))
+            await nursery.start(partial(serve, service, sockets, name="worker", drain=drain))
             if config.metrics:
                 await nursery.start(_serve_metrics, worker, config.metrics, drain)
             await nursery.start(worker.run)
             task_status.started()
             await drain.wait()
             nursery.cancel_scope.cancel()
+
+
+def _listen(address: str, stack: ExitStack) -> list[socket.socket]:
+    """Raises: ConfigError."""
+    try:
+        if not address.startswith("unix:"):
+            host, _, port = address.rpartition(":")
+            return listen(host.strip("[]"), int(port))
+        path = Path(address.removeprefix("unix:"))
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return [listen_unix(stack.enter_context(short_path(str(path))))]
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"can't listen on {address}: {getattr(error, 'strerror', None) or error}") from error
 
 
 async def _serve_metrics(

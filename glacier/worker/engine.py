@@ -43,6 +43,10 @@ class Engine:
         self._errands = Errands(core, losses)
         self.desk = Desk(core, losses, lambda: (self._connected, self._doing))
 
+    @property
+    def connected(self) -> bool:
+        return self._connected
+
     def __repr__(self) -> str:
         return f"<Engine {self._core!r} {self._doing}>"
 

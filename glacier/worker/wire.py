@@ -68,7 +68,7 @@ class WorkerService:
 
 
 def remote_worker(client: Client, address: str) -> ColdDoor:
-    """The worker behind a socket ("unix:/path"). client: with the namespace's key. Raises, beside the rest: PeerUnreachable."""
+    """The worker at "unix:/path" or "host:port". client: with the namespace's key. Raises, beside the rest: PeerUnreachable."""
     return cast(ColdDoor, _RemoteWorker(client, address))
 
 

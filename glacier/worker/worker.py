@@ -66,6 +66,11 @@ class Worker:
     def __repr__(self) -> str:
         return f"<Worker {self._engine!r}>"
 
+    @property
+    def connected(self) -> bool:
+        """Whether its freezer answers."""
+        return self._engine.connected
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """For ever."""
         await self._engine.run(task_status=task_status)

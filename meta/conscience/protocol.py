@@ -13,7 +13,7 @@ import msgspec
 API = b"/conscience/1/"
 REPORT = API + b"report"
 SERVICES = API + b"services"
-KINDS = ("rawx", "meta", "gateway", "conscience")
+KINDS = ("rawx", "meta", "gateway", "conscience", "freezer", "worker")
 SERVICES_MAX = 100_000
 REPORT_BYTES_MAX = 1 << 20
 LISTING_BYTES_MAX = 64 << 20
@@ -26,6 +26,7 @@ class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
     host        where it runs, for people;  address: "host:port" as others reach it;  location: dc.room.rack.host.disk
     statistics  percentages, 100 = idle or empty: cpu, io, space; and latency_ms, of a synced write
     problem     why it can't serve, "" when it can
+    worker      of a volume whose chunks may go to a board: the address of the worker that sees to it
     """
 
     id: str
@@ -37,6 +38,7 @@ class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
     statistics: dict[str, float] = {}
     problem: str = ""
     draining: bool = False
+    worker: str = ""
 
 
 class Report(msgspec.Struct, frozen=True):

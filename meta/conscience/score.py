@@ -32,6 +32,8 @@ DEFAULTS: Mapping[str, Expressions] = {
     "meta": Expressions(_KEEPER, _KEEPER),
     "gateway": Expressions("1 + cpu", "1 + cpu"),
     "conscience": Expressions("1 + cpu", "1 + cpu"),
+    "freezer": Expressions("100", "100"),
+    "worker": Expressions("100", "100"),
 }
 
 

@@ -126,6 +126,72 @@ class Service:
         return [line for line in self.log.read_text(errors="replace").splitlines() if is_complaint(line)]
 
 
+@dataclass(frozen=True, slots=True)
+class BoardPlan:
+    """Loop devices on two buses, for each host. day_s: of lifecycle rules."""
+
+    disks: int = 4
+    disk_mib: int = 48
+    spin_up_s: float = 0.1
+    day_s: float = 4.0
+
+
+BUSES = 2
+
+
+def write_board(host: Host, plan: BoardPlan, volumes: Sequence[Path]) -> str:
+    """Files of the host's freezer and its workers; what its node's file says of them. The first worker has all volumes but the last."""
+    board = host.folder / "board"
+    board.mkdir(exist_ok=True)
+    buses = ""
+    for bus in range(BUSES):
+        disks = ", ".join(f"{{ number = {number} }}" for number in range(bus * plan.disks // BUSES, (bus + 1) * plan.disks // BUSES))
+        buses += f'[[buses]]\nlisten = "{host.address}:{3310 + bus}"\ndisks = [{disks}]\n'
+        mine = volumes[:-1] if bus == 0 else volumes[-1:]
+        waits = "".join(
+            f"[waits.{kind}]\nhold_s = 0.0\npatience_s = 0.0\nbound_s = 60.0\n"
+            for kind in ("expedited", "standard", "bulk", "freeze", "delete")
+        )
+        (board / f"worker{bus}.toml").write_text(
+            f"""ledger = "{board}/worker{bus}.db"
+freezer = "{host.address}:{3310 + bus}"
+bus = {bus}
+volumes = {json.dumps(list(map(str, mine)))}
+disk_bytes = {plan.disk_mib << 20}
+spin_up_s = {plan.spin_up_s}
+least_s = 0.0
+idle_s = 1.0
+{waits}"""
+        )
+    (board / "freezer.toml").write_text(
+        f"""name = "{host.name}"
+state = "{board}/state"
+mounts = "{board}/mounts"
+hardware = "loop"
+spin_up_s = {plan.spin_up_s}
+start_s_max = 20.0
+loop.directory = "{board}/disks"
+loop.disk_bytes = {plan.disk_mib << 20}
+{buses}"""
+    )
+    workers = [f"{board}/worker{bus}.toml" for bus in range(BUSES)]
+    return f'[freezer]\nboards = ["{board}/freezer.toml"]\n[worker]\nbuses = {json.dumps(workers)}\n'
+
+
+def release_disks(folder: Path) -> None:
+    """What killed freezers left mounted and attached."""
+    for mount in Path("/proc/mounts").read_text().splitlines():
+        if mount.split()[1].startswith(f"{folder}/"):
+            subprocess.run(["umount", mount.split()[1]], check=False, capture_output=True)
+    attached = subprocess.run(
+        ["losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE"], check=False, capture_output=True, text=True
+    )
+    for line in attached.stdout.splitlines():
+        device, _, image = line.strip().partition(" ")
+        if image.strip().startswith(f"{folder}/"):
+            subprocess.run(["losetup", "--detach", device], check=False, capture_output=True)
+
+
 @dataclass(slots=True)
 class Host:
     """before: what stands in front of a command that runs there."""
@@ -178,8 +244,9 @@ class ClusterProcesses:
         metas: int = 3,
         zookeepers: int = 1,
         variables: Mapping[int, Mapping[str, str]] | None = None,
+        board: BoardPlan | None = None,
     ) -> None:
-        """namespaces: each host in a network namespace (root); together: one process for all of a host's services;
+        """board: what each host has; namespaces: each host in a network namespace (root); together: one process for all of its services;
         variables: environment of a host's processes, by its number."""
         need_programs("java", "haproxy")
         self.folder = folder
@@ -187,6 +254,7 @@ class ClusterProcesses:
         self.metas = metas
         self.namespaces = namespaces
         self.together = together
+        self.board = board
         self.hosts: list[Host] = []
         self.credentials = Credentials("", "")
         self._variables = variables or {}
@@ -235,9 +303,12 @@ class ClusterProcesses:
             host.before = ["ip", "netns", "exec", f"{BRIDGE}-{host.name}"]
         self.hosts.append(host)
         with_gateway = number <= 2 if gateway is None else gateway
-        roles = ["conscience", *(["meta"] if number <= self.metas else []), "rawx", *(["gateway"] if with_gateway else [])]
+        cold = ("freezer", "worker") if self.board else ("", "")
+        roles = ["conscience", "meta" if number <= self.metas else "", cold[0], "rawx", cold[1], "gateway" if with_gateway else ""]
+        roles = [role for role in roles if role]
         roles = ["all"] if self.together else roles
-        host.services = [Service(host, role, variables=dict(self._variables.get(number, {}))) for role in roles]
+        apart = {"freezer": ["unshare", "--mount"]}  # else every process that gets a mount namespace meanwhile keeps its disks busy
+        host.services = [Service(host, role, None, dict(self._variables.get(number, {})), apart.get(role, [])) for role in roles]
         if start:
             self._write_node(host, gateway=with_gateway)
             host.start()
@@ -246,6 +317,8 @@ class ClusterProcesses:
     def _write_node(self, host: Host, *, gateway: bool | None = None) -> None:
         disks = [host.folder / f"disk{number}" for number in range(1, self.volumes + 1)]
         with_gateway = host.number <= 2 if gateway is None else gateway
+        cold = write_board(host, self.board, disks) if self.board else ""
+        day_s = self.board.day_s if self.board else 86400.0
         host.file.write_text(
             f"""zookeeper = {json.dumps([each.address for each in self.zookeepers])}
 key = "{self.key}"
@@ -261,7 +334,8 @@ rawx.volumes = {json.dumps(list(map(str, disks)))}
 run = {str(with_gateway).lower()}
 listen = "{host.address}:3200"
 health = "{host.address}:3201"
-"""
+lifecycle_day_s = {day_s}
+{cold}"""
         )
 
     def _zookeepers(self, number: int) -> list[ZooKeeperServer]:
@@ -310,7 +384,7 @@ health = "{host.address}:3201"
 
     def stop(self) -> None:
         """In good order; gateways first."""
-        for role in ("gateway", "all", "rawx", "meta", "conscience"):
+        for role in ("gateway", "all", "worker", "rawx", "freezer", "meta", "conscience"):
             running = [each for host in self.hosts for each in host.services if each.role == role and each.running]
             for service in running:
                 service.send(signal.SIGTERM)
@@ -326,6 +400,8 @@ health = "{host.address}:3201"
             self._proxy.wait()
         for server in self.zookeepers:
             server.stop()
+        if self.board is not None:
+            release_disks(self.folder)
         self._stack.close()
 
     # Using

@@ -1,0 +1,220 @@
+"""The cold tier in a cluster: boards on every host, gateways that all say the same, kills of all parts of it."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SCALE
+from tests.support.client import Client
+from tests.support.cluster import BoardPlan, ClusterProcesses
+from tests.support.need import need_programs, need_root
+
+pytestmark = [pytest.mark.root]
+BUCKET = "archive"
+BYTES = 400_000
+EMPTY_BYTES = 8192
+"""The most that an emptied file takes."""
+SETTLE_S = 90.0
+LONG_ROUNDS = 50
+RULES = (
+    b"<LifecycleConfiguration><Rule><ID>freeze</ID><Status>Enabled</Status><Filter><Prefix>old/</Prefix></Filter>"
+    b"<Transition><Days>1</Days><StorageClass>GLACIER</StorageClass></Transition></Rule></LifecycleConfiguration>"
+)
+MD5 = base64.b64encode(hashlib.md5(RULES).digest()).decode()
+RESTORE = b"<RestoreRequest><Days>%d</Days><GlacierJobParameters><Tier>Expedited</Tier></GlacierJobParameters></RestoreRequest>"
+GLACIER = [("x-amz-storage-class", "GLACIER")]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[ClusterProcesses]:
+    need_root()
+    need_programs("losetup", "mount", "mkfs.ext4", "e2fsck")
+    folder = Path(tempfile.mkdtemp(prefix="frazil-test-"))
+    try:
+        with ClusterProcesses(folder, board=BoardPlan()) as cluster:
+            with cluster.client() as client:
+                client.make_bucket(BUCKET)
+            yield cluster
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def gateways(cluster: ClusterProcesses) -> Iterator[list[Client]]:
+    """A client of each."""
+    with contextlib.ExitStack() as stack:
+        urls = [f"http://{host.address}:3200" for host in cluster.hosts[:2]]
+        yield [stack.enter_context(Client(url, cluster.credentials, 60.0)) for url in urls]
+
+
+def until(condition: Callable[[], bool], what: str, cluster: ClusterProcesses) -> None:
+    ends = time.monotonic() + SETTLE_S
+    while not condition():
+        assert time.monotonic() < ends, f"this did not come about: {what}\n{cluster.errors()}"
+        time.sleep(0.2)
+
+
+def header(client: Client, key: str, name: str) -> str:
+    return dict(client.call("HEAD", BUCKET, key).headers).get(name, "")
+
+
+def chunks(cluster: ClusterProcesses) -> list[os.stat_result]:
+    """Of all but the smallest objects."""
+    files = [path for host in cluster.hosts for path in host.folder.glob("disk*/[0-9a-f][0-9a-f][0-9a-f]/*")]
+    found = []
+    for path in files:
+        with contextlib.suppress(FileNotFoundError):
+            found.append(path.stat())
+    return [each for each in found if each.st_size > EMPTY_BYTES]
+
+
+def hot(cluster: ClusterProcesses) -> int:
+    """Chunks whose bytes are on their volumes."""
+    return sum(each.st_blocks * 512 > EMPTY_BYTES for each in chunks(cluster))
+
+
+def told(cluster: ClusterProcesses, *arguments: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in cluster.command("--json", *arguments, check=False).stdout.splitlines()]
+
+
+def waiting(cluster: ClusterProcesses) -> dict[str, int]:
+    """Jobs by kind, and strays, of all buses."""
+    buses = [record for record in told(cluster, "glacier", "queue") if record["type"] == "bus"]
+    if len(buses) != 6:
+        return {"unknown": 1}
+    found: Counter[str] = Counter({"strays": sum(int(str(bus["strays"])) for bus in buses)})
+    for bus in buses:
+        found.update(bus["waiting"])  # type: ignore[call-overload]
+    return {kind: number for kind, number in found.items() if number}
+
+
+def restore(client: Client, key: str, days: int) -> int:
+    return client.call("POST", BUCKET, key, query=[("restore", "")], body=RESTORE % days).status
+
+
+def is_back(client: Client, key: str) -> bool:
+    return 'ongoing-request="false"' in header(client, key, "x-amz-restore")
+
+
+@pytest.mark.timeout(300)
+def test_objects_are_frozen_by_rules_and_puts_restored_read_and_cold_again_through_any_gateway(
+    cluster: ClusterProcesses, seed: str
+) -> None:
+    rng = random.Random(seed)
+    bodies = {f"{kind}/{number}": rng.randbytes(BYTES) for number in range(4) for kind in ("old", "put")}
+    with gateways(cluster) as (one, other):
+        assert one.put(BUCKET, "new", b"stays").status == 200
+        for number, (key, body) in enumerate(bodies.items()):
+            assert (one, other)[number % 2].put(BUCKET, key, body, GLACIER if key.startswith("put") else []).status == 200
+        answer = other.call("PUT", BUCKET, query=[("lifecycle", "")], headers=[("content-md5", MD5)], body=RULES)
+        assert answer.status == 200, answer
+        until(lambda: all(header(one, key, "x-amz-storage-class") == "GLACIER" for key in bodies), "the rule moves them", cluster)
+        until(lambda: hot(cluster) == 0, "their files are emptied", cluster)
+        assert {client.get(BUCKET, key).status for key in bodies for client in (one, other)} == {403}
+        assert one.get(BUCKET, "new").body == b"stays"
+
+        scrubs = [cluster.command("scrub", "meta", "--deep", check=False), cluster.command("scrub", "chunks", check=False)]
+        assert [scrub.returncode for scrub in scrubs] == [0, 0], [scrub.stdout + scrub.stderr for scrub in scrubs]
+        assert cluster.command("verify", f"s3://{BUCKET}", check=False).returncode == 0
+        assert hot(cluster) == 0
+
+        for number, key in enumerate(bodies):
+            assert restore((one, other)[number % 2], key, 2) == 202
+        until(lambda: all(is_back(other, key) for key in bodies), "they are back", cluster)
+        for key, body in bodies.items():
+            assert one.get(BUCKET, key).body == body, key
+        until(lambda: not any(header(one, key, "x-amz-restore") for key in bodies), "the copies' days are over", cluster)
+        assert {client.get(BUCKET, key).status for key in bodies for client in (one, other)} == {403}
+        until(lambda: hot(cluster) == 0, "their files are emptied again", cluster)
+        for key in bodies:
+            assert one.delete(BUCKET, key).status == 204
+    until(lambda: not chunks(cluster) and waiting(cluster) == {}, "all that was deleted is gone", cluster)
+
+
+def victims(cluster: ClusterProcesses) -> dict[str, tuple[int, str]]:
+    """What may be killed: name to (host, role); "master" is the gateway that carries out the rules."""
+    found = {f"{role}{number}": (number, role) for number in range(3) for role in ("freezer", "worker", "rawx")}
+    leaders = [record for record in told(cluster, "cluster", "status") if record.get("election") == "caretaker"]
+    for number in range(2):
+        node = (cluster.hosts[number].folder / "state" / "node.id").read_text().strip()
+        if leaders and leaders[0]["leader"] == f"gateway-{node}":
+            found["master"] = (number, "gateway")
+    return found
+
+
+@pytest.mark.skipif(SCALE <= 1, reason="minutes: FRAZIL_TEST_SCALE=2")
+@pytest.mark.timeout(3600)
+def test_objects_survive_kills_of_freezers_workers_volumes_and_the_master(cluster: ClusterProcesses, seed: str, rounds: int) -> None:
+    rng = random.Random(seed)
+    bodies: dict[str, bytes] = {}
+    unsure: set[str] = set()
+    killed: Counter[str] = Counter()
+    with cluster.client() as client:
+        for number in range(rounds if rounds >= LONG_ROUNDS else 3):
+            ends = time.monotonic() + 1 + rng.random() * 2
+            while time.monotonic() < ends:
+                use(client, rng, bodies, unsure)
+            there = victims(cluster)
+            name = "master" if number == 0 and "master" in there else rng.choice(sorted(there))
+            host, role = there[name]
+            service = cluster.hosts[host].service(role)
+            service.kill()
+            use(client, rng, bodies, unsure)
+            service.start()
+            killed[role if name != "master" else name] += 1
+        for key in sorted(unsure):
+            client.delete(BUCKET, key)
+        for key, body in sorted(bodies.items()):
+            until(lambda key=key: restored(client, key), f"{key} is restored", cluster)  # type: ignore[misc]
+            assert client.get(BUCKET, key).body == body, key
+            assert client.delete(BUCKET, key).status == 204
+    print(f"killed {dict(killed)}, {len(bodies)} objects", file=sys.stderr)
+    for host in cluster.hosts:  # a worker that begins takes stock of each disk it powers
+        host.service("worker").stop()
+        host.service("worker").start()
+    until(lambda: not chunks(cluster) and waiting(cluster) == {}, "all that was deleted is gone", cluster)
+    lost = [bus["lost"] for bus in told(cluster, "glacier", "queue") if bus["type"] == "bus"]
+    assert lost == [0] * 6
+
+
+def use(client: Client, rng: random.Random, bodies: dict[str, bytes], unsure: set[str]) -> None:
+    """One request; what has no answer may be there or not."""
+    what = rng.choice(["put", "put", "restore", "delete"]) if len(bodies) > 3 else "put"
+    try:
+        if what == "put" and len(bodies) < 30:
+            key, body = f"k{rng.randrange(10**9)}", rng.randbytes(rng.choice([20_000, 300_000]))
+            unsure.add(key)
+            if client.put(BUCKET, key, body, GLACIER).status == 200:
+                bodies[key] = body
+                unsure.discard(key)
+        elif what == "restore":
+            restore(client, rng.choice(sorted(bodies)), 1)
+        else:
+            key = rng.choice(sorted(bodies))
+            del bodies[key]
+            unsure.add(key)
+            if client.delete(BUCKET, key).status == 204:
+                unsure.discard(key)
+    except OSError:
+        return
+
+
+def restored(client: Client, key: str) -> bool:
+    said = header(client, key, "x-amz-restore")
+    if not said:
+        restore(client, key, 15)
+    return 'ongoing-request="false"' in said
