@@ -26,9 +26,9 @@ from store.jobs.task import Task
 from store.jobs.volume import RebuildVolume
 from store.rebuild.site import build, open_site
 from store.rebuild.swap import NEW_FOLDER
-from store.scrub import Tally
 from store.source import BytesSource
 from store.store import Store
+from store.tally import Tally
 
 MIB = 1 << 20
 BUCKET = "upkeep"

@@ -23,6 +23,7 @@ _COUNTED = (
     "moved",
     "aborted",
     "lost",
+    "waiting",
     "cold",
     "locked",
     "superseded",

@@ -25,8 +25,10 @@ Prepare = Callable[["Store"], Awaitable["Job | None"]]
 
 async def perform(session: Session, job: Job | Prepare, *, detach: bool = False) -> Exit:
     """Submits a job and follows it; with `detach` only when no other process would do it."""
-    from cli.door import local_store
+    from cli.door import check_store, local_store
 
+    if not session.directory().is_cluster:
+        check_store(session.directory())  # else one that is named would be made
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(local_store(session.directory(), write=True))
         if callable(job):

@@ -190,14 +190,16 @@ class Arranger:
 
     def arrange(self) -> None:
         """No await: requests see the old state or the new one."""
-        services = self._cluster.directory.of_kind("rawx")
+        found = self._cluster.directory.of_kind("rawx")
+        services = [each for each in found if not each.gone]
         near = self._near.volumes
         members = {each.id: _member(each) for each in services}
         self._remote = {each.id: self._connection(each) for each in services if each.id not in near}
         locations = [each.location for each in members.values()]
         pools, default = self._settings.pools_for(group_counts(locations))
         readable = frozenset(each.id for each in services if each.read > 0) | near.keys()
-        self._context.fleet.arrange({**self._remote, **near}, Topology(members, readable, pools, default))
+        gone = frozenset(each.id for each in found if each.gone)
+        self._context.fleet.arrange({**self._remote, **near}, Topology(members, readable, pools, default, gone))
         self._choose(locations)
 
     def _connection(self, service: Service) -> RemoteRawx:

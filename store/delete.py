@@ -14,10 +14,12 @@ Place = tuple[str, str]
 
 
 async def delete_places(fleet: Fleet, places: Iterable[Place]) -> set[Place]:
-    """Those that could not be deleted. A volume that the store doesn't have any more counts as one that does not answer."""
+    """Those that could not be deleted. A volume that the store doesn't have any more counts as one that does not answer, unless it was
+    given up."""
     by_volume: dict[str, list[str]] = {}
     for volume, chunk in places:
-        by_volume.setdefault(volume, []).append(chunk)
+        if not fleet.is_gone(volume):
+            by_volume.setdefault(volume, []).append(chunk)
     results = await gather([partial(_delete, fleet, volume, chunks) for volume, chunks in by_volume.items()])
     failed: set[Place] = set()
     for (volume, chunks), result in zip(by_volume.items(), results, strict=True):

@@ -14,6 +14,7 @@ from node.errors import (
     ChunkNotFound,
     DeadlineExceeded,
     FrazilError,
+    InvalidArgument,
     NotEnoughServices,
     Unavailable,
     VolumeForeign,
@@ -105,6 +106,24 @@ class Fleet:
         if found is None:
             raise VolumeNotFound(f"volume {volume_id} is not there")
         return found
+
+    def at(self, place: str) -> list[str]:
+        """The volumes of a host, or of another place that locations name. Raises: InvalidArgument."""
+        if self.topology is None:
+            raise InvalidArgument(f"this store is on one host, it has no {place!r}: name a volume")
+        found = sorted(each.volume for each in self.topology.members.values() if each.location.lies_in(place))
+        if not found:
+            raise InvalidArgument(f"there is no volume at {place!r}; `frazil cluster status` lists the locations")
+        return found
+
+    def is_gone(self, volume_id: str) -> bool:
+        """Whether it was given up: nothing of it needs to be deleted."""
+        return self.topology is not None and volume_id in self.topology.gone
+
+    def whereabouts(self, volume_id: str) -> str:
+        """For people: the location, where hosts are told apart, else nothing."""
+        member = self.topology.members.get(volume_id) if self.topology is not None else None
+        return str(member.location).lstrip(".") if member is not None else ""
 
     def replace(self, volume_id: str, volume: Rawx) -> None:
         """Another volume object in the same place: its disk came or went."""
@@ -235,8 +254,8 @@ class Fleet:
             return FULL
         return f"just failed: {failed}" if failed else ""
 
-    async def stats(self) -> list[VolumeStat]:
-        await self.refresh()
+    async def stats(self, *, age_s_max: float = STAT_PERIOD_S / 2) -> list[VolumeStat]:
+        await self.refresh(age_s_max=age_s_max)
         return list(self._stats.values())
 
     def failed_write(self, volume_id: str, error: FrazilError) -> None:

@@ -28,6 +28,11 @@ class Location:
     def __str__(self) -> str:
         return ".".join(self.parts)
 
+    def lies_in(self, place: str) -> bool:
+        """Whether this is that place or below it: "host3", "rack1.host3"; names of levels that follow each other."""
+        wanted = tuple(place.split("."))
+        return any(self.parts[at : at + len(wanted)] == wanted for at in range(len(self.parts)))
+
     def group(self, level: int) -> tuple[str, ...]:
         """What it has in common with all that are in the same place of this level (index in LEVELS)."""
         return self.parts[: level + 1]

@@ -184,12 +184,16 @@ def judge(places: Sequence[Candidate], pool: Pool) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """All volumes of the pools, those that are down included. readable: those that answer reads."""
+    """All volumes of the pools, those that are down included.
+
+    readable: those that answer reads;  gone: no member any more, given up by an operator with all that they held
+    """
 
     members: Mapping[str, Candidate]
     readable: frozenset[str]
     pools: Mapping[str, Pool]
     pool: Pool
+    gone: frozenset[str] = frozenset()
 
     def pool_of(self, policy: str) -> Pool:
         """The one that the policy draws from."""

@@ -12,7 +12,8 @@ from node.errors import BucketNotFound, FrazilError
 from node.log import get_logger
 from rawx.protocol import QuarantinedChunk
 from store.context import Context
-from store.scrub import Scrub, Tally
+from store.scrub import Scrub
+from store.tally import Tally
 from store.worker import State
 
 KEPT_S = 30 * 86_400.0

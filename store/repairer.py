@@ -11,7 +11,8 @@ from node.log import get_logger
 from store.context import Context
 from store.fleet import OF_A_PART, ChunkFinding
 from store.repair import current
-from store.scrub import UNREPAIRABLE, Scrub, Tally
+from store.scrub import UNREPAIRABLE, Scrub
+from store.tally import Tally
 from store.worker import State
 
 DELAY_S = 5.0

@@ -11,11 +11,10 @@ nobody's, whatever is being written meanwhile; a grace on top covers clocks and 
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 import msgspec
 
@@ -23,7 +22,6 @@ from meta.protocol.bucket import SYSTEM_BUCKET
 from meta.protocol.holding import Claim, Cursor, Holding
 from node.errors import BucketNotFound, ContentCold, ContentLost, FrazilError, RecordCorrupt, Superseded
 from node.log import get_logger
-from node.metrics import counter
 from rawx.chunk import ChunkRecord, ObjectRecord
 from rawx.protocol import Examined, Rawx
 from store.context import Context
@@ -33,6 +31,7 @@ from store.moved import again
 from store.parallel import gather
 from store.record import is_stale, object_record
 from store.repair import Need, remake
+from store.tally import Damage, Tally
 from store.tier import Priority
 
 WALK_ROWS = 500
@@ -45,76 +44,10 @@ GRACE_S = 3600.0
 """A chunk younger than this is never taken for an orphan."""
 TRIES_MAX = 3
 """A metachunk whose row changes while it is repaired is looked at again."""
-SHARE = "share_ppm"
-MILLION = 1_000_000
 UNREPAIRABLE = ("unreadable", "foreign", "nameless")
 """Problems that no repair follows: the volume is away, or nobody knows whose the chunk is."""
 _UNREADABLE = Examined("", "unreadable", "its volume does not answer")
-_LEVELS = {"told": logging.WARNING, "lost": logging.ERROR}
 log = get_logger("store.scrub")
-
-
-class Damage(msgspec.Struct, frozen=True):
-    """One chunk that is not as it should be. outcome: "repaired", "deleted", "lost" (too little is left), "waits", "told" """
-
-    volume: str
-    chunk: str
-    problem: str
-    bucket: str = ""
-    key: str = ""
-    detail: str = ""
-    outcome: str = ""
-
-
-class Tally:
-    """What a scrub saw, for people and for programs. notes: sentences of other work."""
-
-    def __init__(self, counts: dict[str, int] | None = None, *, quiet: bool = False) -> None:
-        """quiet: what is found is neither logged nor counted in the process's metrics."""
-        self.counts: Counter[str] = Counter(counts or {})
-        self._quiet = quiet
-        self.damages: list[Damage] = []
-        self.notes: list[str] = []
-
-    def share(self, done: int, total: int) -> None:
-        """How much of the whole is done, about; kept in millionths, for whoever estimates when it ends."""
-        self.counts[SHARE] = min(MILLION * done // total, MILLION) if total else MILLION
-
-    def saw(self, chunks: int, size: int) -> None:
-        self.counts["chunks"] += chunks
-        self.counts["bytes"] += size
-
-    def add(self, damage: Damage) -> None:
-        self.counts[f"problem:{damage.problem}"] += 1
-        self.counts[f"outcome:{damage.outcome}"] += 1
-        self.counts[f"on:{damage.volume}:{damage.problem}:{damage.outcome}"] += 1
-        self.damages.append(damage)
-        if self._quiet:
-            return
-        counter("chunk_damages", "Damaged chunks, by what was wrong and what became of them.", ("problem", "outcome")).labels(
-            damage.problem, damage.outcome
-        ).inc()
-        told = {"volume": damage.volume, "chunk": damage.chunk, "problem": damage.problem, "outcome": damage.outcome, "why": damage.detail}
-        level = _LEVELS.get(damage.outcome, logging.INFO)
-        log.log(level, "a chunk was damaged", extra=told)
-
-    def sentences(self) -> list[str]:
-        """As a person reads it: "3 chunks were corrupt on volume X; all repaired"."""
-        places: dict[tuple[str, str], Counter[str]] = {}
-        for name, number in sorted(self.counts.items()):
-            kind, _, rest = name.partition(":")
-            if kind == "on":
-                volume, problem, outcome = rest.split(":")
-                places.setdefault((volume, problem), Counter())[outcome] += number
-        return self.notes + [_sentence(volume, problem, outcomes) for (volume, problem), outcomes in places.items()]
-
-
-def _sentence(volume: str, problem: str, outcomes: Counter[str]) -> str:
-    total = sum(outcomes.values())
-    (first, number) = outcomes.most_common(1)[0]
-    became = f"all {first}" if number == total else ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
-    where = f"on volume {volume}" if volume else "on no volume"
-    return f"{total} chunk{'s were' if total > 1 else ' was'} {problem} {where}; {became}"
 
 
 class _Expected(msgspec.Struct, frozen=True, gc=False):
@@ -198,8 +131,20 @@ class _Ahead:
 class Scrub:
     """Looks, judges and has repaired. repair: False only tells; grace_s: see GRACE_S."""
 
-    def __init__(self, context: Context, tally: Tally, *, deep: bool, repair: bool = True, grace_s: float = GRACE_S) -> None:
+    def __init__(
+        self,
+        context: Context,
+        tally: Tally,
+        *,
+        deep: bool,
+        repair: bool = True,
+        grace_s: float = GRACE_S,
+        volumes: frozenset[str] = frozenset(),
+        bucket: str = "",
+    ) -> None:
+        """volumes: by metadata, only chunks there;  bucket: by chunks, only its own."""
         self._context, self.tally = context, tally
+        self._volumes, self._bucket = volumes, bucket
         self._deep, self._repair, self._grace_s = deep, repair, grace_s
         self._page = DEEP_FIRST
         self._ahead = _Ahead("", "", [], frozenset(), truncated=False)
@@ -222,6 +167,8 @@ class Scrub:
         """Every chunk of these contents, or of their metachunk `only`; the bytes looked at."""
         holders = [holder for holder in holders if self._readable(bucket, holder)]
         chunks = [each for holder in holders for each in expected(holder) if only in (None, each.index)]
+        if self._volumes:
+            chunks = [each for each in chunks if each.volume in self._volumes]
         looks = await self._examine(chunks)
         wrong: dict[tuple[int, int], dict[int, tuple[str, str]]] = {}
         numbers = {id(holder): number for number, holder in enumerate(holders)}
@@ -231,7 +178,7 @@ class Scrub:
                 wrong.setdefault((numbers[id(each.holder)], each.index), {})[each.chunk.position] = (problem, detail)
         for number, holder in enumerate(holders):
             for index, position in unwritten(holder):
-                if only in (None, index):
+                if only in (None, index) and not self._volumes:
                     wrong.setdefault((number, index), {})[position] = ("unwritten", "")
         size = sum(each.size for each in chunks)
         self.tally.saw(len(chunks), size)
@@ -239,12 +186,15 @@ class Scrub:
             await self.settle(bucket, holders[number], index, problems)
         return size
 
+    def _tell(self, damage: Damage) -> None:
+        self.tally.add(msgspec.structs.replace(damage, where=self._context.fleet.whereabouts(damage.volume)))
+
     def _readable(self, bucket: str, holder: Holding) -> bool:
         """A row whose layout is damaged is told, and the walk goes on behind it."""
         try:
             Layout.parse(holder.layout)
         except RecordCorrupt as error:
-            self.tally.add(Damage("", "", "layout", bucket, holder.key, str(error), "told"))
+            self._tell(Damage("", "", "layout", bucket, holder.key, str(error), "told"))
             return False
         return True
 
@@ -286,7 +236,7 @@ class Scrub:
             for position, (problem, detail) in problems.items():
                 volume, chunk = places.get(position, ("", ""))
                 self._context.fleet.blame(volume, problem)
-                self.tally.add(Damage(volume, chunk, problem, bucket, holder.key, detail, outcome[problem in UNREPAIRABLE]))
+                self._tell(Damage(volume, chunk, problem, bucket, holder.key, detail, outcome[problem in UNREPAIRABLE]))
             return
 
     async def _settle(
@@ -346,8 +296,10 @@ class Scrub:
         for look in looks:
             if look.problem == "missing" or look.chunk in ahead.noted:
                 continue
+            if self._bucket and (look.record is None or look.record.bucket != self._bucket):
+                continue
             if look.record is None:
-                self.tally.add(Damage(volume_id, look.chunk, "nameless", detail=look.detail, outcome="told"))
+                self._tell(Damage(volume_id, look.chunk, "nameless", detail=look.detail, outcome="told"))
                 continue
             by_bucket.setdefault(look.record.bucket, []).append(look)
         for bucket, found in by_bucket.items():
@@ -359,9 +311,19 @@ class Scrub:
         ahead = self._ahead
         if not ahead.chunks or (ahead.volume, ahead.after) != (volume.volume_id, after):
             page = await volume.list(after, LIST_CHUNKS)
-            noted = {chunk for each in self._context.fleet.volumes.values() for chunk in await each.noted()} if page.chunks else set()
-            ahead = self._ahead = _Ahead(volume.volume_id, after, page.chunks, frozenset(noted), page.truncated)
+            noted = await self._noted(volume) if page.chunks else frozenset[str]()
+            ahead = self._ahead = _Ahead(volume.volume_id, after, page.chunks, noted, page.truncated)
         return ahead
+
+    async def _noted(self, volume: Rawx) -> frozenset[str]:
+        """Chunks that somebody is writing. Of the others it can only be known while they answer; a chunk is noted where it lies.
+
+        Raises: Unavailable.
+        """
+        others = [each for each in self._context.fleet.volumes.values() if each is not volume]
+        answers = await gather([each.noted for each in others])
+        known = [answer for answer in answers if not isinstance(answer, FrazilError)]
+        return frozenset(chain(await volume.noted(), *known))
 
     async def _ask(self, volume_id: str, bucket: str, looks: list[Examined]) -> None:
         claims = [_claim(look.record) for look in looks if look.record is not None]
@@ -370,7 +332,7 @@ class Scrub:
         except BucketNotFound:
             if await self._exists(bucket):
                 for look in looks:
-                    self.tally.add(Damage(volume_id, look.chunk, "foreign", bucket, detail="its bucket's metadata is gone", outcome="told"))
+                    self._tell(Damage(volume_id, look.chunk, "foreign", bucket, detail="its bucket's metadata is gone", outcome="told"))
                 return
             holders = [None] * len(looks)
         for look, holder in zip(looks, holders, strict=True):
@@ -398,7 +360,7 @@ class Scrub:
         if self._repair:
             left = await self._context.fleet.volume(volume_id).delete([look.chunk])
             outcome = "waits" if left else "deleted"
-        self.tally.add(Damage(volume_id, look.chunk, problem, bucket, look.record.key, "no metadata names it", outcome))
+        self._tell(Damage(volume_id, look.chunk, problem, bucket, look.record.key, "no metadata names it", outcome))
 
     def _old(self, look: Examined) -> bool:
         return self._context.clock.now_us() - look.mtime_us >= self._grace_s * 1_000_000

@@ -31,6 +31,7 @@ from store.jobs.kind import KINDS, MakeTask, check_policy
 from store.jobs.kind import check as check_job
 from store.jobs.retired import keep_retired
 from store.jobs.runner import JobRunner
+from store.jobs.task import VOLUMES
 from store.keepsake import Keeper
 from store.layout import Layout
 from store.mosaic import MOSAIC
@@ -437,7 +438,10 @@ class Store:
         return [RecordSync(context), Keeper(context), Warden(context), JobRunner(context, self._kinds, duties), *others]
 
     async def submit_job(self, job: Job) -> Job:
-        """Work for the main process. Raises: InvalidArgument, AlreadyExists."""
+        """Work for the main process; the argument `host` stands for the volumes there now. Raises: InvalidArgument, AlreadyExists."""
+        host = job.arguments.get("host")
+        if host and VOLUMES not in job.arguments:
+            job = msgspec.structs.replace(job, arguments=job.arguments | {VOLUMES: ",".join(self._context.fleet.at(host))})
         check_job(job.kind, job.arguments, self._context.fleet, self._kinds)
         return await self.meta.jobs.submit_job(job)
 

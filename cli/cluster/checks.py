@@ -66,7 +66,7 @@ async def _network_findings(place: StoreDirectory, config: NodeConfig) -> AsyncI
 
 
 def _service_findings(node: Node) -> Iterator[Finding]:
-    services = list(node.directory.services.values())
+    services = [each for each in node.directory.services.values() if not each.gone]
     if node.directory.age_s() == float("inf"):
         yield Finding("conscience", "failure", "conscience", "no instance answers", "see that one runs: conscience.run = true on two hosts")
     else:

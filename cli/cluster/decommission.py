@@ -1,4 +1,4 @@
-"""Everything off a host: one job for each of its volumes, done by the cluster itself, followed here."""
+"""Everything off a host: a job for all of its volumes, done by the cluster itself, followed here."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ import trio
 
 from cli.cluster.door import cluster_store, open_door
 from cli.cluster.operator import lock, matching
+from cli.cluster.replicas import peers_of, replace_peers, wait_replaced
 from cli.estimate import ENDED
 from cli.exit import Exit, Hinted
-from cli.follow import LOOK_S, TOLD_EVERY_S
-from cli.output import Output
+from cli.follow import LOOK_S, TOLD_EVERY_S, follow
+from cli.output import Output, count_text
 from cli.session import Session
 from cli.work import fields, tell
 from meta.conscience.protocol import Lock
 from meta.protocol.jobs import Job
 from node.errors import AlreadyExists
+from store.jobs.task import VOLUMES
 from store.store import Store
 
 MIB = 1 << 20
@@ -29,39 +31,49 @@ Tell = Callable[[int], None]
 """Told how many chunks have been moved so far."""
 
 
-async def decommission_host(session: Session, host: str, *, pace_mib: int, detach: bool) -> Exit:
+async def decommission_host(session: Session, host: str, *, pace_mib: int, detach: bool, dry_run: bool) -> Exit:
     """Raises: Hinted, FrazilError."""
-    place = session.directory()
-    async with open_door(place) as node:
+    async with open_door(session.directory()) as node:
         services = matching(node, host)
         volumes = [each.id for each in services if each.registration.kind == "rawx"]
         if not volumes:
             raise Hinted(f"{host} has no volumes", "`frazil cluster status` lists them", code=Exit.NOT_FOUND)
-        for each in services:
+        for each in services if not dry_run else ():
             await lock(node, each.id, Lock(place=0))
-    async with cluster_store(place) as store:
-        jobs = [await _submit(store, volume, pace_mib * MIB) for volume in volumes]
-        for job in jobs:
-            session.output.record("job", f"job {job.id} empties volume {job.arguments['volume']}", **fields(job))
+        peers = peers_of(services)
+        stuck = await replace_peers(session, node, peers, dry_run=dry_run)
+        code = await _empty(session, host, volumes, pace_mib, detach, dry_run)
+        if not detach and not dry_run and not await wait_replaced(session, node, peers):
+            stuck += 1
+    return max(code, Exit.WARNINGS if stuck else Exit.OK)
+
+
+async def _empty(session: Session, host: str, volumes: list[str], pace_mib: int, detach: bool, dry_run: bool) -> Exit:
+    arguments = {"host": host, VOLUMES: ",".join(volumes)}
+    async with cluster_store(session.directory()) as store:
+        if dry_run:
+            return tell(session.output, await follow(session.output, store, await _submit(store, Job(KIND, arguments | {"dry": "1"}))))
+        job = await _submit(store, Job(KIND, arguments, pace_bytes=pace_mib * MIB))
+        session.output.record("job", f"job {job.id} empties {count_text(len(volumes), 'volume')} of {host}", **fields(job))
         if detach:
             return Exit.OK
         left = sum([await _chunks(store, volume) for volume in volumes])
-        with _progress(session.output, left + sum(map(_moved, jobs))) as told:
-            jobs = await _follow(store, jobs, told)
-        code = max(tell(session.output, job) for job in jobs)
+        with _progress(session.output, left + _moved(job)) as told:
+            job = await _follow(store, job, told)
+        code = tell(session.output, job)
         if code is Exit.OK and (left := await _wait_empty(store, volumes)):
             session.output.warn(f"{left:,} chunks that nothing names any more are still there; see `frazil scrub chunks`")
             code = Exit.WARNINGS
     return code
 
 
-async def _submit(store: Store, volume: str, pace_bytes: int) -> Job:
-    """A new job, or the one for this volume that is not over: a second call follows the first one's work."""
+async def _submit(store: Store, job: Job) -> Job:
+    """A new job, or that of this host which is not over: a second call follows the first one's work."""
     try:
-        return await store.submit_job(Job(KIND, {"volume": volume}, pace_bytes=pace_bytes))
+        return await store.submit_job(job)
     except AlreadyExists:
         jobs = await store.meta.jobs.jobs()
-        return next(job for job in jobs if job.kind == KIND and job.arguments.get("volume") == volume and job.state not in ENDED)
+        return next(each for each in jobs if (each.kind, each.arguments) == (job.kind, job.arguments) and each.state not in ENDED)
 
 
 async def _wait_empty(store: Store, volumes: list[str]) -> int:
@@ -82,13 +94,13 @@ async def _chunks(store: Store, volume: str) -> int:
     return count
 
 
-async def _follow(store: Store, jobs: list[Job], told: Tell) -> list[Job]:
-    """Until all are over."""
-    while any(job.state not in ENDED for job in jobs):
+async def _follow(store: Store, job: Job, told: Tell) -> Job:
+    """Until it is over."""
+    while job.state not in ENDED:
         await trio.sleep(LOOK_S)
-        jobs = [await store.meta.jobs.job(job.id) for job in jobs]
-        told(sum(map(_moved, jobs)))
-    return jobs
+        job = await store.meta.jobs.job(job.id)
+        told(_moved(job))
+    return job
 
 
 def _moved(job: Job) -> int:

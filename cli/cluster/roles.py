@@ -17,7 +17,7 @@ from cli.serve import bind, tls_context
 from glacier.cluster import ClusterBoards
 from glacier.lifecycle.engine import engine
 from glacier.strays import StraySweep
-from meta.cluster.process import MetaOptions
+from meta.cluster.process import MetaOptions, MetaProcess
 from meta.cluster.process import serve_meta as run_meta
 from meta.cluster.routing import RoutedMeta
 from meta.conscience.protocol import Lock, Registration
@@ -64,6 +64,7 @@ async def serve_conscience(node: Node, drain: trio.Event, *, task_status: trio.T
     address = f"{node.address}:{config.port}"
     node.services.append(lambda: [node.registration("conscience", config.port)])
     node.nursery.start_soon(service.keep)
+    node.nursery.start_soon(service.learn, node.client, lambda: [each for each in node.consciences.addresses() if each != address])
     node.nursery.start_soon(_follow_settings, node.coordinator, service)
     node.nursery.start_soon(_follow_locks, node.coordinator, service)
     await node.coordinator.announce(f"{CONSCIENCES}/{node.id}", address.encode())
@@ -113,10 +114,11 @@ async def serve_meta(node: Node, drain: trio.Event, *, task_status: trio.TaskSta
 
     place = f"{node.config.place}.{folder.name}"
     options = MetaOptions(folder, f"{node.address}:{config.port}", place, config.replicas, resting)
-    node.services.append(lambda: [node.registration("meta", config.port, disk)])
     async with trio.open_nursery() as nursery:
         run = functools.partial(run_meta, options, sockets, coordinator=node.coordinator, key=node.key, clock=SystemClock(), drain=drain)
-        await nursery.start(run)
+        process: MetaProcess = await nursery.start(run)
+        peer = process.peer.name
+        node.services.append(lambda: [msgspec.structs.replace(node.registration("meta", config.port, disk), peer=peer)])
         task_status.started()
 
 

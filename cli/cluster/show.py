@@ -18,15 +18,16 @@ async def show_cluster(session: Session) -> Exit:
         )
         if not fresh:
             output.warn("no conscience answers: this is what was known last")
+        given_up = sum(each.gone for each in node.directory.services.values())
         services = sorted(
-            node.directory.services.values(),
+            (each for each in node.directory.services.values() if not each.gone),
             key=lambda each: (each.registration.location, each.registration.kind, each.registration.address),
         )
         bad = sum(_show_service(output, each) for each in services)
         await _show_leaders(output, node)
     code = Exit.WARNINGS if bad or not fresh else Exit.OK
     output.record("summary", None, services=len(services), avoided=bad, exit=int(code))
-    output.note(f"{count_text(len(services), 'service')}, {bad} avoided")
+    output.note(f"{count_text(len(services), 'service')}, {bad} avoided" + (f", {given_up} given up" if given_up else ""))
     return code
 
 

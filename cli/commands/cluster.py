@@ -66,6 +66,29 @@ async def _lock(session: Session, services: tuple[str, ...], place: int | None, 
     return Exit.OK
 
 
+@cluster.command("forget", short_help="Give up services that are lost for good.")
+@click.argument("services", nargs=-1, required=True)
+@with_session
+def forget(session: Session, services: tuple[str, ...]) -> Exit:
+    """Give up dead SERVICES (ids, hosts or locations): they are not listed any more, and nothing waits for them.
+
+    First have what they held made anew, with `frazil rebuild host`. `frazil cluster unlock` takes it back.
+    """
+    return session.run(lambda: _forget(session, services))
+
+
+async def _forget(session: Session, services: tuple[str, ...]) -> Exit:
+    from cli.cluster.door import open_door
+    from cli.cluster.operator import forget, matching
+
+    async with open_door(session.directory()) as door:
+        for name in services:
+            for service in matching(door, name):
+                await forget(door, service)
+                session.output.record("forgotten", f"{service.id} is given up", id=service.id, kind=service.registration.kind)
+    return Exit.OK
+
+
 @cluster.command("unlock", short_help="Let the scores speak again.")
 @click.argument("services", nargs=-1, required=True)
 @with_session
@@ -80,7 +103,7 @@ async def _unlock(session: Session, services: tuple[str, ...]) -> Exit:
 
     async with open_door(session.directory()) as door:
         for name in services:
-            for service in matching(door, name):
+            for service in matching(door, name, gone=True):
                 if await unlock(door, service.id):
                     session.output.record("unlock", f"{service.id} is unlocked", id=service.id)
     return Exit.OK

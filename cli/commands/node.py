@@ -94,20 +94,19 @@ async def _drain(session: Session, host: str) -> Exit:
 
 @node.command("decommission", short_help="Move everything off a host.")
 @_host
-@click.option(
-    "--pace", type=click.IntRange(0), default=0, metavar="MIB", help="At most so many MiB per second and volume [default: no limit]."
-)
+@click.option("-n", "--dry-run", is_flag=True, help="Change nothing; tell how much would be moved.")
+@click.option("--pace", type=click.IntRange(0), default=0, metavar="MIB", help="At most so many MiB per second [default: no limit].")
 @click.option("--detach", is_flag=True, help="Don't wait for the end.")
 @with_session
-def decommission(session: Session, host: str, pace: int, detach: bool) -> Exit:
+def decommission(session: Session, host: str, dry_run: bool, pace: int, detach: bool) -> Exit:
     """Move every chunk off HOST's volumes, which take nothing new from now on.
 
     The work goes on by itself when this command is interrupted; running it again follows it.
     """
-    return session.run(lambda: _decommission(session, host, pace, detach))
+    return session.run(lambda: _decommission(session, host, pace, detach, dry_run))
 
 
-async def _decommission(session: Session, host: str, pace: int, detach: bool) -> Exit:
+async def _decommission(session: Session, host: str, pace: int, detach: bool, dry_run: bool) -> Exit:
     from cli.cluster.decommission import decommission_host
 
-    return await decommission_host(session, host, pace_mib=pace, detach=detach)
+    return await decommission_host(session, host, pace_mib=pace, detach=detach, dry_run=dry_run)

@@ -170,6 +170,27 @@ def _tell(output: Output, report: Report, differ: int) -> Exit:
     return code
 
 
+@rebuild.command("host", short_help="Make anew what a lost host held.")
+@click.argument("host")
+@click.option("-n", "--dry-run", is_flag=True, help="Change nothing; tell how much would be made anew.")
+@click.option("--pace", type=click.IntRange(0), default=0, metavar="MIB", help="At most so many MiB per second [default: no limit].")
+@click.option("--detach", is_flag=True, help="Don't wait for the end.")
+@with_session
+def host(session: Session, host: str, dry_run: bool, pace: int, detach: bool) -> Exit:
+    """Make anew, on the other hosts of a cluster, all that HOST held, which is lost for good: chunks, and replicas of the metadata.
+
+    What there are no volumes for waits until there are; a host that is added serves. The work goes on by itself when this command is
+    interrupted; running it again follows it.
+    """
+    return session.run(lambda: _rebuild_host(session, host, pace << 20, detach, dry_run))
+
+
+async def _rebuild_host(session: Session, host: str, pace_bytes: int, detach: bool, dry_run: bool) -> Exit:
+    from cli.cluster.rebuild import rebuild_host
+
+    return await rebuild_host(session, host, pace_bytes=pace_bytes, detach=detach, dry_run=dry_run)
+
+
 @rebuild.command("volume", short_help="Make anew what a volume has lost.")
 @click.argument("volume")
 @click.option("-n", "--dry-run", is_flag=True, help="Change nothing; tell how much would be made anew.")

@@ -20,7 +20,8 @@ DEFAULT = "default"
 def storage_policy() -> None:
     """Show and change how a bucket's objects are stored: copies or erasure code, and how many losses they bear.
 
-    These commands work on the store's host, whether or not it runs. What keys and users may do is another matter: `frazil policy`.
+    These commands work on the store's host, whether or not it runs, and on any host of a cluster. What keys and users may do is another
+    matter: `frazil policy`.
     """
 
 
@@ -91,7 +92,6 @@ def change(session: Session, place: Remote, policy: str, only: str | None, dry_r
 
 
 async def _change(session: Session, place: Remote, policy: str, only: str, dry_run: bool, pace: int, detach: bool) -> Exit:
-    from cli.door import check_store
     from cli.work import perform
     from meta.protocol.jobs import Job
 
@@ -113,7 +113,6 @@ async def _change(session: Session, place: Remote, policy: str, only: str, dry_r
         arguments = {name: value for name, value in wanted.items() if value} | ({"dry": "1"} if dry_run else {})
         return Job("change-policy", arguments, pace_bytes=pace * MIB)
 
-    check_store(session.directory())
     if dry_run and only == "new":
         raise InvalidArgument("--new changes nothing that is there: there is nothing to tell")
     return await perform(session, prepare, detach=detach)

@@ -31,12 +31,14 @@ async def _list(session: Session, everything: bool) -> Exit:
     from cli.estimate import ENDED, left_s, share_of
     from cli.work import fields
     from node.text import span_text
+    from store.jobs.task import VOLUMES
 
     async with local_store(session.directory()) as store:
         jobs = await store.meta.jobs.jobs()
     shown = [each for each in jobs if everything or each.state not in ENDED]
     for each in shown:
-        words = " ".join([each.kind, *(f"{name}={value}" for name, value in sorted(each.arguments.items()))])
+        told = {name: value for name, value in each.arguments.items() if name != VOLUMES or "host" not in each.arguments}
+        words = " ".join([each.kind, *(f"{name}={value}" for name, value in sorted(told.items()))])
         made = time_text(datetime.fromtimestamp(each.created_us / 1e6, UTC))
         share, left = share_of(each) if each.state not in ENDED else None, left_s(each)
         far = "" if share is None else f"{share:.0%}" + ("" if left is None else f", {span_text(left)} left")

@@ -16,7 +16,7 @@ from glacier.lifecycle.walk import Position, RulesOf, Walk
 from node.log import get_logger
 from store.context import Context
 from store.jobs.duty import STANDING
-from store.scrub import Tally
+from store.tally import Tally
 
 KIND = "lifecycle"
 ROW_BYTES = 4096
@@ -32,6 +32,7 @@ class LifecycleTask:
     def __init__(
         self, context: Context, tally: Tally, arguments: dict[str, str], *, rules_of: RulesOf, calendar: Calendar, herald: Herald
     ) -> None:
+        self.pause_s = 0.0
         self._tally = tally
         self._standing = STANDING in arguments
         self._walk = Walk(context.meta, rules_of, calendar, context.clock.now_us, arguments.get("bucket", ""))

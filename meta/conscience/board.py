@@ -53,6 +53,12 @@ class Board:
             found = Scores(0, found.read)
         self._entries[registration.id] = _Entry(registration, found, now)
 
+    def learn(self, known: Iterable[Registration], now: float) -> None:
+        """Of another instance: what was never heard of here is dead until it reports."""
+        for each in known:
+            if each.id not in self._entries and len(self._entries) < SERVICES_MAX:
+                self._entries[each.id] = _Entry(each, Scores(), now - NEVER_S)
+
     def services(self, now: float) -> tuple[Service, ...]:
         """All, in order of kind, location and id; what is long dead is forgotten meanwhile."""
         self._entries = {
@@ -83,10 +89,13 @@ class Board:
             "" if final.place and final.read else _reason(entry, final, silent_s, lock),
             silent_s=round(min(silent_s, NEVER_S), 1),
             locked=lock is not None,
+            gone=lock is not None and lock.gone,
         )
 
 
 def _reason(entry: _Entry, final: Scores, silent_s: float, lock: Lock | None) -> str:
+    if lock is not None and lock.gone:
+        return "given up by an operator"
     if silent_s > SILENT_S_MAX:
         return "not heard of since this conscience began" if silent_s >= NEVER_S else f"not heard of for {silent_s:.0f} s"
     if entry.registration.problem:

@@ -35,6 +35,16 @@ def merge(known: dict[str, Service], listing: Listing) -> dict[str, Service]:
     return found
 
 
+async def ask(client: Client, address: str) -> Listing:
+    """What the instance there knows. Raises: Unavailable."""
+    async with await client.request("GET", address, SERVICES, timeout_s=CALL_TIMEOUT_S) as response:
+        await response.raise_for_error()
+        try:
+            return msgspec.msgpack.decode(await response.read(LISTING_BYTES_MAX), type=Listing)
+        except msgspec.DecodeError as error:
+            raise PeerUnreachable(f"{address} answers something else than a list of services") from error
+
+
 class Directory:
     """The services of the namespace as last heard. `listeners` are called, without an await, when something was heard."""
 
@@ -64,7 +74,7 @@ class Directory:
         for step in range(len(addresses)):
             at = (self._turn + step) % len(addresses)
             try:
-                listing = await self._ask(addresses[at])
+                listing = await ask(self._client, addresses[at])
             except FrazilError as error:
                 _log.debug("a conscience does not answer", extra={"address": addresses[at], "error": str(error)})
                 continue
@@ -75,14 +85,6 @@ class Directory:
                 listener()
             return True
         return False
-
-    async def _ask(self, address: str) -> Listing:
-        async with await self._client.request("GET", address, SERVICES, timeout_s=CALL_TIMEOUT_S) as response:
-            await response.raise_for_error()
-            try:
-                return msgspec.msgpack.decode(await response.read(LISTING_BYTES_MAX), type=Listing)
-            except msgspec.DecodeError as error:
-                raise PeerUnreachable(f"{address} answers something else than a list of services") from error
 
     async def watch(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keeps the list young, for ever. Started once somebody answered or everybody was asked."""

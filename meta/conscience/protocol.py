@@ -27,6 +27,7 @@ class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
     statistics  percentages, 100 = idle or empty: cpu, io, space; and latency_ms, of a synced write
     problem     why it can't serve, "" when it can
     worker      of a volume whose chunks may go to a board: the address of the worker that sees to it
+    peer        of a meta service: its name among the peers that share bases
     """
 
     id: str
@@ -39,6 +40,7 @@ class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
     problem: str = ""
     draining: bool = False
     worker: str = ""
+    peer: str = ""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -46,10 +48,11 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Lock(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An operator's word against the expressions. None: not locked."""
+    """An operator's word against the expressions. None: not locked. gone: it is lost for good, nobody needs to wait for it."""
 
     place: int | None = None
     read: int | None = None
+    gone: bool = False
 
 
 class Service(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -58,6 +61,7 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
     place, read   its scores for taking new things and for being read: 0 (avoid) to 100 (best)
     reason        why a score is 0, "" when none is
     silent_s      since its last report
+    gone          an operator has given it up
     """
 
     registration: Registration
@@ -66,6 +70,7 @@ class Service(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     silent_s: float = 0.0
     locked: bool = False
+    gone: bool = False
 
     @property
     def id(self) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 import trio
 
 from meta.conscience.board import Board
+from meta.conscience.client import ask
 from meta.conscience.protocol import API, REPORT, REPORT_BYTES_MAX, SERVICES, Heard, Listing, Registration, Report
 from node.auth import PROOF_HEADER, NamespaceKey, Verifier
 from node.clock import Clock
 from node.errors import FrazilError, InvalidArgument, NotFound
 from node.files import write_durably
+from node.http.client import Client
 from node.http.message import Request
 from node.http.reply import Reply
 from node.log import get_logger
@@ -20,6 +23,7 @@ from node.threads import run_blocking
 
 KEEP_PERIOD_S = 30.0
 """How often the list of known services is written, when it changed."""
+LEARN_AGAIN_S = 10.0
 MSGPACK = (b"content-type", b"application/msgpack")
 _log = get_logger("conscience")
 
@@ -64,6 +68,19 @@ class ConscienceService:
     def listing(self) -> Listing:
         now = self._clock.monotonic()
         return Listing(self.board.services(now), now - self._begun)
+
+    async def learn(self, client: Client, others: Callable[[], Sequence[str]]) -> None:
+        """Asks other instances, once, which services there are: a new one would know nothing of the dead."""
+        while addresses := others():
+            for address in addresses:
+                try:
+                    listing = await ask(client, address)
+                except FrazilError as error:
+                    _log.debug("another conscience does not answer", extra={"address": address, "error": str(error)})
+                    continue
+                self.board.learn([each.registration for each in listing.services], self._clock.monotonic())
+                return
+            await trio.sleep(LEARN_AGAIN_S)
 
     async def keep(self) -> None:
         """Writes which services there are, for ever."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from node.errors import InvalidArgument
@@ -11,11 +12,12 @@ from store.jobs.improve import Improve
 from store.jobs.rebalance import Rebalance
 from store.jobs.recoder import ChangePolicy
 from store.jobs.scrub import ScrubChunks, ScrubMetadata
-from store.jobs.task import Task
+from store.jobs.task import Task, volumes_of
 from store.jobs.volume import Decommission, RebuildVolume
 from store.policy import POLICIES
-from store.scrub import Tally
+from store.tally import Tally
 
+VOLUME_ID = re.compile("[0-9a-f]{16}")
 MakeTask = Callable[[Context, Tally, dict[str, str]], Task]
 KINDS: dict[str, MakeTask] = {
     "scrub-meta": ScrubMetadata,
@@ -32,11 +34,13 @@ def check(kind: str, arguments: dict[str, str], fleet: Fleet, kinds: Mapping[str
     """Raises: InvalidArgument for a job that can't be."""
     if kind not in kinds:
         raise InvalidArgument(f"there is no work {kind!r}; there is {', '.join(kinds)}")
-    volume = arguments.get("volume")
-    if kind in ("rebuild-volume", "decommission") and not volume:
+    volumes = volumes_of(arguments)
+    if kind in ("rebuild-volume", "decommission") and not volumes:
         raise InvalidArgument(f"{kind} needs a volume")
-    if volume and volume not in fleet.volumes:
-        raise InvalidArgument(f"there is no volume {volume}; there are {', '.join(sorted(fleet.volumes))}")
+    forgotten = kind == "rebuild-volume" and fleet.topology is not None  # layouts name it although no host does any more
+    for volume in volumes:
+        if volume not in fleet.volumes and not (forgotten and VOLUME_ID.fullmatch(volume)):
+            raise InvalidArgument(f"there is no volume {volume}; there are {', '.join(sorted(fleet.volumes))}")
     if kind == "change-policy":
         if not arguments.get("bucket"):
             raise InvalidArgument("change-policy needs a bucket")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from functools import partial
 
 from meta.protocol.holding import Cursor, Holding
-from node.errors import ContentCold, ContentLost, FrazilError, Superseded
+from node.errors import ContentCold, ContentLost, FrazilError, NotEnoughServices, Superseded
 from node.log import get_logger
 from store.context import Context
 from store.jobs.task import CONTENTS, Walk
@@ -15,7 +15,7 @@ from store.layout import Layout
 from store.moved import again
 from store.parallel import gather
 from store.repair import Need, remake
-from store.scrub import Tally
+from store.tally import Tally
 
 MOVE_ROWS = 50
 """Contents that one step of a move looks at."""
@@ -27,14 +27,21 @@ log = get_logger("store.jobs")
 
 
 class Mover(Walk):
-    """Writes chunks anew elsewhere; with "dry" among the arguments it only counts them."""
+    """Writes chunks anew elsewhere; with "dry" among the arguments it only counts them.
+
+    passes_over: what there are no volumes for now is left for another pass, so that it holds up nothing else.
+    """
+
+    passes_over = False
 
     def __init__(self, context: Context, tally: Tally, arguments: dict[str, str]) -> None:
         super().__init__(context, tally, "")
         self._dry = "dry" in arguments
+        self._why = ""
 
     async def visit(self, bucket: str, cursor: Cursor) -> tuple[Cursor | None, int]:
         holders = await self._context.container(bucket).walk(cursor, MOVE_ROWS)
+        await self.prepare(holders)
         size = 0
         for at in range(0, len(holders), MOVES_AT_ONCE):
             for outcome in await gather([partial(self._move_all, bucket, holder) for holder in holders[at : at + MOVES_AT_ONCE]]):
@@ -43,6 +50,9 @@ class Mover(Walk):
                 size += outcome
         self._tally.counts[CONTENTS] += len(holders)
         return (holders[-1].cursor if holders else None), size
+
+    async def prepare(self, holders: Sequence[Holding]) -> None:
+        """Before `needs` is asked of each of these. Raises: Unavailable."""
 
     async def is_cold(self, need: Need) -> None:
         """What is to be moved lies on cold disks: it stays where it is. Raises: Unavailable."""
@@ -88,6 +98,12 @@ class Mover(Walk):
             except ContentCold:
                 self._tally.counts["cold"] += 1
                 await self.is_cold(need)
+                return 0
+            except NotEnoughServices as error:
+                if not self.passes_over:
+                    raise
+                self._tally.counts["waiting"] += 1
+                self._why = str(error)
                 return 0
             self._tally.counts["moved"] += len(need.positions)
             self._tally.counts["bytes"] += size

@@ -8,8 +8,8 @@ from meta.protocol.holding import Holding
 from store.context import Context
 from store.jobs.mover import Mover
 from store.repair import Need
-from store.scrub import Tally
 from store.scrub import expected as chunks_of
+from store.tally import Tally
 
 SPREAD = 0.02
 """Rebalancing ends when no volume is fuller than all together by more than this share."""

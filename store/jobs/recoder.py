@@ -15,7 +15,7 @@ from store.moved import again
 from store.parallel import gather
 from store.policy import PolicySet
 from store.recode import is_right, recode
-from store.scrub import Tally
+from store.tally import Tally
 from store.tier import Temperature
 
 WALK_ROWS = 50

@@ -9,6 +9,7 @@ from node.errors import BaseNotFound, FrazilError
 from node.log import get_logger
 from store.context import Context
 from store.fleet import Fleet
+from store.jobs.task import volumes_of
 
 LOOK_S = 1.0
 EMPTIED = "decommission"
@@ -18,7 +19,7 @@ log = get_logger("store.jobs")
 def retire(fleet: Fleet, jobs: list[Job]) -> None:
     """Volumes that are being emptied, or were, take nothing new; of several such jobs of a volume the last counts."""
     emptied = [job for job in sorted(jobs, key=lambda job: job.id) if job.kind == EMPTIED and "dry" not in job.arguments]
-    last = {job.arguments["volume"]: job for job in emptied}
+    last = {volume: job for job in emptied for volume in volumes_of(job.arguments)}
     fleet.retire({volume for volume, job in last.items() if job.state != "aborted"})
 
 

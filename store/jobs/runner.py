@@ -1,9 +1,10 @@
-"""Works on the jobs that are submitted: a step of each in turn, at its pace. Whoever submits a job only writes it into the jobs' base."""
+"""Works on the jobs that are submitted: a step of each, side by side, at its pace. Who submits a job only writes it into the jobs' base."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 
 import msgspec
 import trio
@@ -16,7 +17,8 @@ from store.context import Context
 from store.jobs.duty import DUTIES, STANDING, Duty
 from store.jobs.kind import KINDS, MakeTask
 from store.jobs.retired import LOOK_S, retire
-from store.scrub import SHARE, Tally
+from store.parallel import gather
+from store.tally import SHARE, Tally
 from store.worker import State
 
 SAVE_S = 1.0
@@ -53,7 +55,7 @@ class _Running:
 
 
 class JobRunner:
-    """Works on every job that is running, a step of each in turn."""
+    """Works on every job that is running, a step of each side by side."""
 
     name = "jobs"
 
@@ -73,13 +75,15 @@ class JobRunner:
         wished = {job.id: job for job in await self._context.meta.jobs.jobs()}
         retire(self._context.fleet, list(wished.values()))
         self._running = {number: each for number, each in self._running.items() if number in wished and wished[number].state == "running"}
-        busy = False
         for job in wished.values():
             if STANDING in job.arguments:
                 self._tell_age(job)
-            if job.state == "running" and self._is_due(job):
-                busy = await self._advance(job) or busy
-        return State.BUSY if busy else State.IDLE
+        due = [job for job in wished.values() if job.state == "running" and self._is_due(job)]
+        outcomes = await gather([partial(self._advance, job) for job in due])
+        for outcome in outcomes:
+            if isinstance(outcome, FrazilError):
+                raise outcome
+        return State.BUSY if True in outcomes else State.IDLE
 
     async def wait(self) -> None:
         await trio.sleep(LOOK_S)
@@ -134,8 +138,12 @@ class JobRunner:
             await self._save(msgspec.structs.replace(running.job, progress=dict(running.tally.counts)), message=str(error))
             return False
         running.stepped(now, job.pace_bytes, size)
+        if running.task.pause_s:
+            running.pause(now, running.task.pause_s)
+            running.task.pause_s = 0.0
         running.count_time(time.monotonic())
-        running.job = msgspec.structs.replace(job, position=following or "", progress=dict(running.tally.counts), message="")
+        told = "; ".join(running.tally.notes)
+        running.job = msgspec.structs.replace(job, position=following or "", progress=dict(running.tally.counts), message=told)
         if following is None:
             await self._end(running)
         elif now - running.saved_at >= SAVE_S:

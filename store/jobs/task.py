@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
@@ -10,14 +11,23 @@ from meta.protocol.bucket import SYSTEM_BUCKET
 from meta.protocol.holding import Cursor
 from node.errors import BucketNotFound, NotFound
 from store.context import Context
-from store.scrub import Tally
+from store.tally import Tally
 
+VOLUMES = "volume"
+"""Argument: ids, comma between."""
 CONTENTS, CONTENTS_TOTAL = "contents", "contents_total"
 """Counts of a walk: contents seen in this pass, and versions there were when it began."""
 
 
+def volumes_of(arguments: Mapping[str, str]) -> tuple[str, ...]:
+    """Those that the work is about; none: all, or what its kind says."""
+    return tuple(filter(None, arguments.get(VOLUMES, "").split(",")))
+
+
 class Task(Protocol):
-    """One kind of work."""
+    """One kind of work. pause_s: set by a step after which the next is to wait so long, and not because of the pace."""
+
+    pause_s: float
 
     async def step(self, position: str) -> tuple[str | None, int]:
         """One small piece from this position ("" at first): the next position, None at the end; the bytes it counts for.
@@ -41,6 +51,7 @@ class Walk:
 
     def __init__(self, context: Context, tally: Tally, bucket: str) -> None:
         self._context, self._tally, self._bucket = context, tally, bucket
+        self.pause_s = 0.0
 
     async def step(self, position: str) -> tuple[str | None, int]:
         if not position:

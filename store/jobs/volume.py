@@ -1,25 +1,37 @@
-"""A volume made anew, or emptied."""
+"""Volumes made anew, or emptied."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 import trio
 
 from meta.protocol.holding import Holding
+from node.errors import FrazilError
+from node.log import get_logger
+from rawx.protocol import Examined
 from store.context import Context
 from store.jobs.mover import Mover
 from store.jobs.retired import LOOK_S
+from store.jobs.task import volumes_of
 from store.layout import Layout
+from store.parallel import gather
 from store.repair import Need
-from store.scrub import Tally, judge
 from store.scrub import expected as chunks_of
+from store.scrub import judge
+from store.tally import Tally
 from store.tier import Priority
 
 PASSES_MAX = 5
 """Of a decommission, for one that still finds something."""
 COLD_S = 60.0
 """Between the passes of one that waits for thaws."""
+WAIT_S = 30.0
+"""Between the passes of a rebuild that waits for volumes."""
+AWAY_AGE_S = 10.0
+"""How old the knowledge may be which volumes are there: to ask one that is not costs seconds."""
+log = get_logger("store.jobs")
 
 
 async def thaw(context: Context, need: Need) -> None:
@@ -28,44 +40,70 @@ async def thaw(context: Context, need: Need) -> None:
 
 
 class RebuildVolume(Mover):
-    """Makes anew what a volume should hold and doesn't."""
+    """Makes anew what volumes should hold and don't: passes, until nothing waits for volumes that could take it."""
+
+    passes_over = True
 
     def __init__(self, context: Context, tally: Tally, arguments: dict[str, str]) -> None:
         super().__init__(context, tally, arguments)
-        self._volume = arguments["volume"]
+        self._volumes = frozenset(volumes_of(arguments))
+        self._away: frozenset[str] = frozenset()
+        self._looks: dict[tuple[str, str], Examined] = {}
+
+    async def step(self, position: str) -> tuple[str | None, int]:
+        following, size = await super().step(position)
+        if following is not None:
+            return following, size
+        waiting, self._tally.counts["waiting"] = self._tally.counts["waiting"], 0
+        self._tally.notes = [f"{waiting} metachunks wait for volumes that could take their chunks: {self._why}"] if waiting else []
+        if not waiting:
+            return None, size
+        log.info("a rebuild waits", extra={"metachunks": waiting, "why": self._why})
+        self.pause_s = WAIT_S
+        self._tally.share(0, 1)
+        return "", size
+
+    async def prepare(self, holders: Sequence[Holding]) -> None:
+        """Which of the volumes are there now, and what they hold of these contents."""
+        fleet = self._context.fleet
+        stats = {stat.volume: stat for stat in await fleet.stats(age_s_max=AWAY_AGE_S)}
+        self._away = frozenset(v for v in self._volumes if v in fleet.retired or v not in stats or stats[v].sick)
+        wanted: dict[str, list[str]] = {}
+        for each in (each for holder in holders for each in chunks_of(holder)):
+            if each.volume in self._volumes - self._away:
+                wanted.setdefault(each.volume, []).append(each.chunk.name)
+        answers = await gather([partial(fleet.volume(volume).examine, chunks, deep=False) for volume, chunks in wanted.items()])
+        self._looks = {}
+        for volume, answer in zip(wanted, answers, strict=True):
+            if isinstance(answer, FrazilError):
+                raise answer
+            self._looks |= {(volume, look.chunk): look for look in answer}
 
     async def needs(self, bucket: str, holder: Holding) -> AsyncIterator[Need]:
-        mine = [each for each in chunks_of(holder) if each.volume == self._volume]
-        if not mine:
-            return
-        self._tally.saw(len(mine), 0)
-        away = self._volume in self._context.fleet.retired or bool(await self._sick())
-        looks = {}
-        if not away:
-            found = await self._context.fleet.volume(self._volume).examine([each.chunk.name for each in mine], deep=False)
-            looks = {look.chunk: look for look in found}
-        for each in mine:
-            look = looks.get(each.chunk.name)
-            if look is None or judge(each, look)[0] not in ("", "stale"):
-                avoid = (self._volume,) if away else ()
-                yield Need(bucket, holder, each.index, frozenset({each.chunk.position}), "its volume was rebuilt", avoid)
+        """One for each metachunk, however many of its chunks are lost: its sources are read once."""
+        lost: dict[int, list[int]] = {}
+        for each in chunks_of(holder):
+            if each.volume in self._volumes:
+                self._tally.saw(1, 0)
+                look = self._looks.get((each.volume, each.chunk.name))
+                if look is None or judge(each, look)[0] not in ("", "stale"):
+                    lost.setdefault(each.index, []).append(each.chunk.position)
+        for index, positions in lost.items():
+            yield Need(bucket, holder, index, frozenset(positions), "its volume was rebuilt", self._away)
 
     async def is_cold(self, need: Need) -> None:
         await thaw(self._context, need)
 
-    async def _sick(self) -> str:
-        return next((stat.sick for stat in await self._context.fleet.stats() if stat.volume == self._volume), "it is not there")
-
 
 class Decommission(Mover):
-    """Moves everything off a volume, which takes nothing new any more: passes, until one finds nothing there.
+    """Moves everything off volumes, which take nothing new any more: passes, until one finds nothing there.
 
-    What was begun before the volume was retired may be named behind a pass's cursor; the next pass finds it.
+    What was begun before they were retired may be named behind a pass's cursor; the next pass finds it.
     """
 
     def __init__(self, context: Context, tally: Tally, arguments: dict[str, str]) -> None:
         super().__init__(context, tally, arguments)
-        self._volume = arguments["volume"]
+        self._volumes = frozenset(volumes_of(arguments))
 
     async def step(self, position: str) -> tuple[str | None, int]:
         counts = self._tally.counts
@@ -78,7 +116,7 @@ class Decommission(Mover):
             return following, size
         if counts["cold"]:  # they have been asked for; such a pass decides nothing
             counts["found"] = counts["lost"] = counts["cold"] = 0
-            await trio.sleep(COLD_S)
+            self.pause_s = COLD_S
             return "", size
         counts["passes"] += 1
         if counts["found"] == counts["lost"] or counts["passes"] >= PASSES_MAX:
@@ -96,11 +134,14 @@ class Decommission(Mover):
         found, lost, passes = (self._tally.counts[name] for name in ("found", "lost", "passes"))
         if not found:
             return ""
-        left = f"pass {passes} still found chunks on the volume: {found}, and too little is left of {lost} of them to make them whole"
+        left = f"pass {passes} still found {found} metachunks there, and too little is left of {lost} of them to make them whole"
         return f"{left}. What the log names is to be restored or deleted, then the volume emptied again"
 
     async def needs(self, bucket: str, holder: Holding) -> AsyncIterator[Need]:
+        found: dict[int, list[int]] = {}
         for each in chunks_of(holder):
-            if each.volume == self._volume:
-                self._tally.counts["found"] += 1
-                yield Need(bucket, holder, each.index, frozenset({each.chunk.position}), "", (self._volume,), keep=True)
+            if each.volume in self._volumes:
+                found.setdefault(each.index, []).append(each.chunk.position)
+        for index, positions in found.items():
+            self._tally.counts["found"] += 1
+            yield Need(bucket, holder, index, frozenset(positions), "", self._volumes, keep=True)

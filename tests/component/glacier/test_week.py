@@ -25,7 +25,7 @@ from node.clock import FakeClock
 from s3.lifecycle_document import LIFECYCLE, MINIMUM_SIZE, VARIES, rules_of
 from store.afterwork import Afterwork
 from store.parallel import gather
-from store.scrub import Tally
+from store.tally import Tally
 from tests.support.lifecycle_model import Bucket, Version
 from tests.support.rules import document
 

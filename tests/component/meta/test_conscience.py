@@ -81,3 +81,12 @@ async def test_a_restarted_instance_lists_whom_it_knew(tmp_path: Path, autojump_
         await service.keep()
     again = ConscienceService(tmp_path / "1", KEY, SystemClock())
     assert [(each.id, each.place) for each in again.listing().services] == [("v1", 0)]
+
+
+async def test_a_new_instance_learns_of_the_dead_from_another(tmp_path: Path) -> None:
+    async with conscience(tmp_path / "1") as (one, first), conscience(tmp_path / "2") as (_, second), Client(key=KEY) as client:
+        first.board.report(RAWX, SystemClock().monotonic())
+        with trio.fail_after(5):
+            await second.learn(client, lambda: ["127.0.0.1:9", one])
+        (learnt,) = second.listing().services
+        assert (learnt.id, learnt.place, learnt.reason) == ("v1", 0, "not heard of since this conscience began")

@@ -22,9 +22,9 @@ from store.jobs.duty import Duty
 from store.jobs.scrub import ScrubChunks
 from store.jobs.volume import Decommission
 from store.layout import Layout
-from store.scrub import Tally
 from store.source import BytesSource
 from store.store import Store
+from store.tally import Tally
 from tests.component.store.support import BUCKET, chunk_files, file_of, flip, opened, put, read, until_none
 
 ENDED = ("done", "failed", "aborted")
@@ -113,6 +113,40 @@ async def test_what_a_lost_volume_held_is_made_anew(tmp_path: Path, empty: bool)
         await check(store, bodies)
 
 
+async def test_what_no_volume_can_take_waits_until_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emptying, "WAIT_S", 0.02)
+    monkeypatch.setattr(emptying, "AWAY_AGE_S", 0.0)
+    async with filled(tmp_path, 3) as (store, bodies):
+        lost = {each.path.name: name for name, each in store.volumes.items() if isinstance(each, Volume)}["3"]
+    shutil.rmtree(tmp_path / "volumes" / "3")
+    async with opened(tmp_path, 3, workers=True) as store:
+        job = await store.submit_job(Job("rebuild-volume", {"volume": lost}))
+
+        async def quiet() -> list[Job]:
+            return [each for each in [await store.meta.jobs.job(job.id)] if "metachunks wait for volumes" not in each.message]
+
+        await until_none(quiet)
+    async with opened(tmp_path, 4, workers=True) as store:
+        done = await ended(store, job)
+        assert (done.state, done.message) == ("done", "")
+        await check(store, bodies)
+
+
+async def test_several_volumes_are_made_anew_in_one_pass(tmp_path: Path) -> None:
+    async with filled(tmp_path, 9) as (store, bodies):
+        names = {each.path.name: name for name, each in store.volumes.items() if isinstance(each, Volume)}
+        lost = ",".join(names[number] for number in "357")
+    for number in "357":
+        shutil.rmtree(tmp_path / "volumes" / number)
+        (tmp_path / "volumes" / number).mkdir()
+    async with opened(tmp_path, 9, workers=True) as store:
+        done = await ended(store, await store.submit_job(Job("rebuild-volume", {"volume": lost})))
+        assert done.state == "done", done
+        await check(store, bodies)
+        with pytest.raises(InvalidArgument, match="name a volume"):
+            await store.submit_job(Job("scrub-meta", {"host": "host3"}))
+
+
 async def test_an_emptied_volume_holds_nothing_and_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with filled(tmp_path, 5) as (store, bodies):
         volume = next(iter(store.volumes))
@@ -177,7 +211,7 @@ async def test_an_emptying_that_leaves_something_fails_and_the_volume_stays_reti
         (volume,) = layout.volumes
         failed = await ended(store, await store.submit_job(Job("decommission", {"volume": volume})))
         assert failed.state == "failed"
-        assert "still found chunks on the volume: 1, and too little is left of 1" in failed.message
+        assert "still found 1 metachunks there, and too little is left of 1" in failed.message
         for number in range(10):
             assert volume not in Layout.parse((await put(store, f"new{number}", b"new")).layout).volumes
         again = await store.submit_job(Job("decommission", {"volume": volume}, pace_bytes=1))

@@ -12,8 +12,9 @@ from node.errors import VolumeNotFound
 from store import quarantine
 from store.layout import Layout
 from store.quarantine import Aside, Warden
-from store.scrub import Scrub, Tally
+from store.scrub import Scrub
 from store.store import Store
+from store.tally import Tally
 from tests.component.store.support import BUCKET, file_of, flip, opened, put
 
 

@@ -24,8 +24,9 @@ from store.rebuild.compare import differences
 from store.rebuild.site import build, open_site
 from store.rebuild.swap import NEW_FOLDER
 from store.recode import is_right, recode
-from store.scrub import Scrub, Tally
+from store.scrub import Scrub
 from store.store import Store
+from store.tally import Tally
 from tests.component.store.history import History, contents, quiet
 from tests.component.store.support import BUCKET, chunk_files, file_of, opened, put, read, until_none
 from tests.component.store.test_jobs import ended

@@ -31,9 +31,10 @@ from store.rebuild.compare import differences
 from store.rebuild.report import Report
 from store.rebuild.site import build, open_site
 from store.rebuild.swap import NEW_FOLDER, put_in_place
-from store.scrub import Scrub, Tally
+from store.scrub import Scrub
 from store.source import BytesSource
 from store.store import Store
+from store.tally import Tally
 from tests.component.store.support import (
     BUCKET,
     FailingSource,

@@ -17,13 +17,13 @@ import trio
 from meta.protocol.holding import BEGIN, Claim, Cursor
 from meta.protocol.object import Attributes, Change
 from node.errors import FrazilError
-from store import scrub as scrubbing
 from store import workers
 from store.codec import codec
 from store.layout import Layout
-from store.scrub import Scrub, Tally
+from store.scrub import Scrub
 from store.source import BytesSource
 from store.store import Store
+from store.tally import Damage, Tally
 from tests.component.store.support import BUCKET, chunk_files, flip, opened, put, read, until_none
 
 OBJECTS = 40
@@ -338,6 +338,13 @@ def test_every_set_of_survivors_decodes(k: int, m: int) -> None:
 def test_the_summary_reads_as_a_sentence() -> None:
     tally = Tally()
     for outcome in ("repaired", "repaired", "lost"):
-        tally.add(scrubbing.Damage("v1", "c", "corrupt", BUCKET, "k", "", outcome))
-    tally.add(scrubbing.Damage("v2", "c", "missing", BUCKET, "k", "", "repaired"))
-    assert tally.sentences() == ["3 chunks were corrupt on volume v1; 1 lost, 2 repaired", "1 chunk was missing on volume v2; all repaired"]
+        tally.add(Damage("v1", "c", "corrupt", BUCKET, "k", "", outcome))
+    tally.add(Damage("v2", "c", "missing", BUCKET, "k", "", "repaired"))
+    tally.add(Damage("v3", "c", "orphaned", outcome="deleted", where="host3.disk1"))
+    tally.passed_over("v4", "host4.disk1")
+    assert tally.sentences() == [
+        "3 chunks of 1 object were corrupt on volume v1; 1 lost, 2 repaired",
+        "1 chunk of 1 object was missing on volume v2; all repaired",
+        "1 chunk was orphaned on volume v3 (host3.disk1); all deleted",
+        "volume v4 (host4.disk1) did not answer and was passed over",
+    ]

@@ -188,3 +188,9 @@ def test_a_chunk_on_a_fallback_belongs_elsewhere() -> None:
     pool = Pool(targets=(Target(("a", "b")),))
     (position, avoid), *more = misplaced({0: candidates[0], 1: candidates[2]}, candidates, pool)
     assert (position, avoid, more) == (1, {"bh0d0", "bh0d1"}, [])
+
+
+def test_a_place_is_told_by_names_of_levels_that_follow_each_other() -> None:
+    location = Location.parse("dc1.room1.rack2.host3.disk1")
+    assert all(location.lies_in(place) for place in ("host3", "rack2.host3", "dc1", "host3.disk1", str(location)))
+    assert not any(location.lies_in(place) for place in ("host", "dc1.rack2", "host3.disk1.more", "", "."))
