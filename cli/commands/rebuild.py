@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from cli.exit import Exit, Hinted
-from cli.output import Output, count_text, visible
+from cli.output import Output, count_text
+from cli.rebuilt import Progress, tell, tell_differences
 from cli.session import Session, with_session
 
 if TYPE_CHECKING:
-    from store.rebuild.report import Report
     from store.rebuild.site import Site
-
-TOLD_EVERY_S = 5.0
-DIFFERENCES_SHOWN_MAX = 1_000
-_DIFFERENCES = {"missing": "no chunk tells it", "more": "only the chunks tell it", "changed": "the chunks tell something else"}
 
 
 @click.group("rebuild", short_help="Make anew what a disk has lost.")
@@ -33,12 +28,18 @@ def rebuild() -> None:
 @click.option("--force", is_flag=True, help="Also when the metadata is whole, or some volumes are away.")
 @with_session
 def meta(session: Session, bucket: str, dry_run: bool, force: bool) -> Exit:
-    """Make the metadata of a store that does not run anew, from nothing but the chunks on its volumes.
+    """Make the metadata anew, from nothing but the chunks on the volumes: of a cluster, or of a store that does not run.
 
     Objects, versions, delete markers, tags, uploads in progress, bucket settings and access keys come back; what could not be proven
     whole is told. What was there before is kept beside it, as meta.before-TIME. Exit code 7 when something could not be restored, or
     differs.
+
+    In a cluster all of its metadata is made anew on the peers that are up, while it serves nobody; with --bucket it is only compared.
     """
+    if session.directory().is_cluster:
+        from cli.cluster.renew import renew
+
+        return session.run(lambda: renew(session, bucket, force=force))
     return session.run(lambda: _rebuild(session, bucket, force))
 
 
@@ -54,16 +55,16 @@ async def _rebuild(session: Session, bucket: str, force: bool) -> Exit:
             output.record("done", "an earlier rebuild was complete and is in its place now", verb="rebuild")
             return Exit.OK
         _check(site, bucket, force or output.dry_run)
-        report = await build(site, first / NEW_FOLDER, bucket=bucket, progress=_Progress(output))
+        report = await build(site, first / NEW_FOLDER, bucket=bucket, progress=Progress(output))
         differ = 0
         try:
             if output.dry_run:
-                differ = _tell_differences(output, first / META_FOLDER, first / NEW_FOLDER, bucket)
+                differ = tell_differences(output, first / META_FOLDER, first / NEW_FOLDER, bucket)
             else:
                 await _put_in_place(output, site, bucket)
         finally:
             shutil.rmtree(first / NEW_FOLDER, ignore_errors=True)
-    return _tell(output, report, differ)
+    return tell(output, report, differ)
 
 
 def _check(site: Site, bucket: str, force: bool) -> None:
@@ -105,69 +106,6 @@ async def _name(site: Site, bucket: str) -> None:
         await meta.registry.claim(entry)
         await meta.directory.assign(bucket)
         await meta.accounts.add_bucket(entry)
-
-
-class _Progress:
-    """A line now and then."""
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-        self._next = time.monotonic() + TOLD_EVERY_S
-        self._counts: dict[str, int] = {}
-
-    def __call__(self, what: str, count: int) -> None:
-        self._counts[what] = self._counts.get(what, 0) + count
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + TOLD_EVERY_S
-            self._output.note(", ".join(f"{number:,} {name}" for name, number in self._counts.items()) + " so far")
-
-
-def _tell_differences(output: Output, there: Path, new: Path, bucket: str) -> int:
-    """How many there are; shows some of them."""
-    from store.rebuild.compare import differences
-    from store.rebuild.swap import base_of
-
-    count = 0
-    for each in differences(there, new, only=base_of(new, bucket).name if bucket else ""):
-        count += 1
-        if count <= DIFFERENCES_SHOWN_MAX:
-            key = " ".join(str(part) for part in each.key)
-            words = _DIFFERENCES[each.what]
-            line = f"{each.base[:12]} {each.table} {visible(key)}: {words}"
-            output.record("difference", line, base=each.base, table=each.table, key=[str(part) for part in each.key], what=each.what)
-    return count
-
-
-def _tell(output: Output, report: Report, differ: int) -> Exit:
-    for each in report.unwhole:
-        line = f"not restored: {visible(each.bucket)}/{visible(each.key)}: {each.reason}"
-        output.record("unwhole", line, bucket=each.bucket, key=each.key, content=each.content, reason=each.reason, chunks=each.chunks)
-    for bucket, key, version in report.thin:
-        line = f"restored from fewer chunks than were promised: {visible(bucket)}/{visible(key)}"
-        output.record("thin", line, bucket=bucket, key=key, version=version)
-    for bucket in report.guessed:
-        output.record("guessed", f"no chunk tells the settings of bucket {visible(bucket)}: set them anew", bucket=bucket)
-    if not report.accounts:
-        output.record("guessed", "no chunk tells the access keys: make them anew with `frazil key create`", accounts=True)
-    for problem, number in sorted(report.damaged.items()):
-        output.record("damaged", f"{count_text(number, 'chunk')} could not be used: {problem}", problem=problem, chunks=number)
-    code = Exit.DAMAGED if report.unwhole_count or differ else Exit.OK
-    rate = report.versions / max(report.seconds, 1e-3)
-    parts = [
-        count_text(report.versions, "version"),
-        count_text(report.markers, "delete marker"),
-        count_text(report.uploads, "upload"),
-        count_text(report.buckets, "bucket"),
-        f"from {count_text(report.chunks, 'chunk')} in {report.seconds:.1f} s ({rate:,.0f} versions/s)",
-    ]
-    if report.unwhole_count:
-        parts.append(f"{report.unwhole_count:,} could not be restored")
-    if output.dry_run:
-        parts.append(count_text(differ, "difference"))
-    fields = {name: getattr(report, name) for name in ("chunks", "versions", "markers", "uploads", "parts", "buckets", "replaced", "stale")}
-    more = {"unwhole": report.unwhole_count, "thin": report.thin_count, "differences": differ}
-    output.record("summary", ", ".join(parts), **fields, **more, seconds=round(report.seconds, 3), exit=int(code))
-    return code
 
 
 @rebuild.command("host", short_help="Make anew what a lost host held.")

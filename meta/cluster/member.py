@@ -310,8 +310,12 @@ class Member:
 
     @asynccontextmanager
     async def snapshot(self, base: str, epoch: int) -> AsyncIterator[tuple[Path, Header, str]]:
-        """A copy of the base for another peer: its file, where it stands, its checksum. Raises: Fenced, Behind, BaseNotFound."""
-        self.check_source(epoch)
+        """A copy of the base for another peer: its file, where it stands, its checksum. epoch 0: for somebody who only reads it.
+
+        Raises: Fenced, Behind, BaseNotFound.
+        """
+        if epoch:
+            self.check_source(epoch)
         async with self._transfer() as target:
             header = await self.replica(base).copy(target)
             yield target, header, await run_blocking(_checksum, target)

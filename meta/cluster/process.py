@@ -2,7 +2,7 @@
 
 PATH/peer          name of the peer, `1 <name>`: it comes with the disk
 PATH/lock          held by the process that serves
-PATH/<set>/        meta/cluster/bases.py
+PATH/<set>/        meta/cluster/bases.py;  <set>.dissolved: of a set that is no more
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from node.errors import ConfigError, NotLeader, Superseded, Unavailable
 from node.http.client import Client
 from node.http.server import serve
 from node.log import get_logger
+from node.threads import run_blocking
 
 REPLICAS = 3
 META1_BASES = 4
@@ -47,6 +48,8 @@ SETTLE_S = 1.0
 """How long the first peers wait for others before they lay the namespace out."""
 RETRY_S = 0.5
 PEER_VERSION = "1"
+DISSOLVED = ".dissolved"
+"""Behind the name of a set's folder when the set is no more. Names of sets are never given again."""
 _log = get_logger("meta.process")
 
 
@@ -141,7 +144,16 @@ class MetaProcess:
                         scope = trio.CancelScope()
                         self._running[name] = wanted, scope
                         nursery.start_soon(self._keep_member, name, wanted, scope)
+                await self._end_dissolved()
                 await self.roster.wait_changed()
+
+    async def _end_dissolved(self) -> None:
+        for name in self._running.keys() - self.roster.sets.keys():
+            try:
+                if await self.roster.is_dissolved(name):
+                    self._running[name][1].cancel()
+            except Unavailable as error:  # it stays until the next change
+                _log.info("whether the set %s is dissolved can't be asked now: %s", name, error)
 
     async def _keep_member(self, name: str, peers: PeerSet, scope: trio.CancelScope) -> None:
         own = Candidate(self.peer.name, self.peer.address)
@@ -162,6 +174,8 @@ class MetaProcess:
                     await member.stand(Care(member, self.roster, self.routed, self.links, self._coordinator).watchers)
                 finally:
                     del self.members[name]
+        if scope.cancelled_caught and name not in self.roster.sets:
+            await run_blocking(_put_away, self._options.path / name)
         del self._running[name]
         self.roster.notify()  # it may begin anew
 
@@ -197,8 +211,7 @@ class MetaProcess:
             sets = first_sets(list(self.roster.peers), self._options.replicas)
             for name, peers in sets.items():
                 await self._make_set(name, peers)
-            names = sorted(sets)
-            layout = Layout({base: names[at % len(names)] for at, base in enumerate(OWN_BASES)})
+            layout = first_layout(sorted(sets))
             await self._coordinator.write(DIRECTORY, msgspec.json.encode(layout), version=0)
         names = sorted(await self._coordinator.names(SET_FOLDER))
         if not await self.routed.prefixes():
@@ -245,9 +258,25 @@ class Links(Mapping[str, Link]):
         return len(self._links)
 
 
+def first_layout(sets: list[str]) -> Layout:
+    """The namespace's own bases, dealt to the sets."""
+    return Layout({base: sets[at % len(sets)] for at, base in enumerate(OWN_BASES)})
+
+
 def first_prefixes(sets: list[str]) -> list[Prefix]:
     """One hexadecimal digit each, dealt to META1_BASES parts of the directory, and those to the sets."""
     return [Prefix(f"{digit:x}", f"meta1-{digit % META1_BASES}", sets[digit % META1_BASES % len(sets)]) for digit in range(16)]
+
+
+def _put_away(folder: Path) -> None:
+    """A set that is no more: what it knew is kept for people."""
+    aside = folder.with_name(folder.name + DISSOLVED)
+    try:
+        folder.rename(aside)
+    except OSError as error:
+        _log.warning("the bases of the set %s, which is no more, can't be put away: %s", folder.name, error)
+    else:
+        _log.warning("the set %s is no more: its bases lie in %s, and may be deleted", folder.name, aside)
 
 
 @contextmanager

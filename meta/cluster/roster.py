@@ -2,6 +2,7 @@
 
 documents in the Coordinator: peer/<peer>     Peer, as long as the peer lives
                               set/<set>       PeerSet
+                              dissolved/<set> empty: the set is no more, and no other gets its name
                               directory       Layout
 """
 
@@ -19,6 +20,7 @@ from node.errors import BaseCorrupt, InvalidArgument, PeerUnreachable, Supersede
 
 PEER_FOLDER = "peer"
 SET_FOLDER = "set"
+DISSOLVED_FOLDER = "dissolved"
 DIRECTORY = "directory"
 
 V = TypeVar("V", bound=msgspec.Struct)
@@ -49,10 +51,14 @@ class PeerSet(msgspec.Struct, frozen=True):
         return PeerSet(self.wanted) if self.wanted else None
 
 
-class Layout(msgspec.Struct, frozen=True):
-    """The set of each base that the directory itself does not name: meta0, accounts, registry, encryption, jobs."""
+class Layout(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The set of each base that the directory itself does not name: meta0, accounts, registry, encryption, jobs.
+
+    among: the sets that take containers; (): all there are.
+    """
 
     sets: dict[str, str]
+    among: tuple[str, ...] = ()
 
 
 def decode(document: Document, kind: type[V], name: str) -> V:
@@ -154,6 +160,10 @@ class Roster:
         if not document.version or decode(document, PeerSet, name) != before:
             raise Superseded(f"the set {name} was changed meanwhile")
         await self._coordinator.write(f"{SET_FOLDER}/{name}", msgspec.json.encode(after), version=document.version)
+
+    async def is_dissolved(self, name: str) -> bool:
+        """Whether somebody said so: a set of which nothing is known may only be out of sight. Raises: Unavailable."""
+        return bool((await self._coordinator.read(f"{DISSOLVED_FOLDER}/{name}")).version)
 
     async def layout(self) -> Layout | None:
         document = await self._coordinator.read(DIRECTORY)

@@ -14,6 +14,7 @@ import os
 import random
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import trio
@@ -88,13 +89,14 @@ T = TypeVar("T")
 class RoutedMeta(MetaDoors):
     """Implements meta.protocol.door.Meta, and what meta/cluster/birth.py needs."""
 
-    def __init__(self, coordinator: Coordinator, client: Client, *, patience_s: float = PATIENCE_S) -> None:
-        """client: with the namespace's key."""
+    def __init__(self, coordinator: Coordinator, client: Client, *, patience_s: float = PATIENCE_S, layout: Layout | None = None) -> None:
+        """client: with the namespace's key;  layout: instead of the namespace's, for one that is being made."""
         super().__init__(self._route)
         self._coordinator = coordinator
         self._client = client
         self._patience_s = patience_s
-        self._layout: Layout | None = None
+        self._given = layout
+        self._layout = layout
         self._prefixes: list[Prefix] = []
         self._places: OrderedDict[str, Place] = OrderedDict()
         self._leaders: dict[str, str] = {}
@@ -106,7 +108,7 @@ class RoutedMeta(MetaDoors):
         """Of all sets. Raises: Unavailable when one does not answer."""
         method, found = methods("meta")["dirty_containers"], []
         for of in sorted(set((await self.sets()).values())):
-            found += await self._call(of, method, method.encode_call(""))
+            found += await self._call(partial(_known, of), method, method.encode_call(""))
         return found
 
     # The directory
@@ -163,7 +165,7 @@ class RoutedMeta(MetaDoors):
         """To one of the sets that have the fewest containers, unless it has a place."""
         door = await self.assignments(bucket)
         counts = await door.counts()
-        names = await self._coordinator.names("set")
+        names = (await self._read_layout()).among or await self._coordinator.names("set")
         if not names:
             raise NotLeader("the namespace has no sets yet")
         fewest = min(counts.get(name, 0) for name in names)
@@ -183,21 +185,31 @@ class RoutedMeta(MetaDoors):
 
     async def _known_layout(self) -> Layout:
         if self._layout is None:
-            document = await self._coordinator.read(DIRECTORY)
-            if not document.version:
-                raise NotLeader("the namespace is not laid out yet: no meta service has started")
-            self._layout = decode(document, Layout, DIRECTORY)
+            self._layout = await self._read_layout()
         return self._layout
+
+    async def _read_layout(self) -> Layout:
+        if self._given is not None:
+            return self._given
+        document = await self._coordinator.read(DIRECTORY)
+        if not document.version:
+            raise NotLeader("the namespace is not laid out yet: no meta service has started")
+        return decode(document, Layout, DIRECTORY)
+
+    def _forget_directory(self) -> None:
+        """All metadata may be in other sets by now: see meta/cluster/renewal.py."""
+        self._layout, self._prefixes = self._given, []
+        self._places.clear()
 
     # Calls
 
     async def _route(self, door: str, subject: str, method: Method, body: bytes) -> Any:
         if door != "container":
-            return await self._call(await self._patient(lambda: self._set_of(door, subject, method)), method, body)
+            return await self._call(lambda: self._set_of(door, subject, method), method, body)
         known = subject in self._places
         place = await self.place(subject)
         try:
-            return await self._call(place.set, method, body)
+            return await self._call(partial(self._set_of_container, subject), method, body)
         except BucketNotFound:
             if not known:
                 raise
@@ -205,7 +217,10 @@ class RoutedMeta(MetaDoors):
         moved = await self.place(subject)
         if moved.set == place.set:
             raise BucketNotFound("there is no such bucket")
-        return await self._call(moved.set, method, body)
+        return await self._call(partial(self._set_of_container, subject), method, body)
+
+    async def _set_of_container(self, bucket: str) -> str:
+        return (await self.place(bucket)).set
 
     async def _set_of(self, door: str, subject: str, method: Method) -> str:
         layout = await self._known_layout()
@@ -219,13 +234,14 @@ class RoutedMeta(MetaDoors):
                 return layout.sets["accounts"]
         return layout.sets[door]
 
-    async def _call(self, of: str, method: Method, body: bytes) -> Any:
+    async def _call(self, set_of: Callable[[], Awaitable[str]], method: Method, body: bytes) -> Any:
         """To the leader of the set. Raises: NotLeader when none was found in time; Undecided; what the method raises."""
         number = os.urandom(16).hex().encode()
         doubt: Unavailable | None = None
 
         async def once() -> Any:
             nonlocal method, doubt
+            of = await set_of()
             address = await self._leader(of)
             try:
                 return await post(self._client, address, b"/set/%b/%b%b" % (of.encode(), number, method.target), method, body)
@@ -261,9 +277,14 @@ class RoutedMeta(MetaDoors):
         if found is None:
             queue = await self._coordinator.candidates(of)
             if not queue:
+                self._forget_directory()
                 raise NotLeader(f"nobody stands for the set {of}: is one of its peers up?")
             found = self._leaders[of] = queue[0].address
         return found
+
+
+async def _known(of: str) -> str:
+    return of
 
 
 class _Told(Exception):

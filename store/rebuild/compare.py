@@ -64,11 +64,18 @@ _OTHERS: dict[str, tuple[_Table, ...]] = {
     "accounts": (("buckets", "SELECT * FROM buckets ORDER BY account, bucket", 2, _same),),
 }
 
+_DIRECTORY = ("meta0", "meta1")
 
-def differences(old: Path, new: Path, *, only: str = "") -> Iterator[Difference]:
-    """only: file name of a container, to compare nothing else. Blocking; one row of each is in memory at a time."""
+
+def differences(old: Path, new: Path, *, only: str = "", directory: bool = True) -> Iterator[Difference]:
+    """only: file name of a container, to compare nothing else;  directory: also where containers are.
+
+    Blocking; one row of each is in memory at a time.
+    """
     if not only:
         for kind, tables in _OTHERS.items():
+            if kind in _DIRECTORY and not directory:
+                continue
             for name in sorted({path.name for folder in (old, new) for path in (folder / kind).glob("*.db")}):
                 yield from _compare(old / kind / name, new / kind / name, name, tables)
         yield from _compare_accounts(old, new)

@@ -12,13 +12,14 @@ import os
 import shutil
 import time
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 from meta.local import open_meta
 from meta.protocol.bucket import SYSTEM_BUCKET
+from meta.protocol.door import Meta
 from node.auth import NamespaceKey
 from node.clock import SystemClock
 from node.errors import ConfigError
@@ -65,8 +66,10 @@ async def open_site(first: Path) -> AsyncIterator[Site]:
         yield Site(first, key, fleet, away)
 
 
-async def build(site: Site, folder: Path, *, bucket: str = "", progress: Progress = lambda _what, _count: None) -> Report:
-    """Fills `folder` with the metadata that the chunks tell; with `bucket` of that one only.
+async def build(
+    site: Site, folder: Path, *, bucket: str = "", progress: Progress = lambda _what, _count: None, into: Meta | None = None
+) -> Report:
+    """Fills `folder` with the metadata that the chunks tell; with `bucket` of that one only. into: fills this instead.
 
     Raises: ConfigError, VolumeFull, VolumeSick.
     """
@@ -78,7 +81,7 @@ async def build(site: Site, folder: Path, *, bucket: str = "", progress: Progres
             if volume not in site.away:
                 await _survey(site.fleet, volume, census, report, bucket, progress)
         await run_blocking(put_together, census, report)
-        async with open_meta(folder, key=site.key, clock=SystemClock()) as meta:
+        async with open_meta(folder, key=site.key, clock=SystemClock()) if into is None else nullcontext(into) as meta:
             await Filler(site.fleet, meta, census, report, progress).fill(bucket)
     finally:
         await run_blocking(census.close)

@@ -1,0 +1,142 @@
+"""All metadata of a cluster anew from the chunks of its hosts, or compared with what they tell."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import aclosing
+from pathlib import Path
+from random import Random
+
+from cli.cluster.door import open_door
+from cli.cluster.node import Node
+from cli.cluster.operator import is_dead
+from cli.cluster.roles import cluster_of
+from cli.exit import Exit, Hinted
+from cli.output import count_text
+from cli.rebuilt import Progress, tell, tell_differences
+from cli.session import Session
+from meta.cluster import renewal
+from meta.cluster.link import Link
+from meta.cluster.roster import Roster
+from meta.cluster.routing import RoutedMeta
+from meta.cluster.wire import Surveying
+from meta.directory import container_base
+from node.errors import BaseNotFound, FrazilError, NotLeader
+from rawx.protocol import Rawx
+from store.cluster import open_cluster_store
+from store.fleet import Fleet
+from store.rebuild.site import Site, build
+from store.rebuild.swap import META_FOLDER, NEW_FOLDER, base_of
+
+SHORT_S = 5.0
+"""Patience with metadata that may be lost."""
+COMPARED = ("accounts", "registry", "encryption")
+
+
+async def renew(session: Session, bucket: str, *, force: bool) -> Exit:
+    """Raises: Hinted, FrazilError."""
+    output = session.output
+    if bucket and not output.dry_run:
+        hint = "compare it with --dry-run; leave --bucket out to make all of the metadata anew"
+        raise Hinted("in a cluster one bucket alone can't be put in place", hint, code=Exit.USAGE)
+    async with open_door(session.directory()) as node, open_cluster_store(cluster_of(node)) as store:
+        if not output.dry_run:
+            await _check(node, force=force)
+        site = await _site(node, dict(store.volumes))
+        if site.away and not (force or output.dry_run):
+            volume, reason = next(iter(site.away.items()))
+            hint = "bring them back, or give --force: what only they hold is not restored then"
+            raise Hinted(f"{count_text(len(site.away), 'volume')} can't be looked at: {volume}: {reason}", hint, code=Exit.TEMPORARY)
+        try:
+            if output.dry_run:
+                return await _compare(session, node, site, bucket)
+            meta = await renewal.begin(node.coordinator, node.client, node.config.meta.replicas)
+            output.note(f"the metadata is made anew in {', '.join(sorted({each.set for each in await meta.prefixes()}))}")
+            report = await build(site, site.first / "census", progress=Progress(output), into=meta)
+            await renewal.finish(node.coordinator)
+            return tell(output, report, 0)
+        finally:
+            shutil.rmtree(site.first, ignore_errors=True)
+
+
+async def _site(node: Node, volumes: dict[str, Rawx]) -> Site:
+    """All volumes of the cluster, and a folder for what is in between."""
+    node.config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fleet = Fleet(volumes, random=Random(os.urandom(32)))
+    away = {stat.volume: stat.sick for stat in await fleet.stats() if stat.sick}
+    return Site(Path(tempfile.mkdtemp(prefix="rebuild-", dir=node.config.state)), node.key, fleet, away)
+
+
+async def _check(node: Node, *, force: bool) -> None:
+    """Whether nobody can be writing to the metadata that is to be replaced. Raises: Hinted."""
+    await renewal.clear(node.coordinator)
+    led = await _led(node)
+    gateways = [each.registration.address for each in node.directory.of_kind("gateway") if not is_dead(each)]
+    if led and not force and await _answers(node):
+        hint = "compare it with --dry-run; to replace it, stop all gateways and give --force"
+        raise Hinted("the metadata is there", hint, code=Exit.CONFLICT)
+    if led and gateways:
+        hint = "stop them first (and unmount what is mounted): what they write meanwhile would be lost"
+        words = f"{', '.join(led)} of the metadata can still be written to, and gateways run: {', '.join(gateways)}"
+        raise Hinted(words, hint, code=Exit.CONFLICT)
+
+
+async def _led(node: Node) -> list[str]:
+    """Sets that somebody leads."""
+    roster = Roster(node.coordinator)
+    await roster.look()
+    return [name for name in sorted(roster.sets) if await node.coordinator.candidates(name)]
+
+
+async def _answers(node: Node) -> bool:
+    """Whether all of it does, about: every set is asked."""
+    meta = RoutedMeta(node.coordinator, node.client, patience_s=SHORT_S)
+    try:
+        await meta.dirty_containers()
+        return bool(await meta.accounts.keys())
+    except FrazilError:
+        return False
+
+
+async def _compare(session: Session, node: Node, site: Site, bucket: str) -> Exit:
+    """Makes the metadata here, and tells in what that of the cluster differs."""
+    there, new = site.first / META_FOLDER, site.first / NEW_FOLDER
+    report = await build(site, new, bucket=bucket, progress=Progress(session.output))
+    await _fetch(node, there, bucket)
+    return tell(session.output, report, tell_differences(session.output, there, new, bucket, directory=False))
+
+
+async def _fetch(node: Node, folder: Path, only: str) -> None:
+    """Copies of the bases, each from who leads it, in the places that they have on one host. Raises: Unavailable, BaseCorrupt."""
+    meta, roster = RoutedMeta(node.coordinator, node.client), Roster(node.coordinator)
+    await roster.look()
+    for of in sorted(roster.sets):
+        queue = await node.coordinator.candidates(of)
+        if not queue:
+            raise NotLeader(f"nobody stands for the set {of}: what it has can't be compared")
+        link = Link(node.client, queue[0].name, roster.address, node.clock)
+        async with aclosing(meta.handfuls(of)) as handfuls:
+            async for names in handfuls:
+                for base in names:
+                    target = _target(folder, base, only)
+                    if target is not None:
+                        await _copy(link, Surveying(of, base, 0), target)
+
+
+def _target(folder: Path, base: str, only: str) -> Path | None:
+    """None: it is not compared."""
+    if base in COMPARED and not only:
+        return folder / base / f"{base}.db"
+    prefix = container_base("")
+    bucket = base.removeprefix(prefix)
+    return base_of(folder, bucket) if base.startswith(prefix) and only in ("", bucket) else None
+
+
+async def _copy(link: Link, call: Surveying, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        await link.snapshot(call, target)
+    except BaseNotFound:  # assigned, or removed, and not there
+        return

@@ -1,0 +1,119 @@
+"""All replicas of a cluster's metadata are lost; one command brings everything back, and nobody sees half of it."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from meta.directory import container_id
+from store.rebuild.compare import differences
+from store.rebuild.swap import NEW_FOLDER
+from tests.cluster.test_cluster import until
+from tests.cluster.test_cluster_upkeep import told
+from tests.support.client import Client
+from tests.support.cluster import ClusterProcesses, Host
+from tests.support.survey import is_keepsake
+
+OBJECTS = 60
+"""At scale 1."""
+BUCKETS = ("plain", "versions")
+KEEP_S = 60.0
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="frazil-test-"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def live(client: Client, rng: random.Random, count: int) -> None:
+    """Objects of all kinds: sizes, names, attributes, tags, versions, markers, uploads in parts, copies, deletions."""
+    for bucket in BUCKETS:
+        client.make_bucket(bucket)
+    document = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+    assert client.call("PUT", "versions", query=[("versioning", "")], body=document).status == 200
+    for number in range(count):
+        bucket, key = BUCKETS[number % 2], rng.choice((f"dir/ключ-{number}", f"k{number % 7}", f"{number}/" + "長" * 300))
+        body = rng.randbytes(rng.choice((0, 10, 5_000, 400_000, 1_500_000)))
+        assert client.put(bucket, key, body, [("x-amz-meta-color", "blue"), ("x-amz-tagging", f"n={number}")]).status == 200
+        if number % 5 == 0:
+            assert client.delete(bucket, key).status == 204
+        if number % 7 == 0:
+            assert client.call("PUT", bucket, f"copy{number}", headers=[("x-amz-copy-source", f"/{bucket}/k1")]).status in (200, 404)
+    parts = [rng.randbytes(5 << 20), rng.randbytes(1_000)]
+    upload = client.create_upload("plain", "parts").text("UploadId")
+    etags = [client.put_part("plain", "parts", upload, number, part).headers["etag"] for number, part in enumerate(parts, 1)]
+    assert client.complete_upload("plain", "parts", upload, etags).status == 200
+    begun = client.create_upload("plain", "under way").text("UploadId")
+    assert client.put_part("plain", "under way", begun, 1, parts[0]).status == 200
+
+
+def contents(client: Client) -> dict[tuple[str, str], tuple[bytes, str, str]]:
+    """Every current object: bytes, ETag, an attribute."""
+    found = {}
+    for bucket in BUCKETS:
+        for key in client.keys(bucket):
+            answer = client.get(bucket, key)
+            found[bucket, key] = answer.body, answer.headers["etag"], answer.headers.get("x-amz-meta-color", "")
+    return found
+
+
+def metadata(cluster: ClusterProcesses, target: Path) -> Path:
+    """All bases that the first host has, in the places they have on one host; with three peers on three hosts it has every set."""
+    target.mkdir()
+    for path in sorted((cluster.hosts[0].folder / "state" / "meta").glob("set-*/**/*.db")):
+        if ".dissolved" not in str(path):
+            parts = path.relative_to(cluster.hosts[0].folder / "state" / "meta").parts
+            place = target.joinpath(*parts[1:])
+            place.parent.mkdir(parents=True, exist_ok=True)
+            for name in (path.name, path.name + "-wal"):
+                if path.with_name(name).exists():
+                    shutil.copy(path.with_name(name), place.with_name(name))
+    return target
+
+
+def kept(cluster: ClusterProcesses) -> int:
+    return sum(is_keepsake(path) for host in cluster.hosts for path in host.folder.glob("disk*/[0-9a-f][0-9a-f][0-9a-f]/*"))
+
+
+def stop_meta(hosts: list[Host]) -> None:
+    for host in hosts:
+        host.service("meta").stop()
+
+
+@pytest.mark.timeout(900)
+def test_wiped_metadata_of_all_hosts_comes_back_equal(folder: Path, seed: str, scale: float) -> None:
+    rng = random.Random(seed)
+    with ClusterProcesses(folder) as cluster:
+        with cluster.client() as client:
+            live(client, rng, int(OBJECTS * scale))
+            before = contents(client)
+        assert until(lambda: told(cluster, "rebuild", "meta", "-n", code=None)[-1]["differences"] == 0, KEEP_S)
+        refused = cluster.command("rebuild", "meta", check=False)
+        assert (refused.returncode, "the metadata is there" in refused.stderr) == (8, True)
+        stop_meta(cluster.hosts)
+        old = metadata(cluster, folder / "before")
+        for host in cluster.hosts:
+            shutil.rmtree(host.folder / "state" / "meta")
+        for host in cluster.hosts:
+            host.service("meta").start()
+        summary = told(cluster, "rebuild", "meta", host=3)[-1]
+        assert (summary["unwhole"], summary["buckets"]) == (0, 2)
+        with cluster.client() as client:
+            assert until(lambda: client.get("plain", "parts").status == 200, 60), cluster.errors()
+            assert contents(client) == before
+            client.make_bucket("another")
+            assert client.put("another", "after", b"more").status == 200
+        sets = [each for each in told(cluster, "election", "list") if "peers" in each]
+        assert {str(each["set"]) for each in sets} == {"set-4", "set-5", "set-6"}
+        assert until(lambda: told(cluster, "base", "check", code=None)[-1]["differing"] == 0, 30)
+        stop_meta(cluster.hosts)
+        new = metadata(cluster, folder / NEW_FOLDER)
+        found = differences(old, new, directory=False)
+        assert [each for each in found if "another" not in str(each.key) and container_id("another") not in each.base] == []
