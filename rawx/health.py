@@ -18,6 +18,9 @@ from node.errors import (
 )
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+DAMNING = tuple(kind.__name__ for kind in (ChunkCorrupt, VolumeSick, DeadlineExceeded))
+"""Errors that speak against the disk."""
+FORGIVEN_S = 600.0
 _SHORT_OF_MEANS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
@@ -36,6 +39,25 @@ def translate(error: OSError, doing: str) -> FrazilError:
     if number in _SHORT_OF_MEANS:
         return Busy(text)
     return VolumeSick(text)
+
+
+class Trust:
+    """What is to be thought of a disk after the errors that it had of late."""
+
+    def __init__(self) -> None:
+        self._amount = 0.0
+        self._seen = 0
+        self._at_s = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Trust after {self._amount:.1f} errors>"
+
+    def sample(self, errors: Counter[str], now_s: float) -> float:
+        """100: wholly; 50 after one error, 10 after nine; half of them are forgiven in FORGIVEN_S."""
+        seen = sum(errors[code] for code in DAMNING)
+        self._amount = self._amount * 0.5 ** ((now_s - self._at_s) / FORGIVEN_S) + max(seen - self._seen, 0)
+        self._seen, self._at_s = seen, now_s
+        return 100.0 / (1.0 + self._amount)
 
 
 class Health:

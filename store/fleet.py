@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from random import Random
 
 import msgspec
@@ -186,7 +187,8 @@ class Fleet:
             return self._candidates
         if self.topology is not None:
             until_s = math.inf
-            found = [each for each in self.topology.members.values() if each.weight > 0 and each.volume not in self.retired]
+            members = self.topology.members.values()
+            found = [self._distrusted(each) for each in members if each.weight > 0 and each.volume not in self.retired]
         else:
             if now - self._asked_at >= STAT_AGE_S_MAX:
                 await self.refresh()
@@ -211,6 +213,12 @@ class Fleet:
             return 0.0
         full = weight(stat.bytes_free, stat.bytes_total, stat.inodes_free, sick=bool(stat.sick), read_only=stat.read_only)
         return full / (1.0 + self._blamed(name)) if name in self._blame else full
+
+    def _distrusted(self, candidate: Candidate) -> Candidate:
+        """With less weight where this process met damage of late; what its own disk met, its score says."""
+        if candidate.volume not in self._blame:
+            return candidate
+        return replace(candidate, weight=candidate.weight / (1.0 + self._blamed(candidate.volume)))
 
     async def usable(self) -> int:
         return len(await self.candidates())

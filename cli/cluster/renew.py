@@ -22,6 +22,7 @@ from meta.cluster.link import Link
 from meta.cluster.roster import Roster
 from meta.cluster.routing import RoutedMeta
 from meta.cluster.wire import Surveying
+from meta.coordinator import Candidate
 from meta.directory import container_base
 from node.errors import BaseNotFound, FrazilError, NotLeader
 from rawx.protocol import Rawx
@@ -32,6 +33,8 @@ from store.rebuild.swap import META_FOLDER, NEW_FOLDER, base_of
 
 SHORT_S = 5.0
 """Patience with metadata that may be lost."""
+SCRATCH = "rebuild-"
+"""Begin of the names of folders in the node's state, the process behind it; what a killed command left goes with the next."""
 COMPARED = ("accounts", "registry", "encryption")
 
 
@@ -42,8 +45,6 @@ async def renew(session: Session, bucket: str, *, force: bool) -> Exit:
         hint = "compare it with --dry-run; leave --bucket out to make all of the metadata anew"
         raise Hinted("in a cluster one bucket alone can't be put in place", hint, code=Exit.USAGE)
     async with open_door(session.directory()) as node, open_cluster_store(cluster_of(node)) as store:
-        if not output.dry_run:
-            await _check(node, force=force)
         site = await _site(node, dict(store.volumes))
         if site.away and not (force or output.dry_run):
             volume, reason = next(iter(site.away.items()))
@@ -52,10 +53,12 @@ async def renew(session: Session, bucket: str, *, force: bool) -> Exit:
         try:
             if output.dry_run:
                 return await _compare(session, node, site, bucket)
-            meta = await renewal.begin(node.coordinator, node.client, node.config.meta.replicas)
-            output.note(f"the metadata is made anew in {', '.join(sorted({each.set for each in await meta.prefixes()}))}")
-            report = await build(site, site.first / "census", progress=Progress(output), into=meta)
-            await renewal.finish(node.coordinator)
+            async with renewal.exclusive(node.coordinator, Candidate(f"command-{os.urandom(4).hex()}", node.address)):
+                await _check(node, force=force)
+                meta = await renewal.begin(node.coordinator, node.client, node.config.meta.replicas)
+                output.note(f"the metadata is made anew in {', '.join(meta.made.among)}")
+                report = await build(site, site.first / "census", progress=Progress(output), into=meta)
+                await renewal.finish(node.coordinator, meta)
             return tell(output, report, 0)
         finally:
             shutil.rmtree(site.first, ignore_errors=True)
@@ -63,10 +66,17 @@ async def renew(session: Session, bucket: str, *, force: bool) -> Exit:
 
 async def _site(node: Node, volumes: dict[str, Rawx]) -> Site:
     """All volumes of the cluster, and a folder for what is in between."""
-    node.config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     fleet = Fleet(volumes, random=Random(os.urandom(32)))
     away = {stat.volume: stat.sick for stat in await fleet.stats() if stat.sick}
-    return Site(Path(tempfile.mkdtemp(prefix="rebuild-", dir=node.config.state)), node.key, fleet, away)
+    return Site(_scratch(node.config.state), node.key, fleet, away)
+
+
+def _scratch(state: Path) -> Path:
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for left in state.glob(f"{SCRATCH}*"):
+        if not Path("/proc", left.name.split("-")[1]).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-", dir=state))
 
 
 async def _check(node: Node, *, force: bool) -> None:

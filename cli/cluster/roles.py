@@ -33,6 +33,7 @@ from node.log import get_logger
 from node.metrics import Requests, serve_metrics
 from node.statistics import Disk
 from rawx.device import Devices
+from rawx.health import Trust
 from rawx.identity import read_identity
 from rawx.service import LIMITS as RAWX_LIMITS
 from rawx.service import RawxService
@@ -133,6 +134,7 @@ class _ServedVolume:
         self._worker = worker
         self._location = f"{node.config.place}.{path.name.replace('.', '-')}"
         self._disk = Disk(path)
+        self._trust = Trust()
         self._offered: dict[str, Volume] = {}
         self.service = RawxService(self._offered, node.key)
 
@@ -147,8 +149,10 @@ class _ServedVolume:
         health = volume.health if isinstance(volume, Volume) else None
         problem = health.sick if health is not None else getattr(volume, "reason", "it is away")
         statistics = {"cpu": round(node.processor.sample(), 1), **self._disk.sample()}
-        if health is not None and (health.full or health.read_only):
-            statistics["space"] = 0.0
+        if health is not None:
+            statistics["trust"] = round(self._trust.sample(health.errors, trio.current_time()), 1)
+            if health.full or health.read_only:
+                statistics["space"] = 0.0
         host = node.registration("rawx", self.port)
         return msgspec.structs.replace(
             host,

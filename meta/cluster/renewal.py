@@ -10,21 +10,29 @@ is broken off after it leaves the old sets, which `clear` dissolves too.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import msgspec
+import trio
 
 from meta.cluster.birth import Births
 from meta.cluster.process import first_layout, first_prefixes
 from meta.cluster.roster import DIRECTORY, DISSOLVED_FOLDER, SET_FOLDER, Layout, Roster, first_sets
 from meta.cluster.routing import RoutedMeta
-from meta.coordinator import Coordinator
+from meta.coordinator import Candidate, Coordinator, Mandate
 from meta.protocol.bucket import BucketSettings
-from node.errors import Conflict, Superseded
+from node.errors import Busy, Conflict, Superseded
 from node.http.client import Client
 from node.log import get_logger
 
 DOCUMENT = "renewal"
+ELECTION = "renewal"
+"""Whose winner may renew: one at a time."""
 PATIENCE_S = 60.0
 """Sets that were made just now elect their first leaders meanwhile."""
+EXCLUSIVE_S = 15.0
+"""So long a command that was killed may still be taken for alive."""
 _log = get_logger("meta.renewal")
 
 
@@ -40,6 +48,7 @@ class RenewedMeta(RoutedMeta):
 
     def __init__(self, coordinator: Coordinator, client: Client, layout: Layout) -> None:
         super().__init__(coordinator, client, layout=layout, patience_s=PATIENCE_S)
+        self.made = layout
         self._births = Births(self, _alone)
 
     async def create_bucket(self, settings: BucketSettings) -> None:
@@ -48,6 +57,21 @@ class RenewedMeta(RoutedMeta):
 
 async def _alone() -> None:
     """Nobody else knows the registry."""
+
+
+@asynccontextmanager
+async def exclusive(coordinator: Coordinator, candidate: Candidate) -> AsyncIterator[None]:
+    """Raises: Busy while another process renews."""
+    mandate: Mandate | None = None
+    with trio.move_on_after(EXCLUSIVE_S):
+        mandate = await coordinator.campaign(ELECTION, candidate)
+    if mandate is None:
+        raise Busy("another command is making the metadata anew")
+    try:
+        yield
+    finally:
+        with trio.CancelScope(shield=True):
+            await mandate.resign()
 
 
 async def begin(coordinator: Coordinator, client: Client, replicas: int) -> RenewedMeta:
@@ -69,13 +93,13 @@ async def begin(coordinator: Coordinator, client: Client, replicas: int) -> Rene
     return meta
 
 
-async def finish(coordinator: Coordinator) -> None:
+async def finish(coordinator: Coordinator, meta: RenewedMeta) -> None:
     """What was made takes the place of what there was. Raises: Superseded, Unavailable."""
-    names = await _under_way(coordinator)
     document = await coordinator.read(DIRECTORY)
-    layout = first_layout(list(names))
-    await coordinator.write(DIRECTORY, msgspec.json.encode(Layout(layout.sets, names)), version=document.version)
-    _log.warning("the metadata lies in the sets %s now", ", ".join(names))
+    if await _under_way(coordinator) != meta.made.among:
+        raise Superseded("another rebuild was begun meanwhile")
+    await coordinator.write(DIRECTORY, msgspec.json.encode(meta.made), version=document.version)
+    _log.warning("the metadata lies in the sets %s now", ", ".join(meta.made.among))
     await clear(coordinator)
 
 

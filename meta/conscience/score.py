@@ -28,7 +28,9 @@ class Expressions(msgspec.Struct, frozen=True):
 
 
 DEFAULTS: Mapping[str, Expressions] = {
-    "rawx": Expressions(f"0 if space <= 2 else root(4, clamp(space, 1, 100) ** 2 * {_BUSY})", f"root(2, {_BUSY})"),
+    "rawx": Expressions(
+        f"0 if space <= 2 else trust / 100 * root(4, clamp(space, 1, 100) ** 2 * {_BUSY})", f"trust / 100 * root(2, {_BUSY})"
+    ),
     "meta": Expressions(_KEEPER, _KEEPER),
     "gateway": Expressions("1 + cpu", "1 + cpu"),
     "conscience": Expressions("1 + cpu", "1 + cpu"),

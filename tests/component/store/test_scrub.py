@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import shutil
 from collections import Counter
-from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from store.source import BytesSource
 from store.store import Store
 from store.tally import Damage, Tally
 from tests.component.store.support import BUCKET, chunk_files, flip, opened, put, read, until_none
+from tests.support.damage import Damager
 
 OBJECTS = 40
 DAMAGES = 60
@@ -52,107 +51,6 @@ async def by_chunks(store: Store, *, deep: bool = True, repair: bool = True) -> 
         while after is not None:
             after, _ = await scrub.files(volume, after)
     return tally
-
-
-class Damager:
-    """Damages chunks of metachunks, no more of each than its policy bears."""
-
-    def __init__(self, path: Path, rng: random.Random) -> None:
-        self.path, self.rng = path, rng
-        self.kinds: list[Callable[[Path], str]] = [
-            self.flip,
-            self.cut,
-            self.lengthen,
-            self.remove,
-            self.lose_record,
-            self.spoil_record,
-            self.spoil_sums,
-            self.swap,
-            self.duplicate,
-            self.misplace,
-            self.orphan,
-        ]
-        self.spare: list[Path] = []
-
-    def flip(self, file: Path) -> str:
-        if not file.stat().st_size:
-            return self.remove(file)
-        flip(file, self.rng.randrange(file.stat().st_size))
-        return "corrupt"
-
-    def cut(self, file: Path) -> str:
-        if not file.stat().st_size:
-            return self.remove(file)
-        os.truncate(file, file.stat().st_size // 2)
-        return "truncated"
-
-    def lengthen(self, file: Path) -> str:
-        os.truncate(file, file.stat().st_size + 100)
-        return "truncated"
-
-    def remove(self, file: Path) -> str:
-        file.unlink()
-        return "missing"
-
-    def lose_record(self, file: Path) -> str:
-        os.removexattr(file, "user.frazil.chunk")
-        return "record"
-
-    def spoil_record(self, file: Path) -> str:
-        os.setxattr(file, "user.frazil.chunk", b'{"bucket": 17}')
-        return "record"
-
-    def spoil_sums(self, file: Path) -> str:
-        if not file.stat().st_size:
-            return self.remove(file)
-        data = bytearray(os.getxattr(file, "user.frazil.units"))
-        data[-1] ^= 1
-        os.setxattr(file, "user.frazil.units", bytes(data))
-        return "corrupt"
-
-    def swap(self, file: Path) -> str:
-        """Another's bytes and record under this name."""
-        other = self.rng.choice([path for path in self.spare if path.exists() and path != file])
-        file.unlink()
-        self._copy(other, file)
-        return "swapped"
-
-    def duplicate(self, file: Path) -> str:
-        name = os.urandom(16).hex()
-        target = file.parents[1] / name[:3] / name
-        target.parent.mkdir(exist_ok=True)
-        self._copy(file, target)
-        return "duplicated"
-
-    def misplace(self, file: Path) -> str:
-        """On another volume, as when somebody moved files."""
-        others = [path for path in (self.path / "volumes").iterdir() if path != file.parents[1]]
-        target = self.rng.choice(others) / file.parent.name / file.name
-        target.parent.mkdir(exist_ok=True)
-        self._copy(file, target)
-        file.unlink()
-        return "missing"
-
-    def orphan(self, file: Path) -> str:
-        name = os.urandom(16).hex()
-        target = file.parents[1] / name[:3] / name
-        target.parent.mkdir(exist_ok=True)
-        self._copy(file, target)
-        record = os.getxattr(target, "user.frazil.chunk").replace(self._content(target), os.urandom(16).hex().encode())
-        os.setxattr(target, "user.frazil.chunk", record)
-        return "orphaned"
-
-    @staticmethod
-    def _content(path: Path) -> bytes:
-        import json
-
-        return str(json.loads(os.getxattr(path, "user.frazil.chunk"))["content"]).encode()
-
-    @staticmethod
-    def _copy(source: Path, target: Path) -> None:
-        shutil.copyfile(source, target)
-        for name in os.listxattr(source):
-            os.setxattr(target, name, os.getxattr(source, name))
 
 
 async def fill(store: Store, rng: random.Random, count: int) -> dict[str, bytes]:
@@ -206,7 +104,7 @@ async def _chunks(store: Store, key: str) -> list[str]:
 
 def damage(path: Path, rng: random.Random, count: int, layouts: list[Layout]) -> Counter[str]:
     files = {file.name: file for file in chunk_files(path)}
-    damager = Damager(path, rng)
+    damager = Damager(sorted((path / "volumes").iterdir()), rng)
     metachunks = [(layout, metachunk) for layout in layouts for metachunk in layout.metachunks]
     rng.shuffle(metachunks)
     damager.spare = [files[metachunk.chunks[0].name] for _, metachunk in metachunks[: len(metachunks) // 3] if metachunk.size > 10]
