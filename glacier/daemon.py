@@ -72,13 +72,16 @@ async def serve_freezer(
     """Serves all buses until `drain` is set; started with their addresses. Raises: ConfigError."""
     key = NamespaceKey.load(config.key)
     tls = _tls(config)
-    async with trio.open_nursery() as nursery:
-        addresses = []
-        for number, bus in enumerate(config.buses):
-            listeners, address = _listen(bus.listen)
-            addresses.append(address)
-            await nursery.start(IceServer(freezer.bus(number), key, tls).serve, listeners, drain)
-        task_status.started(addresses)
+    async with trio.open_nursery() as background:
+        background.start_soon(freezer.keep_releasing)
+        async with trio.open_nursery() as nursery:
+            addresses = []
+            for number, bus in enumerate(config.buses):
+                listeners, address = _listen(bus.listen)
+                addresses.append(address)
+                await nursery.start(IceServer(freezer.bus(number), key, tls).serve, listeners, drain)
+            task_status.started(addresses)
+        background.cancel_scope.cancel()
 
 
 def _tls(config: FreezerConfig) -> ssl.SSLContext | None:

@@ -40,6 +40,8 @@ class Notes(msgspec.Struct, omit_defaults=True):
     measured_us: int = 0
     volume: str = ""
     problem: str = ""
+    last_error: str = ""
+    last_error_us: int = 0
 
 
 class _File(msgspec.Struct):
@@ -99,10 +101,16 @@ class Drive:
         notes.failed_starts += 1
         notes.failures += 1
         notes.problem = problem
+        self.met(problem, now_us)
         notes.rest_until_us = now_us + round(REST_S * 1e6) * 2 ** min(notes.failures - 1, STARTS_MAX)
+
+    def met(self, error: str, now_us: int) -> None:
+        """Something went wrong on it."""
+        self.notes.last_error, self.notes.last_error_us = error, now_us
 
     def keeps_power(self, why: str, now_us: int) -> None:
         """It should have lost it."""
+        self.met(f"can't be switched off: {why}", now_us)
         self.shelf = None
         self.stuck = True
         self.notes.problem = f"can't be switched off: {why}"
@@ -144,6 +152,8 @@ class Drive:
             read_errors=notes.read_errors + (faults.read if faults else 0),
             write_errors=notes.write_errors + (faults.write if faults else 0),
             checksum_errors=notes.checksum_errors + (faults.checksum if faults else 0),
+            last_error_us=notes.last_error_us,
+            last_error=notes.last_error,
             volume=notes.volume,
             problem=(faults.sick if faults else "") or notes.problem,
         )

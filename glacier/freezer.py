@@ -9,7 +9,7 @@ A transfer needs ON; who switches off needs no transfer. Both checks and what fo
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +21,14 @@ from glacier.power import Budget, Grants
 from glacier.protocol import WHOLE, BusReport, ChunkHead, ChunkIds, DiskReport, DiskState, FsckReport, Incoming, Sent
 from glacier.transfer import LocalIncoming, checked_record, is_there, receive
 from node.clock import Clock
-from node.errors import Busy, ChunkCorrupt, DiskFailed, DiskNotFound, FrazilError, VolumeFull, VolumeSick
+from node.errors import Busy, ChunkCorrupt, Damaged, DeadlineExceeded, DiskFailed, DiskNotFound, FrazilError, VolumeFull, VolumeSick
 from node.log import get_logger
 from node.threads import run_blocking
 from rawx.chunk import Buffer, ChunkRecord
 from rawx.housekeeping import LIST_LIMIT_MAX, verify
 
+RELEASE_PERIOD_S = 15.0
+"""How often the freezer tries to take the power from disks that kept it: what used them may be gone."""
 STOP_S_MAX = 120.0
 """Unmounting writes out what is left: 8 GB of dirty pages at 70 MB/s."""
 _log = get_logger("freezer")
@@ -93,6 +95,15 @@ class BoardFreezer:
         """Everything off; what can't be is logged."""
         with trio.CancelScope(shield=True):
             await self._clean(self.drives.values(), force=True)
+
+    async def keep_releasing(self) -> None:
+        """For ever: disks that could not be switched off are, once whoever held them lets go; a killed process takes its time to end."""
+        while True:
+            await trio.sleep(RELEASE_PERIOD_S)
+            for drive in [drive for drive in self.drives.values() if drive.stuck]:
+                with suppress(DiskFailed, Busy):  # told when it began
+                    await self.power_off(drive, force=True)
+                    _log.info("disk has no power any more", extra={"disk": drive.number})
 
     def report(self, disk: int) -> DiskReport:
         return self.drives[disk].report(self._clock.now_us())
@@ -183,9 +194,10 @@ class BoardFreezer:
         return ""
 
     def _keeps_power(self, drive: Drive, why: str) -> None:
+        if not drive.stuck:
+            _log.error("disk keeps its power", extra={"disk": drive.number, "reason": why})
         drive.keeps_power(why, self._clock.now_us())
         self._grants.granted.add(drive.number)
-        _log.error("disk keeps its power", extra={"disk": drive.number, "reason": why})
 
     async def clean(self, drives: Sequence[Drive], *, force: bool) -> None:
         """Raises: Busy, and nothing is done; DiskFailed when one can't be switched off, after the others were."""
@@ -238,7 +250,11 @@ class BoardFreezer:
             drive.transfers.add(scope)
             try:
                 yield shelf
+            except (Damaged, DeadlineExceeded) as error:
+                drive.met(str(error), self._clock.now_us())
+                raise
             except VolumeSick as error:
+                drive.met(str(error), self._clock.now_us())
                 raise DiskFailed(f"disk {drive.number}: {error}") from error
             finally:
                 drive.transfers.discard(scope)

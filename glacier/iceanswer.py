@@ -32,11 +32,11 @@ def parse_ids(data: Buffer) -> list[str]:
     return chunks
 
 
-_REPORT = "HBQQQQIIIQIIII"
+_REPORT = "HBQQQQIIIQIIIIQ"
 
 
 def encode_report(report: DiskReport) -> bytes:
-    """REPLY of PROBE_DISK, DISK_POWER_ON, DISK_POWER_OFF: the fields of `_REPORT` in order, then volume and problem as texts."""
+    """REPLY of PROBE_DISK, DISK_POWER_ON, DISK_POWER_OFF: `_REPORT`'s fields in order, then volume, problem, last error as texts."""
     writer = Writer().numbers(
         _REPORT,
         report.disk,
@@ -53,14 +53,15 @@ def encode_report(report: DiskReport) -> bytes:
         report.read_errors,
         report.write_errors,
         report.checksum_errors,
+        report.last_error_us,
     )
-    return writer.text(report.volume).text(report.problem).done()
+    return writer.text(report.volume).text(report.problem).text(report.last_error).done()
 
 
 def parse_report(data: Buffer) -> DiskReport:
     reader = Reader(data)
-    disk, state, total, free, measured, since, ready, rest, cycles, powered, failed, reads, writes, sums = reader.numbers(_REPORT)
-    volume, problem = reader.text(), reader.text()
+    disk, state, total, free, measured, since, ready, rest, cycles, powered, failed, reads, writes, sums, last_us = reader.numbers(_REPORT)
+    volume, problem, last_error = reader.text(), reader.text(), reader.text()
     reader.end()
     try:
         return DiskReport(
@@ -78,8 +79,10 @@ def parse_report(data: Buffer) -> DiskReport:
             reads,
             writes,
             sums,
+            last_us,
             volume,
             problem,
+            last_error,
         )
     except ValueError as error:
         raise FrameMalformed(f"there is no disk state {state}") from error

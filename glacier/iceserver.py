@@ -6,7 +6,7 @@ import errno
 import os
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 
@@ -18,12 +18,14 @@ from glacier.icerequest import DeleteRequest, DiskRequest, Flag, GetRequest, Lin
 from glacier.icesession import Phase, Session
 from glacier.protocol import Freezer
 from node.auth import NamespaceKey
-from node.errors import DiskNotFound, FrameMalformed, FrazilError, InvalidArgument, PeerUnreachable, ShuttingDown
+from node.errors import Busy, DiskNotFound, FrameMalformed, FrazilError, InvalidArgument, PeerUnreachable, ShuttingDown
 from node.log import get_logger
 
 CONNECTIONS_MAX = 16
-"""Of one bus. It has one worker; the rest is for people who look."""
-HANDSHAKE_S = 30.0
+"""Of one bus, of peers that hold the key. It has one worker; the rest is for people who look."""
+HANDSHAKES_MAX = 16
+"""Peers that have not proved anything yet. One more ends the oldest: whoever fills them all locks out nobody who is quick."""
+HANDSHAKE_S = 10.0
 KEEPALIVE_S = 60
 """A worker's machine that lost its power is noticed after about three times as long."""
 _EXHAUSTED_S = 0.25
@@ -32,12 +34,13 @@ _log = get_logger("ice")
 
 @dataclass(slots=True)
 class IceServer:
-    """What serves one bus. sessions: of open connections, for whoever looks."""
+    """What serves one bus. connections: of peers that proved to hold the key."""
 
     freezer: Freezer
     key: NamespaceKey
     tls: ssl.SSLContext | None = None
     connections: int = 0
+    _strangers: dict[trio.CancelScope, None] = field(default_factory=dict)
 
     async def serve(
         self, listeners: Sequence[trio.SocketListener], drain: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -67,7 +70,6 @@ class IceServer:
         """One connection to its end; closes it. Whatever it brings harms nothing else."""
         if self.tls is not None and isinstance(stream, trio.SocketStream):
             stream = trio.SSLStream(stream, self.tls, server_side=True)
-        self.connections += 1
         pipe = Pipe(stream, Session(self.key, os.urandom(NONCE_BYTES), freezer=True))
         try:
             await self._converse(pipe)
@@ -84,23 +86,44 @@ class IceServer:
             _log.error("%r failed", pipe, exc_info=error)
             await _refuse(pipe, FrazilError("an error of the freezer; its log says which"))
         finally:
-            self.connections -= 1
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
 
     async def _converse(self, pipe: Pipe) -> None:
+        if not await self._admit(pipe):
+            return
+        # No await since the proof was verified: as many are counted as are admitted.
+        if self.connections >= CONNECTIONS_MAX:
+            await _send_error(pipe, Code.TOO_MANY, f"{CONNECTIONS_MAX} connections are open on this bus")
+            return
+        self.connections += 1
+        try:
+            await pipe.send(Opcode.PROBE_DISK, Kind.WELCOME, iceanswer.encode_welcome(self.freezer.bus))
+            while (frame := await pipe.receive()) is not None:
+                await self._answer(pipe, frame)
+        finally:
+            self.connections -= 1
+
+    async def _admit(self, pipe: Pipe) -> bool:
+        """Whether the peer proved in time that it holds the key; False when it left.
+
+        Raises: FrameMalformed when it did not; Busy when others pushed it out.
+        """
+        if len(self._strangers) >= HANDSHAKES_MAX:
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]
+            oldest.cancel()
         with trio.move_on_after(HANDSHAKE_S) as scope:
-            if not await self._shake_hands(pipe):
-                return
-        if scope.cancelled_caught:
-            raise FrameMalformed(f"no proof came within {HANDSHAKE_S:g} s")
-        while (frame := await pipe.receive()) is not None:
-            await self._answer(pipe, frame)
+            self._strangers[scope] = None
+            try:
+                return await self._shake_hands(pipe)
+            finally:
+                was_pushed_out = self._strangers.pop(scope, scope) is scope
+        if was_pushed_out:
+            raise Busy(f"{HANDSHAKES_MAX} others began a conversation before this one had proved anything")
+        raise FrameMalformed(f"no proof came within {HANDSHAKE_S:g} s")
 
     async def _shake_hands(self, pipe: Pipe) -> bool:
-        if self.connections > CONNECTIONS_MAX:
-            await _send_error(pipe, Code.TOO_MANY, f"{CONNECTIONS_MAX} connections are open on this bus")
-            return False
         if await pipe.receive() is None:
             return False
         await pipe.send_bytes(pipe.session.challenge())
@@ -108,7 +131,6 @@ class IceServer:
             return False
         if pipe.session.bus != self.freezer.bus.bus:
             raise DiskNotFound(f"bus {self.freezer.bus.bus} is served here, not {pipe.session.bus}")
-        await pipe.send(Opcode.PROBE_DISK, Kind.WELCOME, iceanswer.encode_welcome(self.freezer.bus))
         return True
 
     async def _answer(self, pipe: Pipe, frame: Frame) -> None:

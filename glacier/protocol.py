@@ -36,7 +36,8 @@ class DiskReport:
     rest_ms                   after a failed start: how long until it may be tried again
     power_cycles, powered_s   how often and how long it was powered, since the freezer knows it
     failed_starts             how often in all it did not come up;  *_errors: counted since the freezer knows it
-    volume                    id of the volume on it, "" while unknown;  problem: what is wrong, "" when nothing is
+    last_error, last_error_us   what went wrong on it last, and when: that may be over;  "" and 0 when nothing ever did
+    volume                    id of the volume on it, "" while unknown;  problem: what is wrong now, "" when nothing is
     """
 
     disk: int
@@ -53,8 +54,15 @@ class DiskReport:
     read_errors: int = 0
     write_errors: int = 0
     checksum_errors: int = 0
+    last_error_us: int = 0
     volume: str = ""
     problem: str = ""
+    last_error: str = ""
+
+    @property
+    def errors(self) -> int:
+        """Of all kinds."""
+        return self.failed_starts + self.read_errors + self.write_errors + self.checksum_errors
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,5 +88,5 @@ def _line(text: Text, disk: DiskView) -> None:
         words.append(f"{disk.errors} errors")
     text.append(f"{mark} ", style=style)
     if disk.cycles:
-        words.append(f"powered on {disk.cycles} times")
+        words.append(f"powered on {disk.cycles} times" + (f", {span_text(disk.powered_s)} in all" if disk.powered_s else ""))
     text.append(f"disk {disk.number} (bus {disk.bus}): {', '.join(words)}\n")

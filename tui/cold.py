@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from glacier.simulation import ON_W
 from glacier.worker.protocol import DiskStatus, QueuedJob, Status
+from node.text import span_text
 from tui.snapshot import BoardView, DiskState, DiskView, WaitingView
 
 HOUR_S = 3600.0
 _PRIORITIES = {"expedited": "Expedited", "standard": "Standard", "bulk": "Bulk"}
-_DISK = re.compile(r"disk (\d+)")
 
 
 @dataclass
@@ -59,21 +58,32 @@ class Meters:
         return BoardView(name, tuple(sorted(disks, key=lambda disk: disk.number)), within, meter.watt_hours, "; ".join(troubles))
 
 
+_STATES = {"rising": DiskState.SPINNING_UP, "on": DiskState.ON, "falling": DiskState.ON, "failed": DiskState.FAILED}
+
+
 def disk_view(bus: Status, disk: DiskStatus) -> DiskView:
-    found = _DISK.search(bus.doing)
-    named = found is not None and int(found[1]) == disk.disk
-    waiting = ", ".join(f"{number:,} {kind}" for kind, number in sorted(disk.waiting.items()))
+    state, words = _STATES.get(disk.state, DiskState.OFF), [disk.closed]
     if disk.problem:
-        state, doing = DiskState.FAILED, disk.problem
-    elif named and bus.doing.startswith("powering"):
-        state, doing = DiskState.SPINNING_UP, ""
-    elif disk.powered:
-        busy = named and "idle" not in bus.doing
-        state, doing = (DiskState.BUSY, bus.doing.partition(" on disk")[0]) if busy else (DiskState.ON, disk.closed)
-    else:
-        state, doing = DiskState.OFF, disk.closed
-    doing = ", ".join(words for words in (doing, waiting and f"{waiting} wait") if words)
-    return DiskView(disk.disk, bus.bus, state, disk.total, disk.used, doing=doing)
+        state, words = DiskState.FAILED, [disk.problem]
+        if disk.rest_s:
+            words.append(f"tried again in {span_text(disk.rest_s)}")
+    elif disk.doing:
+        state, words = DiskState.BUSY, [disk.doing, disk.closed]
+    elif disk.last_error and state is not DiskState.OFF:
+        words.append(f"last error: {disk.last_error}")
+    words += [f"{number:,} {kind} wait" for kind, number in sorted(disk.waiting.items())]
+    return DiskView(
+        disk.disk,
+        bus.bus,
+        state,
+        disk.total,
+        disk.used,
+        until_s=disk.ready_s,
+        doing=", ".join(filter(None, words)),
+        errors=disk.errors,
+        cycles=disk.cycles,
+        powered_s=disk.powered_s,
+    )
 
 
 def waiting_view(bus: Status, job: QueuedJob, now_us: int) -> WaitingView:

@@ -58,7 +58,7 @@ class DiskState(Enum):
 
 
 class DiskView(msgspec.Struct, frozen=True):
-    """until_s: seconds until it is up; doing: what it does now; errors, cycles: since it was put in."""
+    """until_s: seconds until it is up; doing: what it does now, or what is wrong; errors, cycles, powered_s: since it was put in."""
 
     number: int
     bus: int
@@ -69,6 +69,7 @@ class DiskView(msgspec.Struct, frozen=True):
     doing: str = ""
     errors: int = 0
     cycles: int = 0
+    powered_s: int = 0
 
 
 class BoardView(msgspec.Struct, frozen=True):

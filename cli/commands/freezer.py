@@ -152,14 +152,10 @@ def _show(session: Session, bus: Freezer, report: DiskReport) -> None:
     if report.ready_ms:
         state += f" {report.ready_ms / 1000:.0f} s"
     used = f"{bytes_text(report.bytes_total - report.bytes_free)} of {bytes_text(report.bytes_total)}" if report.measured_us else "unknown"
-    counters = f"{report.power_cycles:>6} cycles {report.powered_s / 3600:>8.1f} h {_errors(report):>4} errors"
+    counters = f"{report.power_cycles:>6} cycles {report.powered_s / 3600:>8.1f} h {report.errors:>4} errors"
     problem = session.output.style(visible(report.problem), "red") if report.problem else ""
     line = f"disk {report.disk:>4}  bus {bus.bus.bus}  {state:<12} {used:>24} {counters}  {problem}".rstrip()
     session.output.record("disk", line, board=bus.bus.board, bus=bus.bus.bus, **_fields(report))
-
-
-def _errors(report: DiskReport) -> int:
-    return report.failed_starts + report.read_errors + report.write_errors + report.checksum_errors
 
 
 def _fields(report: DiskReport) -> dict[str, object]:
@@ -203,6 +199,8 @@ def _shown(report: DiskReport) -> Iterator[tuple[str, str]]:
     yield "power cycles", f"{report.power_cycles:,}, {report.powered_s / 3600:,.1f} hours with power"
     yield "failed starts", f"{report.failed_starts:,}"
     yield "errors", f"{report.read_errors:,} reading, {report.write_errors:,} writing, {report.checksum_errors:,} wrong checksums"
+    if report.last_error:
+        yield "last error", f"{visible(report.last_error)} ({moment(report.last_error_us)})"
 
 
 @freezer.group("power", short_help="Switch disks on and off.")

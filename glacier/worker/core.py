@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from glacier.backlog import Backlog, Job, Kind
-from glacier.protocol import BusReport
+from glacier.protocol import BusReport, DiskReport
 from glacier.schedule import DEFAULT_TERMS, Bus, Scheduler, Terms
 from glacier.worker.ledger import CHECK, COLD, DELETE, FILLED, FREEZE, SENT, STRAY, THAW, WANTED, Book, Entry, Ledger, Task
 from glacier.worker.shelf import LOST_DISK, Shelf
@@ -76,6 +76,10 @@ class Core:
         """Jobs that failed: when they are tried again, by the wall clock in seconds."""
         self.away: dict[int, tuple[float, str]] = {}
         """Disks that can't be powered: until when (wall clock, seconds), and why."""
+        self.reports: dict[int, DiskReport] = {}
+        """What the freezer told of each disk last."""
+        self.rising: tuple[int, float] | None = None
+        """The disk that is being powered on, and since when (wall clock, seconds)."""
         self.stocked: dict[int, float] = {}
         """When what lies on each disk was last held against the ledger."""
         self.checking: dict[tuple[str, str], int] = {}
@@ -237,6 +241,15 @@ class Core:
 
     def filled_mark(self, entry: Entry) -> Mark:
         return Mark(MARK_FILLED, self.place(entry.disk), entry.until_us)
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What a worker does now, in words; on which disk, and as which kind of job, if on any."""
+
+    words: str
+    disk: int | None = None
+    job: str = ""
 
 
 class Changes:

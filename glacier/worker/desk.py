@@ -9,8 +9,9 @@ from functools import partial
 import msgspec
 
 from glacier.backlog import Kind
+from glacier.protocol import DiskReport, DiskState
 from glacier.schedule import outlook
-from glacier.worker.core import Changes, Core, by_volume
+from glacier.worker.core import Changes, Core, Doing, by_volume
 from glacier.worker.ledger import CHECKED, COLD, DELETE, FREEZE, LOST, MELT, READ, STRAY, THAW, WANTED, Book, Entry, Task
 from glacier.worker.loss import Losses
 from glacier.worker.protocol import ITEMS_MAX, ChunkState, DiskStatus, Item, QueuedJob, Status, Stray
@@ -19,11 +20,12 @@ from node.errors import ChunkNotFound, DiskNotFound, InvalidArgument
 from rawx.protocol import Examined
 
 QUEUE_MAX = 10_000
+_KINDS = frozenset(kind.name.lower() for kind in Kind)
 Step = Callable[[Book, Entry, Changes], None]
 
 
 class Desk:
-    def __init__(self, core: Core, losses: Losses, doing: Callable[[], tuple[bool, str]]) -> None:
+    def __init__(self, core: Core, losses: Losses, doing: Callable[[], tuple[bool, Doing]]) -> None:
         """doing: whether the freezer answers, and what is being done."""
         self._core = core
         self._losses = losses
@@ -163,37 +165,49 @@ class Desk:
         waiting: dict[int, Counter[str]] = {}
         for task in core.tasks.values():
             waiting.setdefault(task.disk, Counter())[task.kind.name.lower()] += 1
-        shelf = core.shelf
-        disks = [
-            DiskStatus(
-                disk,
-                shelf.totals.get(disk, 0),
-                shelf.used[disk],
-                shelf.count[disk],
-                shelf.closed.get(disk, ""),
-                core.problem(disk),
-                dict(waiting.get(disk, {})),
-                disk == core.bus.disk,
-            )
-            for disk in core.report.disks
-        ]
         total = Counter(task.kind.name.lower() for task in core.tasks.values())
-        done = {name: number for name, number in core.counts.items() if name not in ("power_ons", "lost")}
+        done = {name: number for name, number in core.counts.items() if name in _KINDS}
         oldest_us = await core.ledger.oldest_us()
         report = core.report
         return Status(
             report.board,
             report.bus,
             connected,
-            doing,
+            doing.words,
             sorted(core.volumes),
-            disks,
+            [self._disk(disk, dict(waiting.get(disk, {})), doing) for disk in report.disks],
             dict(total),
             done,
             core.counts["power_ons"],
             oldest_us,
             core.counts["lost"],
             await core.ledger.strays_count(),
+        )
+
+    def _disk(self, disk: int, waiting: dict[str, int], doing: Doing) -> DiskStatus:
+        core, shelf = self._core, self._core.shelf
+        told = core.reports.get(disk, DiskReport(disk, DiskState.OFF))
+        powered, rising = disk == core.bus.disk, core.rising is not None and core.rising[0] == disk
+        state = DiskState.RISING if rising else DiskState.ON if powered else told.state
+        ready_s = core.rising[1] + core.report.spin_up_ms / 1000 - core.now_s if rising and core.rising is not None else 0.0
+        return DiskStatus(
+            disk,
+            shelf.totals.get(disk, 0),
+            shelf.used[disk],
+            shelf.count[disk],
+            shelf.closed.get(disk, ""),
+            core.problem(disk),
+            waiting,
+            powered,
+            state=state.name.lower(),
+            ready_s=max(ready_s, 0.0),
+            rest_s=max(core.away[disk][0] - core.now_s, 0.0) if disk in core.away else 0.0,
+            doing=doing.job if doing.disk == disk else "",
+            cycles=told.power_cycles,
+            powered_s=told.powered_s + (int(core.now_s - core.bus.since_s) if powered else 0),
+            errors=told.errors,
+            last_error=told.last_error,
+            last_error_us=told.last_error_us,
         )
 
     async def queue(self, limit: int) -> list[QueuedJob]:

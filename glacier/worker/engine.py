@@ -12,7 +12,7 @@ import trio
 from glacier.protocol import DiskReport, DiskState, Freezer
 from glacier.schedule import Action, Bus, Off, Power, Rest, Run
 from glacier.worker.clearing import go_on_clearing, reopen
-from glacier.worker.core import Core
+from glacier.worker.core import Core, Doing
 from glacier.worker.desk import Desk
 from glacier.worker.errand import Errands
 from glacier.worker.ledger import Entry
@@ -37,7 +37,7 @@ class Engine:
         self._core = core
         self._dial = dial
         self._connected = False
-        self._doing = "starting"
+        self._doing = Doing("starting")
         self._due_at = -inf
         losses = Losses(core)
         self._errands = Errands(core, losses)
@@ -48,7 +48,7 @@ class Engine:
         return self._connected
 
     def __repr__(self) -> str:
-        return f"<Engine {self._core!r} {self._doing}>"
+        return f"<Engine {self._core!r} {self._doing.words}>"
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """For ever. Raises: what the ledger raises when it can't be read at all."""
@@ -61,7 +61,7 @@ class Engine:
                     async with self._dial() as freezer:
                         await self._serve(freezer)
                 except FrazilError as error:
-                    self._doing = f"can't go on: {error}"
+                    self._doing = Doing(f"can't go on: {error}")
                     log.warning("the worker can't go on now", extra={"board": self._core.report.board, "error": str(error)})
                 self._connected = False
                 await trio.sleep(self._core.options.retry_s)
@@ -144,6 +144,7 @@ class Engine:
 
     async def _learn(self, report: DiskReport) -> None:
         core = self._core
+        core.reports[report.disk] = report
         if report.bytes_total and report.bytes_total != core.shelf.totals.get(report.disk):
             await core.ledger.write(lambda book: book.measured(report.disk, report.bytes_total))
             core.shelf.totals[report.disk] = report.bytes_total
@@ -160,17 +161,16 @@ class Engine:
             return
         match action:
             case Run(job):
-                self._doing = f"{job.kind.name.lower()} on disk {job.disk}"
+                self._doing = Doing(f"{job.kind.name.lower()} on disk {job.disk}", job.disk, job.kind.name.lower())
                 await self._errands.run(freezer, core.tasks[job.id])
                 core.bus = replace(core.bus, busy_s=core.now_s)
             case Power(disk):
                 await self._power(freezer, disk)
             case Off():
-                assert core.bus.disk is not None
-                await freezer.power_off(core.bus.disk)
-                core.bus = replace(core.bus, disk=None)
+                await self._power_off(freezer)
             case Rest(until_s):
-                self._doing = "resting" if core.bus.disk is None else f"disk {core.bus.disk} is idle"
+                self._doing = Doing("resting" if core.bus.disk is None else f"disk {core.bus.disk} is idle")
+                await self._look_at_those_away(freezer)
                 wait_s = min(
                     until_s - core.now_s, REST_S_MAX, self._due_at - core.now_s, *(at - core.now_s for at, _ in core.away.values())
                 )
@@ -178,21 +178,24 @@ class Engine:
 
     async def _power(self, freezer: Freezer, disk: int) -> None:
         core = self._core
-        if core.bus.disk is not None:
-            await freezer.power_off(core.bus.disk)
-            core.bus = replace(core.bus, disk=None)
-        self._doing = f"powering disk {disk} on"
+        await self._power_off(freezer)
+        self._doing = Doing(f"powering disk {disk} on", disk)
+        core.rising = (disk, core.now_s)
         try:
             report = await freezer.power_on(disk)
         except DiskFailed as error:
             core.counts["power_ons"] += 1
             log.warning("a cold disk did not come up", extra={"disk": disk, "board": core.report.board, "error": str(error)})
-            core.set_away(disk, (await freezer.probe(disk)).rest_ms / 1000, str(error))
+            core.reports[disk] = report = await freezer.probe(disk)
+            core.set_away(disk, report.rest_ms / 1000, str(error))
             await self._errands.leave(disk)
             return
         except PowerBudgetSpent:  # the other buses of the board have it all now
+            core.rising = None
             await trio.sleep(core.options.retry_s)
             return
+        finally:
+            core.rising = None
         core.counts["power_ons"] += 1
         await self._learn(report)
         core.bus = Bus(disk, core.now_s, core.now_s, core.bus.away)
@@ -209,6 +212,22 @@ class Engine:
         for entry in fresh:
             core.check_soon(entry, at_s=(entry.verified_us + period_us / 2) / 1e6)
         return bool(fresh)
+
+    async def _power_off(self, freezer: Freezer) -> None:
+        """What is powered, if anything is."""
+        core = self._core
+        if core.bus.disk is not None:
+            core.reports[core.bus.disk] = await freezer.power_off(core.bus.disk)
+            core.bus = replace(core.bus, disk=None)
+
+    async def _look_at_those_away(self, freezer: Freezer) -> None:
+        """What kept a disk from being used may be over sooner than was thought: somebody forced it, or what held it let go."""
+        core = self._core
+        for disk in list(core.away):
+            before, report = core.reports.get(disk), await freezer.probe(disk)
+            core.reports[disk] = report
+            if before is not None and before.problem and not report.problem and report.state is not DiskState.FAILED:
+                del core.away[disk]
 
     async def _take_stock(self, freezer: Freezer, disk: int) -> None:
         """What fails then fails again with the jobs that are the disk's, where it is dealt with; stock is taken another time."""

@@ -100,7 +100,7 @@ class Errands:
             return
         core.bus = replace(core.bus, disk=None)
         with contextlib.suppress(DiskFailed, Busy):  # then it keeps its power, which the freezer accounts for
-            await freezer.power_off(disk)
+            core.reports[disk] = await freezer.power_off(disk)
         self._failing.add(task.id)
         if len(self._failing) >= FAILURES_IN_A_ROW:
             self._failing.clear()

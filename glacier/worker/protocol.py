@@ -42,7 +42,13 @@ class ChunkState(msgspec.Struct, frozen=True, array_like=True):
 
 
 class DiskStatus(msgspec.Struct, frozen=True):
-    """used: bytes of the chunks on it;  closed: why it takes nothing new;  waiting: jobs by kind."""
+    """A disk as its worker and its freezer know it.
+
+    used       bytes of the chunks on it;  closed: why it takes nothing new;  waiting: jobs by kind;  doing: what it does now
+    problem    why it can't be used, "" when it can;  rest_s: how long it is left alone for that
+    state      glacier.protocol.DiskState in lower case;  ready_s: of a rising one: about how long it still takes
+    cycles, powered_s, errors, last_error, last_error_us   as the freezer told last: glacier.protocol.DiskReport
+    """
 
     disk: int
     total: int
@@ -52,6 +58,15 @@ class DiskStatus(msgspec.Struct, frozen=True):
     problem: str
     waiting: dict[str, int]
     powered: bool = False
+    state: str = "off"
+    ready_s: float = 0.0
+    rest_s: float = 0.0
+    doing: str = ""
+    cycles: int = 0
+    powered_s: int = 0
+    errors: int = 0
+    last_error: str = ""
+    last_error_us: int = 0
 
 
 class QueuedJob(msgspec.Struct, frozen=True):

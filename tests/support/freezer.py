@@ -40,6 +40,7 @@ class MemoryFreezer:
         self.power_ons: Counter[int] = Counter()
         self.dead: set[int] = set()
         self.bad: set[tuple[int, str]] = set()
+        self.errors: Counter[int] = Counter()
         self.disk_bytes = disk_bytes
         self.step: Callable[[str, int], Awaitable[None]] = self._nothing
 
@@ -60,7 +61,9 @@ class MemoryFreezer:
         used = sum(len(data) for _, data in self.disks[disk].values())
         measured = self.disk_bytes if self.power_ons[disk] else 0
         state = DiskState.ON if disk == self.powered else DiskState.FAILED if disk in self.dead else DiskState.OFF
-        return DiskReport(disk, state, measured, max(measured - used, 0), power_cycles=self.power_ons[disk])
+        errors, last = self.errors[disk], f"disk {disk}: no answer from the disk" if self.errors[disk] else ""
+        free = max(measured - used, 0)
+        return DiskReport(disk, state, measured, free, power_cycles=self.power_ons[disk], read_errors=errors, last_error=last)
 
     def _on(self, disk: int) -> dict[str, tuple[ChunkHead, bytes]]:
         if disk not in self.disks:
@@ -137,6 +140,7 @@ class MemoryFreezer:
 
     def _meet_bad_sector(self, disk: int, chunk: str) -> None:
         if (disk, chunk) in self.bad:
+            self.errors[disk] += 1
             raise DiskFailed(f"disk {disk}: reading chunk {chunk}: no answer from the disk")
 
     async def head(self, disk: int, chunk: str, *, checksum: bytes = b"", check: bool = False) -> ChunkHead:

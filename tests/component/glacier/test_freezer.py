@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from glacier.drive import REST_S, STARTS_MAX
-from glacier.freezer import BoardFreezer
+from glacier.freezer import RELEASE_PERIOD_S, BoardFreezer
 from glacier.power import Budget
 from glacier.protocol import DiskState, Freezer
 from glacier.simulated import SPIN_UP_S, SimulatedBoard
@@ -339,6 +339,24 @@ async def test_a_disk_that_can_t_be_switched_off_keeps_its_place_in_the_budget(
     assert (await freezer.probe(0)).problem == ""
     await freezer.power_on(1)
     assert board.meter.together_max == {0: 1}
+
+
+async def test_a_disk_that_could_not_be_switched_off_is_once_it_is_let_go(
+    autojump_clock: MockClock, freezer: Freezer, whole: BoardFreezer, board: SimulatedBoard
+) -> None:
+    await freezer.power_on(0)
+    board.disks[0].stuck = True
+    with pytest.raises(DiskFailed, match="does not open"):
+        await freezer.power_off(0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(whole.keep_releasing)
+        await trio.sleep(100.0)
+        assert (await freezer.probe(0)).state is DiskState.FAILED
+        board.disks[0].stuck = False
+        await trio.sleep(RELEASE_PERIOD_S + 5.0)
+        nursery.cancel_scope.cancel()
+    assert ((await freezer.probe(0)).state, (await freezer.probe(0)).problem) == (DiskState.OFF, "")
+    await freezer.power_on(1)
 
 
 async def test_power_is_not_taken_from_under_a_transfer(

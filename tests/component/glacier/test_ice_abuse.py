@@ -7,7 +7,7 @@ import struct
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 import trio
@@ -19,7 +19,7 @@ from glacier.ice import HEADER_BYTES, Code, Header, Kind, Opcode
 from glacier.iceclient import connected
 from glacier.icepipe import FRAME_S, Pipe
 from glacier.icerequest import DiskRequest, Flag, GetRequest, SendRequest
-from glacier.iceserver import CONNECTIONS_MAX, HANDSHAKE_S, IceServer
+from glacier.iceserver import CONNECTIONS_MAX, HANDSHAKE_S, HANDSHAKES_MAX, IceServer
 from glacier.icesession import Session
 from glacier.protocol import WHOLE, DiskState
 from glacier.simulated import SimulatedBoard
@@ -229,12 +229,31 @@ async def test_a_frame_that_trickles_is_cut_off(autojump_clock: MockClock) -> No
 
 async def test_connections_are_bounded_and_their_ends_make_room(autojump_clock: MockClock) -> None:
     async with attacked() as target:
-        streams = [target.wire() for _ in range(CONNECTIONS_MAX)]
+        async with AsyncExitStack() as stack:
+            for _ in range(CONNECTIONS_MAX):
+                await stack.enter_async_context(connected(target.wire(), key=KEY, bus=0))
+            with pytest.raises(Busy, match="16 connections"):
+                async with connected(target.wire(), key=KEY, bus=0):
+                    pass
         await trio.testing.wait_all_tasks_blocked()
-        with pytest.raises(Busy, match="16 connections"):
-            async with connected(target.wire(), key=KEY, bus=0):
-                pass
-        for stream in streams:
+        async with connected(target.wire(), key=KEY, bus=0) as client:
+            assert (await client.probe(0)).disk == 0
+
+
+async def test_strangers_who_hold_on_keep_nobody_with_the_key_out(autojump_clock: MockClock) -> None:
+    async with attacked() as target:
+        streams = [target.wire() for _ in range(5 * HANDSHAKES_MAX)]
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(target.server._strangers) <= HANDSHAKES_MAX
+        with trio.fail_after(1.0):
+            async with connected(target.wire(), key=KEY, bus=0) as client:
+                more = [target.wire() for _ in range(2 * HANDSHAKES_MAX)]
+                await trio.testing.wait_all_tasks_blocked()
+                assert (await client.probe(0)).disk == 0
+        assert (target.server.connections, len(target.server._strangers)) == (0, HANDSHAKES_MAX)
+        await trio.sleep(HANDSHAKE_S + 1)
+        assert not target.server._strangers
+        for stream in [*streams, *more]:
             await stream.aclose()
 
 

@@ -15,7 +15,7 @@ from glacier.backlog import Kind
 from glacier.protocol import ChunkHead
 from glacier.worker import engine
 from glacier.worker.ledger import Ledger
-from glacier.worker.protocol import Item
+from glacier.worker.protocol import DiskStatus, Item
 from node.clock import FakeClock
 from node.errors import ChunkCold, DeadlineExceeded, DiskFailed, DiskNotFound, PeerUnreachable, VolumeFull, VolumeNotFound
 from rawx.chunk import new_chunk_id
@@ -554,3 +554,29 @@ async def test_every_cold_chunk_is_read_again_within_its_time_with_few_power_ons
         await until(lambda: worker.core.counts["verify"] == len(several), "all were read")
         assert (await worker.door.status()).unverified_us >= later.now_us() - 1_000_000
     assert freezer.power_ons.total() - before <= 2
+
+
+async def test_a_disk_s_cycles_and_errors_and_what_it_does_are_told(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(), first(volumes)
+    freezer.bus = replace(freezer.bus, spin_up_ms=60_000)
+    made = await put(volume, sample(UNIT))
+    seen: dict[str, DiskStatus] = {}
+
+    async with working(tmp_path, volumes, freezer) as worker:
+
+        async def step(name: str, disk: int) -> None:
+            seen[name] = (await worker.door.status()).disks[disk]
+
+        freezer.step = step
+        await worker.door.create([item(volume, made)])
+        await until_state(worker, item(volume, made), "cold")
+        await until(lambda: freezer.powered is None, "the disk is off")
+        (disk,) = freezer.copies(made.chunk)
+        freezer.bad = {(disk, made.chunk)}
+        await worker.door.get([item(volume, made)], Kind.STANDARD, 0)
+        await until_state(worker, item(volume, made), "lost")
+        now = (await worker.door.status()).disks[disk]
+    assert (seen["power_on"].state, seen["power_on"].ready_s > 50.0) == ("rising", True)
+    assert (seen["send"].state, seen["send"].doing, seen["send"].powered) == ("on", "freeze", True)
+    assert now.cycles == freezer.power_ons[disk] > 1
+    assert (now.errors > 0, "no answer from the disk" in now.last_error, now.problem) == (True, True, "")

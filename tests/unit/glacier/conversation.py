@@ -18,7 +18,7 @@ UNITS = unit_digests(BYTES, 4096)
 RECORD = b'{"bucket":"b","key":"k","content":"c","policy":"p","size":3,"unit_bytes":4096,"v":1}'
 HEAD = ChunkHead("0123456789abcdef0123456789abcdef", 3, 4096, chunk_checksum(UNITS), RECORD, UNITS)
 BUS = BusReport("north", 1, 2, (28, 29, 30), 1, 2, 15_000, 60_000)
-REPORT = DiskReport(28, DiskState.ON, 1 << 33, 1 << 32, 7, 8, 0, 0, 9, 10, 1, 2, 3, 4, "0011223344556677", "")
+REPORT = DiskReport(28, DiskState.ON, 1 << 33, 1 << 32, 7, 8, 0, 0, 9, 10, 1, 2, 3, 4, 0, "0011223344556677", "")
 OTHER = "f" * 32
 
 

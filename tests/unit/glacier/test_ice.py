@@ -202,7 +202,9 @@ U16, U32, U64 = (st.integers(0, (1 << bits) - 1) for bits in (16, 32, 64))
 WORDS = st.text(st.characters(codec="utf-8"), max_size=80)
 SUMS = st.binary(min_size=16, max_size=16)
 HEADS = st.builds(ChunkHead, IDS, U64, U32, SUMS, st.binary(max_size=200), st.binary(max_size=200))
-REPORTS = st.builds(DiskReport, U16, st.sampled_from(DiskState), U64, U64, U64, U64, U32, U32, U32, U64, U32, U32, U32, U32, WORDS, WORDS)
+REPORTS = st.builds(
+    DiskReport, U16, st.sampled_from(DiskState), U64, U64, U64, U64, U32, U32, U32, U64, U32, U32, U32, U32, U64, WORDS, WORDS, WORDS
+)
 BUSES = st.builds(BusReport, WORDS, U16, U16, st.lists(U16, max_size=60).map(tuple), U16, U16, U32, U32)
 FLAGS = st.integers(0, 3).map(Flag)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -14,21 +16,27 @@ BUS = Status("icebox", 0, True, "resting", ["v"], [IDLE], {}, {}, 5, 0)
 
 
 @pytest.mark.parametrize(
-    ("doing", "disk", "state", "words"),
+    ("changes", "state", "words"),
     [
-        ("resting", IDLE, DiskState.OFF, ""),
-        ("powering disk 3 on", IDLE, DiskState.SPINNING_UP, ""),
-        ("powering disk 33 on", IDLE, DiskState.OFF, ""),
-        ("disk 3 is idle", msgspec.structs.replace(IDLE, powered=True), DiskState.ON, ""),
-        ("freeze on disk 3", msgspec.structs.replace(IDLE, powered=True, waiting={"freeze": 2}), DiskState.BUSY, "freeze, 2 freeze wait"),
-        ("resting", msgspec.structs.replace(IDLE, problem="it did not come up"), DiskState.FAILED, "it did not come up"),
-        ("resting", msgspec.structs.replace(IDLE, closed="emptying"), DiskState.OFF, "emptying"),
+        ({}, DiskState.OFF, ""),
+        ({"state": "rising", "ready_s": 9.0}, DiskState.SPINNING_UP, ""),
+        ({"powered": True, "state": "on"}, DiskState.ON, ""),
+        ({"powered": True, "state": "on", "errors": 1, "last_error": "EIO"}, DiskState.ON, "last error: EIO"),
+        ({"powered": True, "state": "on", "doing": "freeze", "waiting": {"freeze": 2}}, DiskState.BUSY, "freeze, 2 freeze wait"),
+        (
+            {"state": "failed", "problem": "it did not come up", "rest_s": 600.0},
+            DiskState.FAILED,
+            "it did not come up, tried again in 10 min",
+        ),
+        ({"problem": "it is lost"}, DiskState.FAILED, "it is lost"),
+        ({"closed": "emptying"}, DiskState.OFF, "emptying"),
     ],
 )
-def test_what_a_disk_does_is_read_from_its_bus(doing: str, disk: DiskStatus, state: DiskState, words: str) -> None:
-    view = disk_view(msgspec.structs.replace(BUS, doing=doing), disk)
+def test_what_a_disk_does_is_told(changes: dict[str, Any], state: DiskState, words: str) -> None:
+    view = disk_view(BUS, msgspec.structs.replace(IDLE, cycles=7, powered_s=90, **changes))
     assert (view.number, view.bus, view.state, view.doing) == (3, 0, state, words)
-    assert (view.bytes_total, view.bytes_used) == (1000, 250)
+    assert (view.bytes_total, view.bytes_used, view.cycles, view.powered_s) == (1000, 250, 7, 90)
+    assert view.until_s == changes.get("ready_s", 0.0)
 
 
 def test_buses_of_one_board_are_one_board() -> None:
@@ -40,7 +48,7 @@ def test_buses_of_one_board_are_one_board() -> None:
 
 def test_power_ons_count_for_an_hour_and_energy_adds_up() -> None:
     meters = Meters()
-    on = [msgspec.structs.replace(IDLE, powered=True)]
+    on = [msgspec.structs.replace(IDLE, powered=True, state="on")]
     for at_s, power_ons in ((0.0, 5), (1800.0, 9), (3600.0, 9), (5400.0, 12)):
         (board,) = meters.boards(at_s, [msgspec.structs.replace(BUS, disks=on, power_ons=power_ons)])
     assert board.power_ons_hour == 3
