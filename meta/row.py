@@ -169,7 +169,8 @@ def remember_moved(transaction: ContainerTransaction, contents: Iterable[str], k
 def list_cold(transaction: ContainerTransaction, key: str, age: int, attributes: Attributes) -> None:
     """Puts a version of a cold class into the list of meta/cold.py, or back into it."""
     restore = restore_of(attributes)
-    transaction.write("INSERT OR REPLACE INTO cold VALUES (?, ?, ?)", (key, age, restore.until_us if restore else 0))
+    due_us = (restore.until_us or restore.asked_us) if restore else 0
+    transaction.write("INSERT OR REPLACE INTO cold VALUES (?, ?, ?)", (key, age, due_us))
 
 
 def unlist_cold(transaction: ContainerTransaction, key: str, age: int) -> None:

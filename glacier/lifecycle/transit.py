@@ -9,7 +9,9 @@ Every step is decided by the row alone and is repeated until its effect is in th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
+from math import inf
 
 import msgspec
 import trio
@@ -17,7 +19,7 @@ import trio
 from glacier.lifecycle.calendar import GRACE_US, Calendar
 from glacier.lifecycle.news import Event, Herald, News
 from meta.protocol.object import Change, ObjectRow
-from meta.protocol.restore import COLD_BEGIN, ColdRow, Restore, restore_of
+from meta.protocol.restore import COLD_BEGIN, ColdCursor, ColdRow, Restore, restore_of
 from node.errors import BucketNotFound, FrazilError, NotFound, RecordCorrupt, Superseded
 from node.log import get_logger
 from node.metrics import counter
@@ -28,6 +30,8 @@ from store.tier import HOT, Priority, Temperature, TierState
 from store.worker import State
 
 PAGE_ROWS = 200
+TURN_ROWS = 1_000
+"""Of one bucket's list, looked at in one go; the rest has its turn with the next looks, and what is new is looked at at once."""
 AT_ONCE_MAX = 16
 """Versions of a page whose wishes are carried to the tier side by side."""
 SCAN_PERIOD_S = 5.0
@@ -42,6 +46,19 @@ PRIORITIES = {"Expedited": Priority.EXPEDITED, "Standard": Priority.STANDARD, "B
 log = get_logger("glacier.lifecycle")
 
 
+@dataclass
+class Turn:
+    """Where the looks through a bucket's list are; it is in the order of asking.
+
+    after   behind it the next look begins;  waits: since the list's begin there was something that must be looked at again
+    seen    behind it lies what nobody has looked at
+    """
+
+    after: ColdCursor = COLD_BEGIN
+    waits: bool = False
+    seen: ColdCursor = COLD_BEGIN
+
+
 class Transit:
     """A worker of the store's main process."""
 
@@ -53,45 +70,79 @@ class Transit:
         self._herald = herald
         self._period_s = min(SCAN_PERIOD_S, calendar.day_us / SCANS_PER_DAY_MIN / 1e6)
         self._scanned_at = -SCAN_PERIOD_S
-        self._thawing: set[str] = set()
+        self._turns: dict[str, Turn] = {}
+        self._told: dict[str, str] = {}
         self._asked: dict[str, tuple[Priority, int]] = {}
 
     def status(self) -> str:
-        return f"{len(self._thawing)} buckets have restores under way"
+        return f"{len(self._turns)} buckets have restores under way"
 
     async def work(self) -> State:
         afterwork = self._context.afterwork
-        buckets, afterwork.to_move = afterwork.to_move | self._thawing, set()
-        self._thawing = set()
+        rung, afterwork.to_move = afterwork.to_move, set()
+        begun = set(rung)
         if trio.current_time() - self._scanned_at >= self._period_s:
             self._scanned_at = trio.current_time()
-            buckets |= set(await self._context.meta.dirty_containers())
-        for bucket in sorted(buckets):
+            begun |= set(await self._context.meta.dirty_containers())
+        for bucket in sorted(begun | self._turns.keys()):
             try:
-                await self._move_all(bucket)
+                await self._look(bucket, self._turns.setdefault(bucket, Turn()), rung=bucket in rung)
             except BucketNotFound:
-                continue
+                self._turns.pop(bucket, None)
+                self._told.pop(bucket, None)
             except FrazilError as error:
                 log.warning("a bucket's cold objects can't be looked after now", extra={"bucket": bucket, "error": str(error)})
         return State.IDLE
 
     async def wait(self) -> None:
-        await self._context.afterwork.moves.wait(min(POLL_S, self._period_s) if self._thawing else self._period_s)
+        await self._context.afterwork.moves.wait(min(POLL_S, self._period_s) if self._turns else self._period_s)
 
-    async def _move_all(self, bucket: str) -> None:
-        container, after = self._context.container(bucket), COLD_BEGIN
-        while page := await container.cold_due(self._context.clock.now_us(), PAGE_ROWS, after):
-            states = await self._states(page)
-            for at in range(0, len(page), AT_ONCE_MAX):
-                pairs = zip(page[at : at + AT_ONCE_MAX], states[at : at + AT_ONCE_MAX], strict=True)
-                outcomes = await gather([partial(self._move, bucket, each.row, state) for each, state in pairs])
-                taken = [outcome for outcome in outcomes if isinstance(outcome, tuple)]
-                if taken:
-                    await container.cold_done(taken)
-                for outcome in outcomes:
-                    if isinstance(outcome, FrazilError) and not isinstance(outcome, Superseded | NotFound):
-                        log.warning("an object can't be moved between tiers now", extra={"bucket": bucket, "error": str(outcome)})
-            after = page[-1].cursor
+    async def _look(self, bucket: str, turn: Turn, *, rung: bool) -> None:
+        """A turn through the list; and when somebody rang and the turn doesn't see all of it, what is new."""
+        from_begin = turn.after == COLD_BEGIN
+        if from_begin:
+            turn.waits = False
+        turn.after = await self._walk(bucket, turn, turn.after, rows_max=TURN_ROWS)
+        if rung and not (from_begin and turn.after == COLD_BEGIN):
+            await self._walk(bucket, turn, COLD_BEGIN, until_us=0)
+            await self._walk(bucket, turn, turn.seen)
+        if turn.after == COLD_BEGIN and not turn.waits:
+            del self._turns[bucket]
+
+    async def _walk(self, bucket: str, turn: Turn, after: ColdCursor, *, until_us: int | None = None, rows_max: float = inf) -> ColdCursor:
+        """Does a step for each row of the list behind `after`; where to go on, COLD_BEGIN at its end."""
+        container, begin, rows, failures = self._context.container(bucket), after, 0, list[FrazilError]()
+        ends_us = self._context.clock.now_us() if until_us is None else until_us
+        while rows < rows_max and (page := await container.cold_due(ends_us, PAGE_ROWS, after)):
+            failures += await self._carry(bucket, page)
+            after, rows = page[-1].cursor, rows + len(page)
+            if after.due_us >= turn.seen.due_us:
+                turn.seen = after
+        if failures:
+            self._tell(bucket, failures)
+        elif begin == COLD_BEGIN and until_us is None and rows < rows_max:
+            self._told.pop(bucket, None)
+        return COLD_BEGIN if rows < rows_max else after
+
+    async def _carry(self, bucket: str, page: list[ColdRow]) -> list[FrazilError]:
+        """A step for each; what went wrong."""
+        failures: list[FrazilError] = []
+        states = await self._states(page)
+        for at in range(0, len(page), AT_ONCE_MAX):
+            pairs = zip(page[at : at + AT_ONCE_MAX], states[at : at + AT_ONCE_MAX], strict=True)
+            outcomes = await gather([partial(self._move, bucket, each.row, state) for each, state in pairs])
+            taken = [outcome for outcome in outcomes if isinstance(outcome, tuple)]
+            if taken:
+                await self._context.container(bucket).cold_done(taken)
+            failures += [each for each in outcomes if isinstance(each, FrazilError) and not isinstance(each, Superseded | NotFound)]
+        return failures
+
+    def _tell(self, bucket: str, failures: list[FrazilError]) -> None:
+        """Once for each reason: what can't be done is tried again every few seconds."""
+        words = str(failures[0])
+        if words != self._told.get(bucket):
+            log.warning("objects can't be moved between tiers now", extra={"bucket": bucket, "objects": len(failures), "error": words})
+            self._told[bucket] = words
 
     async def _states(self, page: list[ColdRow]) -> list[TierState]:
         """Of what is being restored; for the rest nobody asks."""
@@ -118,7 +169,7 @@ class Transit:
         """The days of a copy count from when it is there."""
         until_us = self._calendar.after(self._context.clock.now_us(), restore.days)
         if row.size and (await self._ask(row, PRIORITIES[restore.tier], until_us + GRACE_US, state) or not state.readable):
-            self._thawing.add(bucket)  # until a later look finds that the bytes are there, and will stay
+            self._turns[bucket].waits = True  # until a later look finds that the bytes are there, and will stay
             return
         self._asked.pop(row.content, None)
         ready = msgspec.structs.replace(restore, until_us=until_us)

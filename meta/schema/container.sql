@@ -87,7 +87,7 @@ CREATE TABLE stale_records(
 CREATE TABLE cold(
     key     TEXT NOT NULL,
     age     INTEGER NOT NULL,
-    due_us  INTEGER NOT NULL,  -- 0 = at once, and again until it is done
+    due_us  INTEGER NOT NULL,  -- 0 = to be frozen; of a restore under way when it was asked for: both at once, and again until it is done
     PRIMARY KEY (key, age)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX cold_due ON cold(due_us, key, age);

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from glacier.lifecycle import transit
 from glacier.lifecycle.calendar import REAL
 from glacier.lifecycle.news import Silent
 from glacier.lifecycle.transit import Transit
@@ -190,4 +191,43 @@ async def test_restores_keep_what_they_promise(history: list[tuple[Any, ...]]) -
             for step in history:
                 await world.do(step)
                 await world.check()
+            await world.finish()
+
+
+async def test_of_many_restores_under_way_each_look_takes_some_and_a_new_one_is_asked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transit, "TURN_ROWS", 20)
+    monkeypatch.setattr(transit, "PAGE_ROWS", 10)
+    looked: list[int] = []
+
+    async def carry(self: Transit, bucket: str, page: list[Any]) -> Any:
+        looked.append(len(page))
+        return await whole(self, bucket, page)
+
+    whole = Transit._carry
+    monkeypatch.setattr(Transit, "_carry", carry)
+    clock = FakeClock()
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="frazil-transit-") as folder:
+        async with open_meta(Path(folder), key=NamespaceKey(bytes(32)), clock=clock) as meta:
+            await meta.create_bucket(BucketSettings("b", "a", "o", 1))
+            world = World(meta, clock)
+            keys = [f"k{number:03}" for number in range(90)]
+            for key in [*keys, "a"]:
+                await world.put(key, "GLACIER")
+            await world.do(("work",))
+            for key in keys:
+                clock.advance(1)
+                await world.do(("restore", key, 1, "Bulk"))
+                await world.do(("work",))
+            assert len(world.tier.asked) == len(keys)
+            looked.clear()
+            clock.advance(1)
+            await world.do(("restore", "a", 1, "Expedited"))
+            await world.do(("work",))
+            assert len(world.tier.asked) == len(keys) + 1
+            assert sum(looked) <= 20 + 10
+            for _ in range(6):
+                await world.do(("work",))
+            world.tier.wake()
+            for _ in range(6):
+                await world.do(("work",))
             await world.finish()
