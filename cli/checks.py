@@ -21,7 +21,7 @@ from datetime import UTC
 from pathlib import Path
 from typing import Literal
 
-from cli.state import SECRET_FILE, read_state
+from cli.state import SECRET_FILE, missing_boards, read_state
 from node.text import bytes_text
 
 Level = Literal["ok", "warning", "failure"]
@@ -266,6 +266,9 @@ def store_findings(directory: Path) -> Iterator[Finding]:
         )
     except PermissionError:
         yield Finding("process", "ok", str(directory), f"runs as process {state.pid} of another user")
+    missing = missing_boards(directory, state)
+    if missing:
+        yield Finding("boards", "failure", str(directory), missing.partition("; ")[0], missing.partition("; ")[2])
     if state.tls_cert:
         yield from _certificate(Path(state.tls_cert))
 

@@ -18,11 +18,12 @@ from cli.board import Board
 from cli.children import ChildProcess
 from cli.exit import Exit, Hinted
 from cli.process import settle
-from cli.state import SECRET_FILE, SOCKET_FILE, State, clear_state, write_state
+from cli.state import SECRET_FILE, SOCKET_FILE, State, clear_state, remember_boards, write_state
+from cli.state import Boards as RememberedBoards
 from glacier.boards import Boards, open_boards
 from glacier.lifecycle.calendar import DAY_US, Calendar
 from glacier.lifecycle.engine import engine
-from glacier.strays import StraySweep
+from glacier.upkeep import upkeep
 from meta.protocol.accounts import Accounts, KeyPair
 from node.auth import NamespaceKey
 from node.clock import SystemClock
@@ -36,7 +37,7 @@ from s3.lifecycle_document import rules_of
 from store.embedded import StoreOptions, open_store
 from store.runfolder import metrics_socket
 from store.settings import short_path
-from store.store import Hired, Store
+from store.store import Store
 
 ADMIN_NAME = "admin"
 LIFECYCLE_DAY_S = DAY_US / 1e6
@@ -162,7 +163,7 @@ async def run_main(options: ServeOptions, announce: Callable[[Serving], None], d
     ):
         store.hire(engine(rules_of, gateway.calendar, gateway.herald))
         if isinstance(store.tier, Boards):
-            store.hire(Hired(workers=(functools.partial(StraySweep, boards=store.tier),)))
+            store.hire(upkeep(store.tier))
         async with trio.open_nursery() as background:
             await background.start(_workers, store)
             await background.start(_gateway_workers, gateway)
@@ -190,6 +191,9 @@ async def _start_serving(
     url, internal = url_of(sockets, secure=tls is not None), str(directory / SOCKET_FILE)
     state = State(os.getpid(), url, internal, options.region, cert, cold=options.all_cold, lifecycle_day=options.lifecycle_day)
     write_state(directory, state)
+    if options.all_cold:
+        board = str(options.board.absolute()) if options.board is not None else ""
+        remember_boards(directory, RememberedBoards(board, options.cold))
     await serving.start(_s3_server(gateway, sockets, tls, drain))
     if options.metrics:
         await serving.start(_metrics_server(bind(options.metrics, shared=False), drain))

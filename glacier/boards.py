@@ -101,6 +101,9 @@ class Boards:
         for worker, items in (await self._by_worker(_items(content))).items():
             await self._in_pages(items, self.workers[worker].melt)
 
+    async def promise(self, content: Layout) -> None:
+        return  # a worker that is away comes back
+
     async def states(self, contents: Sequence[Layout]) -> list[TierState]:
         joined = [item for content in contents for item in _items(content)]
         states = dict(zip(joined, await self._states(joined), strict=True))

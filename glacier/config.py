@@ -62,6 +62,7 @@ class FreezerConfig:
     start_s_max: float = 60.0
     tls_cert: str = ""
     tls_key: str = ""
+    metrics: str = ""
     gpio: GpioConfig = field(default_factory=GpioConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     buses: tuple[BusConfig, ...] = ()

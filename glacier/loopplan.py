@@ -67,6 +67,7 @@ def worker_config(directory: Path, bus: int, volumes: Sequence[Path], *, freezer
         f'ledger = "{base}/worker-{bus}.db"',
         f'freezer = "{freezer}"',
         f"bus = {bus}",
+        f'tls_cert = "{os.path.abspath(config.tls_cert) if config.tls_cert else ""}"',
         f'namespace = "{config.namespace}"',
         f'key = "{os.path.abspath(config.key)}"',
         f"volumes = [{listed}]",

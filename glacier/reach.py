@@ -17,7 +17,7 @@ def reach(config: FreezerConfig, bus: int, *, key: NamespaceKey) -> AbstractAsyn
     """Raises: DiskNotFound (no such bus), ConfigError; as dial."""
     if not 0 <= bus < len(config.buses):
         raise DiskNotFound(f"board {config.name} has no bus {bus}; it has {len(config.buses)}")
-    return dial(address_of(config.buses[bus].listen), key=key, bus=bus, tls=_tls(config))
+    return dial(address_of(config.buses[bus].listen), key=key, bus=bus, tls=trusting(config.tls_cert))
 
 
 def address_of(listen: str) -> str:
@@ -28,15 +28,18 @@ def address_of(listen: str) -> str:
     return f"{_EVERYWHERE.get(host, host)}:{port}"
 
 
-def _tls(config: FreezerConfig) -> ssl.SSLContext | None:
-    """Trusts the freezer's certificate and no other, whatever name it bears: the key proves who is at the other end."""
-    if not config.tls_cert:
+def trusting(certificate: str) -> ssl.SSLContext | None:
+    """Trusts the freezer's certificate and no other, whatever name it bears: the key proves who is at the other end. "": no TLS.
+
+    Raises: ConfigError.
+    """
+    if not certificate:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.check_hostname = False
     try:
-        context.load_verify_locations(config.tls_cert)
+        context.load_verify_locations(certificate)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"tls_cert {config.tls_cert}: {error}") from error
+        raise ConfigError(f"tls_cert {certificate}: {error}") from error
     return context

@@ -42,6 +42,7 @@ FrazilError
 │   ├── DiskAsleep              a cold disk has no power
 │   ├── DiskFailed              a cold disk does not come up, or broke; trying again wears it out
 │   ├── PowerBudgetSpent        as many cold disks are powered as may be
+│   ├── BoardsMissing           bytes lie on cold disks of boards that this store was not started with
 │   ├── NotLeader, Fenced, Behind
 │   └── Undecided                a change that was sent to the peers of a base: whether it stays, the next leader finds out
 ├── ConfigError                 a configuration or option that can't be used
@@ -321,6 +322,10 @@ class DiskFailed(Unavailable):
 
 
 class PowerBudgetSpent(Unavailable):
+    pass
+
+
+class BoardsMissing(Unavailable):
     pass
 
 

@@ -75,9 +75,8 @@ def _look(volume: Volume, chunk: str, descriptor: int, path: str, buffer: memory
 
     def told(problem: str, detail: str) -> Examined:
         place = "" if mark is None else mark.place
-        return Examined(
-            chunk, problem, detail, record, record.size if cold else status.st_size, checksum, status.st_mtime_ns // 1000, place
-        )
+        size = record.size if cold else status.st_size
+        return Examined(chunk, problem, detail, record, size, checksum, status.st_mtime_ns // 1000, place, asleep=cold)
 
     if mark is not None and mark.state == LOST:
         return told("corrupt", f"its bytes were on the cold disk {mark.place}, which lost them")

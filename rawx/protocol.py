@@ -28,6 +28,7 @@ class Examined(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     problem   "" well; "missing"; "record" (none that can be read); "truncated" (or too long); "corrupt" (bytes or their checksums)
     record    None when it can't be read;  size: bytes of the file;  checksum: chunk_checksum of its unit checksums;  mtime_us: of the file
     cold      the cold disk that has its bytes; its own were not read then, if they aren't here.  "": none
+    asleep    they are there only
     """
 
     chunk: str
@@ -38,6 +39,7 @@ class Examined(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     checksum: bytes = b""
     mtime_us: int = 0
     cold: str = ""
+    asleep: bool = False
 
 
 ExaminedChunks = list[Examined]

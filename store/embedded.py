@@ -40,6 +40,7 @@ from rawx.folders import FOLDER_DIGITS
 from rawx.identity import read_identity
 from rawx.volume import make_durable_folder, open_volume
 from store.afterwork import Afterwork
+from store.boardless import Boardless
 from store.context import Context
 from store.delete import Place
 from store.fleet import Fleet
@@ -50,7 +51,7 @@ from store.policy import PolicySet
 from store.settings import KEY_NAME, Settings, VolumeSlot, exclusive, load_settings, save_settings, short_path
 from store.slot import Slot, keep_open
 from store.store import Store
-from store.tier import InPlace, OpenTier, Tier
+from store.tier import OpenTier, Tier
 from store.vault import Vault
 from store.workers import drain, recent_places
 
@@ -101,8 +102,8 @@ async def open_store(options: StoreOptions, *, role: Role = "main", internal_add
         if role == "main":
             check_metadata(first, settings)
         devices = Devices()
-        tier: Tier = InPlace() if options.tier is None else await stack.enter_async_context(options.tier(key))
-        forget = None if options.tier is None else tier.forget
+        tier: Tier | None = None if options.tier is None else await stack.enter_async_context(options.tier(key))
+        forget = None if tier is None else tier.forget
         slots = [
             stack.enter_context(Slot(slot.id, settings.path_of(slot, first), settings.namespace, devices, forget=forget))
             for slot in settings.volumes
@@ -111,7 +112,7 @@ async def open_store(options: StoreOptions, *, role: Role = "main", internal_add
         nursery = await stack.enter_async_context(crew())
         stack.callback(nursery.cancel_scope.cancel)
         context, left = await _open_context(stack, nursery, first, settings, key, fleet, role, internal_address)
-        context.tier = tier
+        context.tier = tier or Boardless(fleet)
         nursery.start_soon(fleet.watch)
         nursery.start_soon(keep_open, fleet, slots)
         for slot in slots:

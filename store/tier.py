@@ -65,6 +65,9 @@ class Tier(Protocol):
     async def melt(self, content: Layout) -> None:
         """Has the bytes brought back for good, and the cold copies forgotten then: the way to STANDARD without writing anew."""
 
+    async def promise(self, content: Layout) -> None:
+        """Raises: BoardsMissing when the bytes are away and nothing that this store was started with can bring them back."""
+
     async def states(self, contents: Sequence[Layout]) -> list[TierState]:
         """One for each, in order."""
 
@@ -77,7 +80,7 @@ OpenTier = Callable[[NamespaceKey], AbstractAsyncContextManager[Tier]]
 
 
 class InPlace:
-    """The tier of a store without boards: a class is a word, bytes stay where they are, a restore is done when it is asked for."""
+    """The tier of a store that never had boards: a class is a word, bytes stay where they are, a restore is done when it is asked for."""
 
     def __repr__(self) -> str:
         return "<InPlace>"
@@ -89,6 +92,9 @@ class InPlace:
         return
 
     async def melt(self, content: Layout) -> None:
+        return
+
+    async def promise(self, content: Layout) -> None:
         return
 
     async def forget(self, volume: str, chunks: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from cli.exit import Exit
 from cli.output import Output, count_text, visible
 from cli.place import Profile, StoreDirectory
 from cli.session import Session, with_session
+from cli.state import missing_boards
 from meta.protocol.registry import BucketEntry
 from node.errors import BucketNotFound
 from node.text import bytes_text, span_text
@@ -46,10 +47,13 @@ async def _status(session: Session) -> Exit:
     words = f"serves {state.url} (process {state.pid})" if state else output.style("does not run", "yellow")
     fields = {"running": state is not None, "url": state.url if state else "", "pid": state.pid if state else 0}
     output.record("store", f"store    {path}\nstate    {words}", store=str(path), **fields)
+    missing = missing_boards(path, state)
+    if missing:
+        output.record("boards", f"boards   {output.style(missing, 'red')}", trouble=missing)
     async with local_store(place) as store:
         found = await store.status()
         _show_policies(output, found)
-        warnings = sum(_show_volume(output, volume) for volume in sorted(found.volumes, key=lambda volume: volume.volume))
+        warnings = bool(missing) + sum(_show_volume(output, volume) for volume in sorted(found.volumes, key=lambda volume: volume.volume))
         await _show_scrubs(output, store)
         objects, size = await _show_buckets(output, store)
     code = Exit.WARNINGS if warnings else Exit.OK if state else Exit.TEMPORARY

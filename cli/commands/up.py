@@ -17,6 +17,7 @@ from cli.parameter import HOST_PORT
 from cli.place import remember_last
 from cli.process import die_with, prepare
 from cli.session import Session, with_session
+from cli.state import missing_boards
 from node.errors import FrazilError
 
 LISTEN_DEFAULT = "127.0.0.1:3200"
@@ -144,6 +145,10 @@ def _announce(output: Output, options: Any, serving: Any) -> None:
     lines = [f"Frazil serves {state.url} from {options.directories[0]} ({count_text(serving.volumes, 'volume')})"]
     if key is not None:
         lines += _first_steps(state.url, state.region, key.access_key, str(fields.get("secret_key", "")))
+    missing = missing_boards(options.directories[0], state)
+    if missing:
+        lines.append(output.style(f"boards   {missing}", "red"))
+        fields["boards_missing"] = True
     output.record("serving", "\n".join(lines), **fields)
     output.flush()
 

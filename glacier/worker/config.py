@@ -48,6 +48,7 @@ class WorkerConfig:
     ledger: Path = Path("/var/lib/frazil/worker.db")
     freezer: str = "127.0.0.1:3310"
     bus: int = 0
+    tls_cert: str = ""
     namespace: str = ""
     key: Path = Path("/etc/frazil/secret.key")
     volumes: tuple[Path, ...] = ()

@@ -12,6 +12,7 @@ import trio
 
 from glacier.iceclient import dial
 from glacier.protocol import Freezer
+from glacier.reach import trusting
 from glacier.worker.config import WorkerConfig
 from glacier.worker.metrics import Figures
 from glacier.worker.volumes import HotVolumes
@@ -42,7 +43,7 @@ async def open_daemon(config: WorkerConfig) -> AsyncIterator[Worker]:
         volumes = HotVolumes(config.volumes, config.namespace)
         stack.callback(volumes.close)
         await run_blocking(volumes.look)
-        worker = await stack.enter_async_context(open_worker(config.ledger, volumes, partial(_dial, config, key), config.options))
+        worker = await stack.enter_async_context(open_worker(config.ledger, volumes, partial(to_freezer, config, key), config.options))
         nursery = await stack.enter_async_context(trio.open_nursery())
         nursery.start_soon(volumes.keep)
         yield worker
@@ -50,8 +51,9 @@ async def open_daemon(config: WorkerConfig) -> AsyncIterator[Worker]:
 
 
 @asynccontextmanager
-async def _dial(config: WorkerConfig, key: NamespaceKey) -> AsyncIterator[Freezer]:
-    async with dial(config.freezer, key=key, bus=config.bus) as freezer:
+async def to_freezer(config: WorkerConfig, key: NamespaceKey) -> AsyncIterator[Freezer]:
+    """The bus that the worker has. Raises: ConfigError; as dial."""
+    async with dial(config.freezer, key=key, bus=config.bus, tls=trusting(config.tls_cert)) as freezer:
         yield freezer
 
 

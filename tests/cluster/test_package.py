@@ -24,7 +24,7 @@ def test_the_package_holds_all_that_the_command_needs(scratch: Path) -> None:
     subprocess.run(["dpkg-deb", "-x", package, root], check=True)
     assert {path.name for path in root.iterdir()} == {"etc", "lib", "opt", "usr"}
     units = {path.name for path in (root / "lib/systemd/system").iterdir()}
-    assert units == {"frazil.service", "frazil-node@.service", "frazil.target"}
+    assert units == {"frazil.service", "frazil-node@.service", "frazil.target", "frazil-freezer@.service", "frazil-worker@.service"}
     assert (root / "etc/frazil/node.toml").read_text() == (ROOT / "packaging/node.toml").read_text()
     strangers = [path for path in (root / "opt/frazil").rglob("*.py") if str(scratch).encode() in path.read_bytes()]
     assert strangers == []

@@ -49,6 +49,9 @@ class Sleeper:
     async def melt(self, content: Layout) -> None:
         self.frozen.discard(name_of(content))
 
+    async def promise(self, content: Layout) -> None:
+        return
+
     async def states(self, contents: Sequence[Layout]) -> list[TierState]:
         return [self._state(name_of(content)) for content in contents]
 

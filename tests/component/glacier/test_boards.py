@@ -17,6 +17,7 @@ import trio
 
 from glacier.backlog import Kind
 from glacier.boards import Boards
+from glacier.lifecycle.backfill import FreezeTask
 from glacier.lifecycle.calendar import REAL
 from glacier.lifecycle.news import Silent
 from glacier.lifecycle.transit import Transit
@@ -28,9 +29,10 @@ from glacier.worker.worker import Worker, open_worker
 from meta.protocol.object import Change, DeleteRequest, ObjectRow
 from meta.protocol.restore import Restore, is_readable
 from node.auth import NamespaceKey
-from node.errors import ContentCold, PeerUnreachable
+from node.errors import BoardsMissing, ContentCold, PeerUnreachable
 from store.embedded import StoreOptions, open_store
 from store.layout import Layout
+from store.scrub import Tally
 from store.store import Store
 from store.tier import HOT, Priority, Temperature, TierState
 from tests.component.glacier.conftest import AT_ONCE, OPTIONS, until
@@ -334,3 +336,52 @@ async def test_a_volume_that_two_workers_look_after_stays_with_the_same_while_th
         await cold.boards.forget("f" * 16, ["f" * 32])  # of an unknown volume: all are asked again
         with pytest.raises(PeerUnreachable):
             await cold.boards.freeze(Layout.parse(row.layout))
+
+
+async def step_through(task: FreezeTask) -> None:
+    position: str | None = ""
+    while position is not None:
+        position, _ = await task.step(position)
+
+
+async def test_boards_that_come_later_get_what_was_of_a_cold_class_before(tmp_path: Path) -> None:
+    bodies = {f"k{number}": os.urandom(200_000) for number in range(4)}
+    async with opened(tmp_path / "store", VOLUMES) as store:
+        rows = {key: await put(store, key, body, storage_class="GLACIER") for key, body in bodies.items()}
+        warm = await put(store, "warm", bodies["k0"])
+        restored = Restore(1, "Bulk", 1, until_us=time.time_ns() // 1000 + DAY_US)
+        await store.change_cold(BUCKET, Change("k3", restored=msgspec.to_builtins(restored)))
+    async with cold_store(tmp_path) as cold:
+        tally = Tally(quiet=True)
+        await step_through(FreezeTask(cold.store._context, tally, {"standing": ""}, boards=cold.boards))
+        assert tally.counts == {"versions": 3, "planned": 3}
+        assert "3 versions of cold classes, 3 of which no board" in tally.notes[0]
+        for key in ("k0", "k1", "k2"):
+            await cold.until_all(rows[key], "cold")
+        assert await cold.state(rows["k3"]) == HOT
+        assert await cold.state(warm) == HOT
+        again = Tally(quiet=True)
+        await step_through(FreezeTask(cold.store._context, again, {}, boards=cold.boards))
+        assert again.counts == {"versions": 3, "planned": 0}
+        copies = cold.copies()
+    assert copies == sum(len(list(Layout.parse(rows[key].layout).places())) for key in ("k0", "k1", "k2"))
+
+
+async def test_a_store_that_is_started_without_its_boards_says_that_they_are_missing(tmp_path: Path) -> None:
+    body = os.urandom(3 << 20)
+    async with cold_store(tmp_path) as cold:
+        gone, back = await put(cold.store, "gone", body), await put(cold.store, "back", body)
+        for row in (gone, back):
+            await cold.freeze(row)
+        await cold.boards.thaw(Layout.parse(back.layout), Priority.EXPEDITED, time.time_ns() // 1000 + DAY_US)
+        await cold.until(back, Temperature.THAWED)
+    async with opened(tmp_path / "store", VOLUMES) as store:
+        states = await store.tier.states([Layout.parse(gone.layout), Layout.parse(back.layout)])
+        assert [state.readable for state in states] == [False, True]
+        assert await read(store, back) == body
+        for call in (store.tier.promise, store.tier.melt):
+            with pytest.raises(BoardsMissing, match="--board"):
+                await call(Layout.parse(gone.layout))
+        with pytest.raises(BoardsMissing):
+            await store.tier.thaw(Layout.parse(gone.layout), Priority.BULK, 0)
+        await store.tier.thaw(Layout.parse(back.layout), Priority.BULK, 0)

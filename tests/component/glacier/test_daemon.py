@@ -16,8 +16,12 @@ from glacier.daemon import serve_freezer
 from glacier.iceclient import dial
 from glacier.reach import address_of, reach
 from glacier.simulated import SimulatedBoard
+from glacier.worker.config import WorkerConfig
+from glacier.worker.daemon import to_freezer
 from node.auth import NamespaceKey
 from node.errors import ConfigError, DiskNotFound, FrazilError, PeerUnreachable
+from node.http.client import Client
+from node.http.server import listen
 from tests.support.certificate import make_certificate
 from tests.support.cold import freezer_of, head_of, pieces
 
@@ -68,6 +72,42 @@ async def test_with_tls_nothing_is_spoken_in_the_clear(tmp_path: Path) -> None:
         with pytest.raises(FrazilError):
             async with dial(reached.buses[0].listen, key=NamespaceKey.load(config.key), bus=0):
                 raise AssertionError("it answered")
+
+
+async def test_a_worker_speaks_tls_with_the_freezer_whose_certificate_it_was_given(tmp_path: Path) -> None:
+    config = with_tls(config_of(tmp_path, "127.0.0.1:0"), tmp_path)
+    other = tmp_path / "other.pem"
+    make_certificate(other)
+    key = NamespaceKey.load(config.key)
+    async with served(config) as (reached, _):
+        worker = WorkerConfig(freezer=reached.buses[0].listen, tls_cert=config.tls_cert)
+        async with to_freezer(worker, key) as bus:
+            assert (await bus.probe(0)).disk == 0
+        for wrong in (replace(worker, tls_cert=str(other)), replace(worker, tls_cert="")):
+            with pytest.raises(FrazilError):
+                async with to_freezer(wrong, key):
+                    raise AssertionError("it answered")
+        with pytest.raises(ConfigError, match=r"nothing\.pem"):
+            async with to_freezer(replace(worker, tls_cert="nothing.pem"), key):
+                raise AssertionError("it was dialled")
+
+
+async def test_the_figures_say_what_each_disk_has_been_through(tmp_path: Path) -> None:
+    (reserved,) = listen("127.0.0.1", 0)
+    port = reserved.getsockname()[1]
+    reserved.close()
+    config = replace(config_of(tmp_path, "127.0.0.1:0"), metrics=f"127.0.0.1:{port}")
+    async with served(config) as (reached, _), reach(reached, 0, key=NamespaceKey.load(config.key)) as bus:
+        await bus.power_on(0)
+        async with Client() as client, await client.request("GET", f"127.0.0.1:{port}", "/metrics", timeout_s=10.0) as answer:
+            text = (await answer.read(4 << 20)).decode()
+    for line in (
+        'frazil_freezer_disks{state="on"} 1.0',
+        "frazil_freezer_disks_powered 1.0",
+        'frazil_freezer_power_cycles_total{disk="0"} 1.0',
+        'frazil_freezer_errors_total{disk="0",kind="failed_starts"} 0.0',
+    ):
+        assert line in text
 
 
 async def test_who_is_connected_hears_of_the_end(tmp_path: Path) -> None:
