@@ -16,7 +16,7 @@ from cli.cluster.node import CONSCIENCES, Node
 from cli.serve import bind, tls_context
 from glacier.cluster import ClusterBoards
 from glacier.lifecycle.engine import engine
-from glacier.strays import StraySweep
+from glacier.upkeep import upkeep
 from meta.cluster.process import MetaOptions, MetaProcess
 from meta.cluster.process import serve_meta as run_meta
 from meta.cluster.routing import RoutedMeta
@@ -233,7 +233,7 @@ async def serve_gateway(node: Node, drain: trio.Event, *, task_status: trio.Task
         store.hire(Hired(duties={"improve": Duty(IMPROVE_PACE_BYTES, IMPROVE_PERIOD_S)}))
         store.hire(engine(rules_of, gateway.calendar, gateway.herald))
         assert isinstance(store.tier, ClusterBoards)
-        store.hire(Hired(workers=(functools.partial(StraySweep, boards=store.tier),)))
+        store.hire(upkeep(store.tier))
         async with trio.open_nursery() as background:
             await background.start(store.run_workers)
             background.start_soon(gateway.run_workers)

@@ -14,6 +14,14 @@ from tests.support.store import environment
 
 ROOT = Path(__file__).parents[2]
 BUILD_S = 900
+UNITS = {
+    "frazil.service",
+    "frazil.target",
+    "frazil-node@.service",
+    "frazil-node@freezer.service.d",
+    "frazil-freezer@.service",
+    "frazil-worker@.service",
+}
 
 
 @pytest.mark.skipif(SCALE <= 1, reason="downloads and packs for two minutes: FRAZIL_TEST_SCALE=2")
@@ -24,7 +32,7 @@ def test_the_package_holds_all_that_the_command_needs(scratch: Path) -> None:
     subprocess.run(["dpkg-deb", "-x", package, root], check=True)
     assert {path.name for path in root.iterdir()} == {"etc", "lib", "opt", "usr"}
     units = {path.name for path in (root / "lib/systemd/system").iterdir()}
-    assert units == {"frazil.service", "frazil-node@.service", "frazil.target", "frazil-freezer@.service", "frazil-worker@.service"}
+    assert units == UNITS
     assert (root / "etc/frazil/node.toml").read_text() == (ROOT / "packaging/node.toml").read_text()
     strangers = [path for path in (root / "opt/frazil").rglob("*.py") if str(scratch).encode() in path.read_bytes()]
     assert strangers == []
