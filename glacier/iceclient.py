@@ -15,6 +15,7 @@ from glacier.icefield import IDS_MAX, NONCE_BYTES
 from glacier.icepipe import Frame, Pipe
 from glacier.icerequest import DeleteRequest, DiskRequest, Flag, GetRequest, LinkRequest, ListRequest, SendRequest
 from glacier.icesession import Session
+from glacier.pace import PacedStream, Rate
 from glacier.protocol import WHOLE, BusReport, ChunkHead, ChunkIds, DiskReport, FsckReport, Sent
 from node.auth import NamespaceKey
 from node.errors import FrameMalformed, InvalidArgument, PeerUnreachable
@@ -31,8 +32,10 @@ FSCK_S = 6 * 3600.0
 
 
 @asynccontextmanager
-async def dial(address: str, *, key: NamespaceKey, bus: int, tls: ssl.SSLContext | None = None) -> AsyncIterator[IceClient]:
-    """A bus of the freezer at `address`: HOST:PORT, or unix:PATH.
+async def dial(
+    address: str, *, key: NamespaceKey, bus: int, tls: ssl.SSLContext | None = None, rate: Rate | None = None
+) -> AsyncIterator[IceClient]:
+    """A bus of the freezer at `address`: HOST:PORT, or unix:PATH. rate: what its bytes are limited by.
 
     Raises: PeerUnreachable, CallNotAuthenticated (another key), DiskNotFound (no such bus there), Busy.
     """
@@ -41,7 +44,7 @@ async def dial(address: str, *, key: NamespaceKey, bus: int, tls: ssl.SSLContext
             stream = await _connect(address, tls)
     except (OSError, trio.TooSlowError) as error:
         raise PeerUnreachable(f"the freezer at {address} does not answer: {error or 'it took too long'}") from error
-    async with connected(stream, key=key, bus=bus) as client:
+    async with connected(stream if rate is None else PacedStream(stream, rate), key=key, bus=bus) as client:
         yield client
 
 

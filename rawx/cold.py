@@ -49,6 +49,10 @@ class ColdChunks:
         """Puts whole units back in their place. Raises: ChunkCorrupt (not the chunk's), ChunkNotFound, VolumeFull, VolumeSick."""
         await self._run("filling a chunk", chunk, self._fill, offset, bytes(data))
 
+    async def filled(self, chunk: str) -> int:
+        """Bytes from the begin that are there already, in whole units: an earlier filling may have been cut off. Raises: as stored."""
+        return await self._run("looking at what is filled", chunk, self._filled)
+
     async def finish(self, chunk: str, mark: Mark | None) -> None:
         """All units are back. Raises: as set_mark; ChunkCorrupt when they are not."""
         await self._run("syncing a chunk", chunk, self._finish, mark)
@@ -118,6 +122,9 @@ class ColdChunks:
         while done < len(data):
             done += os.pwrite(descriptor, memoryview(data)[done:], offset + done)
 
+    def _filled(self, descriptor: int, chunk: str) -> int:
+        return _whole_bytes(descriptor, attributes.read(descriptor, self.volume.root, path_of(chunk)))
+
     def _finish(self, descriptor: int, chunk: str, mark: Mark | None) -> None:
         stored = attributes.read(descriptor, self.volume.root, path_of(chunk))
         os.fsync(descriptor)
@@ -128,11 +135,14 @@ class ColdChunks:
 
 def _is_whole(descriptor: int, stored: Stored) -> bool:
     """Whether the bytes in the file are those that its checksums bind; from the page cache, for they were just written."""
-    if os.fstat(descriptor).st_size != stored.record.size:
-        return False
+    return os.fstat(descriptor).st_size == stored.record.size == _whole_bytes(descriptor, stored)
+
+
+def _whole_bytes(descriptor: int, stored: Stored) -> int:
+    """From the begin to the first unit that is not what its checksum says."""
     for offset in range(0, stored.record.size, stored.unit_bytes):
         at = offset // stored.unit_bytes * UNIT_DIGEST_BYTES
-        data = os.pread(descriptor, stored.unit_bytes, offset)
+        data = os.pread(descriptor, min(stored.unit_bytes, stored.record.size - offset), offset)
         if unit_digests(data, stored.unit_bytes) != stored.units[at : at + UNIT_DIGEST_BYTES]:
-            return False
-    return True
+            return offset
+    return stored.record.size

@@ -14,6 +14,7 @@ import msgspec
 
 from cli.exit import Exit, Hinted
 from cli.output import count_text
+from cli.parameter import SIZE
 from cli.session import Session, with_session
 from node.text import bytes_text
 
@@ -142,6 +143,10 @@ def _tell_bus(session: Session, status: Status) -> None:
     state = "" if status.connected else "  (the freezer does not answer)"
     lost = f"; {count_text(status.lost, 'chunk')} lost" if status.lost else ""
     lost += f"; {count_text(status.strays, 'stray')}" if status.strays else ""
+    if status.site:
+        name += f" in {status.site}"
+    if status.rate_bytes:
+        lost += f"; at most {bytes_text(status.rate_bytes)} per second"
     words = f"bus {name}: {status.doing}{state}; {waiting} waits; {count_text(status.power_ons, 'power-on')}{lost}"
     session.output.record("bus", words, **msgspec.to_builtins(status))
 
@@ -196,6 +201,35 @@ def _since(unverified_us: int) -> str:
     if not unverified_us:
         return "none was there before"
     return f"the one that waits longest was read {_time(max(time.time() - unverified_us / 1e6, 0.0))} ago"
+
+
+@glacier.command("pace", short_help="Limit the bytes per second to boards and from them.")
+@click.argument("rate", type=SIZE)
+@click.option("--bus", default="", metavar="BOARD/BUS", help="This bus only [default: all].")
+@_worker
+@with_session
+def pace(session: Session, rate: int, bus: str, workers: tuple[str, ...]) -> Exit:
+    """Let no more than RATE bytes per second go to cold boards and come from them; 0 takes the limit away.
+
+    It holds until the worker ends; what holds from its start is rate_bytes in its configuration.
+    """
+    return session.run(lambda: _pace(session, rate, bus, workers))
+
+
+async def _pace(session: Session, rate: int, bus: str, workers: tuple[str, ...]) -> Exit:
+    found = False
+    async with _boards(session, workers) as boards:
+        for worker in boards.workers:
+            status = await worker.status()
+            name = f"{status.board}/{status.bus}"
+            if bus in ("", name):
+                await worker.pace(float(rate))
+                found = True
+                words = f"at most {bytes_text(rate)} per second" if rate else "no limit"
+                session.output.record("bus", f"bus {name}: {words}", bus=name, rate_bytes=rate)
+    if not found:
+        raise Hinted(f"there is no bus {bus}", "`frazil glacier queue` lists them", code=Exit.NOT_FOUND)
+    return Exit.OK
 
 
 @glacier.command("lose", short_help="Give a cold disk up for good.")

@@ -85,12 +85,17 @@ class _Pieces:
 
 
 async def fetch(freezer: Freezer, disk: int, files: ColdChunks, chunk: str) -> None:
-    """Puts a chunk's bytes back into its file; the caller finishes. Raises: HotTrouble, ColdLost; what Freezer.get raises."""
+    """Puts a chunk's bytes back into its file, from where an earlier try got to; the caller finishes.
+
+    Raises: HotTrouble, ColdLost; what Freezer.get raises.
+    """
     with hot():
         stored, _ = await files.stored(chunk)
-    offset = 0
+        offset = await files.filled(chunk)
+    if offset == stored.record.size:
+        return
     with cold():
-        async with freezer.get(disk, chunk, checksum=bytes.fromhex(stored.record.checksum)) as incoming:
+        async with freezer.get(disk, chunk, checksum=bytes.fromhex(stored.record.checksum), offset=offset) as incoming:
             async for piece in incoming:
                 try:
                     with hot():

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from glacier.backlog import Kind
+from glacier.pace import RATE_BYTES_MIN, Rate
 from glacier.schedule import DAY_S, DEFAULT_TERMS, HOUR_S, Rates, Scheduler, Terms
 from glacier.worker.core import DISK_BYTES, VERIFY_DAYS, Options
 from node.errors import ConfigError
@@ -49,6 +50,8 @@ class WorkerConfig:
     freezer: str = "127.0.0.1:3310"
     bus: int = 0
     tls_cert: str = ""
+    site: str = ""
+    rate_bytes: float = 0.0
     namespace: str = ""
     key: Path = Path("/etc/frazil/secret.key")
     volumes: tuple[Path, ...] = ()
@@ -66,6 +69,8 @@ class WorkerConfig:
     def __post_init__(self) -> None:
         if self.together < 1 or self.hot_hours < 0 or self.verify_days <= 0:
             raise ValueError("together is at least 1, hot_hours is not negative, verify_days is positive")
+        if self.rate_bytes and self.rate_bytes < RATE_BYTES_MIN:
+            raise ValueError(f"rate_bytes is 0 for no limit, or at least {RATE_BYTES_MIN}")
 
     def check(self) -> None:
         """What only a worker that is to run needs. Raises: ConfigError."""
@@ -84,7 +89,15 @@ class WorkerConfig:
         terms[Kind.FREEZE] = Terms(freeze.hold_s, freeze.patience_s, freeze.bound_s, self.freeze_batch_bytes)
         terms[Kind.VERIFY] = Terms(verify_s / 4, verify_s / 4, verify_s / 2)
         scheduler = Scheduler(terms, Rates(spin_up_s=self.spin_up_s), self.least_s, self.idle_s)
-        return Options(self.hot_hours * HOUR_S, verify_s, self.together, self.disk_bytes, scheduler=scheduler)
+        return Options(
+            self.hot_hours * HOUR_S,
+            verify_s,
+            self.together,
+            self.disk_bytes,
+            scheduler=scheduler,
+            site=self.site,
+            rate=Rate(self.rate_bytes),
+        )
 
     def _waits(self) -> dict[Kind, Wait]:
         waits = self.waits

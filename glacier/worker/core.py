@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import msgspec
 import trio
 
 from glacier.backlog import Backlog, Job, Kind
+from glacier.pace import Rate
 from glacier.protocol import BusReport, DiskReport
 from glacier.schedule import DEFAULT_TERMS, Bus, Scheduler, Terms
 from glacier.worker.ledger import CHECK, COLD, DELETE, FILLED, FREEZE, SENT, STRAY, THAW, WANTED, Book, Entry, Ledger, Task
@@ -41,6 +42,7 @@ class Options:
 
     kin_max     chunks of one metachunk that a disk may hold
     disk_bytes  of a disk that never had power
+    site        the data centre of the boards, "" = here;  rate: of the bytes to them and from them
     tidy_s      how often it is looked for files to empty;  retry_s: until a freezer is dialled again, and before a job's second try
     """
 
@@ -51,6 +53,8 @@ class Options:
     tidy_s: float = 1.0
     retry_s: float = 5.0
     scheduler: Scheduler | None = None
+    site: str = ""
+    rate: Rate = field(default_factory=Rate)
 
     def schedule(self) -> Scheduler:
         """The scheduler, with checks that wait for company until half their time is over."""

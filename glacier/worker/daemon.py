@@ -11,6 +11,7 @@ from pathlib import Path
 import trio
 
 from glacier.iceclient import dial
+from glacier.pace import Rate
 from glacier.protocol import Freezer
 from glacier.reach import trusting
 from glacier.worker.config import WorkerConfig
@@ -43,7 +44,10 @@ async def open_daemon(config: WorkerConfig) -> AsyncIterator[Worker]:
         volumes = HotVolumes(config.volumes, config.namespace)
         stack.callback(volumes.close)
         await run_blocking(volumes.look)
-        worker = await stack.enter_async_context(open_worker(config.ledger, volumes, partial(to_freezer, config, key), config.options))
+        options = config.options
+        worker = await stack.enter_async_context(
+            open_worker(config.ledger, volumes, partial(to_freezer, config, key, options.rate), options)
+        )
         nursery = await stack.enter_async_context(trio.open_nursery())
         nursery.start_soon(volumes.keep)
         yield worker
@@ -51,9 +55,9 @@ async def open_daemon(config: WorkerConfig) -> AsyncIterator[Worker]:
 
 
 @asynccontextmanager
-async def to_freezer(config: WorkerConfig, key: NamespaceKey) -> AsyncIterator[Freezer]:
+async def to_freezer(config: WorkerConfig, key: NamespaceKey, rate: Rate | None = None) -> AsyncIterator[Freezer]:
     """The bus that the worker has. Raises: ConfigError; as dial."""
-    async with dial(config.freezer, key=key, bus=config.bus, tls=trusting(config.tls_cert)) as freezer:
+    async with dial(config.freezer, key=key, bus=config.bus, tls=trusting(config.tls_cert), rate=rate) as freezer:
         yield freezer
 
 

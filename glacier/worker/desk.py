@@ -9,6 +9,7 @@ from functools import partial
 import msgspec
 
 from glacier.backlog import Kind
+from glacier.pace import RATE_BYTES_MIN
 from glacier.protocol import DiskReport, DiskState
 from glacier.schedule import outlook
 from glacier.worker.core import Changes, Core, Doing, by_volume
@@ -182,6 +183,8 @@ class Desk:
             oldest_us,
             core.counts["lost"],
             await core.ledger.strays_count(),
+            core.options.site,
+            core.options.rate.bytes_s,
         )
 
     def _disk(self, disk: int, waiting: dict[str, int], doing: Doing) -> DiskStatus:
@@ -233,6 +236,11 @@ class Desk:
                     core.check_soon(entry, at_s=core.now_s - core.scheduler.terms[Kind.VERIFY].hold_s)
                     count += 1
         return count
+
+    async def pace(self, rate_bytes: float) -> None:
+        if rate_bytes and rate_bytes < RATE_BYTES_MIN:
+            raise InvalidArgument(f"a limit is at least {RATE_BYTES_MIN} bytes per second; 0 is none")
+        self._core.options.rate.bytes_s = rate_bytes
 
     async def lose(self, disk: int) -> int:
         core = self._core

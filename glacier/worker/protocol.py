@@ -95,7 +95,7 @@ class Stray(msgspec.Struct, frozen=True, array_like=True):
 
 class Status(msgspec.Struct, frozen=True):
     """connected: the freezer answers;  doing: in words;  done: jobs by kind since the start;  lost: chunks that cold disks lost;
-    strays: copies whose files vanished, and lost chunks that are not made anew yet."""
+    strays: copies whose files vanished, and lost chunks that are not made anew yet; site, rate_bytes: of WorkerConfig, as it is now."""
 
     board: str
     bus: int
@@ -109,6 +109,8 @@ class Status(msgspec.Struct, frozen=True):
     unverified_us: int
     lost: int = 0
     strays: int = 0
+    site: str = ""
+    rate_bytes: float = 0.0
 
 
 class ColdDoor(Protocol):
@@ -138,6 +140,9 @@ class ColdDoor(Protocol):
 
     async def verify(self, disk: int) -> int:
         """Have all chunks of a disk read and compared, soon; -1: of all disks. How many there are. Raises: DiskNotFound."""
+
+    async def pace(self, rate_bytes: float) -> None:
+        """Limits the bytes per second to the freezer and from it, until the worker ends; 0: not at all. Raises: InvalidArgument."""
 
     async def lose(self, disk: int) -> int:
         """The disk is gone for good: what lay on it is made anew from other chunks. How many chunks. Raises: DiskNotFound."""

@@ -125,7 +125,7 @@ class MemoryFreezer:
     @asynccontextmanager
     async def get(self, disk: int, chunk: str, *, checksum: bytes = b"", offset: int = 0, count: int = WHOLE) -> AsyncIterator[_Incoming]:
         await self.step("get", disk)
-        incoming = _Incoming(self, disk, *self._find(disk, chunk, checksum))
+        incoming = _Incoming(self, disk, *self._find(disk, chunk, checksum), offset=offset)
         async with aclosing(incoming.pieces):
             yield incoming
 
@@ -172,8 +172,9 @@ class MemoryFreezer:
 
 
 class _Incoming:
-    def __init__(self, freezer: MemoryFreezer, disk: int, head: ChunkHead, data: bytes) -> None:
+    def __init__(self, freezer: MemoryFreezer, disk: int, head: ChunkHead, data: bytes, *, offset: int) -> None:
         self.head = head
+        self._offset = offset
         self._freezer, self._disk, self._data = freezer, disk, data
         self.pieces = self._all()
 
@@ -182,7 +183,7 @@ class _Incoming:
 
     async def _all(self) -> AsyncGenerator[Buffer, None]:
         step = PIECE_UNITS * self.head.unit_bytes
-        for at in range(0, len(self._data), step):
+        for at in range(self._offset, len(self._data), step):
             await self._freezer.step("getting", self._disk)
             piece = self._data[at : at + step]
             first = at // self.head.unit_bytes * 8

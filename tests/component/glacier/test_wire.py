@@ -128,6 +128,14 @@ async def test_commands_show_the_queue_and_have_disks_verified(tmp_path: Path, v
         assert (records[1]["chunks"], records[1]["powered"]) == (1, True)
         code, out, _ = await run("verify")
         assert (code, "1 chunk will be read" in out) == (0, True)
+        code, out, _ = await run("pace", "1MiB")
+        assert (code, out) == (0, "bus board/0: at most 1.0 MiB per second\n")
+        assert (await worker.door.status()).rate_bytes == 1 << 20
+        assert "at most 1.0 MiB per second" in (await run("queue"))[1]
+        code, out, err = await run("pace", "1KiB")
+        assert (code != 0, "at least 65536 bytes" in err) == (True, True)
+        assert (await run("pace", "0"))[:2] == (0, "bus board/0: no limit\n")
+        assert (await run("pace", "1MiB", "--bus", "other/0"))[0] == 3
         code, out, err = await run("lose", "9", "--yes")
         assert (code, "no disk 9" in err) == (3, True)
         code, out, _ = await run("lose", "0", "--yes")

@@ -580,3 +580,26 @@ async def test_a_disk_s_cycles_and_errors_and_what_it_does_are_told(tmp_path: Pa
     assert (seen["send"].state, seen["send"].doing, seen["send"].powered) == ("on", "freeze", True)
     assert now.cycles == freezer.power_ons[disk] > 1
     assert (now.errors > 0, "no answer from the disk" in now.last_error, now.problem) == (True, True, "")
+
+
+async def test_a_thaw_that_was_cut_off_goes_on_where_it_was(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(), first(volumes)
+    made = await put(volume, sample(40 * UNIT))
+    pieces: list[str] = []
+
+    async def cut_off(name: str, _disk: int) -> None:
+        if name == "getting":
+            pieces.append(name)
+            if len(pieces) == 15:
+                raise PeerUnreachable("the line between the sites was cut")
+
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker.door.create([item(volume, made)])
+        await until_state(worker, item(volume, made), "cold")
+        freezer.step = cut_off
+        await worker.door.get([item(volume, made)], Kind.STANDARD, 0)
+        await until(lambda: len(pieces) >= 15, "the transfer is cut off")
+    async with working(tmp_path, volumes, freezer) as worker:  # and the worker was killed
+        await until_state(worker, item(volume, made), "filled")
+        assert await bytes_of(volume, made) == made.data
+    assert len(pieces) == 21  # of two units each, one of them twice
