@@ -19,7 +19,7 @@ from node.errors import BucketNotFound, NotFound
 from store.context import Context
 from store.jobs.duty import STANDING, Duty
 from store.layout import Layout
-from store.scrub import Tally
+from store.tally import Tally
 from store.tier import Priority, Temperature
 
 KIND = "freeze"
@@ -46,6 +46,7 @@ class FreezeTask:
         self._context, self._tally, self._boards = context, tally, boards
         self._only = arguments.get("bucket", "")
         self._standing = STANDING in arguments
+        self.pause_s = 0.0
 
     async def step(self, position: str) -> tuple[str | None, int]:
         """Raises: FrazilError."""

@@ -34,7 +34,9 @@ CHUNKS = 3
 """Of each object: three copies, or 2+1."""
 PLAN = LoopPlan(disks=6, buses=BUSES, disk_bytes=48 << 20, spin_up_s=0.05)
 RESTORE = b"<RestoreRequest><Days>1</Days><GlacierJobParameters><Tier>Expedited</Tier></GlacierJobParameters></RestoreRequest>"
-SETTLE_S = 90.0
+SETTLE_S = 240.0
+START_S = 90.0
+"""Long runs go beside other work."""
 LONG_ROUNDS = 50
 """From so many rounds on each is a kill; a short run has three."""
 OBJECTS_MAX = 40
@@ -92,7 +94,7 @@ class World:
             victim.start()
             return victim.name
         victim.kill()
-        victim.start()
+        victim.start(START_S)
         return "store"
 
 

@@ -155,6 +155,7 @@ async def lost() -> AsyncIterator[None]:
         pass
 
 
+@pytest.mark.timeout(3600)
 async def test_a_freezer_killed_at_any_step_leaves_whole_chunks_and_a_board_in_order(scratch: Path, seed: str, rounds: int) -> None:
     chance = Random(seed)
     steps = list(STEPS) if rounds > 10 else chance.sample(STEPS, 5)

@@ -32,8 +32,8 @@ from node.auth import NamespaceKey
 from node.errors import BoardsMissing, ContentCold, PeerUnreachable
 from store.embedded import StoreOptions, open_store
 from store.layout import Layout
-from store.scrub import Tally
 from store.store import Store
+from store.tally import Tally
 from store.tier import HOT, Priority, Temperature, TierState
 from tests.component.glacier.conftest import AT_ONCE, OPTIONS, until
 from tests.component.store.support import BUCKET, chunk_files, opened, put, read
