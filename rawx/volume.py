@@ -179,20 +179,27 @@ class Volume:
         raise self.health.corrupt(f"chunk {chunk}: wrong checksum" if len(data) == size else f"chunk {chunk} does not have {size} bytes")
 
     async def open(self, chunk: str, checksum: bytes) -> LocalReader:
+        reader = self.open_now(chunk, checksum)
+        if reader is not None:
+            return reader
+        return await self.bounded("opening a chunk", self.open_blocking, chunk, checksum)
+
+    def open_now(self, chunk: str, checksum: bytes) -> LocalReader | None:
+        """What `open` returns, if it can be had without waiting. Raises: as open."""
         self.health.admit_read()
         path = path_of(check_chunk_id(chunk))
         known = self._units.get(chunk, checksum)
-        if known is not None:
-            try:
-                descriptor = system.open_cached(self.root, path)
-            except OSError as error:
-                raise self.health.read_failed(error, f"opening chunk {chunk}") from error
-            if descriptor is not None:
-                return self._reader(chunk, descriptor, known)
-        return await self.bounded("opening a chunk", self._open_blocking, chunk, path, checksum)
+        if known is None:
+            return None
+        try:
+            descriptor = system.open_cached(self.root, path)
+        except OSError as error:
+            raise self.health.read_failed(error, f"opening chunk {chunk}") from error
+        return None if descriptor is None else self._reader(chunk, descriptor, known)
 
-    def _open_blocking(self, chunk: str, path: str, checksum: bytes) -> LocalReader:
-        descriptor, stored = self.open_stored(chunk, path)
+    def open_blocking(self, chunk: str, checksum: bytes) -> LocalReader:
+        """The same in a thread."""
+        descriptor, stored = self.open_stored(chunk, path_of(chunk))
         if chunk_checksum(stored.units) != checksum:
             os.close(descriptor)
             raise self.health.corrupt(f"chunk {chunk}: its unit checksums are not those that belong to it")

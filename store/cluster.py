@@ -33,7 +33,7 @@ from rawx.protocol import Rawx
 from rawx.volume import Forget
 from store.afterwork import Afterwork
 from store.context import Context
-from store.embedded import READ_BUFFER_BYTES, WRITE_BUFFER_BYTES
+from store.embedded import READ_BUFFER_BYTES, REPAIR_BUFFER_BYTES, WRITE_BUFFER_BYTES
 from store.fleet import Fleet
 from store.location import Location, group_counts
 from store.namespace import DOCUMENT, NamespaceSettings
@@ -81,6 +81,7 @@ async def open_cluster_store(cluster: Cluster) -> AsyncIterator[Store]:
             vault=Vault(cluster.key, cluster.meta.encryption),
             writes=BufferPool(WRITE_BUFFER_BYTES),
             reads=BufferPool(READ_BUFFER_BYTES),
+            repairs=BufferPool(REPAIR_BUFFER_BYTES),
             clock=cluster.clock,
             afterwork=Afterwork(),
             home=cluster.home,
@@ -100,6 +101,7 @@ async def open_cluster_store(cluster: Cluster) -> AsyncIterator[Store]:
         nursery.start_soon(arranger.follow_settings)
         nursery.start_soon(context.writes.keep_trimmed)
         nursery.start_soon(context.reads.keep_trimmed)
+        nursery.start_soon(context.repairs.keep_trimmed)
         try:
             yield Store(context)
         except Exception as error:  # noqa: BLE001 - raised again below, so that no nursery on the way wraps it in a group

@@ -69,9 +69,9 @@ _U8 = ctypes.c_ubyte
 
 
 def _address(buffer: Buffer) -> Any:
-    """A ctypes array over a buffer, without a copy where it is writable."""
+    """A ctypes object that begins where a buffer does, without a copy where that is writable."""
     view = memoryview(buffer)
-    return (_U8 * len(view)).from_buffer_copy(view) if view.readonly else (_U8 * len(view)).from_buffer(view)
+    return (_U8 * len(view)).from_buffer_copy(view) if view.readonly else _U8.from_buffer(view)
 
 
 class IsaEngine:

@@ -41,6 +41,7 @@ class Context:
 
     vault           keys of what is encrypted
     writes, reads   memory for bodies on their way in and out: apart, so that slow readers never stop writes
+    repairs         memory for chunks that are written anew
     home            the store's first directory, where this process may keep files of its own
     remote_meta     the metadata is another process's: an answer may be lost and the change still happen
     many_gateways   processes of other hosts write here too, and the volumes' journals hold what theirs have in flight
@@ -55,6 +56,7 @@ class Context:
     vault: Vault
     writes: BufferPool
     reads: BufferPool
+    repairs: BufferPool
     clock: Clock
     afterwork: Afterwork
     home: Path

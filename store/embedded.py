@@ -58,6 +58,7 @@ from store.workers import drain, recent_places
 VOLUMES_PER_DIRECTORY_MAX = 64
 WRITE_BUFFER_BYTES = 48 << 20
 READ_BUFFER_BYTES = 32 << 20
+REPAIR_BUFFER_BYTES = 48 << 20
 INTERNAL_SOCKET = "internal.sock"
 CLOSE_S = 5.0
 """Bound on finishing the queues at a clean end; what is left is found at the next start."""
@@ -121,6 +122,7 @@ async def open_store(options: StoreOptions, *, role: Role = "main", internal_add
                 nursery.start_soon(slot.sweep)
         nursery.start_soon(context.writes.keep_trimmed)
         nursery.start_soon(context.reads.keep_trimmed)
+        nursery.start_soon(context.repairs.keep_trimmed)
         stack.push_async_callback(_finish, context)
         try:
             yield Store(context, left)
@@ -159,6 +161,7 @@ async def _open_context(
         vault=Vault(key, meta.encryption),
         writes=BufferPool(WRITE_BUFFER_BYTES),
         reads=BufferPool(READ_BUFFER_BYTES),
+        repairs=BufferPool(REPAIR_BUFFER_BYTES),
         clock=clock,
         afterwork=Afterwork(Holds(first / "run" / READING)),
         home=first,

@@ -17,25 +17,24 @@ import trio
 
 from meta.protocol.holding import Holding
 from meta.protocol.object import ObjectRow
-from node.errors import Busy, ChunkCold, ChunkCorrupt, ContentCold, ContentLost, FrazilError, NotEnoughServices
+from node.errors import ChunkCorrupt, ContentLost, FrazilError, NotEnoughServices
 from node.log import get_logger
-from rawx.chunk import ChunkRecord, chunk_checksum, new_chunk_id, unit_digest
-from rawx.protocol import Reader, Upload
-from rawx.reader import LocalReader
+from rawx.chunk import ChunkRecord, chunk_checksum, new_chunk_id, unit_digests
+from rawx.protocol import Upload
 from store.codec import codec
 from store.context import REFUSALS, Context
 from store.delete import Place, delete_places
 from store.fleet import Fleet
-from store.get import unhurried
 from store.layout import Draft, Layout, Metachunk, layout_of_places
 from store.policy import Policy
 from store.record import may_be_stale
+from store.sources import Sources
 from store.tier import Temperature
 
 BATCH_BYTES = 1 << 20
 """Bytes of each new chunk that one write carries."""
-READ_S = 30.0
-"""A source that holds one unit longer is not asked again."""
+RUN_BYTES = 128 << 10
+"""Bytes of each chunk that are read, decoded and checked at once, in whole units: what stays in the processor's caches."""
 log = get_logger("store.repair")
 
 
@@ -124,14 +123,14 @@ async def _targets(context: Context, need: Need, layout: Layout, metachunk: Meta
 
 
 class _Target:
-    """One new chunk in the making."""
+    """One new chunk in the making. room: memory for bytes that are not written yet."""
 
     def __init__(self, position: int, volume: str) -> None:
         self.position, self.volume = position, volume
         self.id = new_chunk_id()
         self.units = bytearray()
         self.size = 0
-        self.pending: list[bytes] = []
+        self.room = memoryview(b"")
         self.upload: Upload | None = None
         self.committed = False
 
@@ -146,8 +145,12 @@ class _Remake:
         self._policy: Policy = layout.policies[metachunk.policy]
         self.targets = [_Target(position, volume) for position, volume in targets.items()]
         self._chunks = {chunk.position: chunk for chunk in metachunk.chunks}
-        self._readers: dict[int, Reader] = {}
-        self._lost: dict[int, FrazilError] = {}
+        name = f"{need.bucket}/{need.holder.key}: metachunk {need.index}"
+        self._sources = Sources(context.fleet, layout, metachunk, name=name, lost=need.positions, spares=need.spares)
+        self._chunk_bytes = self._policy.chunk_bytes(metachunk.size)
+        self._run_bytes = max(RUN_BYTES // self._policy.unit_bytes, 1) * self._policy.unit_bytes
+        self._rooms: list[memoryview] = []
+        self._filled = 0
         self._is_stale = False
         self.is_cold = False
         self.written = 0
@@ -158,144 +161,84 @@ class _Remake:
         holder = self._need.holder
         return holder.part.content if holder.part is not None else holder.row.content if holder.row is not None else ""
 
-    # Reading
-
-    def _place(self, position: int) -> tuple[Place, bytes] | None:
-        chunk = self._chunks.get(position)
-        spare = self._need.spares.get(position)
-        if chunk is None:
-            return None
-        return (spare or (self._layout.volumes[chunk.volume], chunk.name)), chunk.checksum
-
-    def _order(self) -> list[int]:
-        """Whole chunks first; those to be written anew last, for some of their units may be good."""
-        good = [position for position in sorted(self._chunks) if position not in self._need.positions or position in self._need.spares]
-        return good + [position for position in sorted(self._chunks) if position not in good]
-
-    async def _read(self, position: int, offset: int, into: memoryview) -> bool:
-        """Fills `into` with a verified unit; False when this one can't be had from there."""
-        if position in self._lost:
-            return False
-        found = self._place(position)
-        if found is None:
-            return False
-        place, checksum = found
-        reader = self._readers.get(position)
-        try:
-            if isinstance(reader, LocalReader):  # its volume bounds it; a scope of our own takes as long as reading the unit
-                await unhurried(reader.read, offset, into)
-                return True
-            with trio.fail_after(READ_S):
-                if reader is None:
-                    volume = self._context.fleet.volume(place[0])
-                    reader = self._readers[position] = await unhurried(volume.open, place[1], checksum)
-                await unhurried(reader.read, offset, into)
-            return True
-        except Busy:
-            raise
-        except ChunkCorrupt as error:
-            if position not in self._readers:  # its list of checksums is not the one that belongs to it
-                self._lost[position] = error
-            return False
-        except (FrazilError, trio.TooSlowError) as error:
-            self._lost[position] = error if isinstance(error, FrazilError) else ContentLost("it did not answer in time")
-            return False
-
-    # Writing
-
     async def write(self) -> None:
         """The new chunks, durable and compared. Raises: ContentLost, ContentCold; what the volumes raise."""
-        if self._policy.coded:
-            await self._write_coded()
-        else:
-            await self._write_copies()
-        record = await self._record()
-        row = self._need.holder.row
-        self._is_stale = row is not None and may_be_stale(record, row)
+        slots = self._policy.data if self._policy.coded else 0
+        run, batch = min(self._run_bytes, self._chunk_bytes), min(max(BATCH_BYTES, self._run_bytes), self._chunk_bytes)
+        async with self._context.repairs.take(slots * run + len(self.targets) * batch + 1) as room:
+            self._rooms = [room[number * run : (number + 1) * run] for number in range(slots)]
+            for number, target in enumerate(self.targets):
+                target.room = room[slots * run + number * batch :][:batch]
+            await self._sources.open(self._sources.order[: self._policy.needed])
+            for offset in range(0, self._chunk_bytes, self._run_bytes):
+                await self._make(offset, min(self._run_bytes, self._chunk_bytes - offset))
+                await trio.lowlevel.checkpoint()
+            record, self.is_cold = await self._sources.record(self._need.bucket, self._metachunk.size, self._need.positions)
+            row = self._need.holder.row
+            self._is_stale = row is not None and may_be_stale(record, row)
+            for target in self.targets:
+                await self._commit(target, record)
+
+    async def _make(self, offset: int, count: int) -> None:
+        """The next bytes of all targets. Raises: ContentLost, ContentCold."""
+        if self._filled + count > len(self.targets[0].room):
+            for target in self.targets:
+                await self._flush(target)
+            self._filled = 0
+        unit_bytes, fill = self._policy.unit_bytes, self._decode if self._policy.coded else self._copy
+        if not await fill(offset, count, self._filled):
+            for at in range(0, count, unit_bytes):  # unit by unit, each from those that have it whole
+                if not await fill(offset + at, min(unit_bytes, count - at), self._filled + at):
+                    raise self._sources.too_little(offset + at)
         for target in self.targets:
-            await self._commit(target, record)
+            target.units += unit_digests(target.room[self._filled : self._filled + count], unit_bytes)
+            target.size += count
+        self._filled += count
 
-    async def _write_copies(self) -> None:
-        unit_bytes, size = self._policy.unit_bytes, self._metachunk.size
-        buffer = memoryview(bytearray(min(unit_bytes, size)))
-        for offset in range(0, size, unit_bytes):
-            unit = buffer[: min(unit_bytes, size - offset)]
-            for position in self._order():
-                if await self._read(position, offset, unit):
-                    break
-            else:
-                raise self._too_little(offset)
-            for target in self.targets:
-                await self._append(target, unit)
+    async def _copy(self, offset: int, count: int, at: int) -> bool:
+        """Bytes from `offset` into the targets' rooms, from `at` on; whether they can be had."""
+        first, *others = [target.room[at : at + count] for target in self.targets]
+        for position in self._sources.order:
+            if await self._sources.read(position, offset, first):
+                for other in others:
+                    other[:] = first
+                return True
+        return False
 
-    async def _write_coded(self) -> None:
-        policy, size = self._policy, self._metachunk.size
-        engine = codec(policy.data, policy.parity)
-        room = memoryview(bytearray(policy.unit_bytes * policy.chunks))
-        for number, base in enumerate(range(0, size, policy.stripe_bytes)):
-            unit = policy.fragment_bytes(min(policy.stripe_bytes, size - base))
-            slots = [room[position * unit : (position + 1) * unit] for position in range(policy.chunks)]
-            wanted = [target.position for target in self.targets]
-            got = await self._read_stripe(slots, number * policy.unit_bytes, wanted)
-            lost = [position for position in wanted if position not in got]
-            if lost:
-                units = {position: slots[position] for position in sorted(got)[: policy.data]}
-                engine.rebuild(units, lost, [slots[position] for position in lost])
-            for target in self.targets:
-                await self._append(target, slots[target.position])
-            await trio.lowlevel.checkpoint()
-
-    async def _read_stripe(self, slots: Sequence[memoryview], offset: int, wanted: Sequence[int]) -> set[int]:
-        """Positions whose unit is in its slot: all that are wanted, or as many as decoding needs. Raises: ContentLost, ContentCold."""
-        got: set[int] = set()
-        if self._need.keep or self._need.spares:
-            for position in wanted:
-                if await self._read(position, offset, slots[position]):
-                    got.add(position)
-            if len(got) == len(wanted):
-                return got
-        for position in self._order():
-            if len(got) >= self._policy.data:
-                break
-            if position not in got and await self._read(position, offset, slots[position]):
-                got.add(position)
-        if len(got) < self._policy.data:
-            raise self._too_little(offset)
-        return got
-
-    def _too_little(self, offset: int) -> ContentLost | ContentCold:
-        causes = "; ".join(f"{position}: {error}" for position, error in sorted(self._lost.items()))
-        need = self._need
-        cold = sum(isinstance(error, ChunkCold) for error in self._lost.values())
-        if cold and len(self._chunks) - len(self._lost) + cold >= self._policy.needed:
-            return ContentCold(f"{need.bucket}/{need.holder.key}: {cold} chunks of metachunk {need.index} lie on cold disks")
-        return ContentLost(f"{need.bucket}/{need.holder.key}: metachunk {need.index} at {offset} has too few whole units left ({causes})")
-
-    async def _append(self, target: _Target, unit: memoryview) -> None:
-        target.units += unit_digest(unit)
-        target.size += len(unit)
-        target.pending.append(bytes(unit))
-        if sum(map(len, target.pending)) >= BATCH_BYTES:
-            await self._flush(target)
+    async def _decode(self, offset: int, count: int, at: int) -> bool:
+        """The same for a code: of each byte's stripe as many units as decoding needs, if the lost ones themselves are not to be had."""
+        data, sources = self._policy.data, self._sources
+        wanted = {target.position: target.room[at : at + count] for target in self.targets}
+        got = await sources.read_all(wanted, offset) if self._need.keep or self._need.spares else {}
+        candidates = [position for position in sources.order if position not in got]
+        free = [room[:count] for room in self._rooms]
+        while len(got) < data and not wanted.keys() <= got.keys():
+            missing = data - len(got)
+            if len(candidates) < missing:
+                return False
+            asked = {position: wanted[position] if position in wanted else free.pop() for position in candidates[:missing]}
+            candidates = candidates[missing:]
+            read = await sources.read_all(asked, offset)
+            got |= read
+            free += [slot for position, slot in asked.items() if position not in read and position not in wanted]
+        lost = [position for position in wanted if position not in got]
+        if lost:
+            units = {position: got[position] for position in sorted(got)[:data]}
+            codec(data, self._policy.parity).rebuild(units, lost, [wanted[position] for position in lost])
+        return True
 
     async def _flush(self, target: _Target) -> None:
+        """Writes what is in the target's room."""
         if target.upload is None:
-            target.upload = await self._context.fleet.volume(target.volume).create(
-                target.id, self._policy.chunk_bytes(self._metachunk.size)
-            )
-        data, target.pending = b"".join(target.pending), []
-        if data:
-            await target.upload.write(data)
-            self.written += len(data)
+            target.upload = await self._context.fleet.volume(target.volume).create(target.id, self._chunk_bytes)
+        await target.upload.write(target.room[: self._filled])
 
     async def _commit(self, target: _Target, record: ChunkRecord) -> None:
         """Raises: ContentLost when the bytes are not those that the layout's checksum binds."""
-        checksum = chunk_checksum(target.units)
+        checksum, units = chunk_checksum(target.units), bytes(target.units)
         known = self._chunks.get(target.position)
         if known is not None and known.checksum != checksum:
             raise ContentLost(f"what was made anew for position {target.position} is not what was there: its sources disagree")
-        await self._flush(target)
-        assert target.upload is not None
         final = msgspec.structs.replace(
             record,
             policy=self._policy.name,
@@ -305,32 +248,18 @@ class _Remake:
             metachunk_size=self._metachunk.size,
             unit_bytes=self._policy.unit_bytes,
         )
-        target.committed = True
-        await target.upload.commit(final, bytes(target.units))
-        (look,) = await self._context.fleet.volume(target.volume).examine([target.id], deep=True)
+        volume = self._context.fleet.volume(target.volume)
+        if target.upload is None:
+            target.committed = True
+            await volume.put(target.id, target.room[: self._filled], final, units)
+        else:
+            await self._flush(target)
+            target.committed = True
+            await target.upload.commit(final, units)
+        self.written += target.size
+        (look,) = await volume.examine([target.id], deep=True)
         if look.problem:
             raise ChunkCorrupt(f"the new chunk is damaged already: {look.problem} {look.detail}")
-
-    async def _record(self) -> ChunkRecord:
-        """What the other chunks of the metachunk say, the newest of them. Raises: ContentLost when none says anything."""
-        found: list[ChunkRecord] = []
-        for position in self._order():
-            place = self._place(position)
-            if place is None:
-                continue
-            try:
-                (look,) = await self._context.fleet.volume(place[0][0]).examine([place[0][1]], deep=False)
-            except FrazilError:
-                continue
-            self.is_cold = self.is_cold or bool(look.cold)
-            record = look.record
-            if record is not None and record.metachunk_size == self._metachunk.size and record.bucket == self._need.bucket:
-                found.append(record)
-                if position not in self._need.positions:
-                    break
-        if not found:
-            raise ContentLost(f"no chunk of metachunk {self._need.index} of {self._need.holder.key} has a record that can be read")
-        return max(found, key=lambda record: record.seq)
 
     # Naming
 
@@ -376,8 +305,7 @@ class _Remake:
         self._context.afterwork.settle(place for place in places if place not in left)
 
     async def aclose(self) -> None:
-        for reader in self._readers.values():
-            await reader.aclose()
+        await self._sources.aclose()
         self._context.afterwork.in_flight.discard(self.content_hint)
 
 

@@ -15,7 +15,7 @@ import trio
 from meta.protocol.holding import BEGIN, Claim, Cursor
 from meta.protocol.object import Attributes, Change
 from node.errors import FrazilError
-from store import workers
+from store import repair, workers
 from store.codec import codec
 from store.layout import Layout
 from store.scrub import Scrub
@@ -130,8 +130,12 @@ async def use(store: Store, rng: random.Random, bodies: dict[str, bytes]) -> Non
         await trio.sleep(0.001)
 
 
-async def test_units_of_damaged_chunks_are_used_where_they_are_whole(tmp_path: Path) -> None:
-    """Four of nine chunks of a 6+3 are damaged, each in another stripe: every stripe can be decoded."""
+@pytest.mark.parametrize("run_bytes", [repair.RUN_BYTES, 1 << 20])
+async def test_units_of_damaged_chunks_are_used_where_they_are_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_bytes: int
+) -> None:
+    """Four of nine chunks of a 6+3 are damaged, each in another stripe: every stripe can be decoded, also when several are read at once."""
+    monkeypatch.setattr(repair, "RUN_BYTES", run_bytes)
     async with opened(tmp_path, 9) as store:
         body = random.Random(1).randbytes(9_000_000)
         layout = Layout.parse((await put(store, "k", body)).layout)

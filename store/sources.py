@@ -1,0 +1,129 @@
+"""What is left of a metachunk: verified bytes for whoever writes some of its chunks anew, from whichever chunk has them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+
+import trio
+
+from node.errors import Busy, ChunkCold, ChunkCorrupt, ContentCold, ContentLost, FrazilError
+from rawx.chunk import ChunkRecord
+from rawx.fanout import open_all
+from rawx.protocol import Reader
+from rawx.reader import LocalReader
+from rawx.volume import Volume
+from store.delete import Place
+from store.fleet import Fleet
+from store.get import unhurried
+from store.layout import Layout, Metachunk
+from store.parallel import gather
+
+READ_S = 30.0
+"""A source that holds one piece longer is not asked again."""
+
+
+class Sources:
+    """The chunks of one metachunk. name: whose it is, for errors.
+
+    lost: positions that are to be written anew; they are asked last, for some of their units may be good.
+    spares: well chunks that the layout does not name, by position
+    """
+
+    def __init__(
+        self, fleet: Fleet, layout: Layout, metachunk: Metachunk, *, name: str, lost: Collection[int], spares: Mapping[int, Place]
+    ) -> None:
+        self._fleet, self._name = fleet, name
+        self._needed = layout.policies[metachunk.policy].needed
+        self._checksums = {chunk.position: chunk.checksum for chunk in metachunk.chunks}
+        places = {chunk.position: (layout.volumes[chunk.volume], chunk.name) for chunk in metachunk.chunks}
+        self._places: dict[int, Place] = {position: spares.get(position, place) for position, place in places.items()}
+        good = [position for position in sorted(places) if position not in lost or position in spares]
+        self.order = good + [position for position in sorted(places) if position not in good]
+        """Of asking."""
+        self._readers: dict[int, Reader] = {}
+        self._failures: dict[int, FrazilError] = {}
+
+    def __repr__(self) -> str:
+        return f"<Sources of {self._name} open={sorted(self._readers)} failed={sorted(self._failures)}>"
+
+    async def aclose(self) -> None:
+        for reader in self._readers.values():
+            await reader.aclose()
+
+    async def open(self, positions: Sequence[int]) -> None:
+        """Those on volumes of this host, in one hop to a thread; what fails is known when it is read. Raises: Busy."""
+        found = [(position, self._fleet.volumes.get(self._places[position][0])) for position in positions if position in self._places]
+        local = [(position, volume) for position, volume in found if isinstance(volume, Volume)]
+        results = await open_all([(volume, self._places[position][1], self._checksums[position]) for position, volume in local])
+        for (position, _), result in zip(local, results, strict=True):
+            if isinstance(result, LocalReader):
+                self._readers[position] = result
+            else:
+                self._failures[position] = result
+
+    async def read_all(self, slots: Mapping[int, memoryview], offset: int) -> dict[int, memoryview]:
+        """Those that hold the bytes of their positions' chunks from `offset` on now, whole units and verified. Raises: Busy."""
+        if all(isinstance(self._readers.get(position), LocalReader) for position in slots):
+            return {position: slot for position, slot in slots.items() if await self.read(position, offset, slot)}
+        results = await gather([partial(self.read, position, offset, slot) for position, slot in slots.items()])
+        for result in results:
+            if isinstance(result, FrazilError):
+                raise result
+        return {position: slot for (position, slot), result in zip(slots.items(), results, strict=True) if result is True}
+
+    async def read(self, position: int, offset: int, into: memoryview) -> bool:
+        """Fills `into` with verified units; False when these can't be had from there. Raises: Busy."""
+        if position in self._failures or position not in self._places:
+            return False
+        reader = self._readers.get(position)
+        try:
+            if isinstance(reader, LocalReader):  # its volume bounds it; a scope of our own takes as long as reading the unit
+                await unhurried(reader.read, offset, into)
+                return True
+            with trio.fail_after(READ_S):
+                if reader is None:
+                    volume, chunk = self._places[position]
+                    reader = await unhurried(self._fleet.volume(volume).open, chunk, self._checksums[position])
+                    self._readers[position] = reader
+                await unhurried(reader.read, offset, into)
+            return True
+        except Busy:
+            raise
+        except ChunkCorrupt as error:
+            if position not in self._readers:  # its list of checksums is not the one that belongs to it
+                self._failures[position] = error
+            return False
+        except (FrazilError, trio.TooSlowError) as error:
+            self._failures[position] = error if isinstance(error, FrazilError) else ContentLost("it did not answer in time")
+            return False
+
+    def too_little(self, offset: int) -> ContentLost | ContentCold:
+        causes = "; ".join(f"{position}: {error}" for position, error in sorted(self._failures.items()))
+        cold = sum(isinstance(error, ChunkCold) for error in self._failures.values())
+        if cold and len(self._places) - len(self._failures) + cold >= self._needed:
+            return ContentCold(f"{self._name}: {cold} chunks lie on cold disks")
+        return ContentLost(f"{self._name} at {offset} has too few whole units left ({causes})")
+
+    async def record(self, bucket: str, size: int, bad: Collection[int]) -> tuple[ChunkRecord, bool]:
+        """What the chunks say, the newest of them, and whether one that was asked is cold. size: of the metachunk.
+
+        Raises: ContentLost when none says anything.
+        """
+        found: list[ChunkRecord] = []
+        is_cold = False
+        for position in self.order:
+            volume, chunk = self._places[position]
+            try:
+                (look,) = await self._fleet.volume(volume).examine([chunk], deep=False)
+            except FrazilError:
+                continue
+            is_cold = is_cold or bool(look.cold)
+            record = look.record
+            if record is not None and record.metachunk_size == size and record.bucket == bucket:
+                found.append(record)
+                if position not in bad:
+                    break
+        if not found:
+            raise ContentLost(f"no chunk of {self._name} has a record that can be read")
+        return max(found, key=lambda record: record.seq), is_cold
