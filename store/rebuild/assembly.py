@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import lru_cache
 
 import msgspec
 
@@ -19,9 +20,10 @@ from store.mosaic import Tile, mosaic_of
 from store.policy import POLICIES, Policy
 from store.record import attributes_of, span_of, upload_of
 
+POLICIES_REMEMBERED = 1_024
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+
+class Fact(msgspec.Struct, frozen=True, gc=False):
     """One chunk as it was found."""
 
     volume: str
@@ -63,8 +65,8 @@ class Whole(msgspec.Struct, frozen=True):
 def assemble(facts: Sequence[Fact]) -> Whole | Unwhole:
     """All chunks that name one content."""
     heads = [fact.record for fact in facts if fact.record.metachunks and (fact.record.object or fact.record.upload)]
-    any_record = facts[0].record
     if not heads:
+        any_record = facts[0].record
         reason = "its last part is missing or was never written: no chunk tells what it is"
         return Unwhole(any_record.bucket, any_record.key, any_record.content, reason, len(facts))
     head = max(heads, key=lambda record: (record.seq, record.object is not None))
@@ -140,22 +142,25 @@ def _choose(facts: Iterable[Fact]) -> tuple[Policy | None, list[Fact], list[Fact
     fitting: dict[tuple[object, ...], list[Fact]] = {}
     strange: list[Fact] = []
     for fact in facts:
-        policy = policy_of(fact.record)
-        if policy is None or not _fits(fact.record, policy):
+        record = fact.record
+        policy = policy_of(record)
+        if policy is None or not _fits(record, policy):
             strange.append(fact)
         else:
-            same = () if policy.coded else (fact.record.checksum,)
-            fitting.setdefault((policy, fact.record.metachunk_size, *same), []).append(fact)
+            same = "" if policy.coded else record.checksum
+            fitting.setdefault((record.policy, record.unit_bytes, record.metachunk_size, same), []).append(fact)
     if not fitting:
         return None, [], strange
     group = max(fitting.values(), key=_worth)
     strange += [fact for other in fitting.values() if other is not group for fact in other]
-    best: dict[int, Fact] = {}
-    for fact in sorted(group, key=lambda fact: (-fact.record.seq, fact.volume, fact.chunk)):
-        if fact.record.position in best:
-            strange.append(fact)
-        else:
-            best[fact.record.position] = fact
+    best = {fact.record.position: fact for fact in group}
+    if len(best) < len(group):
+        best.clear()
+        for fact in sorted(group, key=lambda fact: (-fact.record.seq, fact.volume, fact.chunk)):
+            if fact.record.position in best:
+                strange.append(fact)
+            else:
+                best[fact.record.position] = fact
     return policy_of(group[0].record), [best[position] for position in sorted(best)], strange
 
 
@@ -167,8 +172,13 @@ def _worth(facts: Sequence[Fact]) -> tuple[bool, int]:
 
 def policy_of(record: ChunkRecord) -> Policy | None:
     """With the unit size that the chunk was written with; None when there is no such policy."""
-    known = POLICIES.get(record.policy)
-    return None if known is None else known if known.unit_bytes == record.unit_bytes else replace(known, unit_bytes=record.unit_bytes)
+    return _policy(record.policy, record.unit_bytes)
+
+
+@lru_cache(maxsize=POLICIES_REMEMBERED)
+def _policy(name: str, unit_bytes: int) -> Policy | None:
+    known = POLICIES.get(name)
+    return None if known is None else known if known.unit_bytes == unit_bytes else replace(known, unit_bytes=unit_bytes)
 
 
 def _fits(record: ChunkRecord, policy: Policy) -> bool:

@@ -70,9 +70,8 @@ class Census:
 
     def contents(self) -> Iterator[list[Fact]]:
         """All chunks of contents that nothing has claimed, content by content, bucket by bucket."""
-        cursor = self._db.execute(
-            "SELECT bucket, content, volume, chunk, record FROM chunks WHERE (bucket, content) NOT IN claimed ORDER BY 1, 2"
-        )
+        unclaimed = "WHERE (bucket, content) NOT IN claimed" if self._db.execute("SELECT EXISTS (SELECT 1 FROM claimed)").get else ""
+        cursor = self._db.execute(f"SELECT bucket, content, volume, chunk, record FROM chunks {unclaimed} ORDER BY 1, 2")
         with closing(cursor):
             for _, group in groupby(cursor, key=lambda row: row[:2]):
                 yield [self._fact(*row[2:]) for row in group]
