@@ -6,6 +6,7 @@ Rates are per second of processor time, of all threads: a machine that others us
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import shutil
 import tempfile
@@ -19,6 +20,8 @@ import xxhash
 
 from meta.protocol.bucket import BucketSettings
 from meta.protocol.object import Attributes
+from rawx.folders import FOLDER_DIGITS
+from rawx.reader import PIECE_BYTES
 from rawx.volume import Volume
 from store.embedded import StoreOptions, open_store
 from store.jobs.scrub import ScrubChunks, ScrubMetadata
@@ -65,14 +68,20 @@ async def through(task: Task) -> None:
         position, _ = await task.step(position)
 
 
-def hashed(files: list[Path]) -> int:
-    """Bytes: the same files read and hashed with the same function, one after another."""
+def chunk_files(volume: Path) -> list[str]:
+    """Found as quickly as can be: in a volume of few chunks the walk through its 4,096 folders takes as long as reading them."""
+    folders = [f"{volume}/{name}" for name in os.listdir(volume) if len(name) == FOLDER_DIGITS]
+    return [f"{folder}/{name}" for folder in folders for name in os.listdir(folder)]
+
+
+def hashed(volume: Path) -> int:
+    """Bytes: the files of the volume found, read and hashed with the same function, one after another."""
     size, buffer = 0, memoryview(bytearray(MIB))
-    for path in files:
-        with path.open("rb", buffering=0) as file:
+    for path in chunk_files(volume):
+        with open(path, "rb", buffering=0) as file:
             while count := file.readinto(buffer):
-                for at in range(0, count, 128 << 10):
-                    xxhash.xxh3_64_digest(buffer[at : min(at + (128 << 10), count)])
+                for at in range(0, count, PIECE_BYTES):
+                    xxhash.xxh3_64_digest(buffer[at : min(at + PIECE_BYTES, count)])
                 size += count
     return size
 
@@ -97,19 +106,18 @@ async def measure(path: Path, small: int, large: int) -> None:
         volume = sorted(store.volumes)[0]
         held = store.volumes[volume]
         assert isinstance(held, Volume)
-        files = sorted(held.path.glob("[0-9a-f][0-9a-f][0-9a-f]/*"))
-        hashed(files)
+        hashed(held.path)
         shares = []
         for _ in range(3):
             with spending() as own:
-                size = hashed(files)
+                size = hashed(held.path)
             tally = Tally()
             with spending() as spent:
                 await through(ScrubChunks(store._context, tally, {"volume": volume, "deep": "1"}))
             shares.append((tally.counts["bytes"] / spent.cpu_s) / (size / own.cpu_s))
         told("deep scrub of a volume", tally.counts["bytes"] / MIB, "MiB", spent, f"70 % of reading and hashing; {max(shares):.0%}")
-        for file in files:
-            file.unlink()
+        for file in chunk_files(held.path):
+            os.unlink(file)
         tally = Tally()
         with spending() as spent:
             await through(RebuildVolume(store._context, tally, {"volume": volume}))
@@ -126,8 +134,8 @@ async def measure(path: Path, small: int, large: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--small", type=int, default=3_000, help="small objects")
-    parser.add_argument("--large", type=int, default=60, help="objects of 6 MiB")
+    parser.add_argument("--small", type=int, default=10_000, help="small objects")
+    parser.add_argument("--large", type=int, default=100, help="objects of 6 MiB")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="frazil-upkeep-"))
     try:
