@@ -11,6 +11,7 @@ from pathlib import Path
 import pyfuse3
 import trio
 
+from fs import inlet
 from fs.change import Changes
 from fs.connection import Rules, StoreConnection
 from fs.file import Shared
@@ -136,6 +137,7 @@ def _mount(operations: Operations, options: MountOptions) -> None:
         raise ConfigError(
             f"{options.directory} can't be mounted; look at the line above, and whether something is mounted there"
         ) from error
+    inlet.install()
 
 
 def _kernel_options(options: MountOptions) -> Iterable[str]:

@@ -19,6 +19,7 @@ from fs.attribute import Stat
 from fs.change import Caller, Changes
 from fs.errno import to_errno
 from fs.file import File, without_privileges
+from fs.inlet import stepping
 from fs.inode import INODES_MAX, Inode
 from fs.option import MountOptions
 from fs.spool import MEMORY_BYTES_MAX
@@ -44,7 +45,7 @@ def translated(call: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Corouti
     async def handler(*arguments: P.args, **named: P.kwargs) -> T:
         calls[call.__name__] += 1
         try:
-            return await call(*arguments, **named)
+            return await stepping(call(*arguments, **named))
         except (FrazilError, OSError, ValueError) as error:
             number = to_errno(error)
             if number == errno.EIO:
