@@ -7,13 +7,16 @@ client puts in its place meanwhile stays. Whoever fills a queue waits for room i
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from itertools import islice
 
 import trio
 
 from fs.connection import Connection
 from fs.inode import Inode
+from fs.patience import may_help
 from meta.protocol.object import DELETE_MANY_MAX
 from node.errors import FrazilError
 from node.log import get_logger
@@ -21,20 +24,32 @@ from node.log import get_logger
 SAVES_AT_ONCE = 16
 SAVES_WAITING_MAX = 256
 REMOVALS_MAX = 10_000
+AGAIN_S = 1.0
+"""Between two tries while the store is away."""
 log = get_logger("fs.behind")
 Place = tuple[str, str]
 """Bucket and key."""
+Act = Callable[[Inode], Awaitable[None]]
+Owe = Callable[[bool], None]
+"""Whether anything waits."""
 
 
 class Behind:
-    """Of one mount. save: makes an open file durable and lets go of it."""
+    """Of one mount.
 
-    def __init__(self, connection: Connection, save: Callable[[Inode], Awaitable[None]]) -> None:
+    save, release   make an open file durable; let go of it, in any case
+    owe             told before something waits, and when nothing does any more
+    trouble         why the store did not take the last that it was given: what waits is tried again, and nobody should add to it
+    """
+
+    def __init__(self, connection: Connection, save: Act, release: Act, owe: Owe) -> None:
         self.removing: dict[Place, str] = {}
         self.failures = 0
-        self._connection, self._save = connection, save
+        self._connection, self._save, self._release, self._owe = connection, save, release, owe
+        self.trouble: FrazilError | None = None
         self._saves, self._to_save = trio.open_memory_channel[tuple[int, Inode]](SAVES_WAITING_MAX)
-        self._waiting: set[int] = set()  # numbers of saves
+        self._waiting: dict[int, Inode] = {}
+        self._untold: str = ""
         self._last = 0
         self._saved = trio.Event()
         self._bell = trio.Event()
@@ -54,7 +69,8 @@ class Behind:
     async def save_later(self, inode: Inode) -> None:
         """The inode is held open until it is saved."""
         self._last = number = self._last + 1
-        self._waiting.add(number)
+        self._owe(True)
+        self._waiting[number] = inode
         try:
             await self._saves.send((number, inode))
         except BaseException:
@@ -64,23 +80,39 @@ class Behind:
     async def remove_later(self, bucket: str, key: str, content: str) -> None:
         if len(self.removing) >= REMOVALS_MAX:
             await self.settle()
+        self._owe(True)
         self.removing[bucket, key] = content
         self._bell.set()
 
     async def settle(self) -> None:
-        """Waits until what was to be removed by now is gone."""
+        """Waits until what was to be removed by now is gone. Raises: OSError (EIO) when the store doesn't take it: it is tried again."""
         wanted = dict(self.removing)
         while wanted:
             self._bell.set()
             await self._settled.wait()
+            self._check_trouble()
             wanted = {place: content for place, content in wanted.items() if self.removing.get(place) == content}
 
     async def drain(self) -> None:
-        """Waits until everything that waits by now is stored."""
+        """Waits until everything that waits by now is stored. Raises: as settle."""
         wanted = set(self._waiting)
-        while wanted & self._waiting:
+        while not wanted.isdisjoint(self._waiting):
             await self._saved.wait()
+            self._check_trouble()
         await self.settle()
+
+    async def pay(self, bucket: str, key: str) -> None:
+        """The same, if anything of that key waits; "" means all."""
+        place = bucket, key
+        if not key or place in self.removing or any(inode.place == place for inode in self._waiting.values()):
+            with suppress(OSError):  # the store is away: then it is not seen yet
+                await self.drain()
+
+    def check(self) -> None:
+        """Tells once that something failed since the last time. Raises: OSError (EIO)."""
+        untold, self._untold = self._untold, ""
+        if untold:
+            raise OSError(errno.EIO, f"what was closed or removed before could not be stored, {untold}")
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """For ever."""
@@ -93,17 +125,53 @@ class Behind:
     async def _run_saves(self) -> None:
         async for number, inode in self._to_save:
             try:
-                await self._save(inode)
-            except (FrazilError, OSError) as error:
-                self.failures += 1
-                log.error("%s could not be stored after it was closed: %s", "/".join(inode.place), error)
+                while not await self._try(inode):  # noqa: ASYNC110 - the store's doing
+                    await trio.sleep(AGAIN_S)
             finally:
+                await self._release(inode)
                 self._done(number)
 
-    def _done(self, number: int) -> None:
-        self._waiting.discard(number)
-        saved, self._saved = self._saved, trio.Event()
+    async def _try(self, inode: Inode) -> bool:
+        """False when it is to be tried again."""
+        try:
+            await self._save(inode)
+        except (FrazilError, OSError) as error:
+            if self._is_trouble(error):
+                return False
+            self._failed(f"{'/'.join(inode.place)}: {error}", 1)
+            log.error("%s could not be stored after it was closed: %s", "/".join(inode.place), error)
+        else:
+            self.trouble = None
+        return True
+
+    def _is_trouble(self, error: FrazilError | OSError) -> bool:
+        """Whether trying again can help; who waits is told that this is so."""
+        if not isinstance(error, FrazilError) or not may_help(error):
+            return False
+        self.trouble = error
+        self._tell()
+        return True
+
+    def _check_trouble(self) -> None:
+        if self.trouble is not None:
+            raise OSError(errno.EIO, f"what was closed or removed before is not stored yet: {self.trouble}")
+
+    def _tell(self) -> None:
+        """Who waits for something looks again."""
+        self._saved, saved = trio.Event(), self._saved
+        self._settled, settled = trio.Event(), self._settled
         saved.set()
+        settled.set()
+
+    def _failed(self, what: str, count: int) -> None:
+        self.failures += count
+        self._untold = self._untold or what
+
+    def _done(self, number: int) -> None:
+        self._waiting.pop(number, None)
+        if not self.pending:
+            self._owe(False)
+        self._tell()
 
     async def _run_removals(self) -> None:
         while True:
@@ -112,18 +180,26 @@ class Behind:
             while self.removing:
                 bucket = next(iter(self.removing))[0]
                 wanted = dict(islice((each for each in self.removing.items() if each[0][0] == bucket), DELETE_MANY_MAX))
-                await self._remove(bucket, wanted)
-                settled, self._settled = self._settled, trio.Event()
-                settled.set()
+                while not await self._remove(bucket, wanted):  # noqa: ASYNC110 - as above
+                    await trio.sleep(AGAIN_S)
+                if not self.pending:
+                    self._owe(False)
+                self._tell()
 
-    async def _remove(self, bucket: str, wanted: dict[Place, str]) -> None:
+    async def _remove(self, bucket: str, wanted: dict[Place, str]) -> bool:
+        """False when it is to be tried again."""
         try:
             refused = await self._connection.remove_many(bucket, {key: content for (_, key), content in wanted.items()})
         except (FrazilError, OSError) as error:
+            if self._is_trouble(error):
+                return False
             refused = {key: str(error) for _, key in wanted}
         for place, content in wanted.items():
             if self.removing[place] == content:  # else what came in its place is to go by now, too
                 del self.removing[place]
-        self.failures += len(refused)
+        if refused:
+            self._failed(f"{bucket}/{next(iter(refused))}: {next(iter(refused.values()))}", len(refused))
         for key, reason in list(refused.items())[:10]:
             log.error("%s/%s could not be removed: %s", bucket, key, reason)
+        self.trouble = None
+        return True

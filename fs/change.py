@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import stat as modes
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -34,6 +34,7 @@ from fs.file import File
 from fs.gate import Gate
 from fs.inode import Inode
 from fs.name import Name
+from fs.patience import may_help
 from fs.tree import Tree, failure, key_in
 from meta.protocol.folder import FOLDER_END
 from meta.protocol.object import NO_CONDITION, Attributes, ObjectRow
@@ -66,7 +67,7 @@ class Changes:
         self._tree = tree
         self._buckets, self._exclusive, self._late = buckets, exclusive, late
         self._gate = Gate()
-        self.behind = Behind(tree.connection, self._save_and_release)
+        self.behind = Behind(tree.connection, self._save_late, tree.release, tree.shared.debts.owe)
         tree.hides = self.behind.hides
 
     def __repr__(self) -> str:
@@ -145,10 +146,11 @@ class Changes:
             await self._keep_folder(parent)
             await self._vacate(inode)
             if not (isinstance(inode.file, File) and inode.file.row is None):
-                if self._late:
+                if self._leaves:
                     await self.behind.remove_later(*inode.place, inode.content)
                 else:
-                    await self._tree.connection.remove(*inode.place)
+                    with self._watched():
+                        await self._tree.connection.remove(*inode.place)
             self._gone(inode)
         touch(parent)
 
@@ -298,10 +300,12 @@ class Changes:
     async def _restate(self, inode: Inode, change: Callable[[Stat], Stat], rename: Callable[[dict[str, str]], dict[str, str]]) -> Stat:
         if isinstance(inode.file, File):
             file = inode.file
-            waiting = file.unsaved or inode.gone
-            await file.restate(change, rename)
-            if not waiting:
-                await self.save(inode)
+            self._tree.table.open(inode)  # else a save that ends meanwhile takes the open file away
+            try:
+                if not await file.restate(change, rename) and not inode.gone:
+                    await self.save(inode)
+            finally:
+                await self._tree.release(inode)
             return file.stat
         stat = change(await self._tree.stat(inode))
         row = await self.row(inode)
@@ -347,7 +351,25 @@ class Changes:
                 await self.behind.settle()
             await self._thaw(inode)
             async with self._gate.passing():
-                await inode.file.save()
+                with self._watched():
+                    await inode.file.save()
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """While the store is in trouble nothing is left for later: whoever calls is to hear of it."""
+        try:
+            yield
+        except FrazilError as error:
+            if may_help(error):
+                self.behind.trouble = error
+            raise
+        else:
+            self.behind.trouble = None
+
+    @property
+    def _leaves(self) -> bool:
+        """Whether what can wait is left for later."""
+        return self._late and self.behind.trouble is None
 
     async def _thaw(self, *inodes: Inode) -> None:
         """Before the gate, where others would wait for it, too: what a save has to read of a cold object may be hours away."""
@@ -358,17 +380,18 @@ class Changes:
     async def close(self, inode: Inode) -> None:
         """One of its handles is closed: what was written is visible then, or is so in a moment."""
         file = inode.file
-        if self._late and isinstance(file, File) and file.unsaved and not inode.gone and file.stat.size <= LATE_BYTES_MAX:
+        if self._leaves and isinstance(file, File) and file.unsaved and not inode.gone and file.stat.size <= LATE_BYTES_MAX:
             self._tree.table.open(inode)
             await self.behind.save_later(inode)
         else:
             await self.save(inode)
 
-    async def _save_and_release(self, inode: Inode) -> None:
-        try:
+    async def _save_late(self, inode: Inode) -> None:
+        file = inode.file
+        assert isinstance(file, File)
+        await self.save(inode)
+        while file.unsaved and inode.opened == 1 and not inode.gone:  # cut or restated meanwhile, by who left that to the last holder
             await self.save(inode)
-        finally:
-            await self._tree.release(inode)
 
     # What they share
 

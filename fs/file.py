@@ -34,6 +34,7 @@ from fs.stage import Stage, Uploads, part_bytes
 from meta.protocol.object import Attributes, ObjectRow
 from node.errors import Conflict, FrazilError, Locked, NotFound, QuotaExceeded
 from node.log import get_logger
+from store.debts import Debts
 from store.overlay import Patch
 
 GROW_BYTES_MAX = 256 << 30
@@ -50,12 +51,20 @@ class Shared:
     """What the files of a mount have in common."""
 
     def __init__(
-        self, connection: Connection, spools: SpoolFolder, nursery: trio.Nursery, *, cold: str = "error", uploads: Uploads | None = None
+        self,
+        connection: Connection,
+        spools: SpoolFolder,
+        nursery: trio.Nursery,
+        *,
+        cold: str = "error",
+        uploads: Uploads | None = None,
+        debts: Debts | None = None,
     ) -> None:
-        """uploads: for files that are larger than the spool; None: there are none."""
+        """uploads: for files that are larger than the spool; None: there are none. debts: what other mounts of the host have not stored."""
         self.connection, self.spools, self.nursery, self.uploads = connection, spools, nursery, uploads
         self.cold = Cold(connection, cold)
         self.budget = Budget()
+        self.debts = debts or Debts(None)
 
 
 class File:
@@ -235,13 +244,15 @@ class File:
         await self._adopt(stage)
         self.stat = replace(self.stat, size=stage.stop)
 
-    async def restate(self, change: Callable[[Stat], Stat], rename: Callable[[dict[str, str]], dict[str, str]]) -> None:
-        """Other attributes and other metadata, to be stored with the next `save`."""
+    async def restate(self, change: Callable[[Stat], Stat], rename: Callable[[dict[str, str]], dict[str, str]]) -> bool:
+        """Other attributes and other metadata, to be stored with the next `save`; whether that was to come anyway."""
         async with self.lock:
+            expected = self.unsaved
             metadata = rename(self.attributes.metadata)
             self.stat = change(self.stat)
             self.attributes = msgspec.structs.replace(self.attributes, metadata=metadata)
             self._restated = True
+        return expected
 
     def moved(self, key: str) -> None:
         """What is stored of it has another key now."""

@@ -63,11 +63,14 @@ async def serve_mount(options: MountOptions, host: Host, drain: trio.Event, read
         if not await spools.open():
             raise ConfigError(f"another mount uses the spool {spools.path}; end it, or give this one its own with -o spool=DIR")
         uploads = patient_uploads(StoreUploads(store, host.rules), options.patience)
-        shared = Shared(connection, spools, background, cold=options.cold, uploads=uploads)
+        shared = Shared(connection, spools, background, cold=options.cold, uploads=uploads, debts=store.debts)
         await recover(shared, options.defaults)
         tree = Tree(shared, options.defaults, bucket=bucket, prefix=prefix)
-        changes = Changes(tree, buckets=options.buckets, exclusive=options.exclusive, late=options.behind)
+        late = options.behind and store.debts.shared
+        changes = Changes(tree, buckets=options.buckets, exclusive=options.exclusive, late=late)
         await background.start(changes.behind.run)
+        if late:
+            await background.start(store.debts.serve, changes.behind.pay)
         _mount(Operations(tree, changes, options), options)
         host.settled()
         try:
@@ -96,8 +99,12 @@ async def _drain(tree: Tree, changes: Changes) -> None:
     """What waits to be stored and what is still open, in bounded time; what is left then is told."""
     with trio.move_on_after(DRAIN_S):
         await _save_open(tree, changes)
-        await changes.behind.drain()
-        return
+        while True:
+            try:
+                await changes.behind.drain()
+            except OSError:  # it is tried again
+                continue
+            return
     log.error("not all that was written was stored within %g s of the end: %d changes wait", DRAIN_S, changes.behind.pending)
 
 

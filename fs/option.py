@@ -57,12 +57,12 @@ _KERNELS = frozenset(
 
 
 PROFILES: dict[str, dict[str, object]] = {
-    "safe": {"entry_timeout": 0.0, "attr_timeout": 0.0, "exclusive": True},
-    "fast": {"entry_timeout": 60.0, "attr_timeout": 60.0, "behind": True},
+    "safe": {"entry_timeout": 0.0, "attr_timeout": 0.0, "exclusive": True, "behind": False},
+    "fast": {"entry_timeout": 60.0, "attr_timeout": 60.0},
     "media": {"entry_timeout": 300.0, "attr_timeout": 300.0, "read_ahead": 16_384},
 }
-"""safe: every name is asked for each time, and O_EXCL holds among mounts. fast: the kernel keeps names for a minute unless it is told that
-they changed, and small files and removals reach the store a moment later. media: for large files that are read in order."""
+"""safe: every name is asked for each time, O_EXCL holds among mounts, and what is closed is durable. fast: the kernel keeps names for a
+minute unless it is told that they changed. media: for large files that are read in order."""
 COLD = ("error", "wait", "restore")
 
 
@@ -74,7 +74,7 @@ class MountOptions:
     home          folder for what the mount keeps for itself; None: the store's first directory
     entry_timeout, attr_timeout   seconds for which the kernel answers lookups and stat by itself
     writeback   the kernel gathers small writes and sends them later, at the latest when a file is closed
-    behind      closing a small file and removing one doesn't wait for the store; fsync does
+    behind      closing a small file and removing one doesn't wait for the store, though all see it; fsync does
     exclusive   O_EXCL is decided in the store at once
     buckets     folders may be made and removed where all buckets are: they are buckets; account: whose
     spool       a folder for what was written and is not stored yet; "": below `home`;  spool_size: MiB in it at most
@@ -95,7 +95,7 @@ class MountOptions:
     entry_timeout: float = ENTRY_TIMEOUT_S
     attr_timeout: float = ATTRIBUTE_TIMEOUT_S
     writeback: bool = True
-    behind: bool = False
+    behind: bool = True
     exclusive: bool = False
     buckets: bool = True
     account: str = "admin"

@@ -223,6 +223,7 @@ class Operations(pyfuse3.Operations):
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
         """Each change of a name was durable when it was answered, but for what waits behind."""
         await self._changes.behind.drain()
+        self._changes.behind.check()
 
     @translated
     async def opendir(self, inode: int, ctx: Any) -> pyfuse3.FileHandleT:
@@ -309,6 +310,7 @@ class Operations(pyfuse3.Operations):
     @translated
     async def fsync(self, fh: int, datasync: bool) -> None:
         await self._changes.save(self._inode(fh))
+        self._changes.behind.check()
 
     @translated
     async def release(self, fh: int) -> None:

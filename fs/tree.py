@@ -104,6 +104,8 @@ class Tree:
             settings = await self.connection.settings(name.part)
             return self.place_bucket(settings.bucket, settings.created_us)
         bucket, key = key_in(parent, name.part)
+        if self.shared.debts.open:
+            await self.shared.debts.settle(bucket, key)
         return self.place(parent, raw, name, self._without_hidden(bucket, await self.connection.peek(bucket, key)))
 
     async def resolve(self, parent: Inode, raw: bytes) -> Name:
@@ -172,6 +174,8 @@ class Tree:
 
     async def entries(self, folder: Inode) -> AsyncIterator[tuple[bytes, Inode, Stat]]:
         """Name, inode and attributes of all that the folder holds."""
+        if self.shared.debts.open:
+            await self.shared.debts.settle()
         if self.of_buckets(folder):
             for bucket in await self.connection.buckets():
                 yield bucket.bucket.encode(), *self.place_bucket(bucket.bucket, bucket.created_us)
@@ -208,8 +212,11 @@ class Tree:
 
     async def stored(self, inode: Inode) -> ObjectRow:
         """The object of a file. Raises: OSError (ESTALE when its name stands for another by now, or for none: the kernel looks again)."""
+        bucket, key = inode.place
+        if self.shared.debts.open:
+            await self.shared.debts.settle(bucket, key)
         try:
-            row = await self.connection.row(*inode.place)
+            row = await self.connection.row(bucket, key)
         except NotFound as error:
             raise failure(errno.ESTALE) from error
         if row.content != inode.content:

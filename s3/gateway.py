@@ -126,8 +126,11 @@ class Gateway:
         operation = "Unknown"
         try:
             host = request.headers.get(b"host", b"")
+            debts = self._services.store.debts
             if b".s3-website" in host and (site := site_of_host(host, self._domains)):
                 operation = WEBSITE
+                if debts.open:
+                    await debts.settle()
                 await serve_site(call, site)
                 return
             query, signature = read_query(request.raw_query)
@@ -141,6 +144,8 @@ class Gateway:
             operation = route.operation
             if route.form:
                 await read_form(call, self._door)
+            if debts.open:
+                await debts.settle(call.bucket, call.key if request.method in ("GET", "HEAD") else "")
             await authorize(call)
             handler = self._handlers.get(operation)
             if handler is None:

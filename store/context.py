@@ -18,6 +18,7 @@ from node.log import get_logger
 from rawx.chunk import ChunkRecord, new_chunk_id
 from store.afterwork import Afterwork
 from store.content import ContentWriter
+from store.debts import Debts
 from store.delete import Place
 from store.fleet import Fleet
 from store.layout import Layout, layout_of_places
@@ -48,6 +49,7 @@ class Context:
     caretaking      this process does now what one process does for all
     classes         policies of storage classes that have their own
     tier            what is asked when bytes are to leave the volumes or come back
+    debts           what mounts of this host have answered and not stored yet
     """
 
     meta: Meta
@@ -65,6 +67,7 @@ class Context:
     caretaking: bool = False
     classes: dict[str, PolicySet] = field(default_factory=dict)
     tier: Tier = field(default_factory=InPlace)
+    debts: Debts = field(default_factory=lambda: Debts(None))
     _stamp: int = 0
     _nulls: dict[str, bool] | None = None
 

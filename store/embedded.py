@@ -42,6 +42,7 @@ from rawx.volume import make_durable_folder, open_volume
 from store.afterwork import Afterwork
 from store.boardless import Boardless
 from store.context import Context
+from store.debts import Debts
 from store.delete import Place
 from store.fleet import Fleet
 from store.holds import FOLDER as READING
@@ -166,6 +167,7 @@ async def _open_context(
         afterwork=Afterwork(Holds(first / "run" / READING)),
         home=first,
         remote_meta=gateway,
+        debts=Debts(first / "run"),
     )
     return context, [] if gateway else [place async for place in recent_places(context)]
 

@@ -22,6 +22,7 @@ from store.append import Combine, append_object
 from store.cipher import open_content
 from store.context import Context
 from store.copy import NO_KEYS, ContentSource, CopyKeys, copy_object
+from store.debts import Debts
 from store.delete import Place
 from store.envelope import ENCRYPTION
 from store.fleet import ChunkFinding
@@ -118,6 +119,11 @@ class Store:
         """For new objects in the bucket; "" for the store's own. Raises: InvalidArgument, BucketNotFound."""
         self.check_policy(policy)
         await self._context.container(bucket).change_settings(documents={STORAGE_POLICY: policy or None})
+
+    @property
+    def debts(self) -> Debts:
+        """What mounts of this host have answered and not stored yet."""
+        return self._context.debts
 
     @property
     def tier(self) -> Tier:

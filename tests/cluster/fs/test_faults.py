@@ -262,6 +262,15 @@ def test_a_store_that_is_restarted_under_the_mount_loses_nothing_that_was_synced
                 assert client.get(bucket, writer.path.name).body == writer.synced
 
 
+def sync(folder: Path) -> None:
+    """What was closed and removed before is durable then."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def store_anew(path: Path) -> None:
     """Raises: OSError of fsync or of close."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
@@ -280,6 +289,7 @@ def test_while_the_store_is_away_calls_end_with_an_error_in_bounded_time_and_wor
         top = mount.directory / bucket
         (top / "d").mkdir()
         (top / "f").write_bytes(b"before")
+        sync(top)
         store.stop()
         began = time.monotonic()
         calls: list[Callable[[], object]] = [

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
+import pytest
 import trio
 
 from fs.behind import SAVES_AT_ONCE, Behind
 from fs.connection import Connection
 from fs.inode import ROOT, Inode
-from node.errors import DeadlineExceeded
+from node.errors import PeerUnreachable, QuotaExceeded
 
 
 class Store:
@@ -19,6 +20,15 @@ class Store:
     def __init__(self) -> None:
         self.removed: list[list[str]] = []
         self.saved: list[str] = []
+        self.released: list[str] = []
+        self.owing = False
+        self.away = False
+
+    async def release(self, inode: Inode) -> None:
+        self.released.append(inode.part)
+
+    def owe(self, owing: bool) -> None:
+        self.owing = owing
 
     async def remove_many(self, bucket: str, contents: Mapping[str, str]) -> dict[str, str]:
         await trio.sleep(1)
@@ -28,7 +38,9 @@ class Store:
     async def save(self, inode: Inode) -> None:
         await trio.sleep(1)
         if inode.part == "bad":
-            raise DeadlineExceeded("no answer")
+            raise QuotaExceeded("full")
+        if self.away:
+            raise PeerUnreachable("no answer")
         self.saved.append(inode.part)
 
 
@@ -42,7 +54,7 @@ async def test_removals_go_together_and_hide_their_objects_until_they_are_done(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     store = Store()
-    behind = Behind(cast(Connection, store), store.save)
+    behind = Behind(cast(Connection, store), store.save, store.release, store.owe)
     await nursery.start(behind.run)
     for number in range(5):
         await behind.remove_later("b", f"k{number}", f"c{number}")
@@ -56,7 +68,7 @@ async def test_removals_go_together_and_hide_their_objects_until_they_are_done(
 
 async def test_a_refused_removal_shows_again_and_is_counted(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> None:
     store = Store()
-    behind = Behind(cast(Connection, store), store.save)
+    behind = Behind(cast(Connection, store), store.save, store.release, store.owe)
     await nursery.start(behind.run)
     await behind.remove_later("b", "locked", "c")
     await behind.drain()
@@ -66,7 +78,7 @@ async def test_a_refused_removal_shows_again_and_is_counted(nursery: trio.Nurser
 
 async def test_saves_run_side_by_side_and_a_drain_waits_for_all(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> None:
     store = Store()
-    behind = Behind(cast(Connection, store), store.save)
+    behind = Behind(cast(Connection, store), store.save, store.release, store.owe)
     await nursery.start(behind.run)
     began = trio.current_time()
     for number in range(2 * SAVES_AT_ONCE):
@@ -76,13 +88,59 @@ async def test_saves_run_side_by_side_and_a_drain_waits_for_all(nursery: trio.Nu
     assert len(store.saved) == 2 * SAVES_AT_ONCE
     assert trio.current_time() - began <= 3
     assert (behind.pending, behind.failures) == (0, 1)
+    assert store.released == [*store.saved, "bad"]
+
+
+async def test_what_failed_is_told_to_the_next_who_syncs_and_once(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> None:
+    store = Store()
+    behind = Behind(cast(Connection, store), store.save, store.release, store.owe)
+    await nursery.start(behind.run)
+    await behind.save_later(inode("bad"))
+    await behind.drain()
+    with pytest.raises(OSError, match="b/bad: full"):
+        behind.check()
+    behind.check()
+
+
+async def test_what_waits_while_the_store_is_away_is_not_given_up_and_who_waits_for_it_hears_of_it(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    store = Store()
+    behind = Behind(cast(Connection, store), store.save, store.release, store.owe)
+    await nursery.start(behind.run)
+    store.away = True
+    await behind.save_later(inode("kept"))
+    with pytest.raises(OSError, match="not stored yet: no answer"):
+        await behind.drain()
+    assert behind.trouble is not None
+    store.away = False
+    while behind.trouble is not None:  # noqa: ASYNC110 - a minute of its clock is nothing
+        await trio.sleep(1)
+    await behind.drain()
+    assert store.saved == store.released == ["kept"]
+
+
+async def test_others_are_told_before_something_waits_and_when_nothing_does(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    store = Store()
+    behind = Behind(cast(Connection, store), store.save, store.release, store.owe)
+    await nursery.start(behind.run)
+    await behind.remove_later("b", "k", "c")
+    assert store.owing
+    await behind.save_later(inode("s"))
+    await behind.settle()
+    await behind.pay("b", "another")
+    await behind.pay("b", "s")
+    assert store.saved == ["s"]
+    assert not store.owing
 
 
 async def test_who_waits_for_what_waits_doesnt_wait_for_what_comes_later(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     store = Store()
-    behind = Behind(cast(Connection, store), store.save)
+    behind = Behind(cast(Connection, store), store.save, store.release, store.owe)
     await nursery.start(behind.run)
 
     async def busy() -> None:
