@@ -21,8 +21,9 @@ from meta.protocol.object import DELETE_MANY_MAX
 from node.errors import FrazilError
 from node.log import get_logger
 
-SAVES_AT_ONCE = 16
-SAVES_WAITING_MAX = 256
+SAVES_AT_ONCE = 64
+"""As many as share a sync of chunks (rawx/device.py)."""
+SAVES_WAITING_MAX = 512
 REMOVALS_MAX = 10_000
 AGAIN_S = 1.0
 """Between two tries while the store is away."""

@@ -317,7 +317,7 @@ class Changes:
             row = await self._tree.connection.change(inode.place[0], row, describe)
         if inode.folder:
             inode.group = stat.gid if stat.mode & modes.S_ISGID else None
-            inode.touched_ns = 0  # the object says when, from here on
+            inode.touched_ns, inode.stated = 0, None  # the object says when, from here on
         else:
             inode.seq = row.seq
         return stat
@@ -329,7 +329,7 @@ class Changes:
             raise failure(errno.EPERM)
         async with self._gate.passing():
             await self._put_marker(bucket, key, stat, rename(with_stat({}, stat)))
-        inode.marked, inode.touched_ns = True, 0
+        inode.marked, inode.touched_ns, inode.stated = True, 0, None
         return stat
 
     async def row(self, inode: Inode) -> ObjectRow | None:

@@ -22,6 +22,7 @@ class Inode:
     bucket    of a bucket's top folder and of the root of a mount of one bucket: the bucket's name; else ""
     prefix    of the root of a mount of a prefix: the prefix; else ""
     seq       of the object's row when it was looked up;  touched_ns: when this mount last changed what is in the folder
+    stated    of a folder: until when its attributes need not be looked up again, by the monotonic clock, and which they are
     marked    an object is known to stand for the folder;  group: the group that what is made in it gets, None: its maker's
     file      its open state (fs/file.py), None while nobody has it open
     gone      the name was removed or replaced: only open files still use it
@@ -45,6 +46,7 @@ class Inode:
         "part",
         "prefix",
         "seq",
+        "stated",
         "touched_ns",
     )
 
@@ -60,6 +62,7 @@ class Inode:
         self.content = ""
         self.seq = 0
         self.touched_ns = 0
+        self.stated: tuple[float, object] | None = None
         self.gone = False
         self.group: int | None = None
         self.marked = False

@@ -65,7 +65,7 @@ async def serve_mount(options: MountOptions, host: Host, drain: trio.Event, read
         uploads = patient_uploads(StoreUploads(store, host.rules), options.patience)
         shared = Shared(connection, spools, background, cold=options.cold, uploads=uploads, debts=store.debts)
         await recover(shared, options.defaults)
-        tree = Tree(shared, options.defaults, bucket=bucket, prefix=prefix)
+        tree = Tree(shared, options.defaults, bucket=bucket, prefix=prefix, attr_timeout=options.attr_timeout)
         late = options.behind and store.debts.shared
         changes = Changes(tree, buckets=options.buckets, exclusive=options.exclusive, late=late)
         await background.start(changes.behind.run)

@@ -195,6 +195,12 @@ class Patient:
 
         @wraps(method)
         async def found(*arguments: Any, **named: Any) -> Any:
+            if name in READS:  # most of what is asked: nothing is begun for it that it doesn't need
+                try:
+                    return await method(*arguments, **named)
+                except FrazilError as error:
+                    if not again(error):
+                        raise
             return await patiently(lambda: method(*arguments, **named), again=again, patience_s=self._patience_s, outage=outage)
 
         self.__dict__[name] = found

@@ -68,9 +68,13 @@ def rest_of(key: str, folder: Inode) -> str:
 
 
 class Tree:
-    """All names of one mount. bucket, prefix: what its root shows; "" for all buckets."""
+    """All names of one mount.
 
-    def __init__(self, shared: Shared, defaults: Defaults, *, bucket: str = "", prefix: str = "") -> None:
+    bucket, prefix  what its root shows; "" for all buckets
+    attr_timeout    seconds for which a folder's attributes are known: the kernel asks for them again whenever something in it was changed
+    """
+
+    def __init__(self, shared: Shared, defaults: Defaults, *, bucket: str = "", prefix: str = "", attr_timeout: float = 0.0) -> None:
         self.shared, self.connection = shared, shared.connection
         self.defaults = defaults
         root = Inode(ROOT, None, b"", "", folder=True)
@@ -79,6 +83,7 @@ class Tree:
         self.hides: Hides = lambda _bucket, _key, _content: False
         self.moves: deque[tuple[str, str]] = deque(maxlen=MOVES_MAX)
         self._began_ns = time.time_ns()
+        self._attr_timeout = attr_timeout
 
     def __repr__(self) -> str:
         return f"<Tree {self.table!r}>"
@@ -159,6 +164,9 @@ class Tree:
             raise failure(errno.ESTALE)
         if self.of_buckets(inode):
             return self.folder_stat(inode, None)
+        if inode.stated is not None and inode.stated[0] > time.monotonic():
+            assert isinstance(inode.stated[1], Stat)
+            return _touched(inode, inode.stated[1])
         bucket, key = inode.place
         if not key:
             created_us = (await self.connection.settings(bucket)).created_us
@@ -167,7 +175,7 @@ class Tree:
         if inode.folder:
             if not found.folder:
                 raise failure(errno.ESTALE)
-            return self.folder_stat(inode, found.marker)
+            return self._know(inode, found.marker)
         if found.row is None or found.row.content != inode.content:
             raise failure(errno.ESTALE)
         return file_stat(found.row, self.defaults)
@@ -286,7 +294,7 @@ class Tree:
         inode = self.table.child(parent, raw)
         if inode is None or not inode.folder:
             inode = self.table.add(parent, raw, part, folder=True)
-        stat = self.folder_stat(inode, marker)
+        stat = self._know(inode, marker)
         inode.marked = marker is not None
         inode.group = stat.gid if stat.mode & modes.S_ISGID else None
         return inode, stat
@@ -303,7 +311,17 @@ class Tree:
 
     def folder_stat(self, inode: Inode, marker: ObjectRow | None = None) -> Stat:
         """Of a folder for which that object stands, if any."""
+        return _touched(inode, folder_stat(marker, self.defaults, time_ns=self._began_ns))
+
+    def _know(self, inode: Inode, marker: ObjectRow | None) -> Stat:
+        """The same, remembered for a while."""
         stat = folder_stat(marker, self.defaults, time_ns=self._began_ns)
-        if inode.touched_ns > stat.mtime_ns:
-            stat = replace(stat, mtime_ns=inode.touched_ns, ctime_ns=max(stat.ctime_ns, inode.touched_ns))
+        inode.stated = time.monotonic() + self._attr_timeout, stat
+        return _touched(inode, stat)
+
+
+def _touched(inode: Inode, stat: Stat) -> Stat:
+    """What this mount changed in a folder shows in its times."""
+    if inode.touched_ns <= stat.mtime_ns:
         return stat
+    return replace(stat, mtime_ns=inode.touched_ns, ctime_ns=max(stat.ctime_ns, inode.touched_ns))

@@ -168,7 +168,11 @@ class LocalContainer:
         return self._read(browsing.browse, prefix, begin, limit)
 
     async def peek(self, key: str) -> Peek:
-        return self._read(browsing.peek, key)
+        state = self._bases.state(self._name)
+        found = self._read(browsing.peek, key)
+        if found.row is not None:  # who looked a name up may open it next
+            self._bases.recent.put((self._name, key, None), state, found.row)
+        return found
 
     async def follow(self, after: int) -> Changes:
         return self._read(browsing.changes, after)
