@@ -26,7 +26,6 @@ from glacier.lifecycle.engine import engine
 from glacier.upkeep import upkeep
 from meta.protocol.accounts import Accounts, KeyPair
 from node.auth import NamespaceKey
-from node.clock import SystemClock
 from node.errors import ConfigError
 from node.http.server import listen, listen_unix, serve
 from node.metrics import ProvenMetrics
@@ -223,7 +222,7 @@ async def _local_metrics(directory: Path, drain: trio.Event, *, task_status: tri
     path = metrics_socket(directory)
     try:
         with short_path(str(path)) as name:
-            handler = ProvenMetrics(NamespaceKey.load(directory / SECRET_FILE), SystemClock())
+            handler = ProvenMetrics(NamespaceKey.load(directory / SECRET_FILE))
             await serve(handler, [listen_unix(name)], name="metrics", drain=drain, task_status=task_status)
     finally:
         path.unlink(missing_ok=True)

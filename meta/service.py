@@ -9,8 +9,7 @@ import msgspec
 
 from meta.protocol.door import Meta
 from meta.wire import CALL_BYTES_MAX, Method, methods
-from node.auth import PROOF_HEADER, NamespaceKey, Verifier
-from node.clock import Clock
+from node.auth import NamespaceKey, Verifier
 from node.errors import InvalidArgument, NotFound
 from node.http.message import Request
 from node.http.reply import Reply
@@ -23,9 +22,9 @@ MSGPACK = (b"content-type", b"application/msgpack")
 class MetaService:
     """Handler for node.http.server.serve, which words the errors that leave it."""
 
-    def __init__(self, meta: Meta, key: NamespaceKey, *, clock: Clock) -> None:
+    def __init__(self, meta: Meta, key: NamespaceKey) -> None:
         self._meta = meta
-        self._verifier = Verifier(key, clock)
+        self._verifier = Verifier(key)
         self._routes = routes()
 
     def __repr__(self) -> str:
@@ -33,7 +32,7 @@ class MetaService:
 
     async def __call__(self, request: Request, reply: Reply) -> None:
         """Raises: CallNotAuthenticated, NotFound, InvalidArgument, BodyTooLarge; what the method raises."""
-        proof = self._verifier.verify(request.method, request.target, request.headers.get(PROOF_HEADER))
+        proof = self._verifier.verify(request)
         body = await request.body.read(CALL_BYTES_MAX)
         proof.check_body(body)
         route = self._routes.get(request.target)

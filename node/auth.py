@@ -1,14 +1,17 @@
 """Proof that an internal call comes from a holder of the namespace's key, and sealing of secrets at rest with the same key.
 
-On the wire, in the header `x-frazil-proof`:  1 <seconds since 1970> <nonce, 32 hex> <body> <HMAC-SHA256, 64 hex>
-`body` is the SHA-256 of the body in hex, or STREAM when the bytes are not known yet. The HMAC covers method, target, time, nonce and body.
+A connection has a challenge, 128 random bits that its server made for it and tells whoever calls without a proof (`detail` of the refusal,
+CallNotAuthenticated). Each call on it has a number, greater than the one before. On the wire, in the header `x-frazil-proof`:
+
+    2 <number> <body> <HMAC-SHA256, 64 hex>
+
+`body` is the SHA-256 of the body in hex, or STREAM when the bytes are not known yet. The HMAC covers method, target, challenge, number and
+body. So a call that was overheard is refused on every other connection, to whichever process, for ever, and on its own one because its
+number was used; no clock is asked, and nothing is remembered but one number for each connection.
+
 After a STREAM body the trailer `x-frazil-proof` holds a second HMAC over the first proof, the number of bytes and all other trailers (the
 checksum of the bytes is one of them), so that neither the head nor the end of a call can be swapped for another's. A streamed body is only
 as safe against a forger as that checksum; where somebody may sit on the wire, TLS is the answer.
-
-No host's clock needs to be right. Each process tells time from its start by its monotonic clock, and refuses what is stamped before that
-start or too far from its time: what it can't remember it doesn't take. The refusal (ClockOff) says the time, under an HMAC over the call's
-own nonce, and the caller stamps its next calls for that process accordingly.
 """
 
 from __future__ import annotations
@@ -17,24 +20,22 @@ import hashlib
 import hmac
 import os
 import re
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from node.clock import Clock
-from node.errors import CallNotAuthenticated, ClockOff, ConfigError, RecordCorrupt
+from node.errors import CallNotAuthenticated, ConfigError, RecordCorrupt
+from node.line import Line
+
+if TYPE_CHECKING:
+    from node.http.message import Request
 
 PROOF_HEADER = b"x-frazil-proof"
 STREAM = b"STREAM"
-WINDOW_S = 300
-"""How far a call's stamp may be from the process's time; also how long a nonce is remembered in each direction."""
-NONCES_MAX = 1_000_000
-"""Remembered nonces of one process (about 100 MB at the most); beyond it calls are refused, never replays let in."""
 KEY_BYTES = 32
 SEAL_VERSION = b"\x01"
 SEAL_NONCE_BYTES = 12
-_PROOF = re.compile(rb"1 ([0-9]{1,12}) ([0-9a-f]{32}) (STREAM|[0-9a-f]{64}) ([0-9a-f]{64})")
-_TIME = re.compile(r"([0-9]{1,12}) [0-9a-f]{64}")
+_PROOF = re.compile(rb"2 ([0-9]{1,18}) (STREAM|[0-9a-f]{64}) ([0-9a-f]{64})")
 _EMPTY_DIGEST = hashlib.sha256(b"").hexdigest().encode()
 
 Trailers = Sequence[tuple[bytes, bytes]]
@@ -43,16 +44,15 @@ Trailers = Sequence[tuple[bytes, bytes]]
 class NamespaceKey:
     """The namespace's secret. Each use has its own key derived from it, so that a proof never doubles as something else."""
 
-    __slots__ = ("_call", "_derive", "_seal", "_time", "_trailer")
+    __slots__ = ("_call", "_derive", "_seal", "_trailer")
 
     def __init__(self, secret: bytes) -> None:
         if len(secret) < KEY_BYTES:
             raise ConfigError(f"the namespace key has {len(secret)} bytes; it needs {KEY_BYTES}")
-        self._call = hmac.digest(secret, b"frazil call 1", "sha256")
+        self._call = hmac.digest(secret, b"frazil call 2", "sha256")
         self._trailer = hmac.digest(secret, b"frazil trailer 1", "sha256")
         self._seal = hmac.digest(secret, b"frazil seal 1", "sha256")
         self._derive = hmac.digest(secret, b"frazil derive 1", "sha256")
-        self._time = hmac.digest(secret, b"frazil time 1", "sha256")
 
     def __repr__(self) -> str:
         return "<NamespaceKey>"
@@ -93,31 +93,21 @@ class NamespaceKey:
         except ValueError as error:
             raise ConfigError(f"{path} holds no namespace key (64 hex digits)") from error
 
-    def sign(self, method: str, target: bytes, body_digest: bytes | None, now_us: int) -> bytes:
-        """The proof for one call. `body_digest`: see `digest`; None for a streamed body, whose trailers `sign_trailers` covers."""
+    def sign(self, method: str, target: bytes, body_digest: bytes | None, line: Line) -> bytes:
+        """The proof for the next call on that line. `body_digest`: see `digest`; None for a streamed body, whose trailers `sign_trailers`
+        covers."""
         body = STREAM if body_digest is None else body_digest
-        stamp = b"%d %b %b" % (now_us // 1_000_000, os.urandom(16).hex().encode(), body)
-        return b"1 %b %b" % (stamp, self.mac(method, target, stamp))
+        line.number += 1
+        return b"2 %d %b %b" % (line.number, body, self.mac(method, target, line.challenge, b"%d %b" % (line.number, body)))
 
-    def mac(self, method: str, target: bytes, stamp: bytes) -> bytes:
-        """The HMAC over a call; `stamp` is time, nonce and body of the proof."""
-        return hmac.digest(self._call, b"%b\n%b\n%b" % (method.encode(), target, stamp), "sha256").hex().encode()
+    def mac(self, method: str, target: bytes, challenge: bytes, stamp: bytes) -> bytes:
+        """The HMAC over a call; `stamp` is number and body of the proof."""
+        return hmac.digest(self._call, b"%b\n%b\n%b\n%b" % (method.encode(), target, challenge, stamp), "sha256").hex().encode()
 
     def sign_trailers(self, proof: bytes, size: int, trailers: Trailers) -> bytes:
         """The trailer proof of a streamed call whose head carried `proof`: binds `size` body bytes and the other trailers to it."""
         lines = b"".join(b"%b:%b\n" % (name.lower(), value.strip()) for name, value in trailers)
         return hmac.digest(self._trailer, b"%b\n%d\n%b" % (proof, size, lines), "sha256").hex().encode()
-
-    def tell_time(self, now_s: int, nonce: bytes) -> str:
-        """The time for the caller whose proof had this nonce; see `told_time`."""
-        return f"{now_s} {hmac.digest(self._time, b'%d %b' % (now_s, nonce), 'sha256').hex()}"
-
-    def told_time(self, detail: str, proof: bytes) -> int | None:
-        """The seconds since 1970 by the clock of who refused the call with this proof; None when that isn't said by a holder of the key."""
-        match, parsed = _TIME.fullmatch(detail), _PROOF.fullmatch(proof)
-        if match is None or parsed is None or not hmac.compare_digest(self.tell_time(int(match[1]), parsed[2]), detail):
-            return None
-        return int(match[1])
 
     def derive(self, purpose: bytes) -> bytes:
         """A key of KEY_BYTES for this purpose and no other: always the same, never stored."""
@@ -178,45 +168,26 @@ class Proof:
 
 
 class Verifier:
-    """Checks proofs and remembers their nonces, so that no call is taken twice, whatever happens to the clock. One per process and key."""
+    """Checks proofs."""
 
-    def __init__(self, key: NamespaceKey, clock: Clock, *, nonces_max: int = NONCES_MAX) -> None:
+    def __init__(self, key: NamespaceKey) -> None:
         self._key = key
-        self._monotonic = clock.monotonic
-        self._nonces_max = nonces_max
-        self._seen: set[bytes] = set()
-        self._order: deque[tuple[int, bytes]] = deque()
-        self._begun_s = clock.now_us() // 1_000_000
-        self._offset_s = self._begun_s - clock.monotonic()
 
     def __repr__(self) -> str:
-        return f"<Verifier nonces={len(self._seen)}>"
+        return "<Verifier>"
 
-    def verify(self, method: str, target: bytes, proof: bytes | None) -> Proof:
-        """Raises: CallNotAuthenticated; the reason names no secret and does not tell a wrong key from a changed call. ClockOff."""
-        match = _PROOF.fullmatch(proof) if proof is not None else None
-        if match is None or proof is None:
-            raise CallNotAuthenticated("the call carries no proof of the namespace's key")
-        stamp = proof[2:-65]
-        if not hmac.compare_digest(self._key.mac(method, target, stamp), match[4]):
-            raise CallNotAuthenticated("the proof does not fit the call")
-        now = int(self._monotonic() + self._offset_s)
-        when = int(match[1])
-        if abs(now - when) > WINDOW_S or when < self._begun_s:
-            error = ClockOff(f"the caller's clock is {when - now:+d} s off, or it called before this process began")
-            error.detail = self._key.tell_time(now, match[2])
+    def verify(self, request: Request) -> Proof:
+        """Raises: CallNotAuthenticated; the reason names no secret and does not tell a wrong key from a changed call."""
+        line, text = request.line, request.headers.get(PROOF_HEADER)
+        match = _PROOF.fullmatch(text) if text is not None else None
+        if match is None or text is None:
+            error = CallNotAuthenticated("the call carries no proof of the namespace's key")
+            error.detail = line.challenge.decode()
             raise error
-        self._remember(match[2], now)
-        return Proof(self._key, proof, match[3])
-
-    def _remember(self, nonce: bytes, now: int) -> None:
-        # The order is that of arrival, and a proof is dead at most 2 * WINDOW_S after it arrived, whatever its own time says.
-        order = self._order
-        while order and order[0][0] < now - 2 * WINDOW_S:
-            self._seen.discard(order.popleft()[1])
-        if nonce in self._seen:
+        if not hmac.compare_digest(self._key.mac(request.method, request.target, line.challenge, text[2:-65]), match[3]):
+            raise CallNotAuthenticated("the proof does not fit the call, or it is of another connection")
+        number = int(match[1])
+        if number <= line.number:
             raise CallNotAuthenticated("the call was made before")
-        if len(order) >= self._nonces_max:
-            raise CallNotAuthenticated("too many calls to remember; try again later")
-        self._seen.add(nonce)
-        order.append((now, nonce))
+        line.number = number
+        return Proof(self._key, text, match[2])

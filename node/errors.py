@@ -10,7 +10,6 @@ FrazilError
 │   └── ChecksumMismatch        the bytes that came are not the bytes that were announced
 ├── Denied                      the caller may not
 │   ├── CallNotAuthenticated    an internal call without a valid proof of the namespace's key
-│   │   └── ClockOff            its proof is whole, but of a time that can't be told from a replay's; the answer says what time it is
 │   ├── CustomerKeyWrong        an object is encrypted with another key than the one that the caller brings
 │   └── EncryptionKeyDisabled   a key of the namespace that is switched off
 ├── NotFound
@@ -101,11 +100,6 @@ class Denied(FrazilError):
 
 class CallNotAuthenticated(Denied):
     status = 401
-
-
-class ClockOff(CallNotAuthenticated):
-    status = 425
-    transient = True
 
 
 class CustomerKeyWrong(Denied):

@@ -9,13 +9,12 @@ from bisect import bisect_left
 from functools import cache
 from typing import TYPE_CHECKING
 
-from node.auth import PROOF_HEADER, Verifier
+from node.auth import Verifier
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
     from node.auth import NamespaceKey
-    from node.clock import Clock
     from node.http.message import Request
     from node.http.reply import Reply
 
@@ -75,12 +74,12 @@ async def serve_metrics(request: Request, reply: Reply) -> None:
 class ProvenMetrics:
     """As serve_metrics, for callers that prove that they hold the namespace's key."""
 
-    def __init__(self, key: NamespaceKey, clock: Clock) -> None:
-        self._verifier = Verifier(key, clock)
+    def __init__(self, key: NamespaceKey) -> None:
+        self._verifier = Verifier(key)
 
     async def __call__(self, request: Request, reply: Reply) -> None:
         """Raises: CallNotAuthenticated."""
-        self._verifier.verify(request.method, request.target, request.headers.get(PROOF_HEADER)).check_body(b"")
+        self._verifier.verify(request).check_body(b"")
         await serve_metrics(request, reply)
 
 

@@ -17,9 +17,8 @@ import msgspec
 import trio
 import xxhash
 
-from node.auth import PROOF_HEADER, NamespaceKey, Proof, Verifier
+from node.auth import NamespaceKey, Proof, Verifier
 from node.buffers import BufferPool
-from node.clock import Clock, SystemClock
 from node.errors import (
     BadRequest,
     BodyTooLarge,
@@ -140,11 +139,9 @@ class Call:
 class RawxService:
     """Handler for node.http.server.serve."""
 
-    def __init__(
-        self, volumes: Mapping[str, Volume], key: NamespaceKey, *, clock: Clock | None = None, pool: BufferPool | None = None
-    ) -> None:
+    def __init__(self, volumes: Mapping[str, Volume], key: NamespaceKey, *, pool: BufferPool | None = None) -> None:
         self._volumes = volumes
-        self._verifier = Verifier(key, clock or SystemClock())
+        self._verifier = Verifier(key)
         self._pool = pool or BufferPool(POOL_BYTES)
         self._openings = Openings()
         self._routes: dict[tuple[str, str, int], Callable[[Call], Awaitable[None]]] = {
@@ -182,7 +179,7 @@ class RawxService:
 
     async def __call__(self, request: Request, reply: Reply) -> None:
         """Raises: what the volume raises; the server tells it to the caller."""
-        proof = self._verifier.verify(request.method, request.target, request.headers.get(PROOF_HEADER))
+        proof = self._verifier.verify(request)
         path = request.raw_path
         if not path.startswith(API):
             raise NotFound("no such call")

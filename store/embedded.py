@@ -154,7 +154,7 @@ async def _open_context(
         meta = SplitMeta(local, RemoteMeta(client, f"unix:{address}"))
     else:
         listener = stack.enter_context(listen_unix(address))
-        await stack.enter_async_context(_serving(MetaService(local, key, clock=clock), listener))
+        await stack.enter_async_context(_serving(MetaService(local, key), listener))
     context = Context(
         meta=meta,
         fleet=fleet,

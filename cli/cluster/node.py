@@ -124,7 +124,7 @@ async def open_node(config: NodeConfig, *, name: str, wait_s: float = math.inf) 
     key = NamespaceKey.load(config.key)
     clock = SharedClock()
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(Client(key=key, clock=clock))
+        client = await stack.enter_async_context(Client(key=key))
         coordinator = await stack.enter_async_context(_waited_for(config, key, wait_s))
         consciences = Consciences(coordinator)
         await consciences.look()

@@ -20,7 +20,6 @@ from glacier.worker.volumes import HotVolumes
 from glacier.worker.wire import WorkerService
 from glacier.worker.worker import Worker, open_worker
 from node.auth import NamespaceKey
-from node.clock import SystemClock
 from node.errors import ConfigError
 from node.http.server import listen, listen_unix, serve
 from node.threads import run_blocking
@@ -69,7 +68,7 @@ async def serve_worker(
     with ExitStack() as stack:
         sockets = _listen(config.listen, stack)
         async with trio.open_nursery() as nursery:
-            service = WorkerService(worker.door, key, clock=SystemClock())
+            service = WorkerService(worker.door, key)
             await nursery.start(partial(serve, service, sockets, name="worker", drain=drain))
             if config.metrics:
                 await nursery.start(_serve_metrics, worker, config.metrics, drain)

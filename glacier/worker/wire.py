@@ -16,8 +16,7 @@ import msgspec
 
 from glacier.worker.protocol import ColdDoor
 from meta.wire import Method
-from node.auth import PROOF_HEADER, NamespaceKey, Verifier
-from node.clock import Clock
+from node.auth import NamespaceKey, Verifier
 from node.errors import InvalidArgument, NotFound, PeerUnreachable
 from node.http.client import Client
 from node.http.message import Request
@@ -43,9 +42,9 @@ def calls() -> dict[str, Method]:
 class WorkerService:
     """Handler for node.http.server.serve."""
 
-    def __init__(self, door: ColdDoor, key: NamespaceKey, *, clock: Clock) -> None:
+    def __init__(self, door: ColdDoor, key: NamespaceKey) -> None:
         self._door = door
-        self._verifier = Verifier(key, clock)
+        self._verifier = Verifier(key)
         self._routes = {method.target: method for method in calls().values()}
 
     def __repr__(self) -> str:
@@ -53,7 +52,7 @@ class WorkerService:
 
     async def __call__(self, request: Request, reply: Reply) -> None:
         """Raises: CallNotAuthenticated, NotFound, InvalidArgument, BodyTooLarge; what the worker raises."""
-        proof = self._verifier.verify(request.method, request.target, request.headers.get(PROOF_HEADER))
+        proof = self._verifier.verify(request)
         body = await request.body.read(CALL_BYTES_MAX)
         proof.check_body(body)
         method = self._routes.get(request.target)

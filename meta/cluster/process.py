@@ -86,7 +86,7 @@ async def serve_meta(
     """
     with _exclusive(options.path):
         name = _peer_name(options.path)
-        async with Client(key=key, clock=clock) as client, trio.open_nursery() as nursery:
+        async with Client(key=key) as client, trio.open_nursery() as nursery:
             process = MetaProcess(options, name, coordinator=coordinator, key=key, clock=clock, client=client)
             await coordinator.announce(f"{PEER_FOLDER}/{name}", msgspec.json.encode(process.peer))
             nursery.start_soon(process.roster.keep)
@@ -112,7 +112,7 @@ class MetaProcess:
         self.routed = RoutedMeta(coordinator, client)
         self.drained = trio.Event()
         self.links = Links(client, self.roster, clock)
-        self.service = ClusterService(self.members, Births(self.routed, self._lead_registry), key, clock=clock)
+        self.service = ClusterService(self.members, Births(self.routed, self._lead_registry), key)
         self._options = options
         self._coordinator = coordinator
         self._key = key

@@ -37,8 +37,7 @@ from meta.directory import container_base
 from meta.service import MSGPACK, read_call, routes
 from meta.split import READS
 from meta.wire import DOORS, Method
-from node.auth import PROOF_HEADER, NamespaceKey, Verifier
-from node.clock import Clock
+from node.auth import NamespaceKey, Verifier
 from node.errors import BaseCorrupt, BaseNotFound, BucketNotFound, Busy, InvalidArgument, NotFound, NotLeader, Unavailable, Undecided
 from node.http.message import Request
 from node.http.reply import Reply
@@ -56,10 +55,10 @@ _encode = msgspec.msgpack.Encoder().encode
 class ClusterService:
     """Handler for node.http.server.serve. members: this host's, by set; may change."""
 
-    def __init__(self, members: Mapping[str, Member], births: Births, key: NamespaceKey, *, clock: Clock) -> None:
+    def __init__(self, members: Mapping[str, Member], births: Births, key: NamespaceKey) -> None:
         self._members = members
         self._births = births
-        self._verifier = Verifier(key, clock)
+        self._verifier = Verifier(key)
         self._routes = routes(DOORS)
         self._calls: OrderedDict[bytes, _Call] = OrderedDict()
         self._peer_calls: dict[bytes, tuple[msgspec.msgpack.Decoder[Any], Callable[..., Awaitable[Any]]]] = {
@@ -78,7 +77,7 @@ class ClusterService:
 
     async def __call__(self, request: Request, reply: Reply) -> None:
         """Raises: CallNotAuthenticated, NotFound, InvalidArgument, BodyTooLarge, NotLeader; what the call raises."""
-        proof = self._verifier.verify(request.method, request.target, request.headers.get(PROOF_HEADER))
+        proof = self._verifier.verify(request)
         body = await request.body.read(CALL_BYTES_MAX)
         proof.check_body(body)
         if request.method != "POST":

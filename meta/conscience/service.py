@@ -11,7 +11,7 @@ import trio
 from meta.conscience.board import Board
 from meta.conscience.client import ask
 from meta.conscience.protocol import API, REPORT, REPORT_BYTES_MAX, SERVICES, Heard, Listing, Registration, Report
-from node.auth import PROOF_HEADER, NamespaceKey, Verifier
+from node.auth import NamespaceKey, Verifier
 from node.clock import Clock
 from node.errors import FrazilError, InvalidArgument, NotFound
 from node.files import write_durably
@@ -37,14 +37,14 @@ class ConscienceService:
         self._path = path
         self._clock = clock
         self._begun = clock.monotonic()
-        self._verifier = Verifier(key, clock)
+        self._verifier = Verifier(key)
 
     def __repr__(self) -> str:
         return f"<ConscienceService {self.board!r}>"
 
     async def __call__(self, request: Request, reply: Reply) -> None:
         """Raises: CallNotAuthenticated, NotFound, InvalidArgument, BodyTooLarge, Busy."""
-        proof = self._verifier.verify(request.method, request.target, request.headers.get(PROOF_HEADER))
+        proof = self._verifier.verify(request)
         body = await request.body.read(REPORT_BYTES_MAX)
         proof.check_body(body)
         if request.method == "POST" and request.target == REPORT:

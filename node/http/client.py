@@ -10,8 +10,16 @@ from types import TracebackType
 import trio
 
 from node.auth import PROOF_HEADER, NamespaceKey, digest
-from node.clock import Clock, SystemClock
-from node.errors import BodyIncomplete, ClockOff, DeadlineExceeded, FrazilError, InvalidArgument, PeerUnreachable, decode_error
+from node.errors import (
+    BodyIncomplete,
+    CallNotAuthenticated,
+    DeadlineExceeded,
+    FrazilError,
+    InvalidArgument,
+    NotConnected,
+    PeerUnreachable,
+    decode_error,
+)
 from node.http.body import Body
 from node.http.limits import Limits
 from node.http.message import Headers, MalformedMessage
@@ -19,6 +27,7 @@ from node.http.parser import ResponseHead, ResponseParser
 from node.http.pool import Address, Pool
 from node.http.reply import JOIN_BYTES_MAX, HeaderList, header_lines
 from node.http.transport import Buffer, Transport
+from node.line import Line
 
 CONNECT_TIMEOUT_S = 3.0
 IO_TIMEOUT_S = 30.0
@@ -41,15 +50,14 @@ AnyBody = Buffer | AsyncIterator[bytes] | None
 class Client:
     """Calls services. Raises (all calls): PeerUnreachable, DeadlineExceeded, MalformedMessage; a status of 4xx or 5xx is no exception here.
 
-    Nothing is sent twice: a call that failed may have been carried out, and only the caller knows whether it may be made again. But for one
-    that was refused because the clocks differ: it surely wasn't, and the refusal says what time to stamp (node/auth.py).
+    Nothing is sent twice: a call that failed may have been carried out, and only the caller knows whether it may be made again. With a key,
+    a new connection is first asked for what its calls are proved by (node/auth.py): one round trip more.
     """
 
     def __init__(
         self,
         *,
         key: NamespaceKey | None = None,
-        clock: Clock | None = None,
         tls: ssl.SSLContext | None = None,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         io_timeout_s: float = IO_TIMEOUT_S,
@@ -57,7 +65,6 @@ class Client:
         idle_s: float = IDLE_S,
     ) -> None:
         self._key = key
-        self._clock = clock or SystemClock()
         self._tls = tls
         self._connect_timeout_s = connect_timeout_s
         self.io_timeout_s = io_timeout_s
@@ -109,41 +116,23 @@ class Client:
         data: Buffer = b"" if body is None else body
         target = target.encode("ascii") if isinstance(target, str) else target
         with _deadline(timeout_s, f"{method} {address}"):
-            response, proof = await self._call(method, address, target, headers, data)
-            if response.status == ClockOff.status and await self._learn_time(response, proof):
-                response, _ = await self._call(method, address, target, headers, data)
-            return response
+            return await self._call(method, address, target, headers, data)
 
-    async def _call(self, method: str, address: str, target: bytes, headers: HeaderList, data: Buffer) -> tuple[Response, bytes]:
-        """The answer, and the proof that the call carried."""
+    async def _call(self, method: str, address: str, target: bytes, headers: HeaderList, data: Buffer) -> Response:
         pool, transport = await self._acquire(address)
         try:
-            proof = b""
-            if self._key is not None:
-                proof = self._key.sign(method, target, digest(data), self._clock.now_us() + pool.offset_us)
-                headers = [*headers, (PROOF_HEADER, proof)]
+            if self._key is not None and transport.line is not None:
+                headers = [*headers, (PROOF_HEADER, self._key.sign(method, target, digest(data), transport.line))]
             framing = b"Content-Length: %d\r\n" % len(data) if data or method in ("PUT", "POST") else b""
             head = _request_head(method, target, pool.address, headers, framing)
             if len(data) <= JOIN_BYTES_MAX:
                 await transport.send(head + data)
             else:
                 await transport.send_parts([head, data])
-            response = await self.read_response(method, pool, transport)
+            return await self.read_response(method, pool, transport)
         except BaseException:
             pool.release(transport, reusable=False)
             raise
-        pool.agreed = pool.agreed or response.status != ClockOff.status
-        return response, proof
-
-    async def _learn_time(self, response: Response, proof: bytes) -> bool:
-        """Whether the refusal told a time that can be believed; then the pool stamps by it. Raises: ClockOff when it did not."""
-        async with response:
-            error = decode_error(await response.read(ERROR_BYTES_MAX), response.status)
-        told = self._key.told_time(error.detail, proof) if self._key is not None else None
-        if told is None:
-            raise error
-        response.pool.offset_us = told * 1_000_000 - self._clock.now_us()
-        return True
 
     async def open_put(
         self,
@@ -158,13 +147,11 @@ class Client:
         """A call whose body the caller drives. Signed calls are always chunked, for their proof comes in a trailer."""
         target = target.encode("ascii") if isinstance(target, str) else target
         with _deadline(timeout_s, f"{method} {address}"):
-            if self._key is not None and not self._pool(address).agreed:
-                await (await self.request("GET", address, "/", timeout_s=timeout_s)).aclose()  # a long body is not sent to be refused
             pool, transport = await self._acquire(address)
         try:
             proof = b""
-            if self._key is not None:
-                proof = self._key.sign(method, target, None, self._clock.now_us() + pool.offset_us)
+            if self._key is not None and transport.line is not None:
+                proof = self._key.sign(method, target, None, transport.line)
                 headers = [*headers, (PROOF_HEADER, proof)]
             chunked = length is None or self._key is not None
             framing = b"Transfer-Encoding: chunked\r\n" if chunked else b"Content-Length: %d\r\n" % (length or 0)
@@ -181,7 +168,26 @@ class Client:
 
     async def _acquire(self, address: str) -> tuple[Pool, Transport]:
         pool = self._pool(address)
-        return pool, await pool.acquire()
+        transport = await pool.acquire()
+        if self._key is not None and transport.line is None:
+            try:
+                transport.line = await self._ask_line(pool, transport)
+            except BaseException:
+                pool.release(transport, reusable=False)
+                raise
+        return pool, transport
+
+    async def _ask_line(self, pool: Pool, transport: Transport) -> Line:
+        """What a new connection's calls are proved by. Raises: NotConnected, for no call was made yet."""
+        try:
+            await transport.send(_request_head("GET", b"/", pool.address, (), b""))
+            head = await _read_head(transport)
+            body = await _body_of(head, transport).read(ERROR_BYTES_MAX)
+        except (PeerUnreachable, BodyIncomplete) as error:
+            raise NotConnected(f"{pool.address.text} ended a new connection: {error}") from error
+        if not head.keep_alive:
+            raise NotConnected(f"{pool.address.text} takes no calls any more")
+        return Line.told(decode_error(body, head.status).detail if head.status == CallNotAuthenticated.status else "")
 
     def _pool(self, address: str) -> Pool:
         pool = self._pools.get(address)
@@ -203,15 +209,8 @@ class Client:
         """The answer on a connection on which a call was sent; it takes the connection over."""
         head = await _read_head(transport)
         bodyless = method == "HEAD" or head.status in (204, 304)
-        until_end = not bodyless and head.content_length is None and not head.chunked
-        body = Body(
-            transport,
-            _LIMITS,
-            length=None if bodyless else head.content_length,
-            chunked=head.chunked and not bodyless,
-            until_end=until_end,
-        )
-        return Response(head, body, pool, transport, self.io_timeout_s, reusable=head.keep_alive and not until_end)
+        body = _body_of(head, transport, bodyless=bodyless)
+        return Response(head, body, pool, transport, self.io_timeout_s, reusable=head.keep_alive and (bodyless or _is_framed(head)))
 
 
 _LIMITS = Limits()
@@ -230,6 +229,21 @@ def _request_head(method: str, target: bytes, address: Address, headers: HeaderL
         raise InvalidArgument("a request target has no spaces, controls or bytes beyond ASCII")
     host = b"localhost" if address.path else address.text.encode("ascii")
     return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b\r\n" % (method.encode("ascii"), target, host, header_lines(headers), framing)
+
+
+def _is_framed(head: ResponseHead) -> bool:
+    """Whether its body ends before the connection does."""
+    return head.chunked or head.content_length is not None
+
+
+def _body_of(head: ResponseHead, transport: Transport, *, bodyless: bool = False) -> Body:
+    return Body(
+        transport,
+        _LIMITS,
+        length=None if bodyless else head.content_length,
+        chunked=head.chunked and not bodyless,
+        until_end=not bodyless and not _is_framed(head),
+    )
 
 
 async def _read_head(transport: Transport) -> ResponseHead:
@@ -298,12 +312,12 @@ class Response:
             return await self._body.read(max_bytes)
 
     async def raise_for_error(self) -> None:
-        """Raises the error that the peer sent when the status is 400 or more."""
+        """Raises the error that the peer sent when the status is 400 or more; PeerUnreachable when that broke off."""
         if self.status >= 400:
             try:
                 body = await self.read(ERROR_BYTES_MAX)
-            except (BodyIncomplete, PeerUnreachable):
-                body = b""
+            except (BodyIncomplete, PeerUnreachable) as error:
+                raise PeerUnreachable(f"{self.pool.address.text} broke off while it said why it refuses: {error}") from error
             raise decode_error(body, self.status)
 
     @contextmanager

@@ -21,6 +21,7 @@ from node.http.message import MalformedMessage, Request, format_peer, new_reques
 from node.http.parser import RequestParser
 from node.http.reply import HeaderList, Reply
 from node.http.transport import READING, WRITING, Transport
+from node.line import Line
 
 HANDSHAKE, IDLE, HEAD, HANDLER, LINGER = "handshake", "idle", "head", "handler", "linger"
 JSON = (b"Content-Type", b"application/json")
@@ -60,6 +61,7 @@ class Connection:
     __slots__ = (
         "_address",
         "_body_from",
+        "_line",
         "_linger",
         "_no_body",
         "_parser",
@@ -83,6 +85,7 @@ class Connection:
         self._no_body = Body(self._transport, service.limits, length=None)  # it has no state, so one does for all requests without
         self._reply: Reply | None = None
         self._parser = RequestParser(service.limits)
+        self._line = Line.fresh()
         self._linger = False
         self.phase = HEAD if service.tls is None else HANDSHAKE
         self.since = service.now
@@ -234,6 +237,7 @@ class Connection:
                 transport.rest = parser.rest
                 request.secure = transport.tls
                 request.address = self._address
+                request.line = self._line
                 return request
             data = await transport.receive()
         if parser.begun:

@@ -11,6 +11,7 @@ from node.errors import BadRequest
 
 if TYPE_CHECKING:
     from node.http.body import Body
+    from node.line import Line
 
 
 class MalformedMessage(BadRequest):
@@ -74,6 +75,7 @@ class Request:
     content_length  None when the body is chunked or absent
     chunked         the body's length is not known beforehand
     keep_alive      the client would use the connection again
+    line            what proofs of the connection's calls are held against (node/auth.py)
     """
 
     __slots__ = (
@@ -86,6 +88,7 @@ class Request:
         "headers",
         "http_version",
         "keep_alive",
+        "line",
         "method",
         "raw_path",
         "raw_query",
@@ -94,6 +97,7 @@ class Request:
     )
 
     body: Body
+    line: Line
 
     def __init__(
         self,

@@ -52,9 +52,6 @@ class Pool:
         self._idle_s = idle_s
         self._tls = tls if not address.path else None
         self._idle: deque[tuple[float, Transport]] = deque()
-        self.offset_us = 0
-        self.agreed = False
-        """offset_us: how far the peer's clock is from ours; agreed: it has taken a call of ours, so that is about right."""
 
     def __repr__(self) -> str:
         return f"<Pool {self.address.text} idle={len(self._idle)} free={self._slots.value}>"

@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from node.errors import FrazilError, PeerUnreachable
+
+if TYPE_CHECKING:
+    from node.line import Line
 
 Buffer = bytes | bytearray | memoryview
 
@@ -31,15 +34,19 @@ _wait_writable = trio.lowlevel.wait_writable
 
 
 class Transport:
-    """One connection, used by one task at a time. Errors of the peer or the network are PeerUnreachable, unless `expire` set another."""
+    """One connection, used by one task at a time. Errors of the peer or the network are PeerUnreachable, unless `expire` set another.
 
-    __slots__ = ("_turn", "dead", "failure", "fd", "received", "rest", "sent", "sock", "tls", "waiting")
+    line    at a caller that proves its calls: what they are proved by (node/auth.py); None before the peer was asked
+    """
+
+    __slots__ = ("_turn", "dead", "failure", "fd", "line", "received", "rest", "sent", "sock", "tls", "waiting")
 
     def __init__(self, sock: socket.socket) -> None:
         """`sock` is connected and non-blocking; an ssl.SSLSocket needs `handshake` first."""
         self.sock = sock
         self.fd = sock.fileno()
         self.tls = isinstance(sock, ssl.SSLSocket)
+        self.line: Line | None = None
         self.rest: bytes = b""
         self.waiting = NOT_WAITING
         self.received = 0

@@ -91,7 +91,7 @@ async def routed(
     zookeeper_hosts: str, *, namespace: str = "test", patience_s: float = 20.0
 ) -> AsyncIterator[tuple[RoutedMeta, Coordinator]]:
     async with open_zookeeper(zookeeper_hosts, namespace, key=KEY, clock=SystemClock()) as coordinator:
-        async with Client(key=KEY, clock=SystemClock(), connections_max=256) as client:
+        async with Client(key=KEY, connections_max=256) as client:
             yield RoutedMeta(coordinator, client, patience_s=patience_s), coordinator
 
 

@@ -22,7 +22,6 @@ from glacier.worker.protocol import ITEMS_MAX, ColdDoor, Item
 from glacier.worker.wire import WorkerService
 from glacier.worker.worker import Worker
 from node.auth import KEY_BYTES, NamespaceKey
-from node.clock import SystemClock
 from node.errors import CallNotAuthenticated, DiskNotFound, InvalidArgument, PeerUnreachable, VolumeNotFound
 from node.http.server import listen_unix, serve
 from node.metrics import exposition
@@ -42,7 +41,7 @@ CALM = replace(OPTIONS, scheduler=replace(AT_ONCE, idle_s=3600.0))
 async def served(tmp_path: Path, volumes: dict[str, Volume], key: NamespaceKey = KEY) -> AsyncIterator[tuple[Worker, str]]:
     path = str(tmp_path / "worker.sock")
     async with working(tmp_path, volumes, MemoryFreezer(range(3)), CALM) as worker, trio.open_nursery() as nursery:
-        service = WorkerService(worker.door, key, clock=SystemClock())
+        service = WorkerService(worker.door, key)
         await nursery.start(partial(serve, service, [listen_unix(path)], name="worker"))
         yield worker, f"unix:{path}"
         nursery.cancel_scope.cancel()

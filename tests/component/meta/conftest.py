@@ -17,7 +17,7 @@ from meta.protocol.door import Meta
 from meta.service import MetaService
 from meta.split import SplitMeta
 from node.auth import NamespaceKey
-from node.clock import FakeClock, SystemClock
+from node.clock import FakeClock
 from node.http.client import Client
 from node.http.server import listen_unix, serve
 
@@ -36,8 +36,8 @@ def clock() -> FakeClock:
 async def serving(local: LocalMeta, path: Path) -> AsyncIterator[RemoteMeta]:
     """`local` behind HTTP on a Unix socket; proofs carry the real time."""
     listener = listen_unix(str(path))
-    async with trio.open_nursery() as nursery, Client(key=KEY, clock=SystemClock()) as client:
-        await nursery.start(lambda task_status: serve(MetaService(local, KEY, clock=SystemClock()), [listener], task_status=task_status))
+    async with trio.open_nursery() as nursery, Client(key=KEY) as client:
+        await nursery.start(lambda task_status: serve(MetaService(local, KEY), [listener], task_status=task_status))
         yield RemoteMeta(client, f"unix:{path}")
         nursery.cancel_scope.cancel()
 

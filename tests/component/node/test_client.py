@@ -11,14 +11,13 @@ import pytest
 import trio
 
 from node.auth import NamespaceKey, Verifier
-from node.clock import FakeClock, SystemClock
 from node.errors import (
     BodyIncomplete,
     CallNotAuthenticated,
     ChunkNotFound,
-    ClockOff,
     DeadlineExceeded,
     InvalidArgument,
+    NotConnected,
     PeerUnreachable,
     VolumeFull,
 )
@@ -185,10 +184,10 @@ async def test_tls(tls_contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
 
 
 def verifying() -> Handler:
-    verifier = Verifier(KEY, SystemClock())
+    verifier = Verifier(KEY)
 
     async def handler(request: Request, reply: Reply) -> None:
-        proof = verifier.verify(request.method, request.target, request.headers.get(b"x-frazil-proof"))
+        proof = verifier.verify(request)
         data = await request.body.read(1 << 20)
         if proof.streamed:
             proof.check_trailers(len(data), request.body.trailers.lines)
@@ -197,30 +196,6 @@ def verifying() -> Handler:
         await reply.whole(200, [], data)
 
     return handler
-
-
-async def test_a_caller_whose_clock_is_a_day_off_is_understood() -> None:
-    for skew_s in (-86_400, 86_400):
-        clock = FakeClock(SystemClock().now_us() + skew_s * 1_000_000)
-        async with serving(verifying()) as served, Client(key=KEY, clock=clock) as client:
-            put = await client.open_put(served.address, "/x", length=3)
-            await put.send(b"abc")
-            async with await put.finish() as response:
-                assert await response.read(10) == b"abc"
-            clock.jump(-skew_s)
-            async with await client.request("PUT", served.address, "/x", body=b"abc") as response:
-                assert await response.read(10) == b"abc"
-
-
-async def test_a_time_told_by_a_stranger_is_not_believed() -> None:
-    async def stranger(request: Request, reply: Reply) -> None:
-        error = ClockOff("your clock is off")
-        error.detail = NamespaceKey(b"x" * 32).tell_time(1, b"0" * 32)
-        raise error
-
-    async with serving(stranger) as served, Client(key=KEY) as client:
-        with pytest.raises(ClockOff):
-            await client.request("PUT", served.address, "/x", body=b"abc")
 
 
 async def test_signed_calls_are_verified_and_forged_ones_refused() -> None:
@@ -238,6 +213,49 @@ async def test_signed_calls_are_verified_and_forged_ones_refused() -> None:
                 assert response.status == 401
                 with pytest.raises(CallNotAuthenticated):
                     await response.raise_for_error()
+
+
+async def test_a_new_connection_costs_a_signed_caller_one_question_and_no_other() -> None:
+    targets: list[bytes] = []
+    verify = verifying()
+
+    async def handler(request: Request, reply: Reply) -> None:
+        targets.append(request.target)
+        await verify(request, reply)
+
+    async with serving(handler) as served, Client(key=KEY) as client:
+        for _ in range(3):
+            async with await client.request("PUT", served.address, "/x", body=b"abc") as response:
+                assert await response.read(10) == b"abc"
+        put = await client.open_put(served.address, "/y", length=3)
+        await put.send(b"abc")
+        await (await put.finish()).aclose()
+        assert targets == [b"/", b"/x", b"/x", b"/x", b"/y"]
+
+
+async def test_a_connection_that_ends_before_its_first_call_has_carried_none() -> None:
+    for answer in (
+        b"",
+        b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 5\r\n\r\nabc",
+        b"HTTP/1.1 401 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+    ):
+        address, run = await peer(answer)
+        async with trio.open_nursery() as nursery, Client(key=KEY) as client:
+            nursery.start_soon(run)
+            with pytest.raises(NotConnected):
+                await client.request("POST", address, "/x", body=b"abc")
+            assert "idle=0 free=64" in repr(client)
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_refusal_that_breaks_off_is_no_refusal() -> None:
+    address, run = await peer(b"HTTP/1.1 404 Not Found\r\nContent-Length: 50\r\n\r\n{")
+    async with trio.open_nursery() as nursery, Client() as client:
+        nursery.start_soon(run)
+        with pytest.raises(PeerUnreachable, match="broke off"):
+            async with await client.request("GET", address, "/") as response:
+                await response.raise_for_error()
+        nursery.cancel_scope.cancel()
 
 
 async def peer(answer: bytes, *, hold: bool = False) -> tuple[str, Callable[[], Awaitable[None]]]:

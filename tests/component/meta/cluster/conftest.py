@@ -67,7 +67,7 @@ class Cluster:
 @asynccontextmanager
 async def open_cluster(folder: Path, names: str = "abc") -> AsyncIterator[Cluster]:
     coordinator = LocalCoordinator()
-    async with Client(key=KEY, clock=SystemClock()) as client, trio.open_nursery() as nursery:
+    async with Client(key=KEY) as client, trio.open_nursery() as nursery:
         cluster = Cluster(folder, nursery, RoutedMeta(coordinator, client), coordinator)
         for name in names:
             await cluster.start(name)
