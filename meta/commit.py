@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -33,19 +34,14 @@ class Committer(Protocol):
     """Called in the writer's thread, may block."""
 
     def lead(self, base: str) -> int:
-        """The epoch in which this process may write the base now. Raises: NotLeader."""
+        """The epoch in which this process may write the base now; what it holds is current, then. Raises: NotLeader."""
 
-    def agree(self, entry: Entry) -> None:
-        """Returns when enough peers hold the entry durably that it will survive; the writer then commits its own transaction.
+    def agree(self, entry: Entry, commit: Callable[[], object]) -> None:
+        """Has `commit` make the writer's own transaction durable, and returns when enough peers hold the entry that it will survive.
 
-        Raises: NotLeader, Fenced, Unavailable: the writer rolls back.
+        Raises: NotLeader, and nobody has heard of the entry, nor was it committed; Undecided, and it may stay or not, here and elsewhere;
+        what `commit` raises, where there are no others.
         """
-
-    def committed(self, entry: Entry) -> None:
-        """What was agreed is in the writer's own base."""
-
-    def failed(self, entry: Entry) -> None:
-        """What was agreed could not be committed here."""
 
 
 class LocalCommit:
@@ -54,11 +50,5 @@ class LocalCommit:
     def lead(self, base: str) -> int:
         return LOCAL_EPOCH
 
-    def agree(self, entry: Entry) -> None:
-        return
-
-    def committed(self, entry: Entry) -> None:
-        return
-
-    def failed(self, entry: Entry) -> None:
-        return
+    def agree(self, entry: Entry, commit: Callable[[], object]) -> None:
+        commit()

@@ -2,6 +2,12 @@
 
 One task per peer that lacks something drives that peer: it pushes the entry under way when the peer stands just before it, else lets
 the peer pull what it lacks from the leader's own log. The writer waits for a majority only; the others follow in their own time.
+
+The leader's log takes an entry while the peers do, so that no sync waits for another. What can be read here may therefore be in doubt for
+a moment; `settled` waits until it is not, and nobody is answered before. When no majority comes together the entry stays in this log, as it
+may in any peer's: the next leader goes on from it, or replaces it.
+
+Source for both: Ongaro: Consensus, Bridging Theory and Practice (2014), section 10.2.1.
 """
 
 from __future__ import annotations
@@ -71,6 +77,11 @@ class Leader:
         return f"<Leader epoch={self.epoch} last={self._last} lacking={lacking} over={self.over}>"
 
     @property
+    def last(self) -> Header:
+        """Of the newest entry that is agreed."""
+        return self._last
+
+    @property
     def lag(self) -> dict[str, int | None]:
         """Entries that each peer lacks; None while that is not known."""
         return {
@@ -133,8 +144,8 @@ class Leader:
         return found
 
     async def replicate(self, entry: Entry) -> None:
-        """Returns when a majority, this node counted, holds the entry or is about to: the caller commits it to its own log next, and calls
-        `committed`, or `end` when it could not.
+        """Returns when a majority, this node counted, holds the entry. The caller takes it into this node's own log meanwhile, and calls
+        `committed` when both is done, or `end` when it could not.
 
         Raises: NotLeader, and no peer has heard of it; Undecided, and some peer may hold it. The epoch is over in both cases.
         """
@@ -152,10 +163,18 @@ class Leader:
         raise Undecided("no majority of the peers was seen to hold the change; the next leader finds out whether it stays")
 
     def committed(self, entry: Entry) -> None:
-        """The entry is in this node's own log."""
+        """A majority holds the entry, this node's own log among them."""
         self._last = entry.header
         self._pending = None
+        self._notify()
         self._drive_all()
+
+    async def settled(self, header: Header) -> None:
+        """Returns when all is agreed up to `header`, which was seen in this node's own log. Raises: NotLeader when it will not be here."""
+        while self._last < header:
+            if self.over:
+                raise NotLeader("this epoch ended before it was agreed")
+            await self._changed.wait()
 
     def end(self) -> None:
         """Nothing is sent by this leader any more."""

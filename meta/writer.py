@@ -1,7 +1,7 @@
 """The one writer of a base: gathers waiting requests into one SQLite transaction, keeps its script, commits. Runs in a Lane's thread.
 
-Order within a transaction: the requests, then the entry with their script, then the peers agree (`Committer`), then COMMIT. Nobody gets an
-answer before COMMIT returned. Requests check first and change then, so a refusal rarely has anything to undo: when one does, the
+Order within a transaction: the requests, then the entry with their script, then COMMIT, and beside it the peers agree (`Committer`). Nobody
+gets an answer before both are done. Requests check first and change then, so a refusal rarely has anything to undo: when one does, the
 transaction is begun again with a savepoint around each.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -220,6 +221,7 @@ class Writer(Generic[T]):
             results = [self._in_savepoint(transaction, request) for request in requests]
         if transaction.script.empty:
             db.execute("ROLLBACK")
+            self._committer.lead(self._name)  # no peer will say whether another wrote meanwhile what these requests should have seen
             return results
         transaction.finish()
         assert transaction.script.complete, "a change went past the script"
@@ -278,14 +280,8 @@ class Writer(Generic[T]):
         header = Header(epoch, self._header.index + 1)
         entry = Entry(self._name, self._header, header, script)
         self._keep(db, header, script)
-        self._committer.agree(entry)
-        try:
-            db.execute("COMMIT")
-        except BaseException:
-            self._committer.failed(entry)
-            raise
+        self._committer.agree(entry, partial(db.execute, "COMMIT"))
         self._header = header
-        self._committer.committed(entry)
 
     def _keep(self, db: apsw.Connection, header: Header, script: bytes) -> None:
         kept = len(script) <= ENTRIES_BYTES_MAX

@@ -111,6 +111,12 @@ class Member:
             raise NotLeader(f"{self.own.name} does not lead the set {self.name}")
         await reign.ready(base, create=create)
 
+    async def settle(self, base: str, reign: Reign | None) -> None:
+        """Returns when what was read of the base in that reign may be told: it is agreed, and no other led then. Raises: NotLeader."""
+        if reign is None:
+            raise NotLeader(f"{self.own.name} did not lead the set {self.name}")
+        await reign.settle(base, lambda: self.replica(base).header())
+
     # Standing for election
 
     async def stand(self, watchers: tuple[Watcher, ...] = ()) -> None:

@@ -6,10 +6,11 @@ Bases are taken over when they are first asked for: a set has thousands, an elec
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 
 import trio
 
-from meta.commit import Entry
+from meta.commit import NOTHING, Entry, Header
 from meta.coordinator import Mandate
 from meta.leader import AGREE_S, Leader, Peer
 from node.errors import Fenced, FrazilError, NotLeader, ShuttingDown, Undecided
@@ -31,6 +32,7 @@ class Reign:
         self._peers = peers
         self._nursery = nursery
         self._ended = trio.Event()
+        self._doubted: dict[str, Header] = {}
         self._taking: dict[str, trio.Event] = {}
         self._taken: set[Leader] = set()  # that are about to lead
         self._token = trio.lowlevel.current_trio_token()
@@ -102,38 +104,63 @@ class Reign:
 
     def lead(self, base: str) -> int:
         leader = self.leaders.get(base)
-        if leader is None or leader.over or self.over:
-            raise NotLeader(f"this peer does not lead {base}")
+        if leader is None or leader.over or self.over or not self.mandate.trusted:
+            raise NotLeader(f"this peer does not surely lead {base}")
         return self.epoch
 
-    def agree(self, entry: Entry) -> None:
+    def agree(self, entry: Entry, commit: Callable[[], object]) -> None:
+        """As Committer.agree. This thread commits while the event loop has the peers take the entry."""
         leader = self.leaders.get(entry.base)
         if leader is None or self.over:
             raise NotLeader(f"this peer does not lead {entry.base}")
+        agreed: Future[None] = Future()
+        self._doubted[entry.base] = entry.header  # before it can be seen
         try:
-            trio.from_thread.run(leader.replicate, entry, trio_token=self._token)
-        except FrazilError:
-            counter("meta_quorum_failures", "Transactions for which no majority of the peers was found.", ("set",)).labels(self.name).inc()
-            self._soon(self.end)
-            raise
-        except (trio.RunFinishedError, trio.Cancelled) as error:
+            self._token.run_sync_soon(self._begin, leader, entry, agreed)
+        except trio.RunFinishedError as error:
             raise ShuttingDown("the service ends") from error
+        try:
+            commit()
+        except Exception as error:
+            _log.warning("%s: what the peers were told could not be committed here; the reign ends: %s", entry.base, error)
+            self._soon(self.end)
+            raise Undecided(f"{entry.base} could not be written at its leader; the next one finds out whether the change stays") from error
+        agreed.result()
+        self._soon(lambda: leader.committed(entry))
 
-    def committed(self, entry: Entry) -> None:
-        leader = self.leaders.get(entry.base)
-        if leader is not None:
-            self._soon(lambda: leader.committed(entry))
+    def _begin(self, leader: Leader, entry: Entry, agreed: Future[None]) -> None:
+        if self.over:
+            agreed.set_exception(Undecided("this epoch is over; the next leader finds out whether the change stays"))
+        else:
+            self._nursery.start_soon(self._replicate, leader, entry, agreed)
 
-    def failed(self, entry: Entry) -> None:
-        """The peers have it, this host does not: another leads on."""
-        _log.warning("%s: what the peers agreed on could not be committed here; the reign ends", entry.base)
-        self._soon(self.end)
+    async def _replicate(self, leader: Leader, entry: Entry, agreed: Future[None]) -> None:
+        try:
+            await leader.replicate(entry)
+        except FrazilError as error:
+            counter("meta_quorum_failures", "Transactions for which no majority of the peers was found.", ("set",)).labels(self.name).inc()
+            self.end()
+            agreed.set_exception(error if isinstance(error, Undecided) else Undecided(f"it is in this log only: {error}"))
+        except BaseException:
+            agreed.set_exception(Undecided("the service ended before it was agreed; the next leader finds out whether the change stays"))
+            raise
+        else:
+            agreed.set_result(None)
 
     def _soon(self, function: Callable[[], object]) -> None:
         try:
             self._token.run_sync_soon(function)
         except trio.RunFinishedError:
             return
+
+    # Readers
+
+    async def settle(self, base: str, header: Callable[[], Header]) -> None:
+        """Returns when what was just read of the base may be told. header: where its file stands. Raises: NotLeader."""
+        leader = self.leaders.get(base)
+        if leader is not None and self._doubted.get(base, NOTHING) > leader.last:
+            await leader.settled(header())
+        self._check()
 
     # What is told
 
@@ -158,21 +185,11 @@ class ReignCommit:
     def lead(self, base: str) -> int:
         return self._now(base).lead(base)
 
-    def agree(self, entry: Entry) -> None:
+    def agree(self, entry: Entry, commit: Callable[[], object]) -> None:
         reign = self._now(entry.base)
         if reign.epoch != entry.header.epoch:
             raise NotLeader(f"the epoch of {entry.base} changed")
-        reign.agree(entry)
-
-    def committed(self, entry: Entry) -> None:
-        reign = self.reign
-        if reign is not None and reign.epoch == entry.header.epoch:
-            reign.committed(entry)
-
-    def failed(self, entry: Entry) -> None:
-        reign = self.reign
-        if reign is not None and reign.epoch == entry.header.epoch:
-            reign.failed(entry)
+        reign.agree(entry, commit)
 
     def _now(self, base: str) -> Reign:
         reign = self.reign

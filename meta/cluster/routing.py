@@ -22,11 +22,10 @@ import trio
 from meta.client import Door, MetaDoors, post
 from meta.cluster.bases import OPENED
 from meta.cluster.roster import DIRECTORY, Layout, decode
-from meta.cluster.service import BIRTHS, REGISTRY
+from meta.cluster.service import BIRTHS, REGISTRY, UNCHANGING
 from meta.coordinator import Coordinator
 from meta.directory import container_base, container_id
 from meta.protocol.directory import Assignments, Place, Prefix, Prefixes
-from meta.split import READS
 from meta.wire import Method, methods
 from node.errors import (
     BadRequest,
@@ -49,7 +48,7 @@ RETRY_S = (0.05, 0.5)
 """Pause before a call is made again: the first, and the longest."""
 PLACES_MAX = 100_000
 HANDFUL = 100
-REPEATED = READS | frozenset(
+REPEATED = UNCHANGING | frozenset(
     (
         "put_again",
         "create",
@@ -70,13 +69,9 @@ REPEATED = READS | frozenset(
         "attach",
         "save_job",
         "control_job",
-        "prefixes",
         "lay_out",
         "assign",
-        "find",
         "mark_removed",
-        "counts",
-        "assigned",
     )
 )
 """Methods that come to the same when they are carried out twice, whatever others did in between."""

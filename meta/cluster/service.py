@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ import trio
 
 from meta.cluster.bases import OPENED
 from meta.cluster.birth import Births
+from meta.cluster.calls import Calls
 from meta.cluster.member import Member
 from meta.cluster.wire import (
     API,
@@ -38,12 +38,21 @@ from meta.service import MSGPACK, read_call, routes
 from meta.split import READS
 from meta.wire import DOORS, Method
 from node.auth import NamespaceKey, Verifier
-from node.errors import BaseCorrupt, BaseNotFound, BucketNotFound, Busy, InvalidArgument, NotFound, NotLeader, Unavailable, Undecided
+from node.errors import (
+    BaseCorrupt,
+    BaseNotFound,
+    BucketNotFound,
+    FrazilError,
+    InvalidArgument,
+    NotFound,
+    NotLeader,
+    Undecided,
+)
 from node.http.message import Request
 from node.http.reply import Reply
 
-CALLS_MAX = 4_096
-"""Writes whose answers are kept for clients that ask again."""
+UNCHANGING = READS | frozenset(("prefixes", "find", "counts", "assigned"))
+"""Methods that change nothing: what they see is told once it is agreed."""
 BIRTHS = frozenset(("create_bucket", "remove_bucket"))
 """Methods of the door `meta` that span sets; the leader of the registry sees to them, one at a time for each bucket."""
 REGISTRY = "registry"
@@ -60,7 +69,7 @@ class ClusterService:
         self._births = births
         self._verifier = Verifier(key)
         self._routes = routes(DOORS)
-        self._calls: OrderedDict[bytes, _Call] = OrderedDict()
+        self._calls = Calls()
         self._peer_calls: dict[bytes, tuple[msgspec.msgpack.Decoder[Any], Callable[..., Awaitable[Any]]]] = {
             API + b"promise": (msgspec.msgpack.Decoder(Promising), self._promise),
             API + b"survey": (msgspec.msgpack.Decoder(Surveying), self._survey),
@@ -109,39 +118,28 @@ class ClusterService:
         if route is None:
             raise NotFound("no such call")
         door, method = route
-        if method.name in READS:
+        if method.name in UNCHANGING:
             return await self._do(of, door, method, body)
-        known = self._calls.get(number)
-        if known is None:
-            known = self._calls[number] = _Call()
-            self._forget_calls()
-            try:
-                return await known.make(lambda: self._do(of, door, method, body))
-            except Unavailable:
-                self._calls.pop(number, None)  # who asks again wants it tried again
-                raise
-        return await known.result()
-
-    def _forget_calls(self) -> None:
-        """The oldest that are answered. Raises: Busy when too many are not."""
-        while len(self._calls) > CALLS_MAX:
-            number, oldest = next(iter(self._calls.items()))
-            if not oldest.over:
-                self._calls.popitem()
-                raise Busy(f"{CALLS_MAX} writes are under way")
-            del self._calls[number]
+        return await self._calls.answer(number, lambda: self._do(of, door, method, body))
 
     async def _do(self, of: str, door: str, method: Method, body: bytes) -> bytes:
         member = self._member(of)
         subject, arguments, named = read_call(method, body)
         reign, target = member.reign, await self._lead(member, door, subject, method.name)
         try:
-            return method.encode_answer(await getattr(target, method.name)(*arguments, **named))
+            answer = method.encode_answer(await getattr(target, method.name)(*arguments, **named))
         except BaseCorrupt as error:
             if door == "meta" or not await member.distrust(_base_of(door, subject), reign):  # behind that door are many bases
                 raise
-            again = NotLeader if method.name in READS else Undecided
+            again = NotLeader if method.name in UNCHANGING else Undecided
             raise again(f"the replica of {_base_of(door, subject)} at this host is damaged; another is to lead") from error
+        except FrazilError:
+            if method.name in UNCHANGING:
+                await member.settle(_base_of(door, subject), reign)
+            raise
+        if method.name in UNCHANGING:
+            await member.settle(_base_of(door, subject), reign)
+        return answer
 
     async def _lead(self, member: Member, door: str, subject: str, method: str) -> Any:
         """What implements the door, when this host leads the base behind it. Raises: NotLeader, BucketNotFound, InvalidArgument."""
@@ -214,37 +212,6 @@ class ClusterService:
                 await reply.finish()
             finally:
                 os.close(descriptor)
-
-
-class _Call:
-    """A client's write: carried out once, answered as often as it is asked."""
-
-    def __init__(self) -> None:
-        self._done = trio.Event()
-        self._answer: bytes | None = None
-        self._error: Exception | None = None
-
-    @property
-    def over(self) -> bool:
-        return self._done.is_set()
-
-    async def make(self, function: Callable[[], Awaitable[bytes]]) -> bytes:
-        try:
-            with trio.CancelScope(shield=True):  # a writer's lane does not let its callers go either
-                self._answer = answer = await function()
-            return answer
-        except Exception as error:
-            self._error = error
-            raise
-        finally:
-            self._done.set()
-
-    async def result(self) -> bytes:
-        await self._done.wait()
-        if self._error is not None:
-            raise self._error
-        assert self._answer is not None
-        return self._answer
 
 
 def _base_of(door: str, subject: str) -> str:

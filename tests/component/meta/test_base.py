@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -39,16 +39,11 @@ class Recorder:
     def lead(self, base: str) -> int:
         return 7
 
-    def agree(self, entry: Entry) -> None:
+    def agree(self, entry: Entry, commit: Callable[[], object]) -> None:
         if self.refuse:
             raise NotLeader("another leads")
+        commit()
         self.entries.append(entry)
-
-    def committed(self, entry: Entry) -> None:
-        return
-
-    def failed(self, entry: Entry) -> None:
-        return
 
 
 def puts(*names: str, size: int = 1) -> list[Request[ContainerTransaction]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,14 +110,9 @@ class Follower:
     def lead(self, base: str) -> int:
         return 1
 
-    def agree(self, entry: Entry) -> None:
+    def agree(self, entry: Entry, commit: Callable[[], object]) -> None:
+        commit()
         script.run(self.db, entry.script)
-
-    def committed(self, entry: Entry) -> None:
-        return
-
-    def failed(self, entry: Entry) -> None:
-        return
 
 
 class ContainerMachine(RuleBasedStateMachine):

@@ -5,7 +5,7 @@ What is under test is meta/peer.py and meta/leader.py; this is the thin shell th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import trio
@@ -13,7 +13,7 @@ import trio
 from meta.commit import Entry, Header
 from meta.leader import Leader
 from meta.peer import Follower, Standing, check_source
-from node.errors import FrazilError, NotLeader
+from node.errors import FrazilError, NotLeader, Undecided
 from tests.sim.meta.coordinator import Candidacy, Coordinator
 from tests.sim.meta.disk import SimLog, State
 from tests.sim.meta.world import Machine, World
@@ -35,7 +35,7 @@ class Node:
         self.follower = self.follower_kind(self.log)
         self.leader: Leader | None = None
         self.serving = False
-        self.committed = self.log.state
+        self.visible = self.log.state
         self._world = world
         self._coordinator = coordinator
         self._observe = observe
@@ -77,7 +77,7 @@ class Node:
                 self.leader = self.leader_kind(epoch, Own(self), others, nursery=nursery, agree_s=1.0)
                 try:
                     await self.leader.take_over(BASE)
-                    self.committed = self.log.state
+                    self.visible = self.log.state
                     self.serving = True
                     while not self.leader.over and not self.candidacy.lost:
                         await self._world.sleep(self.machine, 0.3)
@@ -140,22 +140,36 @@ class Node:
             leader = self._serving()
             header = self.log.state.header
             entry = Entry(BASE, header, Header(leader.epoch, header.index + 1), self.log.change(key, value))
-            try:
-                await leader.replicate(entry)
-                standing = await self.append(leader.epoch, entry)
-                if standing.header != entry.header:
-                    raise NotLeader("fenced between agreement and commit")
-            except FrazilError:
-                leader.end()
-                raise
-            self.committed = self.log.state
+            refused: list[FrazilError] = []
+
+            async def whole(part: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
+                try:
+                    await part(*arguments)
+                except FrazilError as error:
+                    leader.end()
+                    refused.append(error)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(whole, leader.replicate, entry)
+                nursery.start_soon(whole, self._commit, leader.epoch, entry)
+            if refused:
+                raise Undecided("the next leader finds out") from refused[0]
             leader.committed(entry)
 
+    async def _commit(self, epoch: int, entry: Entry) -> None:
+        standing = await self.append(epoch, entry)
+        if standing.header != entry.header:
+            raise NotLeader("fenced between agreement and commit")
+        self.visible = self.log.state
+
     async def get(self, key: str) -> str | None:
+        leader = self._serving()
+        seen = self.visible
+        await leader.settled(seen.header)
         self._serving()
         if not self.trusted:
             raise NotLeader(f"{self.machine.name} does not lead surely")
-        return self.committed.table.get(key)
+        return seen.table.get(key)
 
     def _serving(self) -> Leader:
         if self.leader is None or not self.serving or self.leader.over:
