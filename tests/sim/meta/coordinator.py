@@ -32,21 +32,20 @@ class Coordinator:
         self._leader: tuple[str, int, int] | None = None  # node, session, epoch
         self.elections = 0
 
-    async def beat(self, node: str, session: int) -> int:
-        """Opens (0) or keeps a session; its number, another one when the old is gone."""
+    async def beat(self, node: str, session: int, refused: int) -> tuple[int, int]:
+        """Opens (0) or keeps a session; its number, another one when the old is gone, and the epoch if it leads, else 0.
+
+        refused: an epoch that the node gave up.
+        """
         known = self._sessions.get(node)
         if known is None or known.number != session:
             self._numbers += 1
             known = self._sessions[node] = _Session(self._numbers, 0.0)
         known.heard_s = trio.current_time()
-        return known.number
+        return known.number, self._stand(node, known.number, refused)
 
-    async def candidate(self, node: str, session: int, refused: int) -> int:
-        """The epoch if this session leads, else 0. refused: an epoch that the node gave up."""
+    def _stand(self, node: str, session: int, refused: int) -> int:
         self._expire()
-        known = self._sessions.get(node)
-        if known is None or known.number != session:
-            return 0
         if self._leader is not None and self._leader == (node, session, refused):
             self._leader = None
             return 0  # others first
@@ -73,6 +72,8 @@ class Candidacy:
         self._machine = machine
         self._coordinator = coordinator
         self._session = 0
+        self._epoch = self._refused = 0
+        self._changed = trio.Event()
         self._elected_in = 0
         self._until_s = 0.0
 
@@ -87,29 +88,24 @@ class Candidacy:
         return self._session != self._elected_in
 
     async def keep(self) -> None:
+        beat, there = self._coordinator.beat, self._coordinator.machine
         while True:
             sent_s = trio.current_time()
             try:
-                session = await self._world.call(
-                    self._machine, self._coordinator.machine, self._coordinator.beat, self._machine.name, self._session, once=True
-                )
+                found = await self._world.call(self._machine, there, beat, self._machine.name, self._session, self._refused, once=True)
             except Unavailable:
                 continue
-            self._session = session
+            self._session, self._epoch = found
             self._until_s = sent_s + LEASE_S
+            self._changed.set()
+            self._changed = trio.Event()
             await self._world.sleep(self._machine, 2 * HEARTBEAT_S)
 
     async def elected(self, refused: int) -> int:
         """Waits until this node leads; the epoch."""
-        while True:
-            session = self._session
-            try:
-                epoch = await self._world.call(
-                    self._machine, self._coordinator.machine, self._coordinator.candidate, self._machine.name, session, refused, once=True
-                )
-            except Unavailable:
-                epoch = 0
-            if epoch and epoch != refused:
-                self._elected_in = session
-                return epoch
-            await self._world.sleep(self._machine, 0.3)
+        self._refused = refused
+        while not self._epoch or self._epoch == refused:
+            await self._changed.wait()
+            await self._machine.gate()
+        self._elected_in = self._session
+        return self._epoch

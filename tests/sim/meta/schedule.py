@@ -15,7 +15,7 @@ from node.errors import FrazilError, NotLeader
 from tests.sim.meta.coordinator import Coordinator
 from tests.sim.meta.history import Operation, linearizable
 from tests.sim.meta.node import Node
-from tests.sim.meta.world import Machine, World, run
+from tests.sim.meta.world import Calendar, Machine, World, run
 
 NODES = ("a", "b", "c")
 KEYS = ("x", "y")
@@ -38,7 +38,7 @@ class Outcome:
 
 def play(seed: int, *, node: type[Node] = Node) -> Outcome:
     """node: the class of nodes, so that a test may plant a bug."""
-    return run(seed, lambda: _Schedule(seed, node).main())  # type: ignore[arg-type,return-value]
+    return run(seed, _Schedule(seed, node).main)
 
 
 def _both(one: str, other: str) -> set[tuple[str, str]]:
@@ -55,11 +55,11 @@ class _Schedule:
         self.values = 0
         self.busy = True
 
-    async def main(self) -> Outcome:
+    async def main(self, calendar: Calendar) -> Outcome:
         async with trio.open_nursery() as nursery:
             self.world = World(
                 self.random,
-                nursery,
+                calendar,
                 delay_s=self.random.choice((0.01, 0.05)),
                 loss=self.random.choice((0, 0, 0.1, 0.3)),
                 doubling=self.random.choice((0, 0.2)),
@@ -79,6 +79,7 @@ class _Schedule:
                 self.busy = False
             await self.settle()
             self.outcome.elections = coordinator.elections
+            calendar.end()
             nursery.cancel_scope.cancel()
         self.judge()
         return self.outcome

@@ -5,6 +5,9 @@ Every await of a simulated node goes through here, so that one seed repeats one 
 
 from __future__ import annotations
 
+import heapq
+import itertools
+import math
 import random
 import threading
 from collections.abc import Awaitable, Callable
@@ -13,7 +16,6 @@ from typing import Any, TypeVar
 
 import trio
 import trio._core._run as trio_run
-import trio.testing
 
 from node.errors import FrazilError, PeerUnreachable
 
@@ -33,13 +35,48 @@ class _Draws:
         return getattr(self._mine if threading.get_ident() == self._thread else self._others, name)
 
 
-def run(seed: int, main: Callable[[], Awaitable[T]]) -> T:
+class Calendar(trio.abc.Clock):
+    """Virtual time: when no task can run, the next thing that is due happens at once. What is due without a task costs no task."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._due: list[tuple[float, int, Callable[[], object]]] = []
+        self._numbers = itertools.count()
+
+    def after(self, seconds: float, happen: Callable[[], object]) -> None:
+        heapq.heappush(self._due, (self._now + seconds, next(self._numbers), happen))
+
+    def end(self) -> None:
+        """Nothing is due any more."""
+        self._due.clear()
+
+    def start_clock(self) -> None:
+        return
+
+    def current_time(self) -> float:
+        return self._now
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        """Trio asks it when no task can run."""
+        runnable = trio_run.GLOBAL_RUN_CONTEXT.runner.runq
+        while not runnable and self._due and self._due[0][0] <= deadline:
+            self._now, _, happen = heapq.heappop(self._due)
+            happen()
+        if not runnable and deadline == math.inf:
+            return math.inf  # at the end trio waits for itself, which no clock knows
+        if not runnable:
+            self._now = max(self._now, deadline)
+        return 0
+
+
+def run(seed: int, main: Callable[[Calendar], Awaitable[T]]) -> T:
     """Runs main in virtual time; tasks that are ready run in an order that the seed decides, whatever other loops this process has."""
     before = trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r  # type: ignore[attr-defined]
     trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[attr-defined]
     trio_run._r = _Draws(random.Random(seed), before[1])  # type: ignore[assignment]
+    calendar = Calendar()
     try:
-        return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+        return trio.run(main, calendar, clock=calendar)
     finally:
         trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r = before  # type: ignore[attr-defined]
 
@@ -60,14 +97,16 @@ class Machine:
 @dataclass
 class World:
     random: random.Random
-    nursery: trio.Nursery
+    calendar: Calendar
     delay_s: float = 0.01
     loss: float = 0.0
     doubling: float = 0.0
     cut: set[tuple[str, str]] = field(default_factory=set)
 
     async def sleep(self, machine: Machine, longest_s: float) -> None:
-        await trio.sleep(self.random.random() * longest_s)
+        over = trio.Event()
+        self.calendar.after(self.random.random() * longest_s, over.set)
+        await over.wait()
         await machine.gate()
 
     async def call(self, source: Machine, target: Machine, function: Callable[..., Awaitable[T]], *args: Any, once: bool = False) -> T:
@@ -75,33 +114,31 @@ class World:
 
         Raises: PeerUnreachable, and then it may happen, or happen later.
         """
-        answered = trio.Event()
+        over = trio.Event()
         answers: list[tuple[Any, FrazilError | None]] = []
 
         async def handle() -> None:
             await target.gate()
             try:
-                result, failure = await function(*args), None
+                answer = await function(*args), None
             except FrazilError as error:
-                result, failure = None, error
-            self.nursery.start_soon(arrive, result, failure)
+                answer = None, error
+            self.calendar.after(self._delay(), lambda: arrive(answer))
 
-        async def arrive(result: Any, failure: FrazilError | None) -> None:
-            await trio.sleep(self._delay())
+        def arrive(answer: tuple[Any, FrazilError | None]) -> None:
             if not self._lost(target, source):
-                answers.append((result, failure))
-                answered.set()
+                answers.append(answer)
+                over.set()
 
-        async def send() -> None:
-            await trio.sleep(self._delay())
+        def reach() -> None:
             if not self._lost(source, target) and target.life is not None:
                 target.life.start_soon(handle)
 
-        self.nursery.start_soon(send)
+        self.calendar.after(self._delay(), reach)
         if not once and self.random.random() < self.doubling:
-            self.nursery.start_soon(self._late, send)
-        with trio.move_on_after(CALL_S):
-            await answered.wait()
+            self.calendar.after(self.random.random() * 3 * CALL_S + self._delay(), reach)
+        self.calendar.after(CALL_S, over.set)
+        await over.wait()
         await source.gate()
         if not answers:
             raise PeerUnreachable(f"{target.name} does not answer {source.name}")
@@ -109,10 +146,6 @@ class World:
         if failure is not None:
             raise type(failure)(str(failure))
         return result
-
-    async def _late(self, send: Callable[[], Awaitable[None]]) -> None:
-        await trio.sleep(self.random.random() * 3 * CALL_S)
-        await send()
 
     def _delay(self) -> float:
         late = self.random.random() < 0.05
