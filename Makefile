@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STORE ?= $(HOME)/frazil-store
 APT_RUN := python3-venv python3-pip
 
-.PHONY: install install-test system system-test up deb cluster test check s3-table test-clients fuzz bench bench-peers bench-fs clean
+.PHONY: install install-test system system-test up deb cluster test check s3-table test-clients fuzz bench bench-peers bench-fs bench-cluster clean
 
 # Wheels only, but for pyfuse3, which the mount needs: where that can't be had, all else is installed.
 install: system $(VENV)/.installed
@@ -94,6 +94,9 @@ bench-peers: install-test
 
 bench-fs: install-test
 	$(BIN)/python -m benchmarks.fs $(BENCH)
+
+bench-cluster: install-test
+	$(BIN)/python -m benchmarks.cluster $(BENCH)
 
 clean:
 	rm -rf $(VENV) build *.egg-info

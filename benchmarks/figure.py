@@ -77,6 +77,9 @@ TARGETS: Mapping[str, Target] = {
     "mount-list": Target(20_000),
     "mount-rename": Target(100_000),
     "mount-rss": Target(200.0, at_least=False),
+    "cluster-meta-put-32": Target(0.50),
+    "cluster-put-4k-1-p99": Target(5.0, at_least=False),
+    "cluster-put-4k-8-p99": Target(5.0, at_least=False),
 }
 """What the store must reach on two cores shared with the client."""
 
