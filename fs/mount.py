@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,6 @@ from meta.protocol.identities import Account
 from node.errors import ConfigError, FrazilError
 from node.log import get_logger
 from node.runner import Ready
-from node.threads import run_blocking
 from store.store import Store
 
 REQUESTS_AT_ONCE = 64
@@ -41,12 +41,14 @@ log = get_logger("fs")
 class Host:
     """The program that a mount runs in. open_store: as a gateway opens it; settled: called once all is loaded and open.
 
-    distant: metadata is asked for over the network, not read from this host's disks
+    as_root   for mounting and unmounting, where root mounts another user's store
+    distant   metadata is asked for over the network, not read from this host's disks
     """
 
     open_store: Callable[[], AbstractAsyncContextManager[Store]]
     rules: Rules
     settled: Callable[[], None]
+    as_root: Callable[[], AbstractContextManager[None]] = nullcontext
     distant: bool = False
 
 
@@ -71,7 +73,9 @@ async def serve_mount(options: MountOptions, host: Host, drain: trio.Event, read
         await background.start(changes.behind.run)
         if late:
             await background.start(store.debts.serve, changes.behind.pay)
-        _mount(Operations(tree, changes, options), options)
+        with host.as_root():
+            _mount(Operations(tree, changes, options), options)
+            _tune(options)
         host.settled()
         try:
             async with trio.open_nursery() as nursery:
@@ -81,7 +85,8 @@ async def serve_mount(options: MountOptions, host: Host, drain: trio.Event, read
                 await pyfuse3.main(max_tasks=REQUESTS_AT_ONCE)
                 nursery.cancel_scope.cancel()
         finally:
-            pyfuse3.close(unmount=True)
+            with host.as_root():
+                pyfuse3.close(unmount=True)
         await _drain(tree, changes)
         spools.close()
         background.cancel_scope.cancel()
@@ -122,18 +127,28 @@ def _invalidate(number: int, name: bytes) -> None:
 
 
 async def _begin(options: MountOptions, ready: Ready) -> None:
-    """Once the kernel's requests are answered. Looking at the mount from its own process must not hold up its event loop."""
-    await run_blocking(_tune, options)
+    """Once the kernel's requests are answered."""
     ready.ready(str(options.directory))
 
 
 def _tune(options: MountOptions) -> None:
     """Has the kernel read further ahead than its 128 KiB, and ask for more at once. Only root may; without it large reads are slower."""
     try:
-        number = os.stat(options.directory).st_dev
-        Path(f"/sys/class/bdi/{os.major(number)}:{os.minor(number)}/read_ahead_kb").write_text(str(options.read_ahead))
+        Path(f"/sys/class/bdi/{_device(options.directory)}/read_ahead_kb").write_text(str(options.read_ahead))
     except OSError as error:
         log.info("the kernel reads ahead as it does by default: %s", error.strerror)
+
+
+def _device(directory: Path) -> str:
+    """Of what was mounted there last, "MAJOR:MINOR", without a question to it, which nobody answers yet. Raises: OSError.
+
+    Source: proc(5), mountinfo; spaces and the like in a path are octal there.
+    """
+    for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
+        words = line.split()
+        if words[4].encode().decode("unicode_escape").encode("latin-1") == os.fsencode(directory):
+            return words[2]
+    raise FileNotFoundError(errno.ENOENT, "it is not among the mounts")
 
 
 def _mount(operations: Operations, options: MountOptions) -> None:

@@ -40,8 +40,8 @@ STATS = "user.frazil.stats"
 def mount(session: Session, places: tuple[str, ...], **given: Any) -> Exit:
     """Show all buckets, or one, or a prefix of one, as folders and files in DIRECTORY until it is unmounted (umount, fusermount3 -u).
 
-    Every object is a file with the same bytes. Needs to be run by the user who runs the store, on its host; or, with the node's file of a
-    cluster as the store, anywhere that reaches its hosts. `frazil mount stats DIRECTORY` shows what a mount does.
+    Every object is a file with the same bytes. Needs to be run by the user who runs the store, or root, on its host; or, with the node's
+    file of a cluster as the store, anywhere that reaches its hosts. `frazil mount stats DIRECTORY` shows what a mount does.
 
     Options: ro, allow_other, uid=, gid=, umask=; profile=safe|fast|media, or one by one entry_timeout=, attr_timeout= (seconds), writeback,
     behind, exclusive, read_ahead= (KiB); spool=DIR, spool_size= (MiB); buckets (nobuckets: none are made or removed), account=;
@@ -58,8 +58,10 @@ def mount(session: Session, places: tuple[str, ...], **given: Any) -> Exit:
     wanted = _options(session, places, given["options"])
     if given["daemon"]:
         from cli.daemon import start_daemon
+        from cli.owner import make_file_as_owner_of
 
         log_path = Path(given["log_file"]) if given["log_file"] else wanted.spool_path / "mount.log"
+        make_file_as_owner_of(_secret_of(wanted), log_path)
         words = ["mount", *([wanted.target] if wanted.target else []), str(wanted.directory), "--store", str(wanted.store)]
         spool = [f"spool={wanted.spool}"] if wanted.spool else []  # its path from here: the daemon works elsewhere
         start_daemon([*words, *(word for option in (*given["options"], *spool) for word in ("-o", option))], log_path)
@@ -74,6 +76,7 @@ def _options(session: Session, places: tuple[str, ...], words: tuple[str, ...]) 
 
     directory = Path(places[-1]).absolute()
     _clear_dead(directory)
+    directory = directory.resolve()
     if not directory.is_dir():
         raise Hinted(f"{directory} is no directory", "make it first: it stays empty, and shows what it hides again after umount")
     place = session.directory()
@@ -94,6 +97,7 @@ def _clear_dead(directory: Path) -> None:
 
 def _serve(session: Session, wanted: MountOptions, ready_fd: int | None) -> Exit:
     from cli.commands.up import worded
+    from cli.owner import as_root, work_as_owner_of
     from cli.process import prepare, settle
     from fs.connection import Rules
     from fs.mount import Host, serve_mount
@@ -102,9 +106,18 @@ def _serve(session: Session, wanted: MountOptions, ready_fd: int | None) -> Exit
 
     prepare()
     log.set_up()
-    host = Host(_store_of(wanted), Rules(_default_envelope, is_bucket_name), settle, distant=wanted.home is not None)
+    work_as_owner_of(_secret_of(wanted))
+    host = Host(_store_of(wanted), Rules(_default_envelope, is_bucket_name), settle, as_root, distant=wanted.home is not None)
     main = functools.partial(serve_mount, wanted, host)
     return Exit(runner.run(worded(session.output, main), ready_fd=ready_fd))
+
+
+def _secret_of(wanted: MountOptions) -> Path:
+    """The namespace's key, which is its user's."""
+    from cli.cluster.config import load_node
+    from cli.state import SECRET_FILE
+
+    return load_node(wanted.store).key if wanted.home is not None else wanted.store / SECRET_FILE
 
 
 def _store_of(wanted: MountOptions) -> Callable[[], AbstractAsyncContextManager[Store]]:

@@ -67,12 +67,12 @@ def test_a_file_that_is_made_larger_takes_no_disk(mount: Path, shared_store: Sto
         file.seek(200 * MIB)
         file.write(b"middle")
     assert used() - before < 40_000
-    with (mount / "holes" / "f").open("rb") as file:
-        assert file.read(10) == b"begin" + bytes(5)
-        file.seek(200 * MIB)
-        assert file.read(10) == b"middle" + bytes(4)
-        file.seek(-1, os.SEEK_END)
-        assert file.read() == b"\0"
+    with (mount / "holes" / "f").open("rb") as reader:
+        assert reader.read(10) == b"begin" + bytes(5)
+        reader.seek(200 * MIB)
+        assert reader.read(10) == b"middle" + bytes(4)
+        reader.seek(-1, os.SEEK_END)
+        assert reader.read() == b"\0"
     with shared_store.client() as client:
         assert client.call("HEAD", "holes", "f").headers["content-length"] == str(300 * MIB)
     with pytest.raises(OSError, match="File too large"):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.mount import MountProcess
 from tests.support.need import need_fuse
 from tests.support.store import COMMAND, StoreProcess, environment
 
@@ -86,3 +87,36 @@ def test_an_option_that_is_none_is_refused_in_words(shared_store: StoreProcess, 
     done = shared_store.command("mount", "-o", "alow_other", str(directory), check=False)
     assert done.returncode == 2
     assert "meant 'allow_other'" in done.stderr
+
+
+STRANGER = 4_711
+"""A user who runs a store, and is not who mounts it."""
+
+
+def readable_by_all(path: Path) -> bool:
+    return all(each.stat().st_mode & 0o005 == 0o005 for each in path.resolve().parents)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(not readable_by_all(Path(os.__file__)), reason="Python lies where only some may read it")
+def test_root_mounts_another_users_store_and_makes_nothing_there_that_is_roots(scratch: Path) -> None:
+    need_fuse()
+    scratch.chmod(0o755)
+    home = scratch / "home"
+    home.mkdir()
+    os.chown(home, STRANGER, STRANGER)
+    setpriv = ["setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups"]
+    with StoreProcess([home / "store"], home, wrapper=setpriv) as store:
+        store.start()
+        with store.client() as client, MountProcess(store, scratch / "mnt", options=["allow_other", "uid=5", "gid=6"]) as mount:
+            (mount.directory / "made").mkdir()
+            (mount.directory / "made" / "small").write_bytes(b"1")
+            (mount.directory / "made" / "large").write_bytes(bytes(range(256)) * 20_000)
+            assert client.get("made", "small").body == b"1"
+            assert client.get("made", "large").body == bytes(range(256)) * 20_000
+            client.put("made", "s3", b"2")
+            assert (mount.directory / "made" / "s3").stat().st_uid == 5
+            assert mount.stop() == 0
+            assert not os.path.ismount(mount.directory)
+        strangers = [path for path in home.rglob("*") if path.lstat().st_uid != STRANGER and "log" not in path.suffix + path.name]
+        assert strangers == []
