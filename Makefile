@@ -34,6 +34,7 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 # Lets mount(8), umount(8) and /etc/fstab know the type frazil (root).
 mount-helper: install
 	ln -sf $(abspath packaging/mount.frazil) /sbin/mount.frazil
+	ln -sf $(abspath packaging/umount.frazil) /sbin/umount.fuse
 	ln -sf $(abspath packaging/umount.frazil) /sbin/umount.fuse.frazil
 	ln -sf $(abspath $(BIN)/frazil) /usr/local/bin/frazil
 

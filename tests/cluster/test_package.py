@@ -34,7 +34,7 @@ def test_the_package_holds_all_that_the_command_needs(scratch: Path) -> None:
     assert {path.name for path in root.iterdir()} == {"etc", "lib", "opt", "usr"}
     units = {path.name for path in (root / "lib/systemd/system").iterdir()}
     assert units == UNITS
-    assert {path.name for path in (root / "usr/sbin").iterdir()} == {"mount.frazil", "umount.fuse.frazil"}
+    assert {path.name for path in (root / "usr/sbin").iterdir()} == {"mount.frazil", "umount.fuse", "umount.fuse.frazil"}
     assert (root / "etc/frazil/node.toml").read_text() == (ROOT / "packaging/node.toml").read_text()
     strangers = [path for path in (root / "opt/frazil").rglob("*.py") if str(scratch).encode() in path.read_bytes()]
     assert strangers == []
