@@ -323,14 +323,22 @@ class Changes:
         return stat
 
     async def _restate_folder(self, inode: Inode, stat: Stat, rename: Callable[[dict[str, str]], dict[str, str]]) -> Stat:
-        """Of a folder for which no object stands: it gets one. A bucket's attributes are the mount's."""
+        """Of a folder for which no object stands: it gets one."""
         bucket, key = inode.place
         if not key:
-            raise failure(errno.EPERM)
+            return await self._restate_bucket(inode, stat, rename)
         async with self._gate.passing():
             await self._put_marker(bucket, key, stat, rename(with_stat({}, stat)))
         inode.marked, inode.touched_ns, inode.stated = True, 0, None
         return stat
+
+    async def _restate_bucket(self, inode: Inode, stat: Stat, rename: Callable[[dict[str, str]], dict[str, str]]) -> Stat:
+        """Its attributes are the mount's: they may be set to what they are (as cp and rsync do), its times until the mount forgets it."""
+        now = await self._tree.stat(inode)
+        if (stat.mode, stat.uid, stat.gid) != (now.mode, now.uid, now.gid) or rename({}):
+            raise failure(errno.EPERM)
+        inode.touched_ns = stat.mtime_ns
+        return await self._tree.stat(inode)
 
     async def row(self, inode: Inode) -> ObjectRow | None:
         """What stands for it in the store; None for a folder without an object. Raises: OSError (ESTALE)."""

@@ -79,11 +79,20 @@ def _options(session: Session, places: tuple[str, ...], words: tuple[str, ...]) 
     directory = directory.resolve()
     if not directory.is_dir():
         raise Hinted(f"{directory} is no directory", "make it first: it stays empty, and shows what it hides again after umount")
+    if _is_ours(directory):
+        raise Hinted(f"{directory} is a mount of Frazil's already", f"umount {directory} first, or mount elsewhere", code=Exit.USAGE)
     place = session.directory()
     target = places[0] if len(places) == 2 else ""
     if place.is_cluster:
         return MountOptions(place.path, directory, target, load_node(place.path).state).told(words)
     return MountOptions(check_store(place), directory, target).told(words)
+
+
+def _is_ours(directory: Path) -> bool:
+    try:
+        return os.path.ismount(directory) and bool(os.getxattr(directory, STATS))
+    except OSError:
+        return False
 
 
 def _clear_dead(directory: Path) -> None:

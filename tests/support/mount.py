@@ -14,8 +14,9 @@ from pathlib import Path
 from .cluster import Host
 from .store import COMMAND, StoreError, StoreProcess, environment
 
-START_TIMEOUT_S = 20.0
-STOP_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 90.0
+STOP_TIMEOUT_S = 90.0
+"""Long enough for a mount that gets little of a busy machine."""
 
 
 @dataclass

@@ -20,7 +20,7 @@ from .client import Client, Credentials
 from .survey import is_keepsake
 
 COMMAND = Path(sys.executable).parent / "frazil"
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
 COMMAND_TIMEOUT_S = 60.0
 _BAD_LINE = re.compile(r"Traceback \(most recent call last\)|\b(?:WARNING|ERROR|CRITICAL|warning|error|critical|Exception)\b")

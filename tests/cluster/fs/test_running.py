@@ -50,6 +50,13 @@ def test_a_daemon_returns_when_it_serves_and_says_what_it_does(shared_store: Sto
     assert not Path(f"/proc/{stats['pid']}").exists()
 
 
+def test_a_second_mount_on_a_directory_is_refused_at_once(shared_store: StoreProcess, directory: Path) -> None:
+    shared_store.command("mount", "--daemon", BUCKET, str(directory))
+    done = shared_store.command("mount", BUCKET, str(directory), check=False)
+    assert done.returncode == 2
+    assert "already" in done.stderr
+
+
 def test_a_daemon_that_cannot_serve_says_why(shared_store: StoreProcess, directory: Path) -> None:
     done = shared_store.command("mount", "--daemon", "nowhere", str(directory), check=False)
     assert done.returncode != 0

@@ -142,3 +142,15 @@ def test_a_tree_is_copied_compared_and_removed(mount: Path) -> None:
     subprocess.run(["diff", "-r", "-x", "__pycache__", source, mount / "tree"], check=True)
     shutil.rmtree(mount / "tree")
     assert not (mount / "tree").exists()
+
+
+def test_a_bucket_may_be_set_to_what_it_is_but_not_to_something_else(mount: Path) -> None:
+    """As `cp -a` and `rsync -a` do at their end."""
+    was = mount.stat()
+    os.chmod(mount, was.st_mode & 0o7777)
+    os.chown(mount, was.st_uid, was.st_gid)
+    os.utime(mount, ns=(was.st_atime_ns, time.time_ns() + 10**9))
+    assert mount.stat().st_mtime_ns > was.st_mtime_ns
+    for refused in (lambda: os.chmod(mount, 0o700), lambda: os.chown(mount, 7, 7), lambda: os.setxattr(mount, "user.a", b"1")):
+        with pytest.raises(PermissionError):
+            refused()
