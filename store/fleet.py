@@ -23,6 +23,7 @@ from node.errors import (
     VolumeNotFound,
 )
 from rawx.protocol import Rawx, VolumeStat
+from store.hedge import LAGS_MAX, Pace
 from store.parallel import gather
 from store.placement import Candidate, Topology, draw, spread, weight
 
@@ -94,6 +95,9 @@ class Fleet:
         self._asking = trio.Lock()
         self._avoided: dict[str, tuple[float, FrazilError]] = {}
         self._slow: dict[str, float] = {}
+        self._lags: Counter[str] = Counter()
+        self.pace = Pace()
+        """Of reads from other hosts."""
         self._blame: dict[str, tuple[float, float]] = {}
         self._candidates: list[Candidate] = []
         self._candidates_until = -math.inf
@@ -157,6 +161,19 @@ class Fleet:
     def slow(self, volume_id: str) -> None:
         """It did not answer a read in time: others are asked first for a while."""
         self._slow[volume_id] = self._now() + AVOID_S
+
+    def answered(self, volume_id: str, seconds: float) -> None:
+        """A read from another host, by its time."""
+        self.pace.observe(seconds)
+        self._lags.pop(volume_id, None)
+
+    def lagged(self, volume_id: str) -> None:
+        """Others answered a read before it did."""
+        self.counts["read_hedged"] += 1
+        self._lags[volume_id] += 1
+        if self._lags[volume_id] >= LAGS_MAX:
+            del self._lags[volume_id]
+            self.slow(volume_id)
 
     def quality(self, volumes: Iterable[str], policy: str) -> int:
         """What of this placement is worse than wished: see store.placement.judge."""

@@ -4,8 +4,9 @@ Theory of operation. A metachunk's slice is read unit after unit (copies) or str
 the data chunks, without decoding. A chunk that fails is not asked again for this metachunk: the next copy takes over at the failing unit,
 or parity is read in its place and the stripe rebuilt. A volume that does not answer within HEDGE_S counts as failed for this read, and
 is asked last by others for a while, as are those that the conscience says are down. Of chunks on other hosts those of a stripe are read
-side by side. Every
-unit has been checked against its checksum, and the list of checksums against metadata, before a byte of it is handed on.
+side by side, and long before HEDGE_S others are asked as well: those that are late, by how long reads take lately, may still win
+(`store/hedge.py`). Every unit has been checked against its checksum, and the list of checksums against metadata, before a byte of it is
+handed on.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from rawx.protocol import Rawx, Reader
 from rawx.volume import Volume
 from store.codec import codec
 from store.fleet import ChunkFinding, Fleet, problem_of
+from store.hedge import Race
 from store.layout import Chunk, Layout, Metachunk, Slice
 from store.parallel import gather
 from store.policy import Policy
@@ -92,12 +94,35 @@ class MetachunkReader:
         unit_bytes, size = self._policy.unit_bytes, self._metachunk.size
         for at in range(start // unit_bytes * unit_bytes, stop, unit_bytes):
             unit = buffer[: min(unit_bytes, size - at)]
-            while positions := self._usable():
-                if await self._fetch(positions[0], at, unit):
-                    break
+            if self._far:
+                await self._read_copy(at, unit)
             else:
-                raise self.content_lost()
+                while positions := self._usable():
+                    if await self._fetch(positions[0], at, unit):
+                        break
+                else:
+                    raise self.content_lost()
             await sink(unit[max(start - at, 0) : stop - at])
+
+    async def _read_copy(self, at: int, unit: memoryview) -> None:
+        """Fills `unit` from whichever copy is first; each further one has memory of its own until it has won. Raises: ContentLost."""
+        order = self._usable()
+        own = [unit, *(memoryview(bytearray(len(unit))) for _ in order[1:])]
+        attempts = [partial(self._fetch, position, at, into) for position, into in zip(order, own, strict=True)]
+        race = Race(attempts, enough=bool, further=lambda _, hoped: 1 - len(hoped))
+        won = await self._run(race, order, 1)
+        if not won:
+            raise self.content_lost()
+        if 0 not in won:
+            unit[:] = own[min(won)]
+
+    async def _run(self, race: Race, order: Sequence[int], at_once: int) -> set[int]:
+        """Who lost it is asked last from now on."""
+        won = await race.run(at_once, self._fleet.pace.delay_s)
+        for place in race.late:
+            self._doubted |= {order[place]}
+            self._fleet.lagged(self._volumes[self._chunks[order[place]].volume])
+        return won
 
     async def _read_coded(self, start: int, stop: int, buffer: memoryview, sink: Sink) -> None:
         policy, size = self._policy, self._metachunk.size
@@ -109,7 +134,7 @@ class MetachunkReader:
             first = max(start - base, 0) // unit
             last = -(-(min(stop - base, stripe_bytes)) // unit)
             offset = number * policy.unit_bytes
-            if self._far and last - first > 1:
+            if self._far:
                 await self._read_stripe(slots, offset, range(first, last))
                 for position in range(first, last):
                     await sink(_clip(slots[position], base + position * unit, start, stop))
@@ -123,16 +148,20 @@ class MetachunkReader:
                 await sink(_clip(slots[0], base + position * unit, start, stop))
 
     async def _read_stripe(self, slots: Sequence[memoryview], offset: int, wanted: range) -> None:
-        """Fills slots[wanted] of one stripe from their own chunks, side by side; rebuilds those that fail. Raises: ContentLost."""
-        asked = [position for position in wanted if position not in self._lost and position not in self._doubted]
-        results = await gather([partial(self._fetch, position, offset, slots[position]) for position in asked])
-        got: set[int] = set()
-        for position, result in zip(asked, results, strict=True):
-            if isinstance(result, FrazilError):
-                raise result
-            if result:
-                got.add(position)
-        if len(got) < len(wanted):
+        """Fills slots[wanted] of one stripe from their own chunks, side by side, or rebuilds them. Raises: ContentLost."""
+        data = self._policy.data
+        usable = self._usable()
+        first = [position for position in usable if position in wanted and position not in self._doubted]
+        order = [*first, *(position for position in usable if position not in first)]
+        goal = {order.index(position) if position in order else -1 for position in wanted}
+
+        def further(done: set[int], hoped: set[int]) -> int:
+            return 0 if goal <= done | hoped else max(0, data - len(done | hoped))
+
+        attempts = [partial(self._fetch, position, offset, slots[position]) for position in order]
+        race = Race(attempts, enough=lambda done: goal <= done or len(done) >= data, further=further)
+        got = {order[place] for place in await self._run(race, order, len(first))}
+        if not got >= set(wanted):
             await self._rebuild(slots, offset, wanted, got)
 
     async def _rebuild(self, slots: Sequence[memoryview], offset: int, wanted: range, got: set[int] | None = None) -> None:
@@ -182,6 +211,7 @@ class MetachunkReader:
         if chunk is None:
             self._lost[position] = DeadlineExceeded("it was never written")
             return False
+        began = trio.current_time() if self._far else 0.0
         try:
             await unhurried(self._read_from, chunk, offset, into)
         except Busy:
@@ -189,6 +219,8 @@ class MetachunkReader:
         except FrazilError as error:
             self.lose(chunk, error)
             return False
+        if self._far and self._is_far(position):
+            self._fleet.answered(self._volumes[chunk.volume], trio.current_time() - began)
         return True
 
     async def _read_from(self, chunk: Chunk, offset: int, into: memoryview) -> None:
@@ -281,26 +313,68 @@ async def read_small(fleet: Fleet, subject: Subject, layout: Layout) -> bytes:
     """All bytes of a content of one metachunk of copies, one unit long: no buffer, no thread when cached. Raises: as read_content."""
     (metachunk,) = layout.metachunks
     chunks = metachunk.chunks
-    reader: MetachunkReader | None = None
     turn = chunks[0].id[0] % len(chunks)
     ordered = chunks[turn:] + chunks[:turn]
     if fleet.topology is not None or fleet.doubts:
         ordered = tuple(sorted(ordered, key=lambda chunk: _dislike(fleet, layout.volumes[chunk.volume])))
+    small = _SmallReader(fleet, subject, layout, metachunk)
+    if fleet.topology is not None and len(ordered) > 1 and small.is_far(ordered[0]):
+        return await small.first(ordered)
     for chunk in ordered:
+        if await small.get(chunk, HEDGE_S if chunk is not ordered[-1] else PATIENCE_S):
+            break
+    return small.found()
+
+
+class _SmallReader:
+    """Asks for one metachunk's copies, whole."""
+
+    def __init__(self, fleet: Fleet, subject: Subject, layout: Layout, metachunk: Metachunk) -> None:
+        self._fleet = fleet
+        self._subject = subject
+        self._layout = layout
+        self._metachunk = metachunk
+        self._reader: MetachunkReader | None = None
+        self._found: bytes | None = None
+
+    def is_far(self, chunk: Chunk) -> bool:
+        return not isinstance(self._fleet.volumes.get(self._layout.volumes[chunk.volume]), Volume)
+
+    def found(self) -> bytes:
+        """Raises: ContentLost, ContentCold."""
+        if self._found is None:
+            assert self._reader is not None
+            raise self._reader.content_lost()
+        return self._found
+
+    async def first(self, ordered: Sequence[Chunk]) -> bytes:
+        """Of whichever is first. The usual case costs no race: one that is late is asked again beside the others."""
+        fleet, began = self._fleet, trio.current_time()
+        with trio.move_on_after(fleet.pace.delay_s) as scope:
+            await self.get(ordered[0], PATIENCE_S)
+        if self._found is not None:
+            fleet.answered(self._layout.volumes[ordered[0].volume], trio.current_time() - began)
+            return self._found
+        again = [*ordered[1:], ordered[0]] if scope.cancelled_caught else ordered[1:]
+        if scope.cancelled_caught:
+            fleet.lagged(self._layout.volumes[ordered[0].volume])
+        race = Race([partial(self.get, chunk, PATIENCE_S) for chunk in again], enough=bool, further=lambda _, hoped: 1 - len(hoped))
+        await race.run(1, fleet.pace.delay_s)
+        return self.found()
+
+    async def get(self, chunk: Chunk, limit_s: float) -> bool:
+        """Raises: Busy."""
         try:
-            volume = fleet.volume(layout.volumes[chunk.volume])
-            data = volume.get_now(chunk.id.hex(), metachunk.size, chunk.checksum)
-            if data is not None:
-                return data
-            limit_s = HEDGE_S if chunk is not ordered[-1] else PATIENCE_S
-            return await unhurried(_get, volume, chunk, metachunk.size, limit_s)
+            volume = self._fleet.volume(self._layout.volumes[chunk.volume])
+            data = volume.get_now(chunk.id.hex(), self._metachunk.size, chunk.checksum)
+            self._found = data if data is not None else await unhurried(_get, volume, chunk, self._metachunk.size, limit_s)
         except Busy:
             raise
         except FrazilError as error:
-            reader = reader or MetachunkReader(fleet, subject, 0, layout, metachunk)
-            reader.lose(chunk, error)
-    assert reader is not None
-    raise reader.content_lost()
+            self._reader = self._reader or MetachunkReader(self._fleet, self._subject, 0, self._layout, self._metachunk)
+            self._reader.lose(chunk, error)
+            return False
+        return True
 
 
 async def _get(volume: Rawx, chunk: Chunk, size: int, limit_s: float) -> bytes:
