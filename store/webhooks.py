@@ -1,4 +1,7 @@
-"""webhooks.json: the URLs that an operator lets events go to, by name. No other URL is ever called, whatever a bucket's settings say."""
+"""webhooks.json: the URLs that an operator lets events go to, by name. No other URL is ever called, whatever a bucket's settings say.
+
+On a cluster the same is a document of the Coordinator, of which each gateway keeps a copy in its own folder.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from node.files import write_durably
 
 WEBHOOKS_NAME = "webhooks.json"
 WEBHOOKS_VERSION = 1
+DOCUMENT = "webhooks"
 WEBHOOKS_MAX = 1_000
 URL_CHARACTERS_MAX = 2_048
 _URL = re.compile(rf"[\x21-\x7e]{{1,{URL_CHARACTERS_MAX}}}")
@@ -61,24 +65,37 @@ def load_webhooks(first: Path) -> dict[str, Webhook]:
     """Those of the store whose first directory this is. Raises: ConfigError when the file is damaged or of a newer Frazil."""
     path = first / WEBHOOKS_NAME
     try:
-        file = msgspec.json.decode(path.read_bytes(), type=_File)
+        return decode_webhooks(path.read_bytes(), str(path))
     except FileNotFoundError:
         return {}
-    except (msgspec.DecodeError, OSError) as error:
+    except OSError as error:
         raise ConfigError(f"{path} is not readable: {error}") from error
+
+
+def decode_webhooks(data: bytes, where: str) -> dict[str, Webhook]:
+    """Raises: ConfigError."""
+    try:
+        file = msgspec.json.decode(data, type=_File)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{where} is not readable: {error}") from error
     if file.v != WEBHOOKS_VERSION:
-        raise ConfigError(f"{path} has version {file.v}, this Frazil knows {WEBHOOKS_VERSION}")
+        raise ConfigError(f"{where} has version {file.v}, this Frazil knows {WEBHOOKS_VERSION}")
     return {webhook.name: webhook for webhook in file.webhooks}
 
 
 def save_webhooks(first: Path, webhooks: dict[str, Webhook]) -> None:
     """Running processes heed it with the next event. Raises: InvalidArgument, OSError."""
+    write_durably(first / WEBHOOKS_NAME, encode_webhooks(webhooks))
+
+
+def encode_webhooks(webhooks: dict[str, Webhook]) -> bytes:
+    """Raises: InvalidArgument."""
     if len(webhooks) > WEBHOOKS_MAX:
         raise InvalidArgument(f"a store has at most {WEBHOOKS_MAX} webhooks")
     for webhook in webhooks.values():
         check_webhook(webhook)
     file = _File(tuple(webhooks[name] for name in sorted(webhooks)))
-    write_durably(first / WEBHOOKS_NAME, msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n")
+    return msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n"
 
 
 class Webhooks:
