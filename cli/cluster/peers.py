@@ -12,11 +12,13 @@ import trio
 from cli.cluster.door import open_door
 from cli.cluster.node import Node
 from cli.exit import Exit, Hinted
-from cli.output import count_text
+from cli.output import count_text, visible
 from cli.session import Session
 from meta.cluster.link import leave_set
 from meta.cluster.roster import PeerSet, Roster, wanted_change
+from meta.cluster.routing import RoutedMeta
 from meta.coordinator import Candidate
+from node.errors import BucketNotFound
 
 MOVE_S = 3600.0
 """How long a move is watched; it goes on by itself."""
@@ -87,9 +89,9 @@ async def move_peer(session: Session, of: str, way: tuple[str, str], *, detach: 
     """way: the peer that leaves, the one that joins."""
     source, target = way
     async with open_cast(session) as cast:
-        before = cast.roster.sets.get(of)
-        if before is None:
-            raise Hinted(f"there is no set {of!r}", "`frazil election list` names them", code=Exit.NOT_FOUND)
+        if of not in cast.roster.sets:
+            of = await _set_of_bucket(session, cast, of)
+        before = cast.roster.sets[of]
         if target not in cast.roster.peers:
             raise Hinted(f"no peer {target!r} is up", "`frazil election list --json` names those of each set", code=Exit.NOT_FOUND)
         await cast.roster.change_set(of, before, wanted_change(before, source, target))
@@ -97,6 +99,18 @@ async def move_peer(session: Session, of: str, way: tuple[str, str], *, detach: 
         if not detach:
             await _follow(session, cast, of)
     return Exit.OK
+
+
+async def _set_of_bucket(session: Session, cast: Cast, bucket: str) -> str:
+    """Raises: Hinted when there is no bucket of that name either."""
+    meta = RoutedMeta(cast.node.coordinator, cast.node.client)
+    try:
+        of = (await meta.place(bucket)).set
+    except BucketNotFound as error:
+        hint = "`frazil election list` names the sets"
+        raise Hinted(f"there is no set and no bucket {visible(bucket)}", hint, code=Exit.NOT_FOUND) from error
+    session.output.note(f"{visible(bucket)} is in {of}, whose buckets all move together")
+    return of
 
 
 async def _follow(session: Session, cast: Cast, of: str) -> None:

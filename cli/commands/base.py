@@ -48,7 +48,7 @@ async def _check(session: Session, buckets: tuple[str, ...]) -> Exit:
 
 
 @base.command("move", short_help="Have another peer take over replicas.")
-@click.argument("of", metavar="SET")
+@click.argument("of", metavar="SET|BUCKET")
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
 @click.option("--detach", is_flag=True, help="Don't wait for the end.")
@@ -56,7 +56,8 @@ async def _check(session: Session, buckets: tuple[str, ...]) -> Exit:
 def move(session: Session, of: str, source: str, target: str, detach: bool) -> Exit:
     """Have the peer TO take the place of the peer FROM in a SET, also when FROM is lost for good. `frazil election list` names them.
 
-    TO joins first, then FROM leaves; each step waits until a majority has everything. Nothing is interrupted.
+    Sets move, not single buckets: given a BUCKET, its set moves, with all buckets in it. TO joins first, then FROM leaves; each step waits
+    until a majority has everything. Reads and writes go on meanwhile.
     """
     return session.run(lambda: _move(session, of, source, target, detach))
 

@@ -34,6 +34,7 @@ from node.errors import (
     Unavailable,
     Undecided,
 )
+from node.metrics import registry
 from tests.component.meta.cluster.conftest import Cluster
 from tests.component.meta.conftest import keep, settings
 
@@ -162,9 +163,12 @@ async def test_a_minority_neither_writes_nor_stays_leader(cluster: Cluster, cont
     for peer in [peer for peer in cluster.processes if peer != leader]:
         await cluster.kill(peer)
     cluster.meta._patience_s = 1.0
+    name, labels = "frazil_meta_quorum_failures_total", {"set": of}
+    failed = registry().get_sample_value(name, labels) or 0.0
     with pytest.raises(Unavailable):
         await container.put(row("lost"))
     await until(lambda: cluster.processes[leader].members[of].reign is None)
+    assert (registry().get_sample_value(name, labels) or 0.0) > failed
     with pytest.raises(Unavailable):
         await container.get("a")
 
@@ -217,7 +221,7 @@ async def test_a_put_asked_again_tells_what_came_of_it(cluster: Cluster, contain
     assert later.version == first.version + 1
 
 
-async def test_a_peer_takes_the_place_of_another(cluster: Cluster, container: Container) -> None:
+async def test_a_peer_takes_the_place_of_another_while_all_is_read_and_written(cluster: Cluster, container: Container) -> None:
     of = await set_of(cluster)
     await container.put(row("a"))
     await cluster.start("d")
@@ -227,8 +231,21 @@ async def test_a_peer_takes_the_place_of_another(cluster: Cluster, container: Co
     before = roster.sets[of]
     gone = before.peers[0]
     wanted = (*before.peers[1:], new)
-    await roster.change_set(of, before, PeerSet(before.peers, wanted))
-    await until(lambda: roster.sets[of] == PeerSet(wanted), 40)
+    used, moved = 0, False
+
+    async def use() -> None:
+        nonlocal used
+        while not moved:
+            await container.put(row("used", content=str(used)))
+            assert (await container.get("used")).content == str(used)
+            used += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(use)
+        await roster.change_set(of, before, PeerSet(before.peers, wanted))
+        await until(lambda: roster.sets[of] == PeerSet(wanted), 40)
+        moved = True
+    assert used > 5
     await container.put(row("b"))
     assert (await container.get("a")).key == "a"
     left = next(name for name, process in cluster.processes.items() if process.peer.name == gone)
