@@ -43,6 +43,9 @@ class Committer(Protocol):
         what `commit` raises, where there are no others.
         """
 
+    def took(self, seconds: float) -> None:
+        """How long a durable write of a base took, own or another leader's."""
+
 
 class LocalCommit:
     """One peer: the SQLite commit itself is the majority."""
@@ -52,3 +55,6 @@ class LocalCommit:
 
     def agree(self, entry: Entry, commit: Callable[[], object]) -> None:
         commit()
+
+    def took(self, seconds: float) -> None:
+        return

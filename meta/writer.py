@@ -7,6 +7,7 @@ transaction is begun again with a savepoint around each.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -134,7 +135,7 @@ class Writer(Generic[T]):
         if entry.script:
             run_script(db, entry.script)
         self._keep(db, entry.header, entry.script)
-        db.execute("COMMIT")
+        self._sync(db)
         self._header = entry.header
         self._foreign = True
 
@@ -280,8 +281,13 @@ class Writer(Generic[T]):
         header = Header(epoch, self._header.index + 1)
         entry = Entry(self._name, self._header, header, script)
         self._keep(db, header, script)
-        self._committer.agree(entry, partial(db.execute, "COMMIT"))
+        self._committer.agree(entry, partial(self._sync, db))
         self._header = header
+
+    def _sync(self, db: apsw.Connection) -> None:
+        began_s = time.monotonic()
+        db.execute("COMMIT")
+        self._committer.took(time.monotonic() - began_s)
 
     def _keep(self, db: apsw.Connection, header: Header, script: bytes) -> None:
         kept = len(script) <= ENTRIES_BYTES_MAX

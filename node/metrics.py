@@ -6,6 +6,7 @@ prometheus_client is imported by the first metric that is made (30 ms), so that 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -90,8 +91,10 @@ class Requests:
     The sums become metrics when Prometheus asks for them, through `collect`.
     """
 
-    def __init__(self, component: str) -> None:
+    def __init__(self, component: str, operation: Callable[[Request], str] | None = None) -> None:
+        """operation: names a request, by one of few names; the method, unless given."""
         self._component = component
+        self._operation = operation
         self._cells: dict[tuple[str, int], _Cell] = {}
         registry().register(self)  # type: ignore[arg-type]  # the protocol is `collect`, not the base class
 
@@ -104,8 +107,8 @@ class Requests:
         cell.sent_bytes += sent_bytes
 
     def observe(self, request: Request, reply: Reply, seconds: float) -> None:
-        """For `serve(observe=...)`: the operation is the method."""
-        self.count(request.method, reply.status, seconds, reply.sent)
+        """For `serve(observe=...)`."""
+        self.count(self._operation(request) if self._operation else request.method, reply.status, seconds, reply.sent)
 
     def collect(self) -> list[object]:
         from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily

@@ -13,6 +13,10 @@ from pathlib import Path
 _PROC = Path("/proc")
 SMOOTHING = 0.3
 """Weight of the newest second: single spikes count little."""
+SYNC_GOOD_S = 0.05
+"""A disk that syncs within it has all of its `sync` left; one that takes ten times as long, a tenth."""
+SYNC_FORGET_S = 30.0
+"""In so long without a sync half of what was measured is forgotten."""
 
 
 def idle_ticks(text: str) -> tuple[int, int]:
@@ -88,3 +92,29 @@ class Disk:
         if before is not None and now > before[0]:
             self._smoothed.add(100.0 - (busy - before[1]) / (now - before[0]) / 10.0)
         return self._smoothed.value
+
+
+class Latency:
+    """How long synced writes took lately. Added to from any thread: plain assignments only."""
+
+    __slots__ = ("_at", "_monotonic", "_seconds")
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._seconds: float | None = None
+        self._at = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Latency {'unknown' if self._seconds is None else f'{self._seconds * 1000:.1f} ms'}>"
+
+    def add(self, seconds: float) -> None:
+        before = self._seconds
+        self._at = self._monotonic()
+        self._seconds = seconds if before is None else before + (seconds - before) * SMOOTHING
+
+    def sample(self) -> dict[str, float]:
+        """latency_ms, and sync: the percentage of the speed of a good disk that is left. Nothing while nothing was synced."""
+        if self._seconds is None:
+            return {}
+        seconds = self._seconds * 0.5 ** ((self._monotonic() - self._at) / SYNC_FORGET_S)
+        return {"latency_ms": round(seconds * 1000, 1), "sync": round(100.0 * min(1.0, SYNC_GOOD_S / max(seconds, 1e-6)), 1)}

@@ -91,7 +91,7 @@ class Committer:
     def __init__(self, folders: Folders, journal: Journal, health: Health) -> None:
         self._folders = folders
         self._journal = journal
-        self._health = health
+        self.health = health
 
     def begin(self, begun: Begun) -> None:
         """Everything but the sync."""
@@ -119,11 +119,11 @@ class Committer:
             self._folders.names_unsynced = True
         for (index, arrival, _), failure in zip(begun.linked, outcomes, strict=False):
             if failure is not None:
-                begun.results[index] = self._health.write_failed(failure, f"syncing chunk {arrival.chunk}")
+                begun.results[index] = self.health.write_failed(failure, f"syncing chunk {arrival.chunk}")
                 self._remove(Removal([arrival.chunk]))
         for (index, _, path), failure in zip(begun.changed, outcomes[len(begun.linked) :], strict=True):
             if failure is not None:
-                begun.results[index] = self._health.write_failed(failure, f"syncing the record of {path}")
+                begun.results[index] = self.health.write_failed(failure, f"syncing the record of {path}")
 
     def close(self, begun: Begun) -> None:
         """Whatever happened."""
@@ -144,7 +144,7 @@ class Committer:
             try:
                 self._prepare(arrival)
             except OSError as error:
-                results[index] = self._health.write_failed(error, f"writing chunk {arrival.chunk}")
+                results[index] = self.health.write_failed(error, f"writing chunk {arrival.chunk}")
                 self._forget_sidecar(arrival)
             except InvalidArgument as error:
                 results[index] = error
@@ -155,7 +155,7 @@ class Committer:
                 self._journal.add(arrival.chunk for _, arrival in prepared)
             except OSError as error:
                 for index, arrival in prepared:
-                    results[index] = self._health.write_failed(error, "writing the journal")
+                    results[index] = self.health.write_failed(error, "writing the journal")
                     self._forget_sidecar(arrival)
                 return []
         return prepared
@@ -175,7 +175,7 @@ class Committer:
             try:
                 self._folders.link(arrival.file, arrival.chunk)
             except OSError as error:  # EEXIST: that chunk's own sidecar was replaced only if it was given the same id twice
-                results[index] = self._health.write_failed(error, f"linking chunk {arrival.chunk}")
+                results[index] = self.health.write_failed(error, f"linking chunk {arrival.chunk}")
             else:
                 linked.append((index, arrival, arrival.file))
         return linked
@@ -193,7 +193,7 @@ class Committer:
         try:
             descriptor = system.open_plain(self._folders.root, path)
         except OSError as error:
-            results[index] = self._health.read_failed(error, f"opening chunk {change.chunk}")
+            results[index] = self.health.read_failed(error, f"opening chunk {change.chunk}")
             return []
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -204,7 +204,7 @@ class Committer:
                 attributes.replace(descriptor, self._folders.root, path, old, change.record)
             fcntl.flock(descriptor, fcntl.LOCK_UN)
         except OSError as error:
-            results[index] = self._health.write_failed(error, f"changing the record of chunk {change.chunk}")
+            results[index] = self.health.write_failed(error, f"changing the record of chunk {change.chunk}")
         except (RecordCorrupt, InvalidArgument) as error:
             results[index] = error
         else:
@@ -219,6 +219,6 @@ class Committer:
             try:
                 self._folders.unlink(chunk)
             except OSError as error:
-                self._health.write_failed(error, f"deleting chunk {chunk}")
+                self.health.write_failed(error, f"deleting chunk {chunk}")
                 failed.append(chunk)
         return failed

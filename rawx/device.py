@@ -75,8 +75,11 @@ class Device:
                 roots[committer] = root
             ends[committer] = slice(len(files), len(files) + len(own))
             files += own
+        began_s = time.monotonic()
         outcomes = self._syncer.sync(files, list(roots.values()))
+        took_s = time.monotonic() - began_s
         for committer, begun in parts.items():
+            committer.health.latency.add(took_s)
             committer.end(begun, outcomes[ends[committer]], root_too=committer in roots)
 
     @staticmethod

@@ -16,6 +16,7 @@ from node.errors import (
     VolumeReadOnly,
     VolumeSick,
 )
+from node.statistics import Latency
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 DAMNING = tuple(kind.__name__ for kind in (ChunkCorrupt, VolumeSick, DeadlineExceeded))
@@ -67,15 +68,17 @@ class Health:
     full       reason why nothing is written for lack of space, inodes or quota
     read_only  the file system refuses writes
     errors     how often each kind of error was met
+    latency    of its last syncs
     """
 
-    __slots__ = ("errors", "full", "read_only", "sick")
+    __slots__ = ("errors", "full", "latency", "read_only", "sick")
 
     def __init__(self) -> None:
         self.sick = ""
         self.full = ""
         self.read_only = False
         self.errors: Counter[str] = Counter()
+        self.latency = Latency()
 
     def __repr__(self) -> str:
         return f"<Health sick={self.sick!r} full={self.full!r} read_only={self.read_only}>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 import trio
@@ -65,21 +66,23 @@ def check_place(root: int, path: str, identity: Identity) -> None:
         raise VolumeSick(f"{path} no longer carries the identity of volume {identity.id}")
 
 
-def try_disk(root: int) -> None:
-    """Raises: OSError, VolumeSick when what is read back is not what was written."""
+def try_disk(root: int) -> float:
+    """Seconds that a synced write took. Raises: OSError, VolumeSick when what is read back is not what was written."""
     name = f"{JOURNAL_FOLDER}/.probe-{os.getpid()}-{os.urandom(4).hex()}"
-    data = os.urandom(_PROBE_BYTES)
+    data, began_s = os.urandom(_PROBE_BYTES), time.monotonic()
     descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE_MODE, dir_fd=root)
     try:
         write_all_bytes(descriptor, data)
         os.setxattr(descriptor, RECORD_ATTRIBUTE, data[:64])
         os.fsync(descriptor)
+        took_s = time.monotonic() - began_s
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)  # so that the disk is asked, not the cache
         if os.pread(descriptor, _PROBE_BYTES + 1, 0) != data or os.getxattr(descriptor, RECORD_ATTRIBUTE) != data[:64]:
             raise VolumeSick("the disk does not give back what was written")
     finally:
         os.close(descriptor)
         os.unlink(name, dir_fd=root)
+    return took_s
 
 
 def _probe_blocking(volume: Volume) -> None:
@@ -89,7 +92,7 @@ def _probe_blocking(volume: Volume) -> None:
         health.full = lack(volume.root)
         read_only = bool(os.fstatvfs(volume.root).f_flag & os.ST_RDONLY)
         if not read_only and not health.full:
-            try_disk(volume.root)
+            health.latency.add(try_disk(volume.root))
             volume.folders.make_ahead()
     except FileNotFoundError as error:
         raise VolumeSick(f"{volume.path} is gone") from error

@@ -25,7 +25,7 @@ from node.errors import ConfigError, Superseded, Unavailable
 from node.files import write_durably
 from node.http.client import Client
 from node.log import get_logger
-from node.statistics import Disk, Processor
+from node.statistics import Disk, Latency, Processor
 from store.parallel import crew
 
 NAMESPACE_DOCUMENT = "namespace"
@@ -98,15 +98,18 @@ class Node:
     processor: Processor = field(default_factory=Processor)
     draining: bool = False
 
-    def registration(self, kind: str, port: int, disk: Disk | None = None, *, problem: str = "") -> Registration:
+    def registration(
+        self, kind: str, port: int, disk: Disk | None = None, latency: Latency | None = None, *, problem: str = ""
+    ) -> Registration:
         """Of a service that there is one of on a node."""
+        measured = {**(disk.sample() if disk else {}), **(latency.sample() if latency else {})}
         return Registration(
             f"{kind}-{self.id}",
             kind,
             f"{self.address}:{port}",
             socket.gethostname(),
             self.config.place,
-            statistics={"cpu": round(self.processor.sample(), 1), **(disk.sample() if disk else {})},
+            statistics={"cpu": round(self.processor.sample(), 1), **measured},
             problem=problem,
             draining=self.draining,
         )

@@ -13,6 +13,7 @@ import trio
 from cli.cluster.cold import boards_of, forget_at, worker_addresses
 from cli.cluster.config import host_port
 from cli.cluster.node import CONSCIENCES, Node
+from cli.cluster.webhooks import follow_webhooks
 from cli.serve import bind, tls_context
 from glacier.cluster import ClusterBoards
 from glacier.lifecycle.engine import engine
@@ -30,8 +31,8 @@ from node.http.message import Request
 from node.http.reply import Reply
 from node.http.server import Handler, Observer, serve
 from node.log import get_logger
-from node.metrics import Requests, serve_metrics
-from node.statistics import Disk
+from node.metrics import Requests, histogram, serve_metrics
+from node.statistics import Disk, Latency
 from rawx.device import Devices
 from rawx.health import Trust
 from rawx.identity import read_identity
@@ -113,13 +114,21 @@ async def serve_meta(node: Node, drain: trio.Event, *, task_status: trio.TaskSta
         known = node.directory.services.get(own)
         return known is not None and known.locked and not known.place
 
+    latency = Latency()
+    syncs = histogram("meta_commit_seconds", "Time of a commit to a base of this host, own or as a peer, until it was durable.")
+
+    def took(seconds: float) -> None:
+        latency.add(seconds)
+        syncs.observe(seconds)
+
     place = f"{node.config.place}.{folder.name}"
-    options = MetaOptions(folder, f"{node.address}:{config.port}", place, config.replicas, resting)
+    measured = bool(config.metrics)
+    options = MetaOptions(folder, f"{node.address}:{config.port}", place, config.replicas, resting, took=took, measured=measured)
     async with trio.open_nursery() as nursery:
         run = functools.partial(run_meta, options, sockets, coordinator=node.coordinator, key=node.key, clock=SystemClock(), drain=drain)
         process: MetaProcess = await nursery.start(run)
         peer = process.peer.name
-        node.services.append(lambda: [msgspec.structs.replace(node.registration("meta", config.port, disk), peer=peer)])
+        node.services.append(lambda: [msgspec.structs.replace(node.registration("meta", config.port, disk, latency), peer=peer)])
         task_status.started()
 
 
@@ -150,7 +159,7 @@ class _ServedVolume:
         problem = health.sick if health is not None else getattr(volume, "reason", "it is away")
         statistics = {"cpu": round(node.processor.sample(), 1), **self._disk.sample()}
         if health is not None:
-            statistics["trust"] = round(self._trust.sample(health.errors, trio.current_time()), 1)
+            statistics |= {"trust": round(self._trust.sample(health.errors, trio.current_time()), 1), **health.latency.sample()}
             if health.full or health.read_only:
                 statistics["space"] = 0.0
         host = node.registration("rawx", self.port)
@@ -235,6 +244,7 @@ async def serve_gateway(node: Node, drain: trio.Event, *, task_status: trio.Task
         assert isinstance(store.tier, ClusterBoards)
         store.hire(upkeep(store.tier))
         async with trio.open_nursery() as background:
+            background.start_soon(follow_webhooks, node, node.config.state)
             await background.start(store.run_workers)
             background.start_soon(gateway.run_workers)
             background.start_soon(take_care, store, node.coordinator, f"gateway-{node.id}", f"{node.address}:{listen[1]}")

@@ -7,7 +7,10 @@ from cli.cluster.node import Node
 from cli.exit import Exit
 from cli.output import Output, count_text, visible
 from cli.session import Session
+from meta.cluster.link import lag_of_set
+from meta.cluster.roster import SET_FOLDER
 from meta.conscience.protocol import Service
+from node.errors import FrazilError
 
 
 async def show_cluster(session: Session) -> Exit:
@@ -58,10 +61,13 @@ def _show_service(output: Output, service: Service) -> bool:
 
 
 async def _show_leaders(output: Output, node: Node) -> None:
+    sets = set(await node.coordinator.names(SET_FOLDER))
     for election in await node.coordinator.elections():
         queue = await node.coordinator.candidates(election)
         if queue:
             line = f"{election:<28} led by {queue[0].name} at {queue[0].address}, {count_text(len(queue) - 1, 'other')} waiting"
+            lag = await _lag(node, election, queue[0].address) if election in sets else None
+            line += "" if lag is None else output.style(f"; {_lag_text(lag)}", "red" if any(lag.values()) else "green")
             output.record(
                 "election",
                 line,
@@ -69,4 +75,18 @@ async def _show_leaders(output: Output, node: Node) -> None:
                 leader=queue[0].name,
                 address=queue[0].address,
                 candidates=[each.name for each in queue],
+                lag=lag,
             )
+
+
+async def _lag(node: Node, of: str, leader: str) -> dict[str, int] | None:
+    """Entries that each peer of a set lacks; None while its leader doesn't say."""
+    try:
+        return await lag_of_set(node.client, leader, of)
+    except FrazilError:
+        return None
+
+
+def _lag_text(lag: dict[str, int]) -> str:
+    behind = [f"{visible(peer)} lacks {count_text(entries, 'transaction')}" for peer, entries in sorted(lag.items()) if entries]
+    return ", ".join(behind) or "all peers are up to date"

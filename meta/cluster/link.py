@@ -45,6 +45,7 @@ _standings = msgspec.msgpack.Decoder(list[Header | None])
 _entries = msgspec.msgpack.Decoder(list[Entry] | None)
 _digest = msgspec.msgpack.Decoder(tuple[Header, str])
 _left = msgspec.msgpack.Decoder(bool)
+_lag = msgspec.msgpack.Decoder(dict[str, int])
 _epoch = msgspec.msgpack.Decoder(int)
 
 
@@ -127,6 +128,13 @@ class Link:
             async with response:
                 await response.raise_for_error()
         return response
+
+
+async def lag_of_set(client: Client, address: str, of: str) -> dict[str, int]:
+    """Entries that each peer lacks, as the set's leader there knows. Raises: NotLeader; as Link."""
+    async with await client.request("POST", address, b"/lag/" + of.encode(), timeout_s=CALL_S) as response:
+        await response.raise_for_error()
+        return _lag.decode(await response.read(ANSWER_BYTES_MAX))
 
 
 async def leave_set(client: Client, address: str, of: str) -> bool:

@@ -54,10 +54,11 @@ async def open_member(
     key: NamespaceKey,
     clock: Clock,
     resting: Callable[[], bool],
+    took: Callable[[float], None],
 ) -> AsyncIterator[Member]:
-    """path: the set's folder on this host. Raises: BaseCorrupt, VolumeSick."""
+    """path: the set's folder on this host; took: told how long each durable write took. Raises: BaseCorrupt, VolumeSick."""
     shutil.rmtree(path / TRANSFER, ignore_errors=True)  # what a crash left
-    member = Member(name, path, own, peers, coordinator=coordinator, links=links, key=key, clock=clock, resting=resting)
+    member = Member(name, path, own, peers, coordinator=coordinator, links=links, key=key, clock=clock, resting=resting, took=took)
     async with kept(member.bases):
         try:
             yield member
@@ -81,13 +82,14 @@ class Member:
         key: NamespaceKey,
         clock: Clock,
         resting: Callable[[], bool],
+        took: Callable[[float], None],
     ) -> None:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.name = name
         self.own = own
         self.peers = peers
         self.promise = Promise(path / "promise")
-        self.committer = ReignCommit()
+        self.committer = ReignCommit(took)
         self.bases = SetBases(path, key=key, clock=clock, committer=self.committer, lead=self.ready)
         self._coordinator = coordinator
         self._links = links
@@ -116,6 +118,12 @@ class Member:
         if reign is None:
             raise NotLeader(f"{self.own.name} did not lead the set {self.name}")
         await reign.settle(base, lambda: self.replica(base).header())
+
+    def lag(self) -> Mapping[str, int]:
+        """Entries that each other peer lacks. Raises: NotLeader."""
+        if self.reign is None:
+            raise NotLeader(f"{self.own.name} does not lead the set {self.name}")
+        return self.reign.lag()
 
     # Standing for election
 
@@ -147,7 +155,7 @@ class Member:
     async def _reign(self, mandate: Mandate, watchers: tuple[Watcher, ...]) -> None:
         failure: FrazilError | None = None
         async with trio.open_nursery() as nursery:
-            reign = Reign(self.name, mandate, self._as_peers, nursery)
+            reign = Reign(self.name, mandate, self._as_peers, nursery, others=[peer for peer in self.peers.peers if peer != self.own.name])
             self._leave, self._idle = trio.Event(), trio.Event()
             try:
                 await self._check_peers()

@@ -36,6 +36,7 @@ from node.errors import ConfigError, NotLeader, Superseded, Unavailable
 from node.http.client import Client
 from node.http.server import serve
 from node.log import get_logger
+from node.metrics import Requests
 from node.threads import run_blocking
 
 REPLICAS = 3
@@ -57,17 +58,23 @@ def never() -> bool:
     return False
 
 
+def unheard(_seconds: float) -> None:
+    return
+
+
 @dataclass(frozen=True, slots=True)
 class MetaOptions:
     """path: folder of the bases; address: where other hosts reach the listeners ("host:port"); location: of the disk;
     replicas: peers of each set, and how many must be there before a namespace is laid out; resting: asked now and then whether this peer is
-    to lead nothing as long as another can."""
+    to lead nothing as long as another can; took: told how long each durable write took; measured: whether calls are counted for metrics."""
 
     path: Path
     address: str
     location: str = ""
     replicas: int = REPLICAS
     resting: Callable[[], bool] = never
+    took: Callable[[float], None] = unheard
+    measured: bool = False
 
 
 async def serve_meta(
@@ -92,7 +99,8 @@ async def serve_meta(
             nursery.start_soon(process.roster.keep)
             nursery.start_soon(process.lay_out)
             nursery.start_soon(process.keep_members)
-            service = partial(serve, process.service, listeners, name="meta", drain=process.drained)
+            observe = Requests("meta", process.service.operation).observe if options.measured else None
+            service = partial(serve, process.service, listeners, name="meta", drain=process.drained, observe=observe)
             nursery.start_soon(service)
             task_status.started(process)
             await drain.wait()
@@ -168,6 +176,7 @@ class MetaProcess:
                 key=self._key,
                 clock=self._clock,
                 resting=self._options.resting,
+                took=self._options.took,
             ) as member:
                 self.members[name] = member
                 try:

@@ -5,7 +5,7 @@ Bases are taken over when they are first asked for: a set has thousands, an elec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 
 import trio
@@ -23,12 +23,21 @@ _log = get_logger("meta.reign")
 class Reign:
     """Used in the event loop, but for `lead` and `agree`, which the writers' threads call. `take_over` and `end` are its begin and end."""
 
-    def __init__(self, name: str, mandate: Mandate, peers: Callable[[str], tuple[Peer, list[Peer]]], nursery: trio.Nursery) -> None:
-        """peers(base): this host and the others as peers of that base."""
+    def __init__(
+        self,
+        name: str,
+        mandate: Mandate,
+        peers: Callable[[str], tuple[Peer, list[Peer]]],
+        nursery: trio.Nursery,
+        *,
+        others: Sequence[str],
+    ) -> None:
+        """peers(base): this host and the others as peers of that base; others: their names."""
         self.name = name
         self.epoch = mandate.epoch
         self.mandate = mandate
         self.leaders: dict[str, Leader] = {}
+        self.others = tuple(others)
         self._peers = peers
         self._nursery = nursery
         self._ended = trio.Event()
@@ -36,6 +45,8 @@ class Reign:
         self._taking: dict[str, trio.Event] = {}
         self._taken: set[Leader] = set()  # that are about to lead
         self._token = trio.lowlevel.current_trio_token()
+        failures = counter("meta_quorum_failures", "Transactions for which no majority of the peers was found.", ("set",))
+        self._quorum_failures = failures.labels(name)  # there from the first reign on, so that a rate can be told
 
     def __repr__(self) -> str:
         return f"<Reign {self.name} epoch={self.epoch:x} bases={len(self.leaders)}{' over' if self.over else ''}>"
@@ -138,7 +149,7 @@ class Reign:
         try:
             await leader.replicate(entry)
         except FrazilError as error:
-            counter("meta_quorum_failures", "Transactions for which no majority of the peers was found.", ("set",)).labels(self.name).inc()
+            self._quorum_failures.inc()
             self.end()
             agreed.set_exception(error if isinstance(error, Undecided) else Undecided(f"it is in this log only: {error}"))
         except BaseException:
@@ -166,7 +177,7 @@ class Reign:
 
     def lag(self) -> Mapping[str, int]:
         """Entries that each peer lacks, summed over the bases taken over; those whose standing is unknown count one."""
-        total: dict[str, int] = {}
+        total = dict.fromkeys(self.others, 0)
         for leader in self.leaders.values():
             for peer, entries in leader.lag.items():
                 total[peer] = total.get(peer, 0) + (1 if entries is None else entries)
@@ -176,8 +187,10 @@ class Reign:
 class ReignCommit:
     """Implements Committer for the bases of one set: by whichever reign there is."""
 
-    def __init__(self) -> None:
+    def __init__(self, took: Callable[[float], None]) -> None:
+        """took: as Committer.took."""
         self.reign: Reign | None = None
+        self.took = took
 
     def __repr__(self) -> str:
         return f"<ReignCommit {self.reign!r}>"

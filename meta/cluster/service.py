@@ -3,6 +3,7 @@
 POST /set/<set>/<call>/meta/1/<door>/<method>     as in meta/wire.py; call: 32 hex digits that stay the same when the client asks again
 POST /peer/1/<name>                               meta/cluster/wire.py
 POST /leave/<set>                                 has another peer lead; answers true when this one led
+POST /lag/<set>                                   of the leader: how many entries each peer lacks, over the bases in use
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ BIRTHS = frozenset(("create_bucket", "remove_bucket"))
 REGISTRY = "registry"
 _CLIENT = re.compile(rb"/set/([A-Za-z0-9_.-]{1,128})/([0-9a-f]{32})(/meta/1/.*)")
 _LEAVE = re.compile(rb"/leave/([A-Za-z0-9_.-]{1,128})")
+_LAG = re.compile(rb"/lag/([A-Za-z0-9_.-]{1,128})")
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -101,8 +103,18 @@ class ClusterService:
             await reply.whole(200, [MSGPACK], await self._client_call(match[1].decode(), match[2], match[3], body))
         elif match := _LEAVE.fullmatch(request.target):
             await reply.whole(200, [MSGPACK], _encode(self._member(match[1].decode()).leave()))
+        elif match := _LAG.fullmatch(request.target):
+            await reply.whole(200, [MSGPACK], _encode(self._member(match[1].decode()).lag()))
         else:
             raise NotFound("no such call")
+
+    def operation(self, request: Request) -> str:
+        """The call's name, for metrics; "other" is whatever there is no such call of, so that strangers make no names."""
+        if request.target in self._peer_calls:
+            return request.target[len(API) :].decode()
+        match = _CLIENT.fullmatch(request.target)
+        route = self._routes.get(match[3]) if match else None
+        return route[1].name if route else "other"
 
     def _member(self, of: str) -> Member:
         """Raises: NotLeader."""

@@ -24,7 +24,7 @@ class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
 
     id          for ever: a volume's id, else one made at the service's first start
     host        where it runs, for people;  address: "host:port" as others reach it;  location: dc.room.rack.host.disk
-    statistics  percentages, 100 = idle, empty, without errors of late: cpu, io, space, trust; and latency_ms, of a synced write
+    statistics  percentages, 100 = idle, empty, quick, without errors of late: cpu, io, space, sync, trust; and latency_ms, of synced writes
     problem     why it can't serve, "" when it can
     worker      of a volume whose chunks may go to a board: the address of the worker that sees to it
     peer        of a meta service: its name among the peers that share bases

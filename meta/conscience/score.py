@@ -17,7 +17,8 @@ RISE_MAX = 20
 """A report lifts a score by no more: a disk that comes and goes gets little. A service heard of for the first time starts where it is."""
 
 _BUSY = "clamp(6.667 * (cpu - 5), 1, 100) * clamp(1.333 * (io - 5), 1, 100)"
-_KEEPER = "0 if space <= 1 else root(3, clamp(cpu, 1, 100) * clamp(io, 1, 100) * space)"
+_SYNC = "root(2, clamp(sync, 1, 100)) / 10"
+_KEEPER = f"0 if space <= 1 else root(3, clamp(cpu, 1, 100) * clamp(io, 1, 100) * space) * {_SYNC}"
 
 
 class Expressions(msgspec.Struct, frozen=True):
@@ -29,7 +30,7 @@ class Expressions(msgspec.Struct, frozen=True):
 
 DEFAULTS: Mapping[str, Expressions] = {
     "rawx": Expressions(
-        f"0 if space <= 2 else trust / 100 * root(4, clamp(space, 1, 100) ** 2 * {_BUSY})", f"trust / 100 * root(2, {_BUSY})"
+        f"0 if space <= 2 else trust / 100 * root(4, clamp(space, 1, 100) ** 2 * {_BUSY}) * {_SYNC}", f"trust / 100 * root(2, {_BUSY})"
     ),
     "meta": Expressions(_KEEPER, _KEEPER),
     "gateway": Expressions("1 + cpu", "1 + cpu"),

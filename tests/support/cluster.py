@@ -329,6 +329,9 @@ listen = "{host.address}"
 conscience.run = true
 meta.run = {str(host.number <= self.metas).lower()}
 meta.replicas = {self.metas}
+meta.metrics = "{host.address}:6101"
+rawx.metrics = "{host.address}:6299"
+conscience.metrics = "{host.address}:6001"
 rawx.volumes = {json.dumps(list(map(str, disks)))}
 [gateway]
 run = {str(with_gateway).lower()}

@@ -45,6 +45,9 @@ class Recorder:
         commit()
         self.entries.append(entry)
 
+    def took(self, seconds: float) -> None:
+        return
+
 
 def puts(*names: str, size: int = 1) -> list[Request[ContainerTransaction]]:
     return [Request(version.put, (ObjectRow(name, size=size, content=name, layout=b"x" * 100), NO_CONDITION)) for name in names]

@@ -114,6 +114,9 @@ class Follower:
         commit()
         script.run(self.db, entry.script)
 
+    def took(self, seconds: float) -> None:
+        return
+
 
 class ContainerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:

@@ -37,6 +37,15 @@ def test_a_score_falls_at_once_and_rises_by_steps() -> None:
     assert only(board, 3.0).place == low + RISE_MAX
 
 
+def test_a_disk_that_syncs_slowly_gets_less_of_what_is_new() -> None:
+    for kind in ("rawx", "meta"):
+        board = Board(now=0.0)
+        for at, sync in enumerate((100.0, 10.0, 1.0)):
+            found = msgspec.structs.replace(rawx(str(at), cpu=100, io=100, space=100, sync=sync), kind=kind)
+            board.report(found, 1.0)
+        assert [each.place for each in board.services(1.0)] == [100, 32, 10]
+
+
 def test_a_silent_service_is_listed_dead_with_the_reason_and_comes_back_slowly() -> None:
     board = Board(now=0.0)
     board.report(rawx(), 1.0)

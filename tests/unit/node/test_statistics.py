@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from node.clock import FakeClock, SharedClock
-from node.statistics import Disk, Processor, busy_ms, idle_ticks
+from node.statistics import SYNC_FORGET_S, Disk, Latency, Processor, busy_ms, idle_ticks
 
 DAY_US = 86_400_000_000
 
@@ -38,3 +40,17 @@ def test_a_clock_that_is_a_day_off_follows_the_others_and_a_right_one_follows_no
     assert clock.now_us() == now
     clock.heard([])
     assert clock.now_us() == now
+
+
+def test_a_latency_follows_the_last_syncs_and_is_forgotten_when_there_are_none() -> None:
+    now = 0.0
+    latency = Latency(lambda: now)
+    assert latency.sample() == {}
+    latency.add(0.010)
+    assert latency.sample() == {"latency_ms": 10.0, "sync": 100.0}
+    for _ in range(30):
+        latency.add(0.5)
+    assert latency.sample()["latency_ms"] == pytest.approx(500, rel=0.01)
+    assert latency.sample()["sync"] == pytest.approx(10, rel=0.01)
+    now += 10 * SYNC_FORGET_S
+    assert latency.sample()["sync"] == 100.0
