@@ -2,11 +2,11 @@
 
 Theory of operation. A metachunk's slice is read unit after unit (copies) or stripe after stripe (codes). Intact data is read straight from
 the data chunks, without decoding. A chunk that fails is not asked again for this metachunk: the next copy takes over at the failing unit,
-or parity is read in its place and the stripe rebuilt. A volume that does not answer within HEDGE_S counts as failed for this read, and
-is asked last by others for a while, as are those that the conscience says are down. Of chunks on other hosts those of a stripe are read
-side by side, and long before HEDGE_S others are asked as well: those that are late, by how long reads take lately, may still win
-(`store/hedge.py`). Every unit has been checked against its checksum, and the list of checksums against metadata, before a byte of it is
-handed on.
+or parity is read in its place and the stripe rebuilt. A volume of this host that does not answer within HEDGE_S counts as failed for this
+read, and is asked last by others for a while, as are those that the conscience says are down. Of chunks on other hosts those of a stripe
+are read side by side, and long before HEDGE_S further ones are asked as well: those that are late, by how long reads take lately, may
+still win (`store/hedge.py`). Every unit has been checked against its checksum, and the list of checksums against metadata, before a byte
+of it is handed on.
 """
 
 from __future__ import annotations
@@ -224,7 +224,8 @@ class MetachunkReader:
         return True
 
     async def _read_from(self, chunk: Chunk, offset: int, into: memoryview) -> None:
-        spare = len(self._chunks) - len(self._lost) > self._policy.needed
+        # In a race nobody waits for who is late, so it may take its time: others may turn out to be later still.
+        spare = not self._far and len(self._chunks) - len(self._lost) > self._policy.needed
         with trio.move_on_after(HEDGE_S if spare else PATIENCE_S):
             reader = self._readers.get(chunk.position)
             if reader is None:

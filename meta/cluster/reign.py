@@ -45,7 +45,7 @@ class Reign:
         self._taking: dict[str, trio.Event] = {}
         self._taken: set[Leader] = set()  # that are about to lead
         self._token = trio.lowlevel.current_trio_token()
-        failures = counter("meta_quorum_failures", "Transactions for which no majority of the peers was found.", ("set",))
+        failures = counter("meta_quorum_failures", "Transactions and take-overs for which no majority was found.", ("set",))
         self._quorum_failures = failures.labels(name)  # there from the first reign on, so that a rate can be told
 
     def __repr__(self) -> str:
@@ -102,6 +102,7 @@ class Reign:
                 await leader.take_over(base, create=create)
             self.leaders[base] = leader
         except (NotLeader, Fenced, Undecided) as error:
+            self._quorum_failures.inc()
             _log.info("the reign over %s ends: %s could not be taken over: %s", self.name, base, error)
             self.end()
             raise NotLeader(f"{base} could not be taken over: {error}") from error
