@@ -62,13 +62,20 @@ check: install-test
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest -q -m 'not slow and not root and not clients' tests/unit tests/component
 
-# All of `check`, then every tier, a process for each processor (PROCESSES=N).
+# All that `check` looks at, and every tier. Types and layers are checked beside the tests; those wait for disks and for time about half
+# of theirs, so there are half as many processes again as processors (PROCESSES=N).
 test: install-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	@$(MAKE) --no-print-directory --jobs 2 types tests
+
+.PHONY: types tests
+types:
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest --numprocesses $(or $(PROCESSES),auto) --dist worksteal
+
+tests:
+	$(BIN)/pytest --numprocesses $(or $(PROCESSES),$(shell echo $$(($$(nproc) * 3 / 2)))) --dist worksteal
 
 # Whether the operation table in s3/README.md is current; WRITE=1 makes it so.
 s3-table: install

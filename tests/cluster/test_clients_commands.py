@@ -14,14 +14,15 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.conftest import StoreMaker
+from tests.conftest import SCALE
 from tests.support.need import need_fuse, need_programs
 from tests.support.store import StoreProcess, environment
 
 pytestmark = pytest.mark.clients
 
 MIB = 1 << 20
-TREE_FILES = 2_000
-LARGE_BYTES = int(os.environ.get("FRAZIL_TEST_LARGE_MIB", "2048")) * MIB
+TREE_FILES = 2_000 if SCALE > 1 else 500
+LARGE_BYTES = int(os.environ.get("FRAZIL_TEST_LARGE_MIB", "2048" if SCALE > 1 else "320")) * MIB
 RUN_S = 300
 Command = Callable[..., str]
 
