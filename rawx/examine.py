@@ -93,9 +93,10 @@ def _look(volume: Volume, chunk: str, descriptor: int, path: str, buffer: memory
 
 def _read_all(volume: Volume, chunk: str, own: int, record: ChunkRecord, unit_bytes: int, units: bytes, buffer: memoryview) -> str:
     reader = LocalReader(chunk, own, record.size, unit_bytes, units, health=volume.health, run=volume.bounded)
+    whole = buffer[:unit_bytes]  # the same memory again and again, which the processor's caches hold
     try:
-        for offset in range(0, record.size, unit_bytes):  # into the same memory again and again, which the processor's caches hold
-            reader.read_blocking(offset, buffer[: min(unit_bytes, record.size - offset)])
+        for offset in range(0, record.size, unit_bytes):
+            reader.read_blocking(offset, whole if offset + unit_bytes <= record.size else buffer[: record.size - offset])
     except ChunkCorrupt as error:
         return str(error)
     except ChunkCold:  # it was emptied meanwhile

@@ -62,15 +62,16 @@ class _Expected(msgspec.Struct, frozen=True, gc=False):
     told: ObjectRecord | None
 
 
-def expected(holder: Holding) -> list[_Expected]:
-    """Every chunk that the layout names. Raises: RecordCorrupt."""
+def expected(holder: Holding, name: str = "") -> list[_Expected]:
+    """Every chunk that the layout names, or those of that name. Raises: RecordCorrupt."""
     layout = Layout.parse(holder.layout)
     told = None if holder.row is None else object_record(holder.row)
     found = []
     for index, metachunk in enumerate(layout.metachunks):
+        chunks = [chunk for chunk in metachunk.chunks if chunk.name == name] if name else metachunk.chunks
         whole = metachunk.size
         size = layout.policies[metachunk.policy].chunk_bytes(whole)
-        found += [_Expected(holder, index, chunk, layout.volumes[chunk.volume], size, whole, told) for chunk in metachunk.chunks]
+        found += [_Expected(holder, index, chunk, layout.volumes[chunk.volume], size, whole, told) for chunk in chunks]
     return found
 
 
@@ -366,7 +367,7 @@ class Scrub:
         return self._context.clock.now_us() - look.mtime_us >= self._grace_s * 1_000_000
 
     async def _compare(self, volume_id: str, bucket: str, look: Examined, holder: Holding) -> None:
-        mine = next((each for each in expected(holder) if (each.volume, each.chunk.name) == (volume_id, look.chunk)), None)
+        mine = next((each for each in expected(holder, look.chunk) if each.volume == volume_id), None)
         if mine is not None:
             problem, detail = judge(mine, look)
             if problem:
@@ -381,7 +382,7 @@ class Scrub:
         twin = next(
             (each for each in expected(holder) if each.chunk.position == record.position and each.chunk.checksum == look.checksum), None
         )
-        named = next((each for each in expected(holder) if each.chunk.name == look.chunk), None)
+        named = next(iter(expected(holder, look.chunk)), None)
         if twin is not None and not look.problem:
             (found,) = await self._examine([twin], deep=True)
             problem, _ = judge(twin, found)
