@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import SCALE
 from tests.support.cluster import ClusterProcesses, Host
 from tests.support.mount import MountProcess
 from tests.support.need import need_fuse
@@ -112,6 +113,7 @@ class Writer(threading.Thread):
             time.sleep(0.05)
 
 
+@pytest.mark.skipif(SCALE <= 1, reason="a minute and more: FRAZIL_TEST_SCALE=2")
 @pytest.mark.timeout(900)
 def test_no_call_fails_while_services_and_another_host_are_lost(shared_cluster: ClusterProcesses, mounts: list[MountProcess]) -> None:
     """Each host leads some of the metadata; a host with a mount loses single services, the third all of them."""
