@@ -33,7 +33,7 @@ from store.get import MetachunkReader, Subject, room_bytes
 from store.layout import EMPTY, Draft, Layout
 from store.metachunk import CLEANUP_S, MetachunkWriter, Piece
 from store.parallel import Errand, crew
-from store.policy import METACHUNK_BYTES, SLAB_BYTES, Policy, PolicySet, round_up
+from store.policy import METACHUNK_BYTES, Policy, PolicySet
 from store.sealing import SealingSource
 from store.source import Source, Summary
 
@@ -57,8 +57,9 @@ class Tail(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Memory of one PUT: one or two slabs and the parity of one."""
+    """Memory of one PUT: one or two slabs and the parity of one under the policy that it was taken for."""
 
+    policy: Policy
     slabs: tuple[memoryview, ...]
     parity: memoryview
 
@@ -123,7 +124,8 @@ class ContentWriter:
         length = source.length
         self.policy = policy = self._policies.choose(length, usable)
         if length is not None and length <= POOLLESS_BYTES_MAX and not policy.coded:
-            room = Room((memoryview(bytearray(length + 1)),), memoryview(b""))  # one more: a full buffer would leave the end in doubt
+            slab = memoryview(bytearray(length + 1))  # one more: a full buffer would leave the end in doubt
+            room = Room(self.policy, (slab,), memoryview(b""))
             count = await source.fill(room.slabs[0])
             return await self._write_whole(digests, room, count, finish, name)
         async with self._lease(length) as room:
@@ -236,7 +238,7 @@ class ContentWriter:
             if share < _bytes(policy, 2, slab):
                 slabs, slab = 1, slab if share >= _bytes(policy, 1, slab) else policy.stripe_bytes
         async with self._buffers.take(_bytes(policy, slabs, slab)) as view:
-            room = Room(tuple(view[index * slab : (index + 1) * slab] for index in range(slabs)), view[slabs * slab :])
+            room = Room(policy, tuple(view[index * slab : (index + 1) * slab] for index in range(slabs)), view[slabs * slab :])
             try:
                 yield room
             finally:
@@ -333,17 +335,18 @@ class ContentWriter:
         try:
             await self._writers[-1].write(slab, count, before=before)
         except NotEnoughServices as error:
-            await self._move(len(self._writers) - 1, len(slab), error)
+            await self._move(len(self._writers) - 1, error, following=len(slab))
 
     async def _next_writer(self, room: Room) -> None:
         """Under a lower policy where so many volumes went away that this one could not be met any more."""
         slab = len(room.slabs[0])
         policy = self._policies.lower(self.policy, await self._fleet.usable())
         parity = room.parity
-        if policy is not self.policy:
+        if policy is not room.policy:
             if slab % policy.stripe_bytes:
                 raise NotEnoughServices(f"policy {self.policy.name} can't be met any more: too few volumes are usable for writing")
-            self.policy, parity = policy, _parity(policy, slab)
+            parity = _parity(policy, slab)
+        self.policy = policy
         self._writers.append(await MetachunkWriter.place(self._fleet, policy, parity))
 
     async def _commit(self, index: int, tail: Tail | None) -> None:
@@ -351,28 +354,29 @@ class ContentWriter:
         try:
             await self._writers[index].commit(record)
         except NotEnoughServices as error:
-            await self._move(index, SLAB_BYTES, error)
+            await self._move(index, error)
             await self._writers[index].commit(record)
         await self._writers[index].drop_failed()
 
-    async def _move(self, index: int, slab: int, error: NotEnoughServices) -> None:
+    async def _move(self, index: int, error: NotEnoughServices, *, following: int = 0) -> None:
         """Writes what a metachunk holds anew to volumes that are usable now; the old chunks are given up.
 
-        slab: bytes at a time. Raises: NotEnoughServices, that given when what is there can't be read back.
+        following: bytes at a time in which more is to be written to it; 0: no more is. Raises: NotEnoughServices, that given when what is
+        there can't be read back, or when what follows would not come in whole stripes of the policy that can be met now.
         """
         old = self._writers[index]
         policy = self._policies.lower(old.policy, await self._fleet.usable())
-        if not old.policy.tolerates or not await old.save(self._common(index, last=None)):
+        if following % policy.stripe_bytes or not old.policy.tolerates or not await old.save(self._common(index, last=None)):
             raise error
         log.warning("too many volumes failed under a write; it is moved to others", extra={"content": self.content, "error": str(error)})
-        slab = round_up(slab, policy.stripe_bytes)
+        slab = following or policy.slab_bytes
         fresh = await MetachunkWriter.place(self._fleet, policy, _parity(policy, slab))
         self._given_up.append(fresh)
         await copy_metachunk(self._fleet, old, fresh, self.record, slab)
         self._given_up.remove(fresh)
         self._given_up.append(old)
         self._writers[index] = fresh
-        if index == len(self._writers) - 1:
+        if following:
             self.policy = policy
 
     def _finish(self, source: Incoming, digests: Hashing, size: int) -> Tail:

@@ -101,3 +101,17 @@ async def test_when_too_little_is_left_the_write_is_refused_and_leaves_nothing(t
         with pytest.raises(NotEnoughServices):
             await put(store, "key", os.urandom(12 * MIB))
     assert chunk_files(tmp_path) == []
+
+
+async def test_a_write_whose_rest_would_not_come_in_whole_stripes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once: as when memory is short and a slab is one stripe of 6+3, which is a stripe and a half of 4+2."""
+    monkeypatch.setattr("store.policy.SLAB_BYTES", 1)
+    async with opened(tmp_path, 9) as store:
+        data = os.urandom(12 * MIB)
+        for volume in list(store.volumes)[:3]:
+            store.volumes[volume] = GoesDown(store.volumes[volume], 3)
+        with pytest.raises(NotEnoughServices, match="EC63 needs"):
+            await put(store, "key", data)
+        row = await put(store, "key", data)
+        assert policies(Layout.parse(row.layout)) == ["EC42"]
+        assert await read(store, row) == data
