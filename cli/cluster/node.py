@@ -17,7 +17,7 @@ import trio
 from cli.cluster.config import NodeConfig
 from meta.conscience.client import Agent, Directory
 from meta.conscience.protocol import Registration
-from meta.coordinator import Coordinator
+from meta.coordinator import Coordinator, Document
 from meta.zookeeper import open_zookeeper
 from node.auth import NamespaceKey
 from node.clock import SharedClock, SystemClock
@@ -58,25 +58,34 @@ class Consciences:
 
     async def look(self) -> None:
         """Raises: Unavailable."""
-        await self._take(await self._coordinator.names(CONSCIENCES))
+        for name in await self._coordinator.names(CONSCIENCES):
+            self._take(name, await self._coordinator.read(f"{CONSCIENCES}/{name}"))
 
     async def watch(self) -> None:
         """For ever."""
-        async with aclosing(self._coordinator.watch_names(CONSCIENCES)) as changes:
+        watched: set[str] = set()
+        async with trio.open_nursery() as nursery, aclosing(self._coordinator.watch_names(CONSCIENCES)) as changes:
             async for names in changes:
-                try:
-                    await self._take(names)
-                except Unavailable as error:
-                    _log.info("the conscience's addresses can't be read now: %s", error)
+                self._keep(names)
+                for name in set(names) - watched:
+                    watched.add(name)
+                    nursery.start_soon(self._watch_one, name)
 
-    async def _take(self, names: Sequence[str]) -> None:
-        found = {}
-        for name in names:
-            document = await self._coordinator.read(f"{CONSCIENCES}/{name}")
-            if document.version:
-                found[name] = document.data.decode()
-        if found:
-            self._by_name = {**({} if len(found) >= len(self._by_name) else self._by_name), **found}
+    async def _watch_one(self, name: str) -> None:
+        """It may come back at another address before its name was seen to be gone."""
+        async with aclosing(self._coordinator.watch(f"{CONSCIENCES}/{name}")) as changes:
+            async for document in changes:
+                self._take(name, document)
+
+    def _take(self, name: str, document: Document) -> None:
+        if document.version:
+            self._by_name = self._by_name | {name: document.data.decode()}
+
+    def _keep(self, names: Sequence[str]) -> None:
+        """Others are forgotten once as many are there as were known."""
+        there = {name: address for name, address in self._by_name.items() if name in names}
+        if there and len(names) >= len(self._by_name):
+            self._by_name = there
 
 
 @dataclass(slots=True)
