@@ -9,11 +9,17 @@ from meta.lock import check_default
 from meta.protocol.bucket import BucketSettings, LockSettings
 from meta.transaction import SETTINGS_KEY, ContainerTransaction, decode_settings
 from meta.upload import abort_all
-from node.errors import BucketNotEmpty, BucketOwned, BucketTaken, InvalidArgument, InvalidBucketState
+from node.errors import BucketNotEmpty, BucketNotFound, BucketOwned, BucketTaken, InvalidArgument, InvalidBucketState
 
 _VERSIONING = ("Enabled", "Suspended")
 _CONTENTS = "SELECT EXISTS (SELECT 1 FROM objects)"
 _TO_DO = "SELECT EXISTS (SELECT 1 FROM deletions) OR EXISTS (SELECT 1 FROM stale_records) OR EXISTS (SELECT 1 FROM cold)"
+
+
+def check_created(found_us: int, wanted_us: int) -> None:
+    """wanted_us: 0 for whichever bucket there is. Raises: BucketNotFound when another one has the name now."""
+    if wanted_us not in (0, found_us):
+        raise BucketNotFound("the bucket is gone; another one has its name")
 
 
 def create(transaction: ContainerTransaction, settings: BucketSettings) -> None:

@@ -51,8 +51,8 @@ class MetaDoors:
     async def create_bucket(self, settings: BucketSettings) -> None:
         await self._door.create_bucket(settings)
 
-    async def remove_bucket(self, bucket: str) -> None:
-        await self._door.remove_bucket(bucket)
+    async def remove_bucket(self, bucket: str, *, created_us: int = 0) -> None:
+        await self._door.remove_bucket(bucket, created_us=created_us)
 
     async def dirty_containers(self) -> list[str]:
         return cast(list[str], await self._door.dirty_containers())

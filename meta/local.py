@@ -18,7 +18,7 @@ import trio
 
 from meta.accounts import ACCOUNTS, LocalAccounts
 from meta.base import Base
-from meta.bucket import has_work, removed_settings
+from meta.bucket import check_created, has_work, removed_settings
 from meta.commit import Committer, LocalCommit
 from meta.connection import limit_memory
 from meta.container import LocalContainer
@@ -135,13 +135,17 @@ class LocalMeta:
             elif there:
                 raise BucketOwned(f"the bucket {bucket} is yours already")
 
-    async def remove_bucket(self, bucket: str) -> None:
+    async def remove_bucket(self, bucket: str, *, created_us: int = 0) -> None:
         async with self._exclusive(bucket):
             try:
-                account = (await self.container(bucket).settings()).account
-                await self.container(bucket).destroy()
+                settings = await self.container(bucket).settings()
+                found_us, account = settings.created_us, settings.account
+                if created_us in (0, found_us):
+                    await self.container(bucket).destroy()
             except BucketNotFound:
-                account = (await self.registry.locate(bucket)).account  # a crash came between the steps, or there is no such bucket
+                entry = await self.registry.locate(bucket)  # a crash came between the steps, or there is no such bucket
+                found_us, account = entry.created_us, entry.account
+            check_created(found_us, created_us)
             await self._forget_name(bucket, account)
             await self._retire(bucket)
 

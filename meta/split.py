@@ -80,8 +80,8 @@ class SplitMeta:
     async def create_bucket(self, settings: BucketSettings) -> None:
         await self._writes.create_bucket(settings)
 
-    async def remove_bucket(self, bucket: str) -> None:
-        await self._writes.remove_bucket(bucket)
+    async def remove_bucket(self, bucket: str, *, created_us: int = 0) -> None:
+        await self._writes.remove_bucket(bucket, created_us=created_us)
 
     async def dirty_containers(self) -> list[str]:
         return await self._writes.dirty_containers()

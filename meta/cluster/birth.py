@@ -8,6 +8,7 @@ from typing import Protocol
 
 import trio
 
+from meta.bucket import check_created
 from meta.protocol.accounts import Accounts
 from meta.protocol.bucket import SYSTEM_BUCKET, BucketSettings
 from meta.protocol.container import Container
@@ -65,16 +66,20 @@ class Births:
             elif there:
                 raise BucketOwned(f"the bucket {bucket} is yours already")
 
-    async def remove_bucket(self, bucket: str) -> None:
+    async def remove_bucket(self, bucket: str, *, created_us: int = 0) -> None:
         """As Meta.remove_bucket."""
         parts = self._parts
         async with self._exclusive(bucket):
             try:
-                account = (await parts.container(bucket).settings()).account
+                settings = await parts.container(bucket).settings()
+                found_us, account = settings.created_us, settings.account
                 await self._lead()
-                await parts.container(bucket).destroy()
+                if created_us in (0, found_us):
+                    await parts.container(bucket).destroy()
             except BucketNotFound:
-                account = (await parts.registry.locate(bucket)).account  # a crash came between the steps, or there is no such bucket
+                entry = await parts.registry.locate(bucket)  # a crash came between the steps, or there is no such bucket
+                found_us, account = entry.created_us, entry.account
+            check_created(found_us, created_us)
             await self._lead()
             await parts.accounts.remove_bucket(account, bucket)
             await self._lead()

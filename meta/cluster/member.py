@@ -25,7 +25,7 @@ from meta.local import kept
 from meta.peer import Standing, check_source
 from node.auth import NamespaceKey
 from node.clock import Clock
-from node.errors import Behind, Fenced, FrazilError, NotLeader
+from node.errors import BaseCorrupt, BaseNotFound, Behind, Fenced, FrazilError, NotLeader
 from node.log import get_logger
 from node.metrics import counter
 from node.threads import run_blocking
@@ -161,7 +161,7 @@ class Member:
                 await self._check_peers()
                 await self._gather_promises(reign.epoch)
                 await reign.ready(OPENED, create=True)
-                self.bases.begin_reign()
+                await self._begin(reign)
                 self.committer.reign = reign
                 counter("meta_elections", "Reigns that began at this peer.", ("set",)).labels(self.name).inc()
                 _log.info("%s leads the set %s in epoch %x", self.own.name, self.name, reign.epoch)
@@ -177,6 +177,15 @@ class Member:
                 nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
+
+    async def _begin(self, reign: Reign) -> None:
+        """Raises: BaseCorrupt; another is to lead then, and gives this one a snapshot of it."""
+        try:
+            self.bases.begin_reign()
+        except BaseCorrupt:
+            if await self._have_majority(OPENED, reign.epoch):
+                await self.replica(OPENED).set_aside()
+            raise
 
     async def _check_peers(self) -> None:
         """The leader before may have changed them just before it went. Raises: NotLeader."""
@@ -233,18 +242,30 @@ class Member:
         self._leave.set()
         return led
 
-    async def distrust(self, base: str, reign: Reign | None) -> bool:
-        """The replica with which this host leads `base` turned out damaged in that reign: another leads, and gives it a snapshot.
+    async def distrust(self, base: str | None, reign: Reign | None) -> bool:
+        """A replica with which this host leads turned out damaged in that reign: another leads, and gives it a snapshot. It is that of
+        `base`, if not that of OPENED, which calls to containers need as well. base: None when it may be any of many.
 
         False, and nothing happens, while a majority does not have the base without this host: most of it can still be read here.
         """
-        if reign is None or (self.reign is reign and not await self._have_majority(base, reign.epoch)):
+        if await self._is_damaged(OPENED):
+            base = OPENED
+        if base is None or reign is None or (self.reign is reign and not await self._have_majority(base, reign.epoch)):
             return False
         if self.reign is reign:
             self.committer.reign = None  # before the file goes: nobody may write to the empty one
             reign.end()
             await self.replica(base).set_aside()
         return True
+
+    async def _is_damaged(self, base: str) -> bool:
+        try:
+            await self.replica(base).digest()
+        except BaseCorrupt:
+            return True
+        except BaseNotFound:
+            return False
+        return False
 
     async def _have_majority(self, base: str, epoch: int) -> bool:
         """Whether the others alone are enough to go on from."""

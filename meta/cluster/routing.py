@@ -25,14 +25,17 @@ from meta.cluster.roster import DIRECTORY, Layout, decode
 from meta.cluster.service import BIRTHS, REGISTRY, UNCHANGING
 from meta.coordinator import Coordinator
 from meta.directory import container_base, container_id
+from meta.protocol.bucket import BucketSettings
 from meta.protocol.directory import Assignments, Place, Prefix, Prefixes
 from meta.wire import Method, methods
 from node.errors import (
     BadRequest,
     BucketNotFound,
+    BucketOwned,
     CallNotAuthenticated,
     DeadlineExceeded,
     Fenced,
+    FrazilError,
     NotConnected,
     NotLeader,
     PeerUnreachable,
@@ -75,6 +78,7 @@ REPEATED = UNCHANGING | frozenset(
     )
 )
 """Methods that come to the same when they are carried out twice, whatever others did in between."""
+_BIRTHS = frozenset(methods("meta")[name].target for name in BIRTHS)
 _SAFE = (NotLeader, ShuttingDown, NotConnected)
 """The call was not carried out."""
 _UNSURE = (PeerUnreachable, DeadlineExceeded, Undecided, Fenced)
@@ -105,6 +109,29 @@ class RoutedMeta(MetaDoors):
         for of in sorted(set((await self.sets()).values())):
             found += await self._call(partial(_known, of), method, method.encode_call(""))
         return found
+
+    async def create_bucket(self, settings: BucketSettings) -> None:
+        """The answer to a repeat of the caller's own request, whose first answer was lost, is that of the first."""
+        try:
+            await super().create_bucket(settings)
+        except _Repeated as repeated:
+            if not isinstance(repeated.error, BucketOwned) or await self._created_us(settings.bucket) != settings.created_us:
+                raise repeated.error from None
+
+    async def remove_bucket(self, bucket: str, *, created_us: int = 0) -> None:
+        """As `create_bucket`; a repeat never removes a bucket that took the name meanwhile."""
+        try:
+            await super().remove_bucket(bucket, created_us=created_us or await self._created_us(bucket))
+        except _Repeated as repeated:
+            if not isinstance(repeated.error, BucketNotFound):
+                raise repeated.error from None
+
+    async def _created_us(self, bucket: str) -> int:
+        """0 when there is no such bucket."""
+        try:
+            return (await self.container(bucket).settings()).created_us
+        except BucketNotFound:
+            return 0
 
     # The directory
 
@@ -249,6 +276,10 @@ class RoutedMeta(MetaDoors):
                 if doubt is not None:
                     raise _Told(doubt) from error
                 raise
+            except FrazilError as error:
+                if doubt is not None and method.target in _BIRTHS:
+                    raise _Repeated(error) from error
+                raise
 
         try:
             return await self._patient(once)
@@ -280,6 +311,14 @@ class RoutedMeta(MetaDoors):
 
 async def _known(of: str) -> str:
     return of
+
+
+class _Repeated(Exception):
+    """What a creation or removal of a bucket was refused with after it may have been carried out."""
+
+    def __init__(self, error: FrazilError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class _Told(Exception):

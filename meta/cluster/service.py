@@ -141,10 +141,11 @@ class ClusterService:
         try:
             answer = method.encode_answer(await getattr(target, method.name)(*arguments, **named))
         except BaseCorrupt as error:
-            if door == "meta" or not await member.distrust(_base_of(door, subject), reign):  # behind that door are many bases
+            base = None if door == "meta" else _base_of(door, subject)  # behind that door are many
+            if not await member.distrust(base, reign):
                 raise
             again = NotLeader if method.name in UNCHANGING else Undecided
-            raise again(f"the replica of {_base_of(door, subject)} at this host is damaged; another is to lead") from error
+            raise again(f"a replica at this host is damaged; another is to lead: {error}") from error
         except FrazilError:
             if method.name in UNCHANGING:
                 await member.settle(_base_of(door, subject), reign)

@@ -41,8 +41,11 @@ class Meta(Protocol):
         Raises: BucketTaken, BucketOwned.
         """
 
-    async def remove_bucket(self, bucket: str) -> None:
-        """Raises: BucketNotFound, BucketNotEmpty."""
+    async def remove_bucket(self, bucket: str, *, created_us: int = 0) -> None:
+        """created_us: only the bucket that was made then, not one that took its name later; 0: whichever there is.
+
+        Raises: BucketNotFound, BucketNotEmpty.
+        """
 
     async def dirty_containers(self) -> list[str]:
         """Buckets (also removed ones) that have deletions to do or records to sync."""

@@ -16,12 +16,14 @@ import trio
 from meta.client import post
 from meta.cluster.replica import check_snapshot
 from meta.cluster.roster import Peer, PeerSet
+from meta.cluster.service import BIRTHS
 from meta.commit import Header
 from meta.directory import container_base, container_id
 from meta.protocol.container import Container
 from meta.protocol.listing import ListRequest
 from meta.protocol.object import DeleteRequest, ObjectRow
 from meta.transaction import CONTAINER
+from meta.wire import Method
 from meta.writer import newest
 from node.errors import (
     BaseCorrupt,
@@ -34,6 +36,7 @@ from node.errors import (
     Unavailable,
     Undecided,
 )
+from node.http.client import Client
 from node.metrics import registry
 from tests.component.meta.cluster.conftest import Cluster
 from tests.component.meta.conftest import keep, settings
@@ -299,6 +302,40 @@ async def test_a_damaged_leader_lets_another_lead_and_is_replaced(cluster: Clust
     await until(lambda: not path.with_suffix(".db.damaged").exists())
 
 
+async def test_a_leader_whose_record_of_opened_buckets_is_damaged_leaves_once_and_leads_again(
+    cluster: Cluster, container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meta.cluster.care.SPREAD_S", 0.3)
+    of = await set_of(cluster)
+    await until(lambda: cluster.leader(of) is not None and cluster.leader(of) == first_of(cluster, of))
+    leader = first_of(cluster, of)
+    path = cluster.folder / leader / of / "meta1" / "opened.db"
+    await container.put(row("a"))
+    await cluster.kill(leader)
+    db = apsw.Connection(str(path))
+    db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    root = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'opened'").get
+    size = db.execute("PRAGMA page_size").get
+    db.close()
+    with path.open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(b"\xff" * size)
+    process = await cluster.start(leader)
+    await until(lambda: of in process.members and process.members[of].reign is not None, 30)
+    reign = process.members[of].reign
+    await container.put(row("b"))
+    await trio.sleep(1)
+    assert process.members[of].reign is reign, "the lead goes to and fro"
+    await until(lambda: not path.with_suffix(".db.damaged").exists())
+    assert await cluster.meta.dirty_containers() == ["pictures"]
+
+
+def first_of(cluster: Cluster, of: str) -> str:
+    """The peer that is to lead the set."""
+    first = next(iter(cluster.processes.values())).roster.sets[of].peers[0]
+    return next(name for name, process in cluster.processes.items() if process.peer.name == first)
+
+
 async def test_a_replica_that_cannot_be_opened_is_replaced(cluster: Cluster, container: Container) -> None:
     of = await set_of(cluster)
     await container.put(row("a"))
@@ -335,6 +372,54 @@ async def test_a_refusal_after_a_lost_answer_leaves_a_write_undecided(
         await container.put(row("a"))
     monkeypatch.setattr("meta.cluster.routing.post", post)
     assert (await container.get("a")).key == "a"
+
+
+@pytest.fixture
+def first_answer_lost(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Of each creation and removal of a bucket; the repeat reaches a leader that knows nothing of the first call."""
+    lost: list[str] = []
+
+    async def lossy(client: Client, address: str, target: bytes, method: Method, body: bytes) -> Any:
+        if method.name in BIRTHS and target.endswith(b"/meta/" + method.name.encode()):
+            answer = await post(client, address, target.replace(target.split(b"/")[3], os.urandom(16).hex().encode()), method, body)
+            if len(lost) % 2 == 0:
+                lost.append(method.name)
+                raise PeerUnreachable("the answer was lost")
+            lost.append("answered")
+            return answer
+        return await post(client, address, target, method, body)
+
+    monkeypatch.setattr("meta.cluster.routing.post", lossy)
+    return lost
+
+
+async def test_a_creation_and_a_removal_whose_answers_were_lost_are_answered_when_asked_again(
+    cluster: Cluster, first_answer_lost: list[str]
+) -> None:
+    cluster.meta._patience_s = 5.0
+    await cluster.meta.create_bucket(settings())
+    assert first_answer_lost == ["create_bucket"], "the repeat was refused, for the bucket is there"
+    first_answer_lost.clear()
+    await cluster.meta.remove_bucket("pictures")
+    assert first_answer_lost == ["remove_bucket"]
+    with pytest.raises(BucketNotFound):
+        await cluster.meta.container("pictures").settings()
+
+
+async def test_a_second_bucket_of_a_name_is_refused_also_after_a_lost_answer(cluster: Cluster, first_answer_lost: list[str]) -> None:
+    cluster.meta._patience_s = 5.0
+    await cluster.meta.create_bucket(settings())
+    first_answer_lost.clear()
+    with pytest.raises(BucketOwned):
+        await cluster.meta.create_bucket(msgspec.structs.replace(settings(), created_us=2_000_000))
+
+
+async def test_a_removal_asked_again_spares_a_bucket_that_took_the_name(cluster: Cluster, container: Container) -> None:
+    made_us = (await container.settings()).created_us
+    with pytest.raises(BucketNotFound):
+        await cluster.meta.remove_bucket("pictures", created_us=made_us + 1)
+    assert (await container.settings()).created_us == made_us
+    await cluster.meta.remove_bucket("pictures", created_us=made_us)
 
 
 async def test_a_peer_that_comes_back_elsewhere_is_found(cluster: Cluster, container: Container) -> None:
