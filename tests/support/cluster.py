@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -27,8 +28,9 @@ from .zookeeper import ZooKeeperServer
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 SETTLE_S = 30.0
-BRIDGE = "frazil"
-NAMESPACED = "10.77.0."
+BRIDGE = f"fz{os.getpid()}"
+"""Of this process, as the names of its namespaces and cables: what a killed run leaves behind can be told from what is in use."""
+NAMESPACED = f"10.77.{os.getpid() % 250}."
 LOOPBACK = f"127.77.{os.getpid() % 250}."
 """Test processes may run side by side, and clusters of one process: each has HOSTS_MAX addresses of its own."""
 HOSTS_MAX = 12
@@ -207,6 +209,11 @@ class Host:
         return f"host{self.number}"
 
     @property
+    def cable(self) -> str:
+        """Name of its network namespace, where it has one, and of the cable to it. 15 characters at the most."""
+        return f"{BRIDGE}-{self.number}"
+
+    @property
     def file(self) -> Path:
         return self.folder / "node.toml"
 
@@ -299,8 +306,8 @@ class ClusterProcesses:
         prefix = NAMESPACED if self.namespaces else LOOPBACK
         host = Host(number, f"{prefix}{self._before_first + number}", folder)
         if self.namespaces:
-            self._stack.enter_context(network_namespace(host.name, host.address))
-            host.before = ["ip", "netns", "exec", f"{BRIDGE}-{host.name}"]
+            self._stack.enter_context(network_namespace(host.cable, host.address))
+            host.before = ["ip", "netns", "exec", host.cable]
         self.hosts.append(host)
         with_gateway = number <= 2 if gateway is None else gateway
         cold = ("freezer", "worker") if self.board else ("", "")
@@ -472,7 +479,7 @@ def _run(*command: str) -> None:
 def bridge() -> Iterator[None]:
     """A switch for the hosts, with this machine on it."""
     need_programs("ip")
-    subprocess.run(["ip", "link", "delete", BRIDGE], check=False, capture_output=True)
+    _sweep()
     _run("ip", "link", "add", BRIDGE, "type", "bridge")
     try:
         _run("ip", "addr", "add", f"{NAMESPACED}1/24", "dev", BRIDGE)
@@ -482,31 +489,38 @@ def bridge() -> Iterator[None]:
         _run("ip", "link", "delete", BRIDGE)
 
 
+def _sweep() -> None:
+    """Removes switches and namespaces of processes that are gone."""
+    for kind in ("netns", "link"):
+        told = subprocess.run(["ip", "-o", kind, "show"], check=True, capture_output=True, text=True).stdout
+        for name, process in set(re.findall(r"\b(fz(\d+)(?:-\w+)?)\b", told)):
+            if not Path(f"/proc/{process}").exists():
+                subprocess.run(["ip", kind, "delete", name], check=False, capture_output=True)
+
+
 @contextmanager
 def network_namespace(name: str, address: str) -> Iterator[None]:
-    """A host's network: its own interfaces, plugged into the switch by one cable, which is `frazil-NAME` on this side."""
-    space, cable = f"{BRIDGE}-{name}", f"fz-{name}"
-    subprocess.run(["ip", "netns", "delete", space], check=False, capture_output=True)
-    _run("ip", "netns", "add", space)
+    """A host's network: its own interfaces, plugged into the switch by one cable, which has the namespace's name on this side."""
+    _run("ip", "netns", "add", name)
     try:
-        _run("ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", space)
-        _run("ip", "link", "set", cable, "master", BRIDGE, "up")
-        _run("ip", "-n", space, "addr", "add", f"{address}/24", "dev", "eth0")
-        _run("ip", "-n", space, "link", "set", "eth0", "up")
-        _run("ip", "-n", space, "link", "set", "lo", "up")
+        _run("ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name)
+        _run("ip", "link", "set", name, "master", BRIDGE, "up")
+        _run("ip", "-n", name, "addr", "add", f"{address}/24", "dev", "eth0")
+        _run("ip", "-n", name, "link", "set", "eth0", "up")
+        _run("ip", "-n", name, "link", "set", "lo", "up")
         yield
     finally:
-        _run("ip", "netns", "delete", space)
+        _run("ip", "netns", "delete", name)
 
 
 @contextmanager
 def cut_off(host: Host) -> Iterator[None]:
     """The host's cable is pulled: nothing gets out or in, and nobody is told."""
-    _run("ip", "link", "set", f"fz-{host.name}", "down")
+    _run("ip", "link", "set", host.cable, "down")
     try:
         yield
     finally:
-        _run("ip", "link", "set", f"fz-{host.name}", "up")
+        _run("ip", "link", "set", host.cable, "up")
 
 
 def play(folder: Path, arguments: Sequence[str]) -> None:
