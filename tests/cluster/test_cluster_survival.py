@@ -27,7 +27,7 @@ from tests.support.zookeeper import ZooKeeperServer
 LONG = pytest.mark.skipif(SCALE <= 1, reason="a minute each: FRAZIL_TEST_SCALE=2")
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 DAY_S = 86_400
-KILLS = max(3, int(6 * SCALE))
+KILLS = 12 if SCALE > 1 else 3
 
 
 @pytest.fixture(scope="module")

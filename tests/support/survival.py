@@ -104,7 +104,7 @@ def scene(cluster: ClusterProcesses, bucket: str, log: ClientLog, seed: str, mix
         yield played
         again_s = played.wait_served()
         calm_ns = time.monotonic_ns()
-        played.busy_for(3)
+        played.busy_for(1)
     with cluster.client() as client:
         disagreements = read_all(client, bucket, log.keys(), log, "after")
     verdict = judge(log.events)
