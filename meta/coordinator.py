@@ -11,7 +11,7 @@ from typing import Protocol
 import msgspec
 import trio
 
-from node.errors import InvalidArgument, Superseded
+from node.errors import ConfigError, InvalidArgument, Superseded
 
 DOCUMENT_BYTES_MAX = 256 << 10
 """A quarter of what ZooKeeper takes: documents are settings, not data."""
@@ -25,6 +25,22 @@ class Document(msgspec.Struct, frozen=True):
 
 
 MISSING = Document(0)
+EPOCHS = "epochs"
+"""A document that says what is added to the numbers of mandates."""
+
+
+class Epochs(msgspec.Struct, frozen=True):
+    """floor: all epochs lie above it. It is raised when the numbers begin anew, because what gave them was lost."""
+
+    floor: int = 0
+
+    @classmethod
+    def of(cls, document: Document) -> int:
+        """The floor that is written there. Raises: ConfigError."""
+        try:
+            return msgspec.json.decode(document.data, type=cls).floor if document.version else 0
+        except msgspec.DecodeError as error:
+            raise ConfigError(f"the document {EPOCHS} can't be read: {error}") from error
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -108,8 +124,9 @@ class LocalCoordinator:
         queue = self._queues.setdefault(election, [])
         queue.append(mandate)
         try:
-            while queue[0] is not mandate:
+            while not mandate.lost and queue[0] is not mandate:
                 await self._changed.wait()
+            mandate.epoch += Epochs.of(self._documents.get(EPOCHS, MISSING))
         except BaseException:
             self.end(mandate)
             raise
@@ -127,6 +144,16 @@ class LocalCoordinator:
             for mandate in [each for each in queue if each.candidate.name == candidate]:
                 mandate.over.set()
                 queue.remove(mandate)
+        self._notify()
+
+    def lose_all(self) -> None:
+        """As a ZooKeeper that is set up anew: all sessions end, numbers begin anew, nothing is there."""
+        for queue in self._queues.values():
+            for mandate in queue:
+                mandate.over.set()
+            queue.clear()
+        self._documents.clear()
+        self._numbers = 0
         self._notify()
 
     async def candidates(self, election: str) -> list[Candidate]:

@@ -5,7 +5,8 @@
     /frazil-NAMESPACE/documents/<name>[/<name>]             settings and the like; ephemeral where they were announced
 
 Theory of operation. The candidate with the lowest number leads; ZooKeeper gives the numbers in the order of its transactions, so the
-candidate's own creation (czxid) is an epoch that grows from leader to leader. A name is never used twice, so a withdrawal that comes late
+candidate's own creation (czxid) is an epoch that grows from leader to leader. Servers that lost everything count anew: then the document
+EPOCHS says what is added (meta/cluster/keepsake.py). A name is never used twice, so a withdrawal that comes late
 can't hit a later candidacy.
 
 Lease. A session ends when ZooKeeper's leader heard nothing of it for the session time-out. An ordinary request does not prove that it
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -27,6 +29,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import (
     AuthFailedError,
     BadVersionError,
+    ConnectionDropped,
     InvalidACLError,
     KazooException,
     NoAuthError,
@@ -39,7 +42,7 @@ from kazoo.protocol.states import KazooState
 from kazoo.retry import KazooRetry
 from kazoo.security import make_digest_acl
 
-from meta.coordinator import MISSING, Candidate, Document, check_data
+from meta.coordinator import EPOCHS, MISSING, Candidate, Document, Epochs, check_data
 from node.auth import NamespaceKey
 from node.clock import Clock
 from node.errors import ConfigError, DeadlineExceeded, InvalidArgument, PeerUnreachable, Superseded, Unavailable
@@ -60,6 +63,8 @@ WATCH_POLL_S = 30.0
 RECONNECT_S = (0.05, 1.0)
 """Pause between attempts to connect: the first, and the longest."""
 CLOSE_S = 5.0
+REFUSED_SESSIONS = 2
+"""For how many times a session's length servers may hang up before they are taken for other servers than before."""
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _USER = "frazil"
@@ -101,14 +106,31 @@ class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
 
 
 class _Connection(ConnectionHandler):  # type: ignore[misc]
-    """kazoo's, but it remembers which time-out the servers gave the session."""
+    """kazoo's, but it remembers which time-out the servers gave the session, and ends up in a new one with servers that lost everything:
+    they refuse, by hanging up, whoever saw later transactions than they have."""
 
     granted_s = 0.0
+    _refused_since_s: float | None = None
 
     def _connect(self, *args: Any, **kwargs: Any) -> Any:
-        read_ms, connect_ms = super()._connect(*args, **kwargs)
+        try:
+            read_ms, connect_ms = super()._connect(*args, **kwargs)
+        except ConnectionDropped:
+            if self._socket is not None:
+                self._count_refusal()
+            raise
+        self._refused_since_s = None
         self.granted_s = read_ms * 1.5 / 1000  # kazoo reads for two thirds of it
         return read_ms, connect_ms
+
+    def _count_refusal(self) -> None:
+        now_s = time.monotonic()
+        if self._refused_since_s is None:
+            self._refused_since_s = now_s
+        elif now_s - self._refused_since_s > REFUSED_SESSIONS * max(self.granted_s, SESSION_S):
+            _log.warning("no ZooKeeper server takes this process back; it comes as one that knows nothing of what they had")
+            self.client.last_zxid = 0
+            self._refused_since_s = None
 
 
 class ZooKeeper:
@@ -156,11 +178,8 @@ class ZooKeeper:
     async def begin(self) -> None:
         self._client.add_listener(self._heard)
         self._client.start_async()
-        for path in (self._root, f"{self._root}/elections", f"{self._root}/documents"):
-            try:
-                await self._call(self._client.create_async, path)
-            except NodeExistsError:
-                pass
+        for folder in ("elections", "documents"):
+            await self._create_folders(f"{self._root}/{folder}")
         acl, _ = await self._call(self._client.get_acls_async, self._root)
         if acl != self._acl:
             raise ConfigError(f"{self._root} in ZooKeeper belongs to somebody with another key: check the namespace's name and key")
@@ -290,8 +309,9 @@ class ZooKeeper:
             return None
         place = queue.index(own)
         if place == 0:
+            floor = Epochs.of(await self.read(EPOCHS))  # before: one that is out of date makes an epoch that is refused
             stat = await self._call(self._client.exists_async, f"{folder}/{own}")
-            return _ZooKeeperMandate(self, folder, own, stat.czxid, stat.ephemeralOwner) if stat is not None else None
+            return _ZooKeeperMandate(self, folder, own, floor + stat.czxid, stat.ephemeralOwner) if stat is not None else None
         event, watch = self._event()
         if await self._call(self._client.exists_async, f"{folder}/{queue[place - 1]}", watch) is not None:
             with trio.move_on_after(WATCH_POLL_S):
@@ -327,7 +347,10 @@ class ZooKeeper:
         return found
 
     async def elections(self) -> list[str]:
-        return sorted(await self._call(self._client.get_children_async, f"{self._root}/elections"))
+        try:
+            return sorted(await self._call(self._client.get_children_async, f"{self._root}/elections"))
+        except NoNodeError:
+            return []
 
     async def keep(self, mandate: _ZooKeeperMandate) -> None:
         """Until it is over: somebody may delete the candidate's node, although nobody should."""
@@ -396,15 +419,21 @@ class ZooKeeper:
         return cast(int, stat.version)
 
     async def _create(self, path: str, data: bytes, *, ephemeral: bool = False, sequence: bool = False) -> None:
-        """With the folder where it is missing."""
+        """With the folders where they are missing."""
         try:
             await self._call(self._client.create_async, path, data, ephemeral=ephemeral, sequence=sequence)
         except NoNodeError:
+            await self._create_folders(path.rpartition("/")[0])
+            await self._call(self._client.create_async, path, data, ephemeral=ephemeral, sequence=sequence)
+
+    async def _create_folders(self, path: str) -> None:
+        """All down to it: servers may have lost everything since this process began."""
+        parts = path.split("/")[1:]
+        for length in range(1, len(parts) + 1):
             try:
-                await self._call(self._client.create_async, path.rpartition("/")[0])
+                await self._call(self._client.create_async, "/" + "/".join(parts[:length]))
             except NodeExistsError:
                 pass
-            await self._call(self._client.create_async, path, data, ephemeral=ephemeral, sequence=sequence)
 
     async def names(self, folder: str) -> list[str]:
         return await self._names(self._document(folder), None)

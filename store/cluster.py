@@ -225,6 +225,8 @@ class Arranger:
     async def follow_settings(self) -> None:
         """For ever."""
         async for document in self._cluster.coordinator.watch(DOCUMENT):
+            if not document.version:
+                continue  # never made, or lost with all that ZooKeeper had: it comes back as it was
             try:
                 self._settings = NamespaceSettings.decode(document.data)
             except FrazilError as error:  # a newer Frazil's, say: what was known stands

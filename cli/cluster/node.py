@@ -26,12 +26,14 @@ from node.files import write_durably
 from node.http.client import Client
 from node.log import get_logger
 from node.statistics import Disk, Latency, Processor
+from node.threads import run_blocking
 from store.parallel import crew
 
 NAMESPACE_DOCUMENT = "namespace"
 CONSCIENCES = "conscience"
 """Folder of the instances' announcements; each says its address."""
 NODE_ID = "node.id"
+NAMESPACE_FILE = "namespace.json"
 RETRY_S = 1.0
 _log = get_logger("node")
 
@@ -151,7 +153,7 @@ async def open_node(config: NodeConfig, *, name: str, wait_s: float = math.inf) 
             coordinator,
             consciences,
             directory,
-            await _namespace(coordinator),
+            await _namespace(coordinator, config.state / NAMESPACE_FILE),
             _node_id(config.state),
             config.reached_at(),
             nursery,
@@ -185,17 +187,36 @@ async def _waited_for(config: NodeConfig, key: NamespaceKey, wait_s: float) -> A
         yield coordinator
 
 
-async def _namespace(coordinator: Coordinator) -> str:
-    """The namespace's id, made by whoever asks first."""
+async def _namespace(coordinator: Coordinator, path: Path) -> str:
+    """The namespace's id, made by whoever asks first, and kept by every node: ZooKeeper may lose it.
+
+    Raises: ConfigError when this node has belonged to another one.
+    """
+    kept = await run_blocking(_kept_namespace, path)
     while True:
         document = await coordinator.read(NAMESPACE_DOCUMENT)
         if document.version:
-            return msgspec.json.decode(document.data, type=NamespaceRecord).id
-        made = NamespaceRecord(os.urandom(8).hex())
-        try:
+            break
+        made = kept or NamespaceRecord(os.urandom(8).hex())
+        with contextlib.suppress(Superseded):
             await coordinator.write(NAMESPACE_DOCUMENT, msgspec.json.encode(made), version=0)
-        except Superseded:
-            continue
+    found = msgspec.json.decode(document.data, type=NamespaceRecord)
+    if kept is None:
+        await run_blocking(_write_first, path, msgspec.json.encode(found))
+    elif kept != found:
+        raise ConfigError(f"{path} says that this node belongs to the namespace {kept.id}; ZooKeeper has {found.id}: check `zookeeper`")
+    return found.id
+
+
+def _kept_namespace(path: Path) -> NamespaceRecord | None:
+    """Raises: ConfigError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return msgspec.json.decode(path.read_bytes(), type=NamespaceRecord)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(f"{path} can't be used for the node's state: {error}") from error
 
 
 def _node_id(state: Path) -> str:
@@ -204,11 +225,16 @@ def _node_id(state: Path) -> str:
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
-            own = path.with_name(f"{NODE_ID}.{os.getpid()}")
-            write_durably(own, os.urandom(8).hex().encode() + b"\n")
-            with contextlib.suppress(FileExistsError):  # another process of the node was first: its id is the node's
-                os.link(own, path)
-            own.unlink()
+            _write_first(path, os.urandom(8).hex().encode() + b"\n")
         return path.read_text().strip()
     except OSError as error:
         raise ConfigError(f"{state} can't be used for the node's state: {error}") from error
+
+
+def _write_first(path: Path, data: bytes) -> None:
+    """Unless another process of the node was first: what that wrote stays. Raises: OSError."""
+    own = path.with_name(f"{path.name}.{os.getpid()}")
+    write_durably(own, data)
+    with contextlib.suppress(FileExistsError):
+        os.link(own, path)
+    own.unlink()

@@ -78,6 +78,8 @@ async def serve_conscience(node: Node, drain: trio.Event, *, task_status: trio.T
 async def _follow_settings(coordinator: Coordinator, service: ConscienceService) -> None:
     async with aclosing(coordinator.watch(DOCUMENT)) as changes:
         async for document in changes:
+            if not document.version:
+                continue  # as in store/cluster.py
             try:
                 service.board.expressions = NamespaceSettings.decode(document.data).scores
             except FrazilError as error:  # what was known stands

@@ -77,7 +77,7 @@ class Care:
 
     async def _ping(self, reign: Reign, peer: str) -> None:
         try:
-            await self._links[peer].promise(Promising(reign.name, reign.epoch))
+            await self._links[peer].promise(Promising(reign.name, reign.epoch, self._member.peers.peers))
         except Fenced as error:
             _log.info("%s follows another leader of %s: %s", peer, reign.name, error)
             reign.end()

@@ -10,6 +10,7 @@ import msgspec
 import trio
 import xxhash
 
+from meta.cluster.keepsake import Known
 from meta.cluster.wire import (
     ANSWER_BYTES_MAX,
     API,
@@ -17,6 +18,7 @@ from meta.cluster.wire import (
     HEADER_NAME,
     Appending,
     Following,
+    Knowing,
     Promising,
     Pulling,
     Standings,
@@ -45,6 +47,7 @@ _standings = msgspec.msgpack.Decoder(list[Header | None])
 _entries = msgspec.msgpack.Decoder(list[Entry] | None)
 _digest = msgspec.msgpack.Decoder(tuple[Header, str])
 _left = msgspec.msgpack.Decoder(bool)
+_known = msgspec.msgpack.Decoder(Known)
 _lag = msgspec.msgpack.Decoder(dict[str, int])
 _epoch = msgspec.msgpack.Decoder(int)
 
@@ -66,6 +69,9 @@ class Link:
 
     async def promise(self, call: Promising) -> int:
         return await self._call(b"promise", call, _epoch)
+
+    async def known(self) -> Known:
+        return await self._call(b"known", Knowing(), _known)
 
     async def survey(self, call: Surveying) -> Standing:
         return await self._call(b"survey", call, _standing)

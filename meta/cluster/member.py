@@ -195,7 +195,7 @@ class Member:
 
     async def _gather_promises(self, epoch: int) -> None:
         """Fences every earlier leader of the set, whichever of its bases it would write. Raises: NotLeader, Fenced."""
-        await run_blocking(self.promise.make, epoch)
+        await run_blocking(self.promise.make, epoch, self.peers.peers)
         if self.promise.epoch != epoch:
             raise Fenced(f"this peer has promised epoch {self.promise.epoch:x}")
         others = [peer for peer in self.peers.peers if peer != self.own.name]
@@ -206,7 +206,7 @@ class Member:
             nonlocal missing
             while True:
                 try:
-                    await self._links[peer].promise(Promising(self.name, epoch))
+                    await self._links[peer].promise(Promising(self.name, epoch, self.peers.peers))
                 except Fenced as error:
                     _log.info("%s does not promise epoch %x: %s", peer, epoch, error)
                     return
@@ -306,11 +306,11 @@ class Member:
         found, kind = self.bases.replica(base)
         return Replica(found, kind, self.promise)
 
-    async def take_promise(self, epoch: int) -> int:
+    async def take_promise(self, epoch: int, peers: tuple[str, ...]) -> int:
         """Raises: Fenced."""
         if self.promise.epoch > epoch:
             raise Fenced(f"epoch {epoch:x} is over: this peer has promised {self.promise.epoch:x}")
-        await run_blocking(self.promise.make, epoch)
+        await run_blocking(self.promise.make, epoch, peers)
         return self.promise.epoch
 
     async def pull(self, base: str, epoch: int, source: str) -> Standing:

@@ -22,13 +22,14 @@ import trio
 
 from meta.cluster.birth import Births
 from meta.cluster.care import Care
+from meta.cluster.keepsake import Known, keep, known, restoration, restore
 from meta.cluster.link import Link
 from meta.cluster.member import Member, open_member
 from meta.cluster.roster import DIRECTORY, PEER_FOLDER, SET_FOLDER, Layout, Peer, PeerSet, Roster, first_sets
 from meta.cluster.routing import RoutedMeta
 from meta.cluster.service import REGISTRY, ClusterService
 from meta.connection import sync_folder
-from meta.coordinator import Candidate, Coordinator
+from meta.coordinator import EPOCHS, Candidate, Coordinator
 from meta.protocol.directory import Prefix
 from node.auth import NamespaceKey
 from node.clock import Clock
@@ -97,6 +98,7 @@ async def serve_meta(
             process = MetaProcess(options, name, coordinator=coordinator, key=key, clock=clock, client=client)
             await coordinator.announce(f"{PEER_FOLDER}/{name}", msgspec.json.encode(process.peer))
             nursery.start_soon(process.roster.keep)
+            nursery.start_soon(keep, options.path, coordinator)
             nursery.start_soon(process.lay_out)
             nursery.start_soon(process.keep_members)
             observe = Requests("meta", process.service.operation).observe if options.measured else None
@@ -120,12 +122,13 @@ class MetaProcess:
         self.routed = RoutedMeta(coordinator, client)
         self.drained = trio.Event()
         self.links = Links(client, self.roster, clock)
-        self.service = ClusterService(self.members, Births(self.routed, self._lead_registry), key)
+        self.service = ClusterService(self.members, Births(self.routed, self._lead_registry), key, path=options.path)
         self._options = options
         self._coordinator = coordinator
         self._key = key
         self._clock = clock
         self._running: dict[str, tuple[PeerSet, trio.CancelScope]] = {}
+        self._dissolved: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<MetaProcess {self.peer.name} {list(self.members.values())}>"
@@ -159,6 +162,7 @@ class MetaProcess:
         for name in self._running.keys() - self.roster.sets.keys():
             try:
                 if await self.roster.is_dissolved(name):
+                    self._dissolved.add(name)
                     self._running[name][1].cancel()
             except Unavailable as error:  # it stays until the next change
                 _log.info("whether the set %s is dissolved can't be asked now: %s", name, error)
@@ -183,7 +187,7 @@ class MetaProcess:
                     await member.stand(Care(member, self.roster, self.routed, self.links, self._coordinator).watchers)
                 finally:
                     del self.members[name]
-        if scope.cancelled_caught and name not in self.roster.sets:
+        if name in self._dissolved:  # not only gone: ZooKeeper may have lost it
             await run_blocking(_put_away, self._options.path / name)
         del self._running[name]
         self.roster.notify()  # it may begin anew
@@ -213,6 +217,8 @@ class MetaProcess:
 
     async def _lay_out(self) -> None:
         layout = await self.roster.layout()
+        if layout is None and await self._was_lost() and await self._restored():
+            return
         if layout is None:
             if len(self.roster.peers) < self._options.replicas:
                 raise NotLeader(f"{len(self.roster.peers)} peers are there; a new namespace waits for {self._options.replicas}")
@@ -225,6 +231,23 @@ class MetaProcess:
         names = sorted(await self._coordinator.names(SET_FOLDER))
         if not await self.routed.prefixes():
             await self.routed.lay_out(first_prefixes(names))
+
+    async def _was_lost(self) -> bool:
+        """Whether nobody is laying a new namespace out just now: that makes the sets first, while what was lost begins with EPOCHS."""
+        return not await self._coordinator.names(SET_FOLDER) or bool((await self._coordinator.read(EPOCHS)).version)
+
+    async def _restored(self) -> bool:
+        """Whether there was a namespace before ZooKeeper lost it. Raises: NotLeader, Unavailable, Superseded."""
+        answers: dict[str, Known] = {}
+        for name in self.roster.peers:
+            try:
+                answers[name] = await (run_blocking(known, self._options.path) if name == self.peer.name else self.links[name].known())
+            except Unavailable as error:
+                _log.info("what %s knows of the namespace is not known: %s", name, error)
+        written = restoration(answers)
+        if written:
+            await restore(self._coordinator, written)
+        return bool(written)
 
     async def _make_set(self, name: str, peers: PeerSet) -> None:
         document = await self._coordinator.read(f"{SET_FOLDER}/{name}")

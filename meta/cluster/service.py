@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ import trio
 from meta.cluster.bases import OPENED
 from meta.cluster.birth import Births
 from meta.cluster.calls import Calls
+from meta.cluster.keepsake import Known, known
 from meta.cluster.member import Member
 from meta.cluster.wire import (
     API,
@@ -28,6 +30,7 @@ from meta.cluster.wire import (
     STANDINGS_MAX,
     Appending,
     Following,
+    Knowing,
     Promising,
     Pulling,
     Standings,
@@ -51,6 +54,7 @@ from node.errors import (
 )
 from node.http.message import Request
 from node.http.reply import Reply
+from node.threads import run_blocking
 
 UNCHANGING = READS | frozenset(("prefixes", "find", "counts", "assigned"))
 """Methods that change nothing: what they see is told once it is agreed."""
@@ -66,14 +70,17 @@ _encode = msgspec.msgpack.Encoder().encode
 class ClusterService:
     """Handler for node.http.server.serve. members: this host's, by set; may change."""
 
-    def __init__(self, members: Mapping[str, Member], births: Births, key: NamespaceKey) -> None:
+    def __init__(self, members: Mapping[str, Member], births: Births, key: NamespaceKey, *, path: Path) -> None:
+        """path: of the peer."""
         self._members = members
+        self._path = path
         self._births = births
         self._verifier = Verifier(key)
         self._routes = routes(DOORS)
         self._calls = Calls()
         self._peer_calls: dict[bytes, tuple[msgspec.msgpack.Decoder[Any], Callable[..., Awaitable[Any]]]] = {
             API + b"promise": (msgspec.msgpack.Decoder(Promising), self._promise),
+            API + b"known": (msgspec.msgpack.Decoder(Knowing), self._known),
             API + b"survey": (msgspec.msgpack.Decoder(Surveying), self._survey),
             API + b"append": (msgspec.msgpack.Decoder(Appending), self._append),
             API + b"pull": (msgspec.msgpack.Decoder(Pulling), self._pull),
@@ -180,7 +187,10 @@ class ClusterService:
     # Peers
 
     async def _promise(self, call: Promising) -> int:
-        return await self._member(call.set).take_promise(call.epoch)
+        return await self._member(call.set).take_promise(call.epoch, call.peers)
+
+    async def _known(self, _call: Knowing) -> Known:
+        return await run_blocking(known, self._path)
 
     async def _survey(self, call: Surveying) -> Any:
         return await self._member(call.set).replica(call.base).survey(call.epoch)

@@ -2,6 +2,7 @@
 
 POST /peer/1/<name>     body: msgpack of the call's struct; answer: msgpack; errors are JSON (node/errors.py) with their status
 promise, survey, append, pull: see meta/leader.py; after: entries from another peer's log; standings: where a peer stands, base by base
+known: what the peer has kept of the namespace (meta/cluster/keepsake.py)
 snapshot: the answer is the file, its header in `x-frazil-header` ("<epoch> <index>"), its XXH3 in `x-frazil-checksum`
 """
 
@@ -22,8 +23,15 @@ STANDINGS_MAX = 1_000
 
 
 class Promising(msgspec.Struct, frozen=True, array_like=True):
+    """peers: of the set in that epoch; () from a leader of before, which didn't say."""
+
     set: str
     epoch: int
+    peers: tuple[str, ...] = ()
+
+
+class Knowing(msgspec.Struct, frozen=True, array_like=True):
+    pass
 
 
 class Surveying(msgspec.Struct, frozen=True, array_like=True):

@@ -27,7 +27,7 @@ from tests.support.zookeeper import ZooKeeperServer
 LONG = pytest.mark.skipif(SCALE <= 1, reason="a minute each: FRAZIL_TEST_SCALE=2")
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 DAY_S = 86_400
-KILLS = 12 if SCALE > 1 else 3
+KILLS = 12 if SCALE > 1 else 2
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +126,20 @@ def zookeeper_away_for_half_a_minute(scene: Scene) -> None:
         server.wait_ready()
 
 
+def zookeeper_loses_everything(scene: Scene) -> None:
+    """Its servers are set up anew, empty; everything else runs on, but for a host that was off meanwhile."""
+    host = scene.rng.choice(scene.hosts)
+    host.kill()
+    for server in scene.cluster.zookeepers:
+        server.stop()
+    for server in scene.cluster.zookeepers:
+        server.wipe()
+        server.start()
+    for server in scene.cluster.zookeepers:
+        server.wait_ready()
+    host.start()
+
+
 def host_of(scene: Scene, server: ZooKeeperServer) -> Host:
     return next(host for host in scene.hosts if host.address == server.host)
 
@@ -206,6 +220,7 @@ ALL: tuple[Fault, ...] = (
     lose_a_host,
     isolate_the_leader_of_zookeeper,
     zookeeper_away_for_half_a_minute,
+    zookeeper_loses_everything,
     nothing_gets_from_the_leader_to_a_follower,
     nothing_gets_from_a_follower_to_the_leader,
     the_leader_hears_nobody,

@@ -23,10 +23,10 @@ from .survey import read_all
 
 SESSION_S = 6.0
 """With ZooKeeper, as meta/zookeeper.py asks for it."""
-BEYOND_S = SESSION_S + 3.0
+BEYOND_S = SESSION_S + 2.0
 ANSWERED_S_MAX = 45.0
 """The longest that a request may take, whatever happens: PATIENCE_S of meta/cluster/routing.py twice, and a little."""
-SERVED_AGAIN_S_MAX = 30.0
+SERVED_AGAIN_S_MAX = 45.0
 """After the fault is over, until requests are answered as before, without a command."""
 EQUAL_S_MAX = 60.0
 """After the load is over, until all replicas are the same: a peer that was away is compared with its leader at the next reign or look."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -98,6 +99,11 @@ class ZooKeeperServer:
         if process is not None:
             process.kill()
             process.wait()
+
+    def wipe(self) -> None:
+        """Everything that it had stored is lost. Not while it runs."""
+        assert self._process is None
+        shutil.rmtree(self._folder / "data" / "version-2", ignore_errors=True)
 
 
 @contextmanager

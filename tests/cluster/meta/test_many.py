@@ -9,20 +9,33 @@ from pathlib import Path
 import pytest
 import trio
 
+from meta.cluster.routing import RoutedMeta
 from meta.protocol.bucket import BucketSettings
 from meta.zookeeper import ZooKeeper
+from node.errors import BucketOwned, Unavailable
 from tests.conftest import SCALE
 from tests.support.metas import meta_peers, routed
 from tests.support.zookeeper import hosts, zookeeper
 
 BUCKETS = int(500 * SCALE)
-SESSION_S = 2.0
+SESSION_S = 3.0
 SERVED_AGAIN_S = 10.0
 ZNODES_MAX = 100
 
 
 def znodes(coordinator: ZooKeeper, path: str) -> int:
     return 1 + sum(znodes(coordinator, f"{path}/{name}") for name in coordinator._client.get_children(path))
+
+
+async def made(meta: RoutedMeta, settings: BucketSettings) -> None:
+    """Asked until it is answered: on a busy machine a leader may lose its session meanwhile."""
+    while True:
+        try:
+            return await meta.create_bucket(settings)
+        except BucketOwned:
+            return None
+        except Unavailable:
+            await trio.sleep(0.5)
 
 
 @pytest.mark.skipif(SCALE <= 1, reason="takes a minute: FRAZIL_TEST_SCALE=20 for 10,000 buckets")
@@ -33,7 +46,7 @@ async def test_buckets_cost_zookeeper_nothing_and_are_served_soon_after_a_restar
 
             async def create(begin: int) -> None:
                 for number in range(begin, BUCKETS, 16):
-                    await meta.create_bucket(BucketSettings(f"bucket-{number}", "ann", "owner", 1))
+                    await made(meta, BucketSettings(f"bucket-{number}", "ann", "owner", 1))
 
             async with trio.open_nursery() as nursery:
                 for begin in range(16):
@@ -47,4 +60,6 @@ async def test_buckets_cost_zookeeper_nothing_and_are_served_soon_after_a_restar
                 peer.start()
             for number in random.sample(range(BUCKETS), 50):
                 await meta.container(f"bucket-{number}").settings()
-            assert time.monotonic() - begin < SERVED_AGAIN_S
+            served_s = time.monotonic() - begin
+            print(f"{BUCKETS} buckets: served again {served_s:.1f} s after all meta services were killed")
+            assert served_s < SERVED_AGAIN_S

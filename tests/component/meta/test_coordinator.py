@@ -269,3 +269,33 @@ async def test_three_servers_go_on_without_one(scratch: Path) -> None:
                     except (PeerUnreachable, Superseded):
                         await trio.sleep(0.05)
                 await until(partial(trusted, mandate))
+
+
+async def test_servers_that_lost_everything_are_used_as_new_ones(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They know neither session nor folders, and refuse at first whoever saw later transactions than they have."""
+    monkeypatch.setattr("meta.zookeeper.REFUSED_SESSIONS", 0.2)
+    with zookeeper(scratch) as servers:
+        async with connect(servers, "wiped", session_s=0.5) as one:
+            await one.announce("peer/a", b"here")
+            first = await one.campaign("shard-1", someone("a"))
+            for _ in range(20):  # so that the new servers are behind
+                await one.write("settings", b"old", version=(await one.read("settings")).version)
+            servers[0].stop()
+            servers[0].wipe()
+            servers[0].start()
+            servers[0].wait_ready()
+            with trio.fail_after(60):
+                await first.wait_lost()
+                second = await one.campaign("shard-1", someone("a"))
+                await until(lambda: trusted(second))
+                assert second.trusted
+                assert (await one.read("settings")).version == 0
+                async with connect(servers, "wiped") as other:
+                    await until(lambda: announced(other))
+                await one.write("epochs", b'{"floor": 1000000}', version=0)
+                await second.resign()
+                assert (await one.campaign("shard-1", someone("a"))).epoch > 1_000_000
+
+
+async def announced(coordinator: Coordinator) -> bool:
+    return (await coordinator.read("peer/a")).data == b"here"

@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from meta.client import post
+from meta.cluster.keepsake import load
 from meta.cluster.replica import check_snapshot
 from meta.cluster.roster import Peer, PeerSet
 from meta.cluster.service import BIRTHS
@@ -429,3 +430,60 @@ async def test_a_peer_that_comes_back_elsewhere_is_found(cluster: Cluster, conta
     await until(lambda: name in there.peers)
     await cluster.coordinator.announce(f"peer/{name}", msgspec.json.encode(Peer(name, "127.0.0.1:9")))
     await until(lambda: there.address(name) == "127.0.0.1:9")
+
+
+async def set_up_anew(cluster: Cluster, names: str = "abc") -> None:
+    """ZooKeeper lost everything; the services begin again with nothing but their disks."""
+    for name in list(cluster.processes):
+        await cluster.kill(name)
+    cluster.coordinator.lose_all()
+    for name in names:
+        await cluster.start(name)
+
+
+async def kept(cluster: Cluster, document: str = "directory") -> None:
+    """Until every peer has noted it."""
+    await until(lambda: all(document in load(cluster.folder / name).documents for name in cluster.processes))
+
+
+async def test_a_zookeeper_that_lost_everything_is_given_back_what_peers_kept(cluster: Cluster, container: Container) -> None:
+    await container.put(row("a"))
+    await cluster.coordinator.write("settings", b"policies and pools", version=0)
+    of = await set_of(cluster)
+    before = dict(cluster.processes["a"].roster.sets)
+    await kept(cluster, "settings")
+    epoch = max(process.members[of].promise.epoch for process in cluster.processes.values())
+    await set_up_anew(cluster)
+    assert (await container.get("a")).key == "a"
+    await container.put(row("b"))
+    assert cluster.processes["a"].roster.sets == before
+    assert (await cluster.coordinator.read("settings")).data == b"policies and pools"
+    assert cluster.processes[await leader_of(cluster, of)].members[of].promise.epoch > epoch
+    await equal(cluster, of)
+
+
+async def test_an_empty_zookeeper_is_not_filled_without_a_majority_of_those_that_know(cluster: Cluster, container: Container) -> None:
+    """New peers would lay out a new namespace, and serve nothing of the old one."""
+    await container.put(row("a"))
+    await kept(cluster)
+    await set_up_anew(cluster, "ade")
+    cluster.meta._patience_s = 2.0
+    with pytest.raises(Unavailable):
+        await container.get("a")
+    assert not (await cluster.coordinator.read("directory")).version
+    cluster.meta._patience_s = 20.0
+    await cluster.start("b")
+    assert (await container.get("a")).key == "a"
+
+
+async def test_a_namespace_is_given_back_over_what_a_crash_left_half_done(cluster: Cluster, container: Container) -> None:
+    await container.put(row("a"))
+    await kept(cluster)
+    for name in list(cluster.processes):
+        await cluster.kill(name)
+    cluster.coordinator.lose_all()
+    await cluster.coordinator.write("epochs", msgspec.json.encode({"floor": 1}), version=0)
+    await cluster.coordinator.write("set/set-1", msgspec.json.encode(PeerSet(("stranger",))), version=0)
+    for name in "abc":
+        await cluster.start(name)
+    assert (await container.get("a")).key == "a"

@@ -1,0 +1,140 @@
+"""What a ZooKeeper that lost everything is given back: kept by each peer on its disk, put together from what a majority of each set knows.
+
+PATH/keepsake       JSON of Keepsake: the namespace's documents as this peer saw them last
+PATH/<set>/promise  the set's peers in the newest epoch that this peer heard of (meta/cluster/promise.py)
+
+Theory of operation. A new ensemble counts its transactions from the begin, so its epochs would lie below those that peers have promised,
+and nobody could lead. The document EPOCHS says what is added to them: more than the highest promise, by so much that no epoch that the lost
+ensemble gave, and nobody heard of, is given again. Who belongs to a set is taken from the promises, not from the keepsakes: a majority of
+a reign's peers has written them down before the reign began, and a change of peers goes in steps whose majorities meet. So when a majority
+of the newest peers that anybody knows answers, no later reign was ever begun, and what it acknowledged can't be missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import trio
+
+from meta.cluster.promise import Promise
+from meta.cluster.roster import DIRECTORY, DISSOLVED_FOLDER, SET_FOLDER, PeerSet
+from meta.coordinator import EPOCHS, Coordinator, Document, Epochs
+from node.errors import BaseCorrupt, NotLeader, Unavailable
+from node.files import write_durably
+from node.log import get_logger
+from node.threads import run_blocking
+
+DOCUMENTS = ("namespace", "settings", "renewal", DIRECTORY)
+FOLDERS = ("lock", SET_FOLDER, DISSOLVED_FOLDER)
+"""What is kept: these documents, and all those of these folders."""
+EPOCHS_APART = 1 << 48
+"""What one ensemble may give: a ZooKeeper numbers transactions from 2**32 times the number of its own elections."""
+LOOK_S = 2.0
+"""How often what is kept is compared with what there is."""
+_log = get_logger("meta.keepsake")
+
+
+class Keepsake(msgspec.Struct, frozen=True):
+    """documents: by name, each with the version it had in its ensemble; floor: of that ensemble, which orders versions of several."""
+
+    floor: int = 0
+    documents: dict[str, Document] = {}
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What one peer knows. sets: by name, the highest promise, and the peers of the newest epoch with that epoch."""
+
+    keepsake: Keepsake
+    sets: dict[str, tuple[int, int, tuple[str, ...]]]
+
+
+def load(path: Path) -> Keepsake:
+    """Raises: BaseCorrupt, VolumeSick."""
+    try:
+        return msgspec.json.decode((path / "keepsake").read_bytes(), type=Keepsake)
+    except FileNotFoundError:
+        return Keepsake()
+    except msgspec.DecodeError as error:
+        raise BaseCorrupt(f"{path / 'keepsake'} can't be read; remove it, other peers have theirs: {error}") from error
+
+
+def known(path: Path) -> Known:
+    """Of the peer whose folder that is; blocks. Raises: BaseCorrupt, VolumeSick."""
+    promises = {file.parent.name: Promise(file) for file in path.glob("*/promise") if "." not in file.parent.name}  # not of dissolved ones
+    return Known(load(path), {name: (each.epoch, *each.peers) for name, each in promises.items()})
+
+
+def restoration(answers: Mapping[str, Known]) -> dict[str, bytes]:
+    """The documents to write, in this order, by what each peer answered; empty when nobody knows of a namespace.
+
+    Raises: NotLeader while peers are missing without which something acknowledged might be.
+    """
+    documents = _newest([each.keepsake for each in answers.values()])
+    sets = {name for each in answers.values() for name in each.sets}
+    if not documents and not sets:
+        return {}
+    if DIRECTORY not in documents:
+        raise NotLeader("ZooKeeper is empty, and no peer that runs has kept the namespace's directory: start the others")
+    highest = max((promised for each in answers.values() for promised, _, _ in each.sets.values()), default=0)
+    written = {EPOCHS: msgspec.json.encode(Epochs((highest // EPOCHS_APART + 1) * EPOCHS_APART))}
+    for name in [each for each in sets if f"{DISSOLVED_FOLDER}/{each}" in documents]:
+        sets.remove(name)
+        documents.pop(f"{SET_FOLDER}/{name}", None)
+    for name in sorted(sets):
+        peers = max(found[1:] for each in answers.values() if (found := each.sets.get(name)) is not None)[1]
+        if peers:
+            _check_majority(name, peers, answers)
+            documents[f"{SET_FOLDER}/{name}"] = msgspec.json.encode(PeerSet(peers))
+    directory = documents.pop(DIRECTORY)
+    return written | documents | {DIRECTORY: directory}  # last: with it all is there
+
+
+def _newest(keepsakes: list[Keepsake]) -> dict[str, bytes]:
+    found: dict[str, tuple[int, int, bytes]] = {}
+    for keepsake in keepsakes:
+        for name, document in keepsake.documents.items():
+            found[name] = max(found.get(name, (0, 0, b"")), (keepsake.floor, document.version, document.data))
+    return {name: data for name, (_, _, data) in found.items()}
+
+
+def _check_majority(name: str, peers: tuple[str, ...], answers: Mapping[str, Known]) -> None:
+    missing = [peer for peer in peers if peer not in answers]
+    if 2 * len(missing) >= len(peers):
+        raise NotLeader(f"ZooKeeper is empty; before it is filled again a majority of {name} must run: start {', '.join(missing)}")
+
+
+async def restore(coordinator: Coordinator, written: Mapping[str, bytes]) -> None:
+    """Into a ZooKeeper without a directory; what else is there was written by those who found it empty. Raises: Unavailable, Superseded."""
+    _log.warning("ZooKeeper has nothing of this namespace: its documents are written anew from what its peers kept")
+    for name, data in written.items():
+        there = await coordinator.read(name)
+        if there.data != data:
+            await coordinator.write(name, data, version=there.version)
+
+
+async def keep(path: Path, coordinator: Coordinator) -> None:
+    """Notes the documents when they have changed, for ever. One that is gone stays noted while all others are gone too."""
+    kept = await run_blocking(load, path)
+    while True:
+        try:
+            found = await _look(coordinator)
+        except Unavailable as error:
+            _log.info("what ZooKeeper holds can't be noted now: %s", error)
+        else:
+            if found is not None and found != kept:
+                await run_blocking(write_durably, path / "keepsake", msgspec.json.encode(found))
+                kept = found
+        await trio.sleep(LOOK_S)
+
+
+async def _look(coordinator: Coordinator) -> Keepsake | None:
+    """None while there is no directory: what else there is was written by those who found ZooKeeper empty."""
+    epochs, directory = await coordinator.read(EPOCHS), await coordinator.read(DIRECTORY)
+    folders = {folder: await coordinator.names(folder) for folder in FOLDERS}
+    names = [*DOCUMENTS, *(f"{folder}/{name}" for folder, names in folders.items() for name in names)]
+    documents = {name: document for name in names if (document := await coordinator.read(name)).version}
+    if not directory.version or await coordinator.read(DIRECTORY) != directory:
+        return None
+    return Keepsake(Epochs.of(epochs), documents)
