@@ -52,6 +52,8 @@ class FreezeTask:
         """Raises: FrazilError."""
         if not self._boards.workers:  # a cluster, before its first
             return None, 0
+        if not position:
+            self._tally.counts["versions"] = self._tally.counts["planned"] = 0
         place = msgspec.json.decode(position, type=Position) if position else Position(self._only or await self._next_bucket(""))
         following, cost = await self._page(place) if place.bucket else (None, 0)
         if following is None and place.bucket and not self._only:
