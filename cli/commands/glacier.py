@@ -16,7 +16,7 @@ from cli.exit import Exit, Hinted
 from cli.output import count_text
 from cli.parameter import SIZE
 from cli.session import Session, with_session
-from node.text import bytes_text
+from node.text import bytes_text, span_text
 
 if TYPE_CHECKING:
     import trio
@@ -147,6 +147,8 @@ def _tell_bus(session: Session, status: Status) -> None:
         name += f" in {status.site}"
     if status.rate_bytes:
         lost += f"; at most {bytes_text(status.rate_bytes)} per second"
+    if status.unverified_us:
+        lost += f"; every chunk was read within {span_text(max(time.time() - status.unverified_us / 1e6, 0.0))}"
     words = f"bus {name}: {status.doing}{state}; {waiting} waits; {count_text(status.power_ons, 'power-on')}{lost}"
     session.output.record("bus", words, **msgspec.to_builtins(status))
 
@@ -201,6 +203,29 @@ def _since(unverified_us: int) -> str:
     if not unverified_us:
         return "none was there before"
     return f"the one that waits longest was read {_time(max(time.time() - unverified_us / 1e6, 0.0))} ago"
+
+
+@glacier.command("clear", short_help="Move all chunks of a cold disk to others.")
+@click.argument("disk", type=click.IntRange(0))
+@_worker
+@with_session
+def clear(session: Session, disk: int, workers: tuple[str, ...]) -> Exit:
+    """Move all chunks of DISK to other disks of its bus: each comes back to its volume, and goes out again.
+
+    `frazil glacier queue` shows how far it is. Disks that deletions emptied are cleared without being asked. An empty disk takes chunks
+    again; one that is to be taken out is given up then, with `frazil glacier lose`.
+    """
+    return session.run(lambda: _clear(session, disk, workers))
+
+
+async def _clear(session: Session, disk: int, workers: tuple[str, ...]) -> Exit:
+    async with _boards(session, workers) as boards:
+        for worker in boards.workers:
+            if disk in [each.disk for each in (await worker.status()).disks]:
+                count = await worker.clear(disk)
+                session.output.record("disk", f"disk {disk} is cleared of {count_text(count, 'chunk')}", disk=disk, chunks=count)
+                return Exit.OK
+    raise Hinted(f"there is no disk {disk} on any bus", "`frazil glacier queue --json` lists them", code=Exit.NOT_FOUND)
 
 
 @glacier.command("pace", short_help="Limit the bytes per second to boards and from them.")

@@ -1,4 +1,4 @@
-"""Disks that deletions emptied: their chunks move to others, and then they take chunks again."""
+"""Disks that deletions emptied, or that somebody wants empty: their chunks move to others, and then they take chunks again."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def clear(core: Core, disk: int) -> None:
 
     async with core.hands:
         await core.change(steps)
-    log.info("a disk that deletions emptied is cleared", extra={"disk": disk, "chunks": len(entries)})
+    log.info("a disk is cleared", extra={"disk": disk, "chunks": len(entries)})
 
 
 async def reopen(core: Core, disk: int) -> None:

@@ -12,12 +12,14 @@ from glacier.backlog import Kind
 from glacier.pace import RATE_BYTES_MIN
 from glacier.protocol import DiskReport, DiskState
 from glacier.schedule import outlook
+from glacier.worker.clearing import clear
 from glacier.worker.core import Changes, Core, Doing, by_volume
 from glacier.worker.ledger import CHECKED, COLD, DELETE, FREEZE, LOST, MELT, READ, STRAY, THAW, WANTED, Book, Entry, Task
 from glacier.worker.loss import Losses
 from glacier.worker.protocol import ITEMS_MAX, ChunkState, DiskStatus, Item, QueuedJob, Status, Stray
 from glacier.worker.shelf import LOST_DISK
-from node.errors import ChunkNotFound, DiskNotFound, InvalidArgument
+from node.errors import ChunkNotFound, DiskNotFound, InvalidArgument, VolumeFull
+from node.text import bytes_text
 from rawx.protocol import Examined
 
 QUEUE_MAX = 10_000
@@ -235,6 +237,17 @@ class Desk:
                 if entry.state in CHECKED:
                     core.check_soon(entry, at_s=core.now_s - core.scheduler.terms[Kind.VERIFY].hold_s)
                     count += 1
+        return count
+
+    async def clear(self, disk: int) -> int:
+        shelf = self._core.shelf
+        self._known(disk, only=True)
+        if shelf.closed.get(disk) == LOST_DISK:
+            raise DiskNotFound(f"disk {disk} was given up: what lay on it is made anew from other chunks")
+        if shelf.room(without=disk) < shelf.used[disk]:
+            raise VolumeFull(f"the other disks of the bus have no room for the {bytes_text(shelf.used[disk])} on disk {disk}")
+        count = shelf.count[disk]
+        await clear(self._core, disk)
         return count
 
     async def pace(self, rate_bytes: float) -> None:

@@ -149,7 +149,8 @@ class Errands:
             if entry is None or entry.state != WANTED:
                 return
             core.shelf.drop(entry.disk, entry.size)
-            changes.asked.append(book.ask(core.task(DELETE, Kind.DELETE, entry)))  # half of it may lie there
+            if task.tries:  # something of it may lie there; what a kill left is found when stock is taken
+                changes.asked.append(book.ask(core.task(DELETE, Kind.DELETE, entry)))
             core.want(book, entry, changes, without=frozenset({task.disk}))
 
         try:

@@ -141,6 +141,9 @@ class ColdDoor(Protocol):
     async def verify(self, disk: int) -> int:
         """Have all chunks of a disk read and compared, soon; -1: of all disks. How many there are. Raises: DiskNotFound."""
 
+    async def clear(self, disk: int) -> int:
+        """Have all chunks of a disk moved to others; it takes none meanwhile. How many lie there. Raises: DiskNotFound, VolumeFull."""
+
     async def pace(self, rate_bytes: float) -> None:
         """Limits the bytes per second to the freezer and from it, until the worker ends; 0: not at all. Raises: InvalidArgument."""
 

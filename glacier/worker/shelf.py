@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from glacier.election import Disk, elect
+from glacier.election import SPARE_SHARE, Disk, elect
 from glacier.worker.ledger import DiskRow, Entry
 from node.errors import VolumeFull
 
@@ -69,6 +69,11 @@ class Shelf:
     def drop(self, disk: int, size: int) -> None:
         self.used[disk] -= size
         self.count[disk] -= 1
+
+    def room(self, *, without: int) -> float:
+        """Bytes that the other disks take yet."""
+        others = [disk for disk in self.disks if disk != without and not self.closed.get(disk)]
+        return sum(max(self.total(disk) * (1 - SPARE_SHARE) - self.used[disk], 0.0) for disk in others)
 
     def to_compact(self) -> int | None:
         """A disk that deletions emptied and that the others in use can take over."""

@@ -603,3 +603,24 @@ async def test_a_thaw_that_was_cut_off_goes_on_where_it_was(tmp_path: Path, volu
         await until_state(worker, item(volume, made), "filled")
         assert await bytes_of(volume, made) == made.data
     assert len(pieces) == 21  # of two units each, one of them twice
+
+
+async def test_a_disk_is_cleared_when_somebody_asks_if_the_others_have_room(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(range(2), disk_bytes=100 * UNIT), first(volumes)
+    several = [await put(volume, of_content(sample(4 * UNIT), f"{number:032x}")) for number in range(5)]
+    async with working(tmp_path, volumes, freezer, replace(OPTIONS, disk_bytes=100 * UNIT)) as worker:
+        await worker.door.create([item(volume, made) for made in several])
+        for made in several:
+            await until_state(worker, item(volume, made), "cold")
+        (disk,) = {disk for made in several for disk in freezer.copies(made.chunk)}
+        assert await worker.door.clear(disk) == 5
+        assert (await worker.door.status()).disks[disk].closed == "emptying"
+        await until(lambda: not freezer.disks[disk], "nothing is left on it")
+        for made in several:
+            await until_state(worker, item(volume, made), "cold")
+            assert freezer.copies(made.chunk) == [1 - disk]
+        worker.core.shelf.closed[disk] = "full"
+        with pytest.raises(VolumeFull, match="no room for the 1"):
+            await worker.door.clear(1 - disk)
+        with pytest.raises(DiskNotFound):
+            await worker.door.clear(99)
