@@ -82,6 +82,8 @@ def _line(text: Text, disk: DiskView) -> None:
     words = [disk.state.value]
     if disk.until_s > 0:
         words.append(f"ready in {span_text(disk.until_s)}")
+    elif disk.state is DiskState.SPINNING_UP:
+        words.append("later than usual")
     if disk.doing:
         words.append(disk.doing)
     if disk.errors:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from rich.console import Console
 
 from tests.support.dashboard import BROKEN, BUSY, SPINNING, SPUN_UP
 from tui.boards import CELL_WIDTH, draw
+from tui.snapshot import BoardView, DiskState, DiskView
 
 
 @pytest.mark.parametrize("width", [CELL_WIDTH, 40, 78, 118, 300])
@@ -23,3 +25,23 @@ def test_disks_that_are_not_asleep_say_what_they_do() -> None:
     assert f"disk {SPINNING} (bus 1): spinning up, ready in 9 s" in text
     assert f"disk {BROKEN} (bus 1): failed, did not come up within 30 s, 3 errors" in text
     assert "2 powered" in text
+
+
+def test_a_disk_that_takes_longer_than_usual_to_spin_up_is_told_from_one_that_counts_down_and_one_that_failed() -> None:
+    disks = [
+        DiskView(0, 0, DiskState.SPINNING_UP, until_s=7.0, cycles=3, powered_s=3_700),
+        DiskView(1, 0, DiskState.SPINNING_UP),
+        DiskView(2, 0, DiskState.FAILED, doing="no answer within 60 s, tried again in 9 min 9 s", errors=1, cycles=1, powered_s=60),
+    ]
+    lines = draw(BoardView("icebox", tuple(disks)), 118).plain.splitlines()
+    assert lines[-3:] == [
+        "↻ disk 0 (bus 0): spinning up, ready in 7 s, powered on 3 times, 1 h 1 min in all",
+        "↻ disk 1 (bus 0): spinning up, later than usual",
+        "✗ disk 2 (bus 0): failed, no answer within 60 s, tried again in 9 min 9 s, 1 errors, powered on 1 times, 1 min in all",
+    ]
+
+
+@pytest.mark.parametrize(("width", "height"), [(78, 21), (118, 37)])
+def test_a_whole_board_and_what_its_powered_disks_do_fit_on_a_small_screen(width: int, height: int) -> None:
+    lines = draw(BUSY.boards[0], width).wrap(Console(width=width), width)
+    assert len(lines) < height
