@@ -15,7 +15,7 @@ from glacier.worker.clearing import go_on_clearing, reopen
 from glacier.worker.core import Core, Doing
 from glacier.worker.desk import Desk
 from glacier.worker.errand import Errands
-from glacier.worker.ledger import Entry
+from glacier.worker.ledger import DELETE, Entry
 from glacier.worker.loss import Losses
 from glacier.worker.shelf import FULL, REOPEN_FREE
 from glacier.worker.stock import take_stock
@@ -97,9 +97,11 @@ class Engine:
         """Failed jobs whose time has come."""
         core = self._core
         for number in [number for number, at_s in core.later.items() if at_s <= core.now_s]:
-            del core.later[number]
-            if number in core.tasks:
-                core.wait_for(core.tasks[number])
+            task = core.tasks.get(number)
+            if task is None:
+                del core.later[number]
+            elif task.task == DELETE or task.volume in core.volumes:  # else its cold disk would be powered on for nothing
+                core.wait_for(task)
 
     async def _gone(self, entry: Entry) -> None:
         async with self._core.hands:

@@ -624,3 +624,29 @@ async def test_a_disk_is_cleared_when_somebody_asks_if_the_others_have_room(tmp_
             await worker.door.clear(1 - disk)
         with pytest.raises(DiskNotFound):
             await worker.door.clear(99)
+
+
+async def test_no_disk_is_powered_for_chunks_whose_volume_is_away(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(), first(volumes)
+    made = await put(volume, sample(UNIT))
+    there = dict(volumes)
+
+    async def step(name: str, _disk: int) -> None:
+        if name == "powered":
+            there.pop(volume.volume_id, None)
+
+    async with working(tmp_path, there, freezer) as worker:
+        await worker.door.create([item(volume, made)])
+        await until_state(worker, item(volume, made), "cold")
+        await until(lambda: freezer.powered is None, "the disk is off")
+        freezer.step = step
+        await worker.door.get([item(volume, made)], Kind.STANDARD, 0)
+        await until(lambda: any(task.tries for task in worker.core.tasks.values()), "it failed once")
+        await until(lambda: freezer.powered is None, "the disk is off")
+        before = freezer.power_ons.total()
+        await trio.sleep(0.4)  # twenty times the first wait
+        assert freezer.power_ons.total() == before
+        freezer.step = freezer._nothing
+        there[volume.volume_id] = volume
+        await until_state(worker, item(volume, made), "filled")
+        assert await bytes_of(volume, made) == made.data
