@@ -127,8 +127,8 @@ async def test_commands_show_the_queue_and_have_disks_verified(tmp_path: Path, v
         assert (records[1]["chunks"], records[1]["powered"]) == (1, True)
         code, out, _ = await run("verify")
         assert (code, "1 chunk will be read" in out) == (0, True)
-        code, out, _ = await run("clear", "0")
-        assert (code, out) == (0, "disk 0 is cleared of 1 chunk\n")
+        code, out, _ = await run("clear", "1")
+        assert (code, out) == (0, "disk 1 is cleared of 0 chunks\n")
         code, out, _ = await run("pace", "1MiB")
         assert (code, out) == (0, "bus board/0: at most 1.0 MiB per second\n")
         assert (await worker.door.status()).rate_bytes == 1 << 20
