@@ -15,7 +15,7 @@ from node.threads import gang, run_blocking
 from rawx.chunk import Buffer, ChunkRecord
 from rawx.patience import Patience
 from rawx.protocol import Rawx, Upload
-from rawx.reader import LocalReader
+from rawx.reader import Told
 from rawx.upload import LocalUpload
 from rawx.volume import Volume
 
@@ -90,27 +90,23 @@ def _nothing() -> None:
     return
 
 
-async def open_all(asked: Sequence[tuple[Volume, str, bytes]], *, stall_s: float = STALL_S) -> list[LocalReader | FrazilError]:
-    """Chunks of this host's volumes, each with the checksum that is to be its, in one hop to a thread if any; or why not.
-
-    Raises: Busy.
-    """
-    outcomes: list[LocalReader | FrazilError | None] = []
-    for volume, chunk, checksum in asked:
-        try:
-            outcomes.append(volume.open_now(chunk, checksum))
-        except FrazilError as error:
-            outcomes.append(error)
-    waiting = [index for index, outcome in enumerate(outcomes) if outcome is None]
-    jobs = [partial(asked[index][0].open_blocking, *asked[index][1:]) for index in waiting]
-    for index, result in zip(waiting, await gang(jobs, stall_s=stall_s), strict=True):
+async def open_all(asked: Sequence[tuple[Volume, str, bytes]], *, stall_s: float = STALL_S) -> list[Told | FrazilError]:
+    """Chunks of this host's volumes, each with the checksum that is to be its, in one hop to a thread; or why not. Raises: Busy."""
+    outcomes: list[Told | FrazilError] = []
+    jobs = [partial(_open, volume, chunk, checksum) for volume, chunk, checksum in asked]
+    for (volume, _, _), result in zip(asked, await gang(jobs, stall_s=stall_s), strict=True):
         if isinstance(result, DeadlineExceeded):
-            outcomes[index] = asked[index][0].health.hung("opening a chunk", stall_s)
-        elif isinstance(result, LocalReader | FrazilError):
-            outcomes[index] = result
+            outcomes.append(volume.health.hung("opening a chunk", stall_s))
+        elif isinstance(result, Told | FrazilError):
+            outcomes.append(result)
         else:
             raise result
-    return [outcome for outcome in outcomes if outcome is not None]
+    return outcomes
+
+
+def _open(volume: Volume, chunk: str, checksum: bytes) -> Told:
+    volume.health.admit_read()
+    return volume.open_told_blocking(chunk, checksum)
 
 
 class Put(NamedTuple):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 import xxhash
 
 from node.errors import InvalidArgument
 from rawx import system
-from rawx.chunk import UNIT_DIGEST_BYTES
+from rawx.chunk import UNIT_DIGEST_BYTES, ChunkRecord
 from rawx.health import Health
 from rawx.mark import explain
 from rawx.protocol import Reader
@@ -151,3 +152,11 @@ class LocalReader:
             hasher.update(piece)
             done += count
         return hasher.digest()
+
+
+class Told(NamedTuple):
+    """An open chunk with what it says of itself. marked: its bytes are, or were, on a cold disk."""
+
+    reader: LocalReader
+    record: ChunkRecord
+    marked: bool

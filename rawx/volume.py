@@ -25,10 +25,10 @@ from rawx.health import Health, translate
 from rawx.identity import Identity, claim
 from rawx.journal import Journal
 from rawx.link import Linked, link_blocking
-from rawx.mark import explain, marked
+from rawx.mark import explain, marked, read_mark
 from rawx.probe import volume_stat
 from rawx.protocol import ChunkIds, ChunkStat, Examined, ExaminedChunks, ListPage, QuarantinedChunks, VolumeStat
-from rawx.reader import LocalReader
+from rawx.reader import LocalReader, Told
 from rawx.upload import LocalUpload
 
 T = TypeVar("T")
@@ -199,14 +199,29 @@ class Volume:
 
     def open_blocking(self, chunk: str, checksum: bytes) -> LocalReader:
         """The same in a thread."""
-        descriptor, stored = self.open_stored(chunk, path_of(chunk))
+        return self._open_checked(chunk, checksum)[0]
+
+    def open_told_blocking(self, chunk: str, checksum: bytes) -> Told:
+        """The same, with what the chunk says of itself."""
+        reader, record = self._open_checked(chunk, checksum)
+        try:
+            return Told(reader, record, read_mark(reader.descriptor) is not None)
+        except OSError as error:
+            reader.close()
+            raise self.health.read_failed(error, f"reading the mark of chunk {chunk}") from error
+        except RecordCorrupt:
+            reader.close()
+            raise
+
+    def _open_checked(self, chunk: str, checksum: bytes) -> tuple[LocalReader, ChunkRecord]:
+        descriptor, stored = self.open_stored(chunk, path_of(check_chunk_id(chunk)))
         if chunk_checksum(stored.units) != checksum:
             os.close(descriptor)
             raise self.health.corrupt(f"chunk {chunk}: its unit checksums are not those that belong to it")
         geometry = Geometry(stored.record.size, stored.unit_bytes, stored.units)
         reader = self._reader(chunk, descriptor, geometry)
         self._units.put(chunk, checksum, geometry)
-        return reader
+        return reader, stored.record
 
     def open_stored(self, chunk: str, path: str) -> tuple[int, Stored]:
         """An open chunk and what it says of itself; blocking. Raises: ChunkNotFound, RecordCorrupt, ChunkCorrupt, VolumeSick."""

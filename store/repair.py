@@ -45,6 +45,7 @@ class Need:
     avoid    volumes that are to hold none of it (being emptied, too full)
     spares   well chunks that the layout does not name, by position: sources
     keep     the old chunks are whole: they are deleted, not quarantined, once the new ones are named
+    gone     positions of which there is nothing left to quarantine
     """
 
     bucket: str
@@ -55,6 +56,7 @@ class Need:
     avoid: Collection[str] = ()
     spares: Mapping[int, Place] = field(default_factory=dict)
     keep: bool = False
+    gone: Collection[int] = ()
 
 
 async def remake(context: Context, need: Need) -> int:
@@ -169,7 +171,8 @@ class _Remake:
             self._rooms = [room[number * run : (number + 1) * run] for number in range(slots)]
             for number, target in enumerate(self.targets):
                 target.room = room[slots * run + number * batch :][:batch]
-            await self._sources.open(self._sources.order[: self._policy.needed])
+            direct = self._need.keep or self._need.spares
+            await self._sources.open(sorted(self._need.positions) if direct else self._sources.order[: self._policy.needed])
             for offset in range(0, self._chunk_bytes, self._run_bytes):
                 await self._make(offset, min(self._run_bytes, self._chunk_bytes - offset))
                 await trio.lowlevel.checkpoint()
@@ -282,15 +285,15 @@ class _Remake:
             self._context.afterwork.look_for_stale_records(self._need.bucket)
         self._context.afterwork.settle(target.place for target in self.targets)
 
-    def _old_places(self) -> list[Place]:
-        replaced = {target.position for target in self.targets}
+    def _old_places(self, without: Collection[int] = ()) -> list[Place]:
+        replaced = {target.position for target in self.targets} - set(without)
         return [(self._layout.volumes[chunk.volume], chunk.name) for position, chunk in self._chunks.items() if position in replaced]
 
     async def retire(self) -> None:
         """The damaged originals, which nothing names any more, go to quarantine. One that can't is an orphan for the scrub."""
         if self._need.keep:
             return
-        for volume, chunk in self._old_places():
+        for volume, chunk in self._old_places(without=self._need.gone):
             try:
                 await self._context.fleet.volume(volume).quarantine(chunk, self._need.reason or "damaged, and made anew elsewhere")
             except FrazilError:  # it was missing, or its volume is away

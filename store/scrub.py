@@ -259,7 +259,8 @@ class Scrub:
         if bad:
             reason = "; ".join(sorted({problem for problem, _ in problems.values()}))
             try:
-                await remake(self._context, Need(bucket, holder, index, bad, reason, spares=spares))
+                gone = [position for position, (problem, _) in problems.items() if problem == "missing"]
+                await remake(self._context, Need(bucket, holder, index, bad, reason, spares=spares, gone=gone))
             except ContentLost as error:
                 log.error("a metachunk can't be made whole", extra={"bucket": bucket, "error": str(error)})
                 return "lost", "waits"

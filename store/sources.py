@@ -11,7 +11,7 @@ from node.errors import Busy, ChunkCold, ChunkCorrupt, ContentCold, ContentLost,
 from rawx.chunk import ChunkRecord
 from rawx.fanout import open_all
 from rawx.protocol import Reader
-from rawx.reader import LocalReader
+from rawx.reader import LocalReader, Told
 from rawx.volume import Volume
 from store.delete import Place
 from store.fleet import Fleet
@@ -42,6 +42,7 @@ class Sources:
         self.order = good + [position for position in sorted(places) if position not in good]
         """Of asking."""
         self._readers: dict[int, Reader] = {}
+        self._told: dict[int, tuple[ChunkRecord | None, bool]] = {}
         self._failures: dict[int, FrazilError] = {}
 
     def __repr__(self) -> str:
@@ -57,8 +58,9 @@ class Sources:
         local = [(position, volume) for position, volume in found if isinstance(volume, Volume)]
         results = await open_all([(volume, self._places[position][1], self._checksums[position]) for position, volume in local])
         for (position, _), result in zip(local, results, strict=True):
-            if isinstance(result, LocalReader):
-                self._readers[position] = result
+            if isinstance(result, Told):
+                self._readers[position] = result.reader
+                self._told[position] = result.record, result.marked
             else:
                 self._failures[position] = result
 
@@ -113,13 +115,11 @@ class Sources:
         found: list[ChunkRecord] = []
         is_cold = False
         for position in self.order:
-            volume, chunk = self._places[position]
             try:
-                (look,) = await self._fleet.volume(volume).examine([chunk], deep=False)
+                record, marked = self._told.get(position) or await self._ask(*self._places[position])
             except FrazilError:
                 continue
-            is_cold = is_cold or bool(look.cold)
-            record = look.record
+            is_cold = is_cold or marked
             if record is not None and record.metachunk_size == size and record.bucket == bucket:
                 found.append(record)
                 if position not in bad:
@@ -127,3 +127,7 @@ class Sources:
         if not found:
             raise ContentLost(f"no chunk of {self._name} has a record that can be read")
         return max(found, key=lambda record: record.seq), is_cold
+
+    async def _ask(self, volume: str, chunk: str) -> tuple[ChunkRecord | None, bool]:
+        (look,) = await self._fleet.volume(volume).examine([chunk], deep=False)
+        return look.record, bool(look.cold)

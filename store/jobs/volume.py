@@ -82,14 +82,18 @@ class RebuildVolume(Mover):
     async def needs(self, bucket: str, holder: Holding) -> AsyncIterator[Need]:
         """One for each metachunk, however many of its chunks are lost: its sources are read once."""
         lost: dict[int, list[int]] = {}
+        gone: set[tuple[int, int]] = set()
         for each in chunks_of(holder):
             if each.volume in self._volumes:
                 self._tally.saw(1, 0)
                 look = self._looks.get((each.volume, each.chunk.name))
                 if look is None or judge(each, look)[0] not in ("", "stale"):
                     lost.setdefault(each.index, []).append(each.chunk.position)
+                    if look is not None and look.problem == "missing":
+                        gone.add((each.index, each.chunk.position))
         for index, positions in lost.items():
-            yield Need(bucket, holder, index, frozenset(positions), "its volume was rebuilt", self._away)
+            missing = [position for position in positions if (index, position) in gone]
+            yield Need(bucket, holder, index, frozenset(positions), "its volume was rebuilt", self._away, gone=missing)
 
     async def is_cold(self, need: Need) -> None:
         await thaw(self._context, need)
