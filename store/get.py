@@ -11,7 +11,7 @@ of it is handed on.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -90,19 +90,47 @@ class MetachunkReader:
         else:
             await self._read_copies(start, stop, buffer, sink)
 
+    async def fill(self, start: int, into: memoryview, buffer: memoryview) -> None:
+        """Fills `into` with the metachunk's bytes from `start` on; whole units of copies go there at once. buffer, raises: as read."""
+        if self._policy.coded:
+            filled = 0
+
+            async def keep(piece: Buffer) -> None:
+                nonlocal filled
+                into[filled : filled + len(piece)] = piece
+                filled += len(piece)
+
+            await self._read_coded(start, start + len(into), buffer, keep)
+            return
+        stop = start + len(into)
+        for at, size in self._units(start, stop):
+            if start <= at and at + size <= stop:
+                await self._fetch_copy(at, into[at - start : at - start + size])
+            else:
+                await self._fetch_copy(at, buffer[:size])
+                first, last = max(start, at), min(stop, at + size)
+                into[first - start : last - start] = buffer[first - at : last - at]
+
     async def _read_copies(self, start: int, stop: int, buffer: memoryview, sink: Sink) -> None:
+        for at, size in self._units(start, stop):
+            await self._fetch_copy(at, buffer[:size])
+            await sink(buffer[max(start - at, 0) : min(stop - at, size)])
+
+    def _units(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Place and size of those that hold the bytes [start, stop)."""
         unit_bytes, size = self._policy.unit_bytes, self._metachunk.size
         for at in range(start // unit_bytes * unit_bytes, stop, unit_bytes):
-            unit = buffer[: min(unit_bytes, size - at)]
-            if self._far:
-                await self._read_copy(at, unit)
-            else:
-                while positions := self._usable():
-                    if await self._fetch(positions[0], at, unit):
-                        break
-                else:
-                    raise self.content_lost()
-            await sink(unit[max(start - at, 0) : stop - at])
+            yield at, min(unit_bytes, size - at)
+
+    async def _fetch_copy(self, at: int, unit: memoryview) -> None:
+        """From whichever copy has it whole. Raises: ContentLost, ContentCold."""
+        if self._far:
+            await self._read_copy(at, unit)
+            return
+        while positions := self._usable():
+            if await self._fetch(positions[0], at, unit):
+                return
+        raise self.content_lost()
 
     async def _read_copy(self, at: int, unit: memoryview) -> None:
         """Fills `unit` from whichever copy is first; each further one has memory of its own until it has won. Raises: ContentLost."""

@@ -14,7 +14,7 @@ from node.errors import ContentLost
 from rawx.chunk import Buffer
 from store.context import Context
 from store.envelope import ENCRYPTION
-from store.get import MetachunkReader, Sink, Subject, read_small, room_bytes
+from store.get import MetachunkReader, Subject, read_small, room_bytes
 from store.layout import Layout
 from store.moved import moved
 from store.opening import Opener
@@ -51,23 +51,12 @@ class Window:
             whole = await self._whole()
             into[:] = memoryview(whole)[start : start + len(into)]
             return
-        filled = 0
-
-        async def keep(piece: Buffer) -> None:
-            nonlocal filled
-            size = len(piece)
-            into[filled : filled + size] = piece
-            filled += size
-
         try:
-            await self._read(start, start + len(into), keep)
+            await self._read(start, into)
         except ContentLost:
             if not await self._follow():
                 raise
-            filled = 0
-            await self._read(start, start + len(into), keep)
-        if filled != len(into):
-            raise ContentLost(f"the object ends {len(into) - filled} bytes before the end of what was read")
+            await self._read(start, into)
 
     async def _follow(self) -> bool:
         """Whether the content was moved; then it is read where it is now."""
@@ -80,14 +69,29 @@ class Window:
             self._opener = Opener(self._context.fleet, self._context.reads, now, self._data_key, bucket=self._subject.bucket)
         return True
 
-    async def _read(self, start: int, stop: int, keep: Sink) -> None:
+    async def _read(self, start: int, into: memoryview) -> None:
+        stop = start + len(into)
         if self._opener is not None:
-            await self._opener.read(start, stop, keep)
-        else:
-            for index, offset in enumerate(self._offsets):
-                size = self._layout.metachunks[index].size
-                if offset < stop and start < offset + size:
-                    await self._read_from(index, max(start - offset, 0), min(stop - offset, size), keep)
+            await self._unseal(self._opener, start, into)
+            return
+        if stop > (size := sum(metachunk.size for metachunk in self._layout.metachunks)):
+            raise ContentLost(f"the object ends {stop - size} bytes before the end of what was read")
+        for index, offset in enumerate(self._offsets):
+            first, last = max(start, offset), min(stop, offset + self._layout.metachunks[index].size)
+            if first < last:
+                await self._read_from(index, first - offset, into[first - start : last - start])
+
+    async def _unseal(self, opener: Opener, start: int, into: memoryview) -> None:
+        filled = 0
+
+        async def keep(piece: Buffer) -> None:
+            nonlocal filled
+            into[filled : filled + len(piece)] = piece
+            filled += len(piece)
+
+        await opener.read(start, start + len(into), keep)
+        if filled != len(into):
+            raise ContentLost(f"the object ends {len(into) - filled} bytes before the end of what was read")
 
     async def hold(self) -> None:
         """Opens what isn't yet, as far as the limit allows, so that the bytes stay when the object goes. Raises: ContentLost, Busy."""
@@ -96,7 +100,7 @@ class Window:
             return
         for index in range(min(len(self._offsets), OPEN_METACHUNKS_MAX)):
             if index not in self._readers and self._layout.metachunks[index].size:
-                await self._read_from(index, 0, 1, _nowhere)
+                await self._read_from(index, 0, memoryview(bytearray(1)))
 
     async def _whole(self) -> bytes:
         if self._bytes is None:
@@ -114,7 +118,7 @@ class Window:
             for reader in readers:
                 await reader.aclose()
 
-    async def _read_from(self, index: int, start: int, stop: int, sink: Sink) -> None:
+    async def _read_from(self, index: int, start: int, into: memoryview) -> None:
         layout = self._layout
         metachunk = layout.metachunks[index]
         idle = self._readers.setdefault(index, [])
@@ -122,7 +126,7 @@ class Window:
         reader = idle.pop() if idle else MetachunkReader(self._context.fleet, self._subject, index, layout, metachunk)
         try:
             async with self._context.reads.take(room_bytes(layout.policies[metachunk.policy])) as buffer:
-                await reader.read(start, stop, buffer, sink)
+                await reader.fill(start, into, buffer)
         except BaseException:
             await reader.aclose()
             raise
@@ -134,10 +138,6 @@ class Window:
             _, readers = self._readers.popitem(last=False)
             for each in readers:
                 await each.aclose()
-
-
-async def _nowhere(_piece: Buffer) -> None:
-    return
 
 
 def _is_small(layout: Layout) -> bool:

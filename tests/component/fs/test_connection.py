@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import cast
+
+import pytest
 
 from fs.connection import Rules, StoreConnection
 from meta.protocol.identities import Account
 from meta.protocol.object import DeleteRequest
-from tests.component.store.support import BUCKET, opened, put, read
+from node.errors import ContentLost
+from tests.component.store.support import BUCKET, chunk_files, opened, put, read
 
 
 async def test_a_late_removal_leaves_what_another_client_put_there_meanwhile(scratch: Path) -> None:
@@ -30,3 +34,29 @@ async def test_a_read_that_comes_after_the_window_was_closed_leaves_nothing_open
             assert "open=1" in repr(window)
         await window.read(2 << 20, memoryview(bytearray(1)))
         assert "open=0" in repr(window)
+
+
+@pytest.mark.parametrize("volumes", [1, 2, 3])
+async def test_a_window_reads_any_range_and_what_one_chunk_lost_from_the_others(scratch: Path, volumes: int) -> None:
+    """One copy, two, and a code."""
+    data = random.Random(7).randbytes((2 << 20) + 12_345)
+    async with opened(scratch, volumes) as store:
+        row = await put(store, "a", data)
+        if volumes > 1:
+            with chunk_files(scratch)[0].open("r+b") as file:
+                file.seek(600_000)
+                file.write(b"damage")
+        async with store.window(row, bucket=BUCKET) as window:
+            for start, stop in (
+                (1, 2),
+                (262_143, 262_145),
+                (300_000, 1_900_000),
+                (0, len(data)),
+                (262_144, 1 << 20),
+                (2_000_000, len(data)),
+            ):
+                into = memoryview(bytearray(stop - start))
+                await window.read(start, into)
+                assert into == data[start:stop]
+            with pytest.raises(ContentLost):
+                await window.read(len(data) - 5, memoryview(bytearray(6)))
