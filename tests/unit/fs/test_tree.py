@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
+import pytest
 import trio
 
 from fs.attribute import Defaults
@@ -13,6 +14,7 @@ from fs.file import Shared
 from fs.spool import SpoolFolder
 from fs.tree import Tree
 from meta.protocol.folder import BrowsePage, Node, Peek
+from meta.protocol.object import Attributes, ObjectRow
 from tests.unit.fs.test_recovery import Store
 
 
@@ -49,3 +51,29 @@ async def test_a_listing_that_began_before_a_save_doesnt_part_the_open_file_from
     assert store.data("z") == b"new and more"
     await tree.release(inode)
     spools.close()
+
+
+class Folders(Store):
+    """Has one, for which an object stands. Counts who looks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = 0
+
+    async def peek(self, bucket: str, key: str) -> Peek:
+        self.looks += 1
+        return Peek(None, True, ObjectRow("d/", attributes=Attributes(metadata={"mode": "493", "mtime": "7"})))
+
+
+@pytest.mark.parametrize(("attr_timeout", "looks"), [(0.0, 3), (60.0, 1)])
+async def test_a_folders_attributes_are_looked_up_again_after_attr_timeout_and_show_at_once_what_was_changed_in_it(
+    tmp_path: Path, nursery: trio.Nursery, attr_timeout: float, looks: int
+) -> None:
+    store = Folders()
+    tree = Tree(Shared(cast(Connection, store), SpoolFolder(tmp_path), nursery), Defaults(), bucket="b", attr_timeout=attr_timeout)
+    inode, stat = await tree.lookup(tree.table.root, b"d")
+    assert stat.mtime_ns == 7_000_000_000
+    assert await tree.stat(inode) == stat
+    inode.touched_ns = 9_000_000_000
+    assert (await tree.stat(inode)).mtime_ns == 9_000_000_000
+    assert store.looks == looks
