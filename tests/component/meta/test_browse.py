@@ -93,3 +93,13 @@ async def test_a_bucket_that_is_not_there_is_told(meta: Meta) -> None:
     for call in (meta.container("nowhere").browse(""), meta.container("nowhere").peek("a")):
         with pytest.raises(BucketNotFound):
             await call
+
+
+async def test_a_name_that_is_looked_up_again_shows_what_was_done_meanwhile(container: Container) -> None:
+    for found in (False, True, False):
+        assert ((await container.peek("again")).row is not None) is found
+        assert ((await container.peek("again")).row is not None) is found
+        if found:
+            await container.delete(DeleteRequest("again"))
+        else:
+            await put(container, "again")
