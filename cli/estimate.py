@@ -24,6 +24,7 @@ _COUNTED = (
     "aborted",
     "lost",
     "waiting",
+    "kept",
     "cold",
     "locked",
     "superseded",

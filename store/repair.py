@@ -46,6 +46,7 @@ class Need:
     spares   well chunks that the layout does not name, by position: sources
     keep     the old chunks are whole: they are deleted, not quarantined, once the new ones are named
     gone     positions of which there is nothing left to quarantine
+    no_worse the metachunk must be spread over hosts as well as it is now
     """
 
     bucket: str
@@ -57,6 +58,7 @@ class Need:
     spares: Mapping[int, Place] = field(default_factory=dict)
     keep: bool = False
     gone: Collection[int] = ()
+    no_worse: bool = False
 
 
 async def remake(context: Context, need: Need) -> int:
@@ -106,6 +108,8 @@ async def _targets(context: Context, need: Need, layout: Layout, metachunk: Meta
         drawn = await fleet.draw(
             len(wanted), len(wanted), without={*others, *old.values(), *need.avoid}, beside=others - set(need.avoid), policy=policy
         )
+        if need.no_worse and fleet.quality([*others, *drawn], policy) & ~metachunk.quality:
+            raise NotEnoughServices("the volumes that take chunks would spread them worse")
         return dict(zip(wanted, drawn, strict=True))
     except NotEnoughServices:
         if need.keep:

@@ -163,7 +163,8 @@ class MetaProcess:
             try:
                 if await self.roster.is_dissolved(name):
                     self._dissolved.add(name)
-                    self._running[name][1].cancel()
+                    if (running := self._running.get(name)) is not None:  # it may have ended meanwhile
+                        running[1].cancel()
             except Unavailable as error:  # it stays until the next change
                 _log.info("whether the set %s is dissolved can't be asked now: %s", name, error)
 

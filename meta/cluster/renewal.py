@@ -18,7 +18,7 @@ import trio
 
 from meta.cluster.birth import Births
 from meta.cluster.process import first_layout, first_prefixes
-from meta.cluster.roster import DIRECTORY, DISSOLVED_FOLDER, SET_FOLDER, Layout, Roster, first_sets
+from meta.cluster.roster import DIRECTORY, DISSOLVED_FOLDER, RENEWAL, SET_FOLDER, Layout, Renewal, Roster, first_sets, renewed_sets
 from meta.cluster.routing import RoutedMeta
 from meta.coordinator import Candidate, Coordinator, Mandate
 from meta.protocol.bucket import BucketSettings
@@ -26,7 +26,6 @@ from node.errors import Busy, Conflict, Superseded
 from node.http.client import Client
 from node.log import get_logger
 
-DOCUMENT = "renewal"
 ELECTION = "renewal"
 """Whose winner may renew: one at a time."""
 PATIENCE_S = 60.0
@@ -34,13 +33,6 @@ PATIENCE_S = 60.0
 EXCLUSIVE_S = 15.0
 """So long a command that was killed may still be taken for alive."""
 _log = get_logger("meta.renewal")
-
-
-class Renewal(msgspec.Struct, frozen=True):
-    """sets: that are being filled."""
-
-    sets: tuple[str, ...]
-    v: int = 1
 
 
 class RenewedMeta(RoutedMeta):
@@ -85,7 +77,7 @@ async def begin(coordinator: Coordinator, client: Client, replicas: int) -> Rene
     last = max([int(name.rpartition("-")[2]) for name in taken], default=0)
     made = {f"set-{last + number}": peers for number, peers in enumerate(first_sets(list(roster.peers), replicas).values(), 1)}
     names = list(made)
-    await coordinator.write(DOCUMENT, msgspec.json.encode(Renewal(tuple(names))), version=0)
+    await coordinator.write(RENEWAL, msgspec.json.encode(Renewal(tuple(names))), version=0)
     for name, peers in made.items():
         await coordinator.write(f"{SET_FOLDER}/{name}", msgspec.json.encode(peers), version=0)
     meta = RenewedMeta(coordinator, client, Layout(first_layout(names).sets, tuple(names)))
@@ -96,7 +88,7 @@ async def begin(coordinator: Coordinator, client: Client, replicas: int) -> Rene
 async def finish(coordinator: Coordinator, meta: RenewedMeta) -> None:
     """What was made takes the place of what there was. Raises: Superseded, Unavailable."""
     document = await coordinator.read(DIRECTORY)
-    if await _under_way(coordinator) != meta.made.among:
+    if await renewed_sets(coordinator) != meta.made.among:
         raise Superseded("another rebuild was begun meanwhile")
     await coordinator.write(DIRECTORY, msgspec.json.encode(meta.made), version=document.version)
     _log.warning("the metadata lies in the sets %s now", ", ".join(meta.made.among))
@@ -105,7 +97,7 @@ async def finish(coordinator: Coordinator, meta: RenewedMeta) -> None:
 
 async def clear(coordinator: Coordinator) -> None:
     """Ends a renewal: what the directory does not name is dissolved, if one was under way. Raises: Superseded, Unavailable."""
-    names = await _under_way(coordinator)
+    names = await renewed_sets(coordinator)
     if not names:
         return
     document = await coordinator.read(DIRECTORY)
@@ -116,13 +108,8 @@ async def clear(coordinator: Coordinator) -> None:
             await _dissolve(coordinator, name)
     if done:  # sets of peers that come later take containers too
         await coordinator.write(DIRECTORY, msgspec.json.encode(Layout(layout.sets)), version=document.version)
-    under_way = await coordinator.read(DOCUMENT)
-    await coordinator.remove(DOCUMENT, version=under_way.version)
-
-
-async def _under_way(coordinator: Coordinator) -> tuple[str, ...]:
-    document = await coordinator.read(DOCUMENT)
-    return msgspec.json.decode(document.data, type=Renewal).sets if document.version else ()
+    under_way = await coordinator.read(RENEWAL)
+    await coordinator.remove(RENEWAL, version=under_way.version)
 
 
 async def _dissolve(coordinator: Coordinator, name: str) -> None:

@@ -22,6 +22,7 @@ PEER_FOLDER = "peer"
 SET_FOLDER = "set"
 DISSOLVED_FOLDER = "dissolved"
 DIRECTORY = "directory"
+RENEWAL = "renewal"
 
 V = TypeVar("V", bound=msgspec.Struct)
 
@@ -59,6 +60,19 @@ class Layout(msgspec.Struct, frozen=True, omit_defaults=True):
 
     sets: dict[str, str]
     among: tuple[str, ...] = ()
+
+
+class Renewal(msgspec.Struct, frozen=True):
+    """Metadata that is being made anew: see meta/cluster/renewal.py. sets: that are being filled, nobody else's yet."""
+
+    sets: tuple[str, ...]
+    v: int = 1
+
+
+async def renewed_sets(coordinator: Coordinator) -> tuple[str, ...]:
+    """Raises: Unavailable."""
+    document = await coordinator.read(RENEWAL)
+    return decode(document, Renewal, RENEWAL).sets if document.version else ()
 
 
 def decode(document: Document, kind: type[V], name: str) -> V:

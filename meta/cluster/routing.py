@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import random
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -21,7 +21,7 @@ import trio
 
 from meta.client import Door, MetaDoors, post
 from meta.cluster.bases import OPENED
-from meta.cluster.roster import DIRECTORY, Layout, decode
+from meta.cluster.roster import DIRECTORY, Layout, decode, renewed_sets
 from meta.cluster.service import BIRTHS, REGISTRY, UNCHANGING
 from meta.coordinator import Coordinator
 from meta.directory import container_base, container_id
@@ -187,7 +187,9 @@ class RoutedMeta(MetaDoors):
         """To one of the sets that have the fewest containers, unless it has a place."""
         door = await self.assignments(bucket)
         counts = await door.counts()
-        names = (await self._read_layout()).among or await self._coordinator.names("set")
+        names: Collection[str] = (await self._read_layout()).among
+        if not names:
+            names = set(await self._coordinator.names("set")) - {*await renewed_sets(self._coordinator)}
         if not names:
             raise NotLeader("the namespace has no sets yet")
         fewest = min(counts.get(name, 0) for name in names)

@@ -29,10 +29,10 @@ log = get_logger("store.jobs")
 class Mover(Walk):
     """Writes chunks anew elsewhere; with "dry" among the arguments it only counts them.
 
-    passes_over: what there are no volumes for now is left for another pass, so that it holds up nothing else.
+    passed_over: as what the metachunks are counted that there are no volumes for now, so that they hold up nothing else; "" = they do.
     """
 
-    passes_over = False
+    passed_over = ""
 
     def __init__(self, context: Context, tally: Tally, arguments: dict[str, str]) -> None:
         super().__init__(context, tally, "")
@@ -100,9 +100,9 @@ class Mover(Walk):
                 await self.is_cold(need)
                 return 0
             except NotEnoughServices as error:
-                if not self.passes_over:
+                if not self.passed_over:
                     raise
-                self._tally.counts["waiting"] += 1
+                self._tally.counts[self.passed_over] += 1
                 self._why = str(error)
                 return 0
             self._tally.counts["moved"] += len(need.positions)

@@ -16,7 +16,9 @@ SPREAD = 0.02
 
 
 class Rebalance(Mover):
-    """Moves chunks from the fullest volumes to the emptiest."""
+    """Moves chunks from the fullest volumes to the emptiest, where that spreads a metachunk no worse: else they would be moved back."""
+
+    passed_over = "kept"
 
     def __init__(self, context: Context, tally: Tally, arguments: dict[str, str]) -> None:
         super().__init__(context, tally, arguments)
@@ -27,7 +29,7 @@ class Rebalance(Mover):
         for each in chunks_of(holder):
             if each.volume in full and each.size and self._moved.get(each.volume, 0) < full[each.volume]:
                 self._moved[each.volume] = self._moved.get(each.volume, 0) + each.size
-                yield Need(bucket, holder, each.index, frozenset({each.chunk.position}), "", fuller, keep=True)
+                yield Need(bucket, holder, each.index, frozenset({each.chunk.position}), "", fuller, keep=True, no_worse=True)
 
     async def _uneven(self) -> tuple[dict[str, int], frozenset[str]]:
         """Bytes too much, of the volumes that have too many; and all that are not emptier than the whole."""

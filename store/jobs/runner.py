@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import msgspec
@@ -39,6 +39,10 @@ class _Running:
         self.owed_bytes = 0
         """What the last step counted for: its time is to pass before the next, at the pace that the job has by then."""
 
+    def goes_on(self, wished: Job | None) -> bool:
+        """Whether it is to be worked on; metadata that was made anew gives numbers again."""
+        return wished is not None and wished.state == "running" and wished.created_us == self.job.created_us
+
     def next_at(self, pace_bytes: int) -> float:
         return self.free_at + (self.owed_bytes / pace_bytes if pace_bytes else 0.0)
 
@@ -71,10 +75,10 @@ class JobRunner:
         return f"{len(self._running)} jobs are being worked on"
 
     async def work(self) -> State:
-        await self._prepare()
         wished = {job.id: job for job in await self._context.meta.jobs.jobs()}
         retire(self._context.fleet, list(wished.values()))
-        self._running = {number: each for number, each in self._running.items() if number in wished and wished[number].state == "running"}
+        self._running = {number: each for number, each in self._running.items() if each.goes_on(wished.get(number))}
+        await self._prepare(wished.values())
         for job in wished.values():
             if STANDING in job.arguments:
                 self._tell_age(job)
@@ -102,11 +106,9 @@ class JobRunner:
             return False
         return self._context.clock.now_us() >= max(job.progress.get("next_us", 0), self._began_us + int(duty.delay_s * 1e6))
 
-    async def _prepare(self) -> None:
-        """The duties' jobs, at the first time."""
-        if self._prepared:
-            return
-        there = {job.kind for job in await self._context.meta.jobs.jobs() if STANDING in job.arguments and job.state != "aborted"}
+    async def _prepare(self, jobs: Iterable[Job]) -> None:
+        """The duties' jobs: at first those that are not there or were aborted, later those of which nothing is known any more."""
+        there = {job.kind for job in jobs if STANDING in job.arguments and (self._prepared or job.state != "aborted")}
         for kind, duty in self._duties.items():
             if kind not in there:
                 try:

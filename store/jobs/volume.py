@@ -42,7 +42,7 @@ async def thaw(context: Context, need: Need) -> None:
 class RebuildVolume(Mover):
     """Makes anew what volumes should hold and don't: passes, until nothing waits for volumes that could take it."""
 
-    passes_over = True
+    passed_over = "waiting"
 
     def __init__(self, context: Context, tally: Tally, arguments: dict[str, str]) -> None:
         super().__init__(context, tally, arguments)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from meta.jobs import LocalJobs
 from meta.protocol.holding import Cursor
 from meta.protocol.jobs import Job
 from node.errors import AlreadyExists, InvalidArgument
@@ -19,9 +20,13 @@ from store import repairer, scrub
 from store.jobs import runner
 from store.jobs import volume as emptying
 from store.jobs.duty import Duty
+from store.jobs.rebalance import Rebalance
 from store.jobs.scrub import ScrubChunks
 from store.jobs.volume import Decommission
 from store.layout import Layout
+from store.location import Location, group_counts
+from store.placement import Candidate, Pool, Topology
+from store.policy import PolicySet
 from store.source import BytesSource
 from store.store import Store
 from store.tally import Tally
@@ -291,6 +296,47 @@ async def test_the_share_of_a_scrub_by_chunks_grows_to_the_whole(tmp_path: Path,
         assert shares == sorted(shares)
         assert len(set(shares)) > 5
         assert shares[-1] == 1_000_000
+
+
+async def test_no_chunk_is_moved_to_where_its_metachunk_would_be_spread_worse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with filled(tmp_path, 6) as (store, bodies):
+        names = sorted(store.volumes)
+        members = {name: Candidate(name, 1.0, Location.parse(f"host{at // 2}.disk{at % 2}")) for at, name in enumerate(names)}
+        pool = Pool(groups=group_counts([each.location for each in members.values()]))
+        store._context.fleet.arrange(store.volumes, Topology(members, frozenset(names), {}, pool))
+        store._context.policies = PolicySet.named("THREECOPIES", 6)
+        for number in range(10):
+            bodies[f"spread{number}"] = b"%d" % number
+            await put(store, f"spread{number}", bodies[f"spread{number}"])
+        full, other = names[0], names[1]
+        held = await on(store, full, {f"spread{number}": b"" for number in range(10)})
+
+        async def uneven(_: Rebalance) -> tuple[dict[str, int], frozenset[str]]:
+            return {full: 1 << 40}, frozenset({full, other})
+
+        monkeypatch.setattr(Rebalance, "_uneven", uneven)
+        done = await ended(store, await store.submit_job(Job("rebalance")))
+        assert done.state == "done", done
+        assert await on(store, full, {f"spread{number}": b"" for number in range(10)}) == held
+        assert done.progress["kept"] >= held > 0
+        await check(store, bodies)
+
+
+async def test_work_that_the_metadata_forgot_is_dropped_and_duties_are_there_again(tmp_path: Path) -> None:
+    async with filled(tmp_path, 3, 5) as (store, _):
+        await store.submit_job(Job("scrub-chunks", {}, pace_bytes=1))
+        await trio.sleep(0.2)
+        jobs = store.meta.jobs
+        assert isinstance(jobs, LocalJobs)
+        await jobs._base.write(lambda transaction: transaction.write("DELETE FROM jobs"))
+        made = await store.submit_job(Job("scrub-meta", {"bucket": BUCKET}))
+        assert (await ended(store, made)).state == "done"
+
+        async def missing() -> list[str]:
+            there = {job.kind for job in await jobs.jobs() if "standing" in job.arguments}
+            return [kind for kind in ("scrub-meta", "scrub-chunks") if kind not in there]
+
+        await until_none(missing)
 
 
 @pytest.mark.parametrize("kind", ["decommission", "rebuild-volume", "rebalance"])
