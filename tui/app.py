@@ -13,7 +13,7 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen, Screen
-from textual.widgets import Footer, Input, Static, TabbedContent, TabPane
+from textual.widgets import DataTable, Footer, Input, Static, TabbedContent, TabPane
 
 from node.errors import FrazilError
 from tui import pages
@@ -23,18 +23,20 @@ from tui.listing import Listing, Row
 from tui.overview import Overview
 from tui.snapshot import JobView, Snapshot
 
+Order = Callable[[Reader], Awaitable[None]]
 STALE_S = 5.0
 """What is older is said to be."""
-TABS = ("overview", "volumes", "buckets", "jobs", "boards", "waiting", "services", "elections", "events")
-_TITLES = ("Overview", "Volumes", "Buckets", "Jobs", "Boards", "Queue", "Services", "Elections", "Events")
+TABS = ("overview", "volumes", "buckets", "jobs", "boards", "waiting", "services", "elections", "events", "hosts")
+_TITLES = ("Overview", "Volumes", "Buckets", "Jobs", "Boards", "Queue", "Services", "Elections", "Events", "Hosts")
 HELP = """\
- 1 to 9     a page             tab        next thing on it
+ 1 to 9, 0  a page             tab        next thing on it
  /          filter rows        esc        no filter
  s, S       sort, reverse      enter, click on a title: sort by it
  j k g G    move               ctrl+p     commands and themes
  p          hold still         r          read now
  W          may change things  q          leave
  space, x   pause or resume, abort the chosen job (only after W)
+ l          lock or unlock the chosen service: it takes nothing new (only after W)
 
 Boards: """
 
@@ -81,13 +83,14 @@ class Top(App[None]):
     TITLE = "frazil top"
     AUTO_FOCUS = None
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(str(number), f"page({name!r})", show=False) for number, name in enumerate(TABS, 1)),
+        *(Binding(str(number % 10), f"page({name!r})", show=False) for number, name in enumerate(TABS, 1)),
         Binding("slash", "filter", "Filter"),
         Binding("p", "hold", "Hold"),
         Binding("r", "now", "Read now", show=False),
         Binding("W", "allow", "Write"),
         Binding("space", "toggle_job", show=False),
         Binding("x", "abort_job", show=False),
+        Binding("l", "lock", show=False),
         Binding("question_mark", "help", "Help"),
         Binding("q", "quit", "Quit"),
     ]
@@ -100,6 +103,7 @@ class Top(App[None]):
     TabbedContent { height: 1fr; }
     TabPane { padding: 0; height: 1fr; }
     Listing { height: 1fr; }
+    #boards-rows { height: auto; max-height: 9; }
     """
 
     def __init__(self, opening: Opening, *, every_s: float = 1.0, write: bool = False) -> None:
@@ -115,7 +119,7 @@ class Top(App[None]):
         yield Static("connecting …", id="line")
         with TabbedContent(initial="overview"):
             for number, (name, title) in enumerate(zip(TABS, _TITLES, strict=True), 1):
-                with TabPane(f"{number} {title}", id=name):
+                with TabPane(f"{number % 10} {title}", id=name):
                     yield from self._page(name)
         yield Input(placeholder="words that a row must have", id="filter", disabled=True)
         yield Footer()
@@ -125,6 +129,7 @@ class Top(App[None]):
             case "overview":
                 yield Overview(id="overview-page")
             case "boards":
+                yield Listing(pages.BOARD_COLUMNS, id="boards-rows", empty="")
                 with VerticalScroll(id="boards-page"):
                     yield Static("No boards: objects of cold classes stay on the volumes.", classes="empty")
             case _:
@@ -134,6 +139,7 @@ class Top(App[None]):
 
     def on_mount(self) -> None:
         self._feed.start()
+        self.query_one(TabbedContent).hide_tab("hosts")
         self.set_interval(1.0, self._draw_line)
 
     def on_unmount(self) -> None:
@@ -169,6 +175,8 @@ class Top(App[None]):
         if self._held or self._gone:
             return
         self.snapshot = snapshot
+        if snapshot.hosts:
+            self._page_screen.query_one(TabbedContent).show_tab("hosts")
         self._page_screen.query_one(Overview).remember(snapshot)
         self._draw_page()
         self._draw_line()
@@ -195,6 +203,8 @@ class Top(App[None]):
                 self._fill("services", map(pages.service_row, snapshot.services))
             case "elections":
                 self._fill("elections", map(pages.election_row, snapshot.elections))
+            case "hosts":
+                self._fill("hosts", map(pages.host_row, snapshot.hosts))
             case "events":
                 self._fill("events", reversed([pages.event_row(number, each) for number, each in enumerate(snapshot.events)]))
 
@@ -206,18 +216,23 @@ class Top(App[None]):
         listing.fill(rows)
 
     def _show_boards(self, snapshot: Snapshot) -> None:
+        """Of several the chosen one, below the list of all."""
+        listing = self._page_screen.query_one("#boards-rows", Listing)
+        listing.display = len(snapshot.boards) > 1
+        listing.fill([pages.board_row(board) for board in snapshot.boards])
+        self._page_screen.query_one("#boards-page .empty").display = not snapshot.boards
+        self._show_board(snapshot, listing.chosen)
+
+    def _show_board(self, snapshot: Snapshot, name: str | None) -> None:
         page = self._page_screen.query_one("#boards-page", VerticalScroll)
-        panels = list(page.query(BoardPanel))
-        page.query_one(".empty").display = not snapshot.boards
-        for extra in panels[len(snapshot.boards) :]:
-            extra.remove()
-        for index, board in enumerate(snapshot.boards):
-            if index < len(panels):
-                panels[index].board = board
-            else:
-                panel = BoardPanel()
-                page.mount(panel)
-                panel.board = board
+        if not page.query(BoardPanel):
+            page.mount(BoardPanel())
+        chosen = [board for board in snapshot.boards if board.name == name]
+        page.query_one(BoardPanel).board = chosen[0] if chosen else None
+
+    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        if event.data_table.id == "boards-rows" and self.snapshot is not None and event.row_key is not None and not self._gone:
+            self._show_board(self.snapshot, event.row_key.value)
 
     def _note_trouble(self, words: str) -> None:
         self._trouble = words
@@ -249,7 +264,8 @@ class Top(App[None]):
         self._draw_page()
         if not isinstance(self.focused, Input):
             for listing in event.pane.query(Listing):
-                listing.focus()
+                if listing.display:
+                    listing.focus()
 
     def action_filter(self) -> None:
         box = self.query_one("#filter", Input)
@@ -318,18 +334,36 @@ class Top(App[None]):
         chosen = self.query_one("#jobs-rows", Listing).chosen
         return next((job for job in self.snapshot.jobs if str(job.id) == chosen), None)
 
+    def action_lock(self) -> None:
+        if self.query_one(TabbedContent).active != "services" or self.snapshot is None:
+            return
+        if not self.writes:
+            self.notify("read-only: press W first", severity="warning")
+            return
+        chosen = self.query_one("#services-rows", Listing).chosen
+        service = next((each for each in self.snapshot.services if each.name == chosen), None)
+        if service is None:
+            return
+        name, locked = service.name, not service.locked
+        question = f"Lock {service.kind} {name}, so that it takes nothing new?" if locked else f"Take the lock off {service.kind} {name}?"
+        command = f"frazil cluster lock {name} --place 0" if locked else f"frazil cluster unlock {name}"
+        self._confirm(question, command, lambda reader: reader.lock(name, locked=locked))
+
     def _ask(self, job: int, state: str, verb: str) -> None:
+        self._confirm(f"{verb.capitalize()} job {job}?", f"frazil job {verb} {job}", lambda reader: reader.steer(job, state))
+
+    def _confirm(self, question: str, command: str, order: Order) -> None:
         def answered(yes: bool | None) -> None:
             if yes:
-                self._steer(job, state)
+                self._carry_out(order)
 
-        self.push_screen(Confirm(f"{verb.capitalize()} job {job}?", f"frazil job {verb} {job}"), answered)
+        self.push_screen(Confirm(question, command), answered)
 
     @work(thread=True)
-    def _steer(self, job: int, state: str) -> None:
-        self._order(lambda reader: reader.steer(job, state))
+    def _carry_out(self, order: Order) -> None:
+        self._order(order)
 
-    def _order(self, order: Callable[[Reader], Awaitable[None]]) -> None:
+    def _order(self, order: Order) -> None:
         try:
             self._feed.call(order)
         except FrazilError as error:
@@ -342,6 +376,7 @@ _COLUMNS = {
     "jobs": (pages.JOB_COLUMNS, "No jobs: scrubs, rebuilds and moves appear here."),
     "waiting": (pages.WAITING_COLUMNS, "Nothing waits for a sleeping disk."),
     "services": (pages.SERVICE_COLUMNS, "One process serves everything; a cluster lists its services here."),
+    "hosts": (pages.HOST_COLUMNS, "One host: Volumes shows its disks."),
     "elections": (pages.ELECTION_COLUMNS, "No elections: one process holds all metadata."),
     "events": (pages.EVENT_COLUMNS, "Nothing has changed since this dashboard was opened."),
 }

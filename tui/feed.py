@@ -22,6 +22,9 @@ class Reader(Protocol):
     async def steer(self, job: int, state: str) -> None:
         """Pauses, resumes or aborts a job: state "paused", "running", "aborted". Raises: FrazilError."""
 
+    async def lock(self, service: str, *, locked: bool) -> None:
+        """Has a service take nothing new, or again. Raises: FrazilError."""
+
 
 Opening = Callable[[], AbstractAsyncContextManager[Reader]]
 READ_S_MAX = 10.0

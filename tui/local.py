@@ -12,7 +12,7 @@ from glacier.boards import open_boards
 from meta.protocol.jobs import Job
 from node.auth import NamespaceKey
 from node.clock import Clock, SystemClock
-from node.errors import BucketNotFound, FrazilError
+from node.errors import FrazilError, InvalidArgument
 from node.http.client import Client
 from rawx.protocol import VolumeStat
 from store.embedded import StoreOptions, open_store
@@ -20,13 +20,11 @@ from store.runfolder import metrics_sockets
 from store.settings import KEY_NAME, short_path
 from store.store import Store
 from tui.cold import Meters, waiting_view
-from tui.snapshot import BoardView, BucketView, EventView, JobView, Level, Snapshot, Traffic, VolumeView, WaitingView
+from tui.journal import Journal
+from tui.snapshot import BoardView, Level, Snapshot, Traffic, VolumeView, WaitingView
 from tui.traffic import Reading, between, parse
+from tui.usage import Usage
 
-BUCKETS_SHOWN_MAX = 1_000
-BUCKETS_EVERY_S = 10.0
-"""Counting every bucket's classes reads one row of each base; no need to do so every second."""
-EVENTS_KEPT = 500
 WAITING_SHOWN_MAX = 200
 """Of each bus, the most urgent."""
 METRICS_BYTES_MAX = 4 << 20
@@ -61,21 +59,21 @@ class LocalReader:
     clock: Clock = field(default_factory=SystemClock)
     _meters: Meters = field(default_factory=Meters)
     _before: Reading | None = None
-    _buckets: tuple[BucketView, ...] = ()
-    _buckets_at_s: float = -BUCKETS_EVERY_S
-    _states: dict[int, str] | None = None
-    _troubles: dict[str, str] | None = None
-    _events: list[EventView] = field(default_factory=list)
+    _journal: Journal = field(default_factory=Journal)
+
+    def __post_init__(self) -> None:
+        self._usage = Usage(self.store.meta, self.sentence, self.clock)
 
     async def read(self) -> Snapshot:
         url, cold = self.serving()
         found = await self.store.status()
         volumes = tuple(volume_view(volume) for volume in sorted(found.volumes, key=lambda each: each.volume))
-        jobs = await self.store.meta.jobs.jobs()
-        self._note(volumes, jobs)
-        if self.clock.monotonic() - self._buckets_at_s >= BUCKETS_EVERY_S:
-            self._buckets, self._buckets_at_s = await self._count(), self.clock.monotonic()
+        jobs = await self._usage.jobs()
         boards, waiting = await self._cold(cold)
+        self._journal.look(self.clock.now_us())
+        self._journal.volumes(volumes)
+        self._journal.boards(boards)
+        self._journal.jobs(jobs)
         return Snapshot(
             self.clock.now_us(),
             str(self.directory),
@@ -83,11 +81,11 @@ class LocalReader:
             url,
             f"{found.policy_small} small, {found.policy_large} large",
             volumes,
-            self._buckets,
-            tuple(self._job_view(job) for job in reversed(jobs)),
+            await self._usage.buckets(),
+            jobs,
             boards,
             waiting,
-            events=tuple(self._events),
+            events=tuple(self._journal.events),
             traffic=await self._traffic(),
             findings=found.findings,
             pending=found.pending,
@@ -96,21 +94,8 @@ class LocalReader:
     async def steer(self, job: int, state: str) -> None:
         await self.store.meta.jobs.control_job(job, state=state, pace_bytes=None)
 
-    def _job_view(self, job: Job) -> JobView:
-        words = " ".join([job.kind, *(f"{name}={value}" for name, value in sorted(job.arguments.items()))])
-        return JobView(job.id, words, job.state, self.sentence(job), job.pace_bytes, job.message)
-
-    async def _count(self) -> tuple[BucketView, ...]:
-        found: list[BucketView] = []
-        for entry in await self.store.meta.accounts.buckets("", after="", limit=BUCKETS_SHOWN_MAX):
-            try:
-                counters = await self.store.meta.container(entry.bucket).counters()
-            except BucketNotFound:
-                continue  # removed while we came to it
-            classes = dict(counters.classes)
-            versions, held = sum(count for count, _ in classes.values()), sum(size for _, size in classes.values())
-            found.append(BucketView(entry.bucket, entry.account, versions, held, classes))
-        return tuple(found)
+    async def lock(self, service: str, *, locked: bool) -> None:
+        raise InvalidArgument("a store in one process has no services to lock")
 
     async def _cold(self, addresses: tuple[str, ...]) -> tuple[tuple[BoardView, ...], tuple[WaitingView, ...]]:
         if not addresses:
@@ -138,26 +123,6 @@ class LocalReader:
             async with await self.client.request("GET", f"unix:{name}", "/metrics", timeout_s=METRICS_S_MAX) as answer:
                 await answer.raise_for_error()
                 return (await answer.read(METRICS_BYTES_MAX)).decode()
-
-    def _note(self, volumes: tuple[VolumeView, ...], jobs: list[Job]) -> None:
-        """Writes down what has changed since the last look."""
-        troubles = {volume.name: volume.trouble for volume in volumes}
-        for name, trouble in troubles.items():
-            if trouble != (self._troubles or {}).get(name, ""):
-                level = Level.BAD if trouble else Level.GOOD
-                self._tell(level, f"volume {name}: {trouble or 'healthy again'}")
-        self._troubles = troubles
-        states = {job.id: job.state for job in jobs}
-        if self._states is not None:
-            for job in jobs:
-                if self._states.get(job.id) != job.state:
-                    level = {"failed": Level.BAD, "aborted": Level.WARNING}.get(job.state, Level.GOOD)
-                    self._tell(level, f"job {job.id} ({job.kind}) is {job.state}" + (f": {job.message}" if job.message else ""))
-        self._states = states
-
-    def _tell(self, level: Level, text: str) -> None:
-        self._events.append(EventView(self.clock.now_us(), level, text))
-        del self._events[:-EVENTS_KEPT]
 
 
 def volume_view(volume: VolumeStat) -> VolumeView:

@@ -73,7 +73,7 @@ def space(snapshot: Snapshot) -> Text:
     text.append(bar(share, BAR_WIDTH), style=COLOURS[Level.WARNING] if share > 0.9 else "cyan")
     text.append(f" {share:.0%} of {bytes_text(total)}\n")
     text.append("volumes  ", style="bold")
-    text.append(f"{healthy} of {len(snapshot.volumes)} healthy; {snapshot.policy}\n")
+    text.append(f"{healthy} of {len(snapshot.volumes)} healthy{'; ' if snapshot.policy else ''}{snapshot.policy}\n")
     text.append("objects  ", style="bold")
     text.append(f"{versions:,} in {len(snapshot.buckets):,} buckets, {bytes_text(held)}")
     return text

@@ -16,12 +16,27 @@ class Level(Enum):
 
 
 class VolumeView(msgspec.Struct, frozen=True):
-    """trouble: why it wants to be looked at, "" when healthy."""
+    """trouble: why it wants to be looked at, "" when healthy; host: whose it is, in a cluster."""
 
     name: str
     bytes_total: int
     bytes_free: int
     trouble: str = ""
+    level: Level = Level.GOOD
+    host: str = ""
+
+
+class HostView(msgspec.Struct, frozen=True):
+    """usable: of its services; kinds: of which there are some; busy: percentage of its processors; note: what wants to be looked at."""
+
+    name: str
+    usable: int
+    services: int
+    kinds: tuple[str, ...] = ()
+    bytes_total: int = 0
+    bytes_free: int = 0
+    busy: float = 0.0
+    note: str = ""
     level: Level = Level.GOOD
 
 
@@ -97,7 +112,7 @@ class WaitingView(msgspec.Struct, frozen=True):
 
 
 class ServiceView(msgspec.Struct, frozen=True):
-    """scores: for placing and for reading, 0 to 100; reason: why it is 0."""
+    """scores: for placing and for reading, 0 to 100; reason: why it is 0; host: where it runs."""
 
     name: str
     kind: str
@@ -106,9 +121,12 @@ class ServiceView(msgspec.Struct, frozen=True):
     reading: int
     locked: bool = False
     reason: str = ""
+    host: str = ""
 
 
 class ElectionView(msgspec.Struct, frozen=True):
+    """epoch: 0 = not known."""
+
     shard: str
     leader: str
     epoch: int
@@ -137,7 +155,8 @@ class Traffic(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """pending: chunks to delete and the like; findings: damaged chunks that wait for repair."""
+    """pending: chunks to delete and the like; findings: damaged chunks that wait for repair; hosts: of a cluster; troubles: what could not
+    be asked."""
 
     at_us: int
     name: str
@@ -155,14 +174,23 @@ class Snapshot(msgspec.Struct, frozen=True):
     traffic: Traffic = Traffic()
     findings: int = 0
     pending: int = 0
+    hosts: tuple[HostView, ...] = ()
+    troubles: tuple[str, ...] = ()
 
 
 def alerts(snapshot: Snapshot) -> list[tuple[Level, str]]:
     """What wants to be looked at, the worst first; each says what, where, and what to do."""
-    found: list[tuple[Level, str]] = []
+    found: list[tuple[Level, str]] = [(Level.WARNING, words) for words in snapshot.troubles]
     if not snapshot.running:
-        found.append((Level.BAD, "the store does not run; start it with `frazil up`"))
-    found += [(volume.level, f"volume {volume.name}: {volume.trouble}") for volume in snapshot.volumes if volume.trouble]
+        words = "no gateway serves; see Services" if snapshot.hosts else "the store does not run; start it with `frazil up`"
+        found.append((Level.BAD, words))
+    away = {host.name for host in snapshot.hosts if not host.usable}
+    found += [(Level.BAD, f"host {name}: none of its services answers") for name in sorted(away)]
+    found += [
+        (volume.level, f"volume {volume.name}: {volume.trouble}")
+        for volume in snapshot.volumes
+        if volume.trouble and volume.host not in away
+    ]
     for board in snapshot.boards:
         if board.trouble:
             found.append((Level.BAD, f"board {board.name}: {board.trouble}"))
@@ -172,8 +200,9 @@ def alerts(snapshot: Snapshot) -> list[tuple[Level, str]]:
     found += [
         (Level.BAD if service.reading == 0 else Level.WARNING, f"{service.kind} {service.name}: {service.reason or 'score 0'}")
         for service in snapshot.services
-        if service.placing == 0 and not service.locked
+        if service.placing == 0 and not service.locked and service.host not in away and not (snapshot.hosts and service.kind == "rawx")
     ]
+    found += [(Level.WARNING, f"{service.kind} {service.name} is locked by an operator") for service in snapshot.services if service.locked]
     found += [(Level.WARNING, f"shard {each.shard} has no leader") for each in snapshot.elections if not each.leader]
     found += [(Level.BAD, f"job {job.id} ({job.what}) failed: {job.message}") for job in snapshot.jobs if job.state == "failed"]
     if snapshot.findings:

@@ -254,7 +254,8 @@ async def serve_gateway(node: Node, drain: trio.Event, *, task_status: trio.Task
             if config.health:
                 health = bind(host_port(config.health, "gateway.health"), shared=False)
                 background.start_soon(functools.partial(serve, health_handler(drain), health, name="health"))
-            node.services.append(lambda: [node.registration("gateway", listen[1])])
+            seen_at = f"{node.address}:{host_port(config.health, 'gateway.health')[1]}" if config.health else ""
+            node.services.append(lambda: [msgspec.structs.replace(node.registration("gateway", listen[1]), metrics=seen_at)])
             parse_error = gateway.on_parse_error
             await serve(gateway.handle, sockets, tls=tls, name="s3", drain=drain, on_parse_error=parse_error, task_status=task_status)
             background.cancel_scope.cancel()

@@ -12,7 +12,8 @@ from cli.exit import Exit
 from cli.session import Session, with_session
 
 if TYPE_CHECKING:
-    from tui.feed import Reader
+    from cli.place import StoreDirectory
+    from tui.feed import Opening, Reader
 
 EVERY_S_LEAST = 0.2
 
@@ -24,14 +25,22 @@ EVERY_S_LEAST = 0.2
 def top(session: Session, every: float, write: bool) -> Exit:
     """Watch the store on a full-screen dashboard: health, space, traffic, volumes, buckets, jobs, boards of sleeping disks, events.
 
+    On a host of a cluster (--store /etc/frazil/node.toml) it shows all hosts, their services with scores, and who leads.
     Looks only, unless --write is given or W pressed. Press ? for the keys.
     """
-    from cli.door import check_store, running
-    from cli.estimate import progress
     from tui.app import Top
-    from tui.local import Serving, local_reader
 
     place = session.directory()
+    opening = cluster_opening(place) if place.is_cluster else local_opening(place)
+    Top(opening, every_s=every, write=write).run()
+    return Exit.OK
+
+
+def local_opening(place: StoreDirectory) -> Opening:
+    from cli.door import check_store, running
+    from cli.estimate import progress
+    from tui.local import Serving, local_reader
+
     path = check_store(place)
 
     def serving() -> Serving:
@@ -43,5 +52,37 @@ def top(session: Session, every: float, write: bool) -> Exit:
         async with local_reader(path, serving, progress) as reader:
             yield reader
 
-    Top(opening, every_s=every, write=write).run()
-    return Exit.OK
+    return opening
+
+
+def cluster_opening(place: StoreDirectory) -> Opening:
+    from cli.cluster.cold import boards_of
+    from cli.cluster.door import open_door
+    from cli.cluster.operator import lock, unlock
+    from cli.cluster.roles import cluster_meta
+    from cli.estimate import progress
+    from meta.conscience.protocol import Lock
+    from tui.cluster import ClusterReader
+
+    @asynccontextmanager
+    async def opening() -> AsyncIterator[Reader]:
+        async with open_door(place) as node:
+
+            async def set_lock(service: str, locked: bool) -> None:
+                if locked:
+                    await lock(node, service, Lock(place=0))
+                else:
+                    await unlock(node, service)
+
+            yield ClusterReader(
+                node.config.namespace,
+                cluster_meta(node),
+                node.directory,
+                node.coordinator,
+                node.client,
+                boards=boards_of(node),
+                sentence=progress,
+                lock=set_lock,
+            )
+
+    return opening

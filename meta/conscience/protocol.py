@@ -26,6 +26,7 @@ class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
     host        where it runs, for people;  address: "host:port" as others reach it;  location: dc.room.rack.host.disk
     statistics  percentages, 100 = idle, empty, quick, without errors of late: cpu, io, space, sync, trust; and latency_ms, of synced writes
     problem     why it can't serve, "" when it can
+    metrics     where Prometheus' GET /metrics is answered, "host:port"; "" = nowhere
     worker      of a volume whose chunks may go to a board: the address of the worker that sees to it
     peer        of a meta service: its name among the peers that share bases
     """
@@ -41,6 +42,7 @@ class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
     draining: bool = False
     worker: str = ""
     peer: str = ""
+    metrics: str = ""
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -10,8 +10,11 @@ from collections.abc import Callable
 
 import trio
 
+from cli.commands.top import cluster_opening
 from cli.estimate import progress
+from cli.place import StoreDirectory
 from tests.cluster.conftest import StoreMaker
+from tests.support.cluster import ClusterProcesses
 from tests.support.store import COMMAND, StoreProcess, environment
 from tui.local import Serving, local_reader
 from tui.snapshot import Snapshot
@@ -70,3 +73,41 @@ def test_it_draws_on_a_terminal_and_leaves_with_q(make_store: StoreMaker) -> Non
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert b"read-only" in seen
     assert str(store.directories[0]).encode() in seen
+
+
+def test_a_cluster_is_seen_from_any_of_its_hosts_and_a_service_is_locked(shared_cluster: ClusterProcesses) -> None:
+    with shared_cluster.client() as client:
+        client.make_bucket("watched")
+
+    async def run() -> tuple[Snapshot, Snapshot]:
+        async with cluster_opening(StoreDirectory(shared_cluster.hosts[2].file, "the test"))() as reader:
+            first = await reader.read()
+            await trio.to_thread.run_sync(use)
+            puts.append((await reader.read()).traffic.requests["PutObject"])
+            (locked,) = [each.name for each in first.services if each.location.endswith("host3.disk1")]
+            await reader.lock(locked, locked=True)
+            try:
+                with trio.fail_after(WAIT_S):
+                    second = await reader.read()
+                    while not any(each.locked for each in second.services):
+                        await trio.sleep(0.5)
+                        second = await reader.read()
+            finally:
+                await reader.lock(locked, locked=False)
+            return first, second
+
+    puts: list[float] = []
+
+    def use() -> None:
+        for _ in range(4):
+            with shared_cluster.client() as client:
+                assert client.put("watched", "key", b"x" * 1000).status == 200
+
+    first, second = trio.run(run)
+    assert first.troubles == ()
+    assert (first.running, first.url, len(first.hosts), len(first.volumes)) == (True, "2 gateways", 3, 9)
+    assert all(volume.bytes_total and not volume.trouble for volume in first.volumes)
+    assert {each.shard for each in first.elections} >= {"caretaker", "set-1", "set-2", "set-3"}
+    assert "watched" in [bucket.name for bucket in first.buckets]
+    assert puts[0] > 0
+    assert [event.text for event in second.events if "locked by an operator" in event.text]

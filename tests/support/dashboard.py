@@ -9,6 +9,7 @@ from tui.snapshot import (
     DiskView,
     ElectionView,
     EventView,
+    HostView,
     JobView,
     Level,
     ServiceView,
@@ -81,3 +82,52 @@ BUSY = Snapshot(
     findings=3,
     pending=12,
 )
+
+
+def _services() -> tuple[ServiceView, ...]:
+    """Three hosts; the third one's are lost, a volume of the second is locked."""
+    found = []
+    for number in (1, 2, 3):
+        host, away = f"dc1.r{number}.host{number}", number == 3
+        reason = "no word for 12 s" if away else ""
+        for kind, place in (("conscience", host), ("meta", f"{host}.meta"), ("rawx", f"{host}.disk1"), ("gateway", host)):
+            locked = (kind, number) == ("rawx", 2)
+            scores = (0, 0) if away else (0 if locked else 80 + number, 90)
+            found.append(ServiceView(f"{kind}-{number}a4f", kind, place, *scores, locked, "locked" if locked else reason, host))
+    return tuple(found)
+
+
+CLUSTER = Snapshot(
+    AT_US,
+    "namespace frazil",
+    True,
+    "2 gateways",
+    volumes=(
+        VolumeView("host1.disk1 0a11cd", 4 * TIB, TIB, host="dc1.r1.host1"),
+        VolumeView("host2.disk1 0b22ef", 4 * TIB, 2 * TIB, host="dc1.r2.host2"),
+        VolumeView("host3.disk1 0c33ab", 0, 0, "no word for 12 s", Level.BAD, "dc1.r3.host3"),
+    ),
+    buckets=BUSY.buckets,
+    jobs=BUSY.jobs,
+    boards=(
+        BoardView("host1-a", tuple(map(disk, range(56))), power_ons_hour=12, watt_hours=181.5),
+        BoardView("host2-a", tuple(disk(number) for number in range(56) if number not in (3, 30, 41)), power_ons_hour=1),
+        BoardView("host3-a", tuple(disk(number) for number in range(4, 28)), trouble="the freezer of bus 0 does not answer"),
+    ),
+    waiting=BUSY.waiting,
+    services=_services(),
+    elections=(
+        ElectionView("caretaker", "gateway-1a4f", 0, ("gateway-1a4f", "gateway-2a4f")),
+        ElectionView("set-1", "meta-1a4f", 0, ("meta-1a4f", "meta-2a4f", "meta-3a4f")),
+        ElectionView("set-2", "", 0, ("meta-2a4f", "meta-3a4f", "meta-1a4f")),
+    ),
+    events=(EventView(AT_US, Level.BAD, "rawx dc1.r3.host3.disk1: no word for 12 s"),),
+    traffic=BUSY.traffic,
+    hosts=(
+        HostView("dc1.r1.host1", 4, 4, ("rawx", "meta", "gateway", "conscience"), 4 * TIB, TIB, 31.0),
+        HostView("dc1.r2.host2", 4, 4, ("rawx", "meta", "gateway"), 4 * TIB, 2 * TIB, 12.0, "1 locked", Level.WARNING),
+        HostView("dc1.r3.host3", 0, 4, ("rawx", "meta", "gateway"), 0, 0, 0.0, "nothing answers", Level.BAD),
+    ),
+    troubles=("the metadata does not answer",),
+)
+"""Three hosts, of which one is lost."""

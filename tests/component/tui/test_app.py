@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 from textual.widgets import TabbedContent
 
 from node.errors import AlreadyExists
-from tests.support.dashboard import AT_US, BUSY
+from tests.support.dashboard import AT_US, BUSY, CLUSTER
 from tui.app import TABS, Top
 from tui.feed import Reader
 from tui.listing import Listing
@@ -31,6 +31,7 @@ class Told:
     def __init__(self, snapshot: Snapshot = BUSY) -> None:
         self.snapshot = snapshot
         self.orders: list[tuple[int, str]] = []
+        self.locks: list[tuple[str, bool]] = []
         self.read_once = threading.Event()
 
     async def read(self) -> Snapshot:
@@ -41,6 +42,9 @@ class Told:
         if job == 5:
             raise AlreadyExists("job 5 is over")
         self.orders.append((job, state))
+
+    async def lock(self, service: str, *, locked: bool) -> None:
+        self.locks.append((service, locked))
 
 
 def play(scenario: Scenario, told: Told | None = None, *, size: tuple[int, int] = (120, 40), write: bool = False) -> None:
@@ -84,20 +88,58 @@ def screen(app: Top) -> str:
     return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips) + "\n"
 
 
+async def looks(app: Top, pilot: Pilot[None], name: str) -> None:
+    """Whether the screen is the one that was kept under this name."""
+    path = SCREENS / f"{name}-{app.size.width}x{app.size.height}.txt"
+    if os.environ.get("FRAZIL_TEST_WRITE") == "1":
+        await pilot.pause(1.0)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(screen(app))
+    await settled(app, pilot, path.read_text())
+    assert screen(app) == path.read_text()
+
+
 @pytest.mark.parametrize("size", SIZES, ids=["80x24", "120x40"])
 def test_every_page_looks_as_it_should(size: tuple[int, int]) -> None:
     async def scenario(app: Top, pilot: Pilot[None]) -> None:
-        for number, name in enumerate(TABS, 1):
+        for number, name in enumerate(TABS[:9], 1):
             await pilot.press(str(number))
-            path = SCREENS / f"{name}-{size[0]}x{size[1]}.txt"
-            if os.environ.get("FRAZIL_TEST_WRITE") == "1":
-                await pilot.pause(1.0)
-                path.parent.mkdir(exist_ok=True)
-                path.write_text(screen(app))
-            await settled(app, pilot, path.read_text())
-            assert screen(app) == path.read_text()
+            await looks(app, pilot, name)
 
     play(scenario, size=size)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=["80x24", "120x40"])
+def test_a_cluster_shows_its_hosts_services_leaders_and_the_board_that_is_chosen(size: tuple[int, int]) -> None:
+    async def scenario(app: Top, pilot: Pilot[None]) -> None:
+        for key, name in (("1", "overview"), ("2", "volumes"), ("7", "services"), ("8", "elections"), ("0", "hosts")):
+            await pilot.press(key)
+            await looks(app, pilot, f"cluster-{name}")
+        await pilot.press("5")
+        await looks(app, pilot, "cluster-boards")
+        await pilot.press("down", "down")
+        await looks(app, pilot, "cluster-third-board")
+
+    play(scenario, Told(CLUSTER), size=size)
+
+
+def test_a_service_is_locked_and_unlocked_after_being_asked() -> None:
+    told = Told(CLUSTER)
+
+    async def scenario(app: Top, pilot: Pilot[None]) -> None:
+        await pilot.press("7", "l", "y")
+        await pilot.pause(0.1)
+        assert told.locks == []
+        await pilot.press("W", "l")
+        await until(lambda: "frazil cluster lock conscience-1a4f" in screen(app), pilot)
+        await pilot.press("n", "l", "y")
+        await until(lambda: told.locks == [("conscience-1a4f", True)], pilot)
+        await pilot.press(*["down"] * 6, "l")
+        await until(lambda: "frazil cluster unlock rawx-2a4f" in screen(app), pilot)
+        await pilot.press("y")
+        await until(lambda: told.locks[1:] == [("rawx-2a4f", False)], pilot)
+
+    play(scenario, told)
 
 
 def test_pages_without_anything_say_why() -> None:
