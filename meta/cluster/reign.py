@@ -41,6 +41,7 @@ class Reign:
         self._peers = peers
         self._nursery = nursery
         self._ended = trio.Event()
+        self._failed = False  # set by a writer's thread, which must not begin the next transaction before the event loop hears of it
         self._doubted: dict[str, Header] = {}
         self._taking: dict[str, trio.Event] = {}
         self._taken: set[Leader] = set()  # that are about to lead
@@ -53,7 +54,7 @@ class Reign:
 
     @property
     def over(self) -> bool:
-        return self._ended.is_set() or self.mandate.lost
+        return self._failed or self._ended.is_set() or self.mandate.lost
 
     async def wait_over(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -121,7 +122,10 @@ class Reign:
         return self.epoch
 
     def agree(self, entry: Entry, commit: Callable[[], object]) -> None:
-        """As Committer.agree. This thread commits while the event loop has the peers take the entry."""
+        """As Committer.agree. This thread commits while the event loop has the peers take the entry.
+
+        A commit that failed ends the reign at once: the next transaction would get the header that peers know the failed one by.
+        """
         leader = self.leaders.get(entry.base)
         if leader is None or self.over:
             raise NotLeader(f"this peer does not lead {entry.base}")
@@ -135,6 +139,7 @@ class Reign:
             commit()
         except Exception as error:
             _log.warning("%s: what the peers were told could not be committed here; the reign ends: %s", entry.base, error)
+            self._failed = True
             self._soon(self.end)
             raise Undecided(f"{entry.base} could not be written at its leader; the next one finds out whether the change stays") from error
         agreed.result()
