@@ -64,7 +64,8 @@ class Need:
 async def remake(context: Context, need: Need) -> int:
     """Bytes of the chunks that were written; of a content with chunks on cold disks they join them.
 
-    Raises: ContentLost (too little is left), ContentCold (a thaw must come first), Superseded, NotEnoughServices, Unavailable.
+    Raises: ContentLost (too little is left), ContentCold (a thaw must come first), Superseded, Unavailable; NotEnoughServices also when
+    some were written, and there is no volume for the others.
     """
     layout = Layout.parse(need.holder.layout)
     metachunk = layout.metachunks[need.index]
@@ -84,6 +85,8 @@ async def remake(context: Context, need: Need) -> int:
     await writer.retire()
     if writer.is_cold:
         await _join(context, layout, [target.place for target in writer.targets])
+    if len(targets) < len(need.positions):
+        raise NotEnoughServices(f"{len(targets)} of {len(need.positions)} chunks were written anew, no volume is usable for the others")
     return writer.written
 
 

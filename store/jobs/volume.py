@@ -40,7 +40,7 @@ async def thaw(context: Context, need: Need) -> None:
 
 
 class RebuildVolume(Mover):
-    """Makes anew what volumes should hold and don't: passes, until nothing waits for volumes that could take it."""
+    """Makes anew what volumes should hold and don't: passes, until nothing waits for volumes that could take it, or for a thaw."""
 
     passed_over = "waiting"
 
@@ -54,12 +54,15 @@ class RebuildVolume(Mover):
         following, size = await super().step(position)
         if following is not None:
             return following, size
-        waiting, self._tally.counts["waiting"] = self._tally.counts["waiting"], 0
+        counts = self._tally.counts
+        waiting, cold = counts["waiting"], counts["cold"]
         self._tally.notes = [f"{waiting} metachunks wait for volumes that could take their chunks: {self._why}"] if waiting else []
-        if not waiting:
+        self._tally.notes += [f"{cold} metachunks wait for a thaw, which was asked for"] if cold else []
+        if not waiting and not cold:
             return None, size
-        log.info("a rebuild waits", extra={"metachunks": waiting, "why": self._why})
-        self.pause_s = WAIT_S
+        log.info("a rebuild waits", extra={"metachunks": waiting, "why": self._why, "cold": cold})
+        counts["waiting"] = counts["cold"] = counts["lost"] = 0  # the next pass looks at everything again
+        self.pause_s = WAIT_S if waiting else COLD_S
         self._tally.share(0, 1)
         return "", size
 

@@ -14,10 +14,11 @@ import trio
 from meta.jobs import LocalJobs
 from meta.protocol.holding import Cursor
 from meta.protocol.jobs import Job
-from node.errors import AlreadyExists, InvalidArgument
+from node.errors import AlreadyExists, ContentCold, InvalidArgument
 from rawx.volume import Volume
 from store import repairer, scrub
-from store.jobs import runner
+from store.context import Context
+from store.jobs import mover, runner
 from store.jobs import volume as emptying
 from store.jobs.duty import Duty
 from store.jobs.rebalance import Rebalance
@@ -27,6 +28,7 @@ from store.layout import Layout
 from store.location import Location, group_counts
 from store.placement import Candidate, Pool, Topology
 from store.policy import PolicySet
+from store.repair import Need, remake
 from store.source import BytesSource
 from store.store import Store
 from store.tally import Tally
@@ -392,3 +394,58 @@ async def test_background_scrubs_pass_again_and_again(tmp_path: Path, monkeypatc
             return [job for job in await store.meta.jobs.jobs() if job.progress.get("passes", 0) < 3]
 
         await until_none(waiting)
+
+
+async def test_a_rebuild_waits_for_as_many_volumes_as_chunks_were_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two lost copies one alone finds a place: the work is not done with that."""
+    monkeypatch.setattr(emptying, "WAIT_S", 0.02)
+    monkeypatch.setattr(emptying, "AWAY_AGE_S", 0.0)
+    bodies = {f"k{number}": b"%d" % number * 1_000 for number in range(5)}
+    async with opened(tmp_path, 3, policy="THREECOPIES") as store:
+        for key, body in bodies.items():
+            await put(store, key, body)
+        names = {each.path.name: name for name, each in store.volumes.items() if isinstance(each, Volume)}
+        lost = [names["2"], names["3"]]
+    for number in "23":
+        shutil.rmtree(tmp_path / "volumes" / number)
+    async with opened(tmp_path, 4, policy="THREECOPIES", workers=True) as store:
+        job = await store.submit_job(Job("rebuild-volume", {"volume": ",".join(lost)}))
+
+        async def quiet() -> list[Job]:
+            return [each for each in [await store.meta.jobs.job(job.id)] if "metachunks wait for volumes" not in each.message]
+
+        await until_none(quiet)
+        assert (await store.meta.jobs.job(job.id)).state == "running"
+    async with opened(tmp_path, 5, policy="THREECOPIES", workers=True) as store:
+        done = await ended(store, job)
+        assert (done.state, done.message) == ("done", "")
+        for volume in lost:
+            assert await on(store, volume, bodies) == 0
+        await check(store, bodies)
+
+
+async def test_a_rebuild_waits_for_what_must_be_thawed_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emptying, "COLD_S", 0.02)
+    async with filled(tmp_path, 5) as (store, bodies):
+        lost = {each.path.name: name for name, each in store.volumes.items() if isinstance(each, Volume)}["3"]
+    shutil.rmtree(tmp_path / "volumes" / "3")
+    asked: list[str] = []
+
+    async def thaw(_context: object, need: Need) -> None:
+        asked.append(need.holder.key)
+        await trio.lowlevel.checkpoint()
+
+    async def frozen(context: Context, need: Need) -> int:
+        if need.bucket == BUCKET and need.holder.key not in asked:
+            raise ContentCold("it sleeps")
+        return await remake(context, need)
+
+    monkeypatch.setattr(emptying, "thaw", thaw)
+    monkeypatch.setattr(mover, "remake", frozen)
+    async with opened(tmp_path, 5, workers=True) as store:
+        assert await on(store, lost, bodies)
+        done = await ended(store, await store.submit_job(Job("rebuild-volume", {"volume": lost})))
+        assert (done.state, done.message) == ("done", "")
+        assert asked
+        assert await on(store, lost, bodies) == 0
+        await check(store, bodies)
