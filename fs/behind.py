@@ -141,6 +141,9 @@ class Behind:
                 return False
             self._failed(f"{'/'.join(inode.place)}: {error}", 1)
             log.error("%s could not be stored after it was closed: %s", "/".join(inode.place), error)
+        except Exception as error:  # a bug: the mount must go on, as after one in a handler
+            self._failed(f"{'/'.join(inode.place)}: {error!r}", 1)
+            log.exception("storing %s after it was closed stopped by an internal error", "/".join(inode.place))
         else:
             self.trouble = None
         return True
@@ -195,6 +198,9 @@ class Behind:
             if self._is_trouble(error):
                 return False
             refused = {key: str(error) for _, key in wanted}
+        except Exception as error:  # a bug, as above
+            refused = {key: repr(error) for _, key in wanted}
+            log.exception("removing from %s stopped by an internal error", bucket)
         for place, content in wanted.items():
             if self.removing[place] == content:  # else what came in its place is to go by now, too
                 del self.removing[place]

@@ -156,3 +156,34 @@ async def test_who_waits_for_what_waits_doesnt_wait_for_what_comes_later(
     with trio.fail_after(5):
         await behind.drain()
     nursery.cancel_scope.cancel()
+
+
+async def test_a_save_or_removal_that_stops_by_a_bug_is_a_failed_one_and_the_others_go_on(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    class Broken(Store):
+        async def save(self, inode: Inode) -> None:
+            if inode.part == "bug":
+                raise ValueError("not foreseen")
+            await super().save(inode)
+
+        async def remove_many(self, bucket: str, contents: Mapping[str, str]) -> dict[str, str]:
+            if "bug" in contents:
+                raise ValueError("not foreseen")
+            return await super().remove_many(bucket, contents)
+
+    store = Broken()
+    behind = Behind(cast(Connection, store), store.save, store.release, store.owe)
+    await nursery.start(behind.run)
+    await behind.save_later(inode("bug"))
+    await behind.save_later(inode("good"))
+    await behind.remove_later("b", "bug", "c")
+    await behind.drain()
+    await behind.remove_later("b", "good", "c")
+    await behind.drain()
+    assert store.saved == ["good"]
+    assert store.removed == [["good"]]
+    assert sorted(store.released) == ["bug", "good"]
+    assert behind.failures == 2
+    with pytest.raises(OSError, match="not foreseen"):
+        behind.check()
