@@ -50,7 +50,8 @@ class Inlet:
                 await self._idle.park()
             elif self._quick and self._turns < TURNS_MAX and select.select([self._descriptor], [], [], LINGER_S)[0]:
                 self._turns += 1
-                return self._look()
+                if self._look():  # else its program was killed, and the kernel took it back
+                    return True
             else:
                 await self._wait()
                 if self._look():

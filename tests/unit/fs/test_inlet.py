@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import trio
@@ -105,3 +107,32 @@ async def test_what_is_thrown_into_a_waiting_handler_reaches_it_and_it_may_answe
     assert await stepping(handler()) == "too late"
     with pytest.raises(KeyError, match="failed"):
         await stepping(failing())
+
+
+async def test_a_request_that_is_taken_back_before_it_is_read_doesnt_end_the_task(
+    pipe: tuple[int, int], nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[bytes] = []
+    found = select.select
+
+    def found_and_taken(*arguments: Any) -> Any:
+        """As when its program is killed: the kernel drops what waits."""
+        ready = found(*arguments)
+        if ready[0] and not taken:
+            taken.append(os.read(pipe[0], 1))
+        return ready
+
+    served = Inlet(pipe[0])
+    served._quick = True
+    monkeypatch.setattr(select, "select", found_and_taken)
+    os.write(pipe[1], b"a")
+
+    async def write_later() -> None:
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        os.write(pipe[1], b"b")
+
+    nursery.start_soon(write_later)
+    with trio.fail_after(5):
+        assert await served.readable()
+    assert (taken, os.read(pipe[0], 1)) == ([b"a"], b"b")
+    os.close(pipe[1])
