@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import trio
@@ -79,6 +81,30 @@ async def test_a_stopped_mount_is_waited_for_once(tmp_path: Path, nursery: trio.
     await gateway.settle()
     assert PAY_S <= trio.current_time() - began < PAY_S * 1.5
     assert mount.asked == [("", "")]
+
+
+async def test_another_mount_begins_beside_a_stopped_one_that_has_all_the_callers_it_can_hold(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    path, mount = tmp_path / "debts-0.sock", Mount(tmp_path)
+    with socket.socket(socket.AF_UNIX) as stopped, ExitStack() as callers:
+        stopped.bind(str(path))
+        stopped.listen(1)
+        while True:
+            caller = callers.enter_context(socket.socket(socket.AF_UNIX))
+            caller.setblocking(False)
+            try:
+                caller.connect(str(path))
+            except BlockingIOError:
+                break
+        with trio.fail_after(2):
+            await nursery.start(mount.debts.serve, mount.pay)
+        assert (tmp_path / "debts-1.sock").exists()
+        gateway = Debts(tmp_path)
+        (tmp_path / "debts").write_bytes(b"\1" + bytes(PLACES - 1))
+        with trio.fail_after(2):
+            await gateway.settle()
+        assert gateway.open
 
 
 async def test_who_keeps_none_sees_none() -> None:
