@@ -145,9 +145,10 @@ class Changes:
         async with self._gate.passing(), inode.file.lock if isinstance(inode.file, File) else nullcontext():
             await self._keep_folder(parent)
             await self._vacate(inode)
-            if not (isinstance(inode.file, File) and inode.file.row is None):
+            stored = inode.covers if isinstance(inode.file, File) and inode.file.row is None else inode.content
+            if stored:
                 if self._leaves:
-                    await self.behind.remove_later(*inode.place, inode.content)
+                    await self.behind.remove_later(*inode.place, stored)
                 else:
                     with self._watched():
                         await self._tree.connection.remove(*inode.place)
@@ -162,6 +163,7 @@ class Changes:
         if self._tree.has_unsaved(inode):
             raise failure(errno.ENOTEMPTY)
         await self.behind.settle()
+        await self._settle_others(inode)
         async with self._gate.passing():
             bucket, key = inode.place
             if not key:
@@ -194,6 +196,7 @@ class Changes:
         else:
             name = await self._new_name(new_parent, new_raw)
         await self._thaw(inode)
+        await self._settle_others(inode)
         async with self._gate.closed():
             await self.behind.settle()
             await self._move(inode, parent, new_parent, new_raw, name, found and found[0], replace=replace)
@@ -203,9 +206,10 @@ class Changes:
     async def _move(
         self, inode: Inode, parent: Inode, new_parent: Inode, new_raw: bytes, name: Name, there: Inode | None, *, replace: bool
     ) -> None:
-        if isinstance(inode.file, File) and inode.file.row is None and self._late and replace:
-            if there is not None:  # its object is replaced when this file is saved
+        if isinstance(inode.file, File) and inode.file.row is None and self._late and replace and not inode.covers:
+            if there is not None:  # its object is replaced when this file is saved, or goes with this file
                 await self._vacate(there)
+                inode.covers = there.content or there.covers
                 self._gone(there)
             self._tree.table.move(inode, new_parent, new_raw, name.part, beside=name.beside)
             return
@@ -239,6 +243,7 @@ class Changes:
         self._check_move(one, new_parent)
         self._check_move(other, parent)
         await self._thaw(one, other)
+        await self._settle_others(one, other)
         async with self._gate.closed():
             await self.behind.settle()
             for inode in (one, other):
@@ -251,6 +256,12 @@ class Changes:
                     inode.file.moved(inode.place[1])
         touch(parent)
         touch(new_parent)
+
+    async def _settle_others(self, *inodes: Inode) -> None:
+        """Of a folder all is stored that other mounts owe of what is in it: a look at its name tells of nothing below."""
+        debts = self._tree.shared.debts
+        if debts.open and any(inode.folder for inode in inodes):
+            await debts.settle()
 
     def _check_move(self, inode: Inode, new_parent: Inode) -> None:
         bucket, key = inode.place

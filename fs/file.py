@@ -342,7 +342,7 @@ class File:
         self._drop()
         self.row, self._kept = row, row.size
         self.attributes = row.attributes
-        self._inode.content, self._inode.seq = row.content, row.seq
+        self._inode.content, self._inode.seq, self._inode.covers = row.content, row.seq, ""
 
     async def _unstage(self) -> None:
         """Nobody wants what was staged."""

@@ -25,6 +25,7 @@ class Inode:
     stated    of a folder: until when its attributes need not be looked up again, by the monotonic clock, and which they are
     marked    an object is known to stand for the folder;  group: the group that what is made in it gets, None: its maker's
     file      its open state (fs/file.py), None while nobody has it open
+    covers    of a file of which nothing is stored yet: the content of the object whose name a rename gave it, "" for none
     gone      the name was removed or replaced: only open files still use it
     """
 
@@ -33,6 +34,7 @@ class Inode:
         "bucket",
         "children",
         "content",
+        "covers",
         "file",
         "folder",
         "gone",
@@ -60,6 +62,7 @@ class Inode:
         self.bucket = ""
         self.prefix = ""
         self.content = ""
+        self.covers = ""
         self.seq = 0
         self.touched_ns = 0
         self.stated: tuple[float, object] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
@@ -11,14 +11,15 @@ import pytest
 import trio
 
 from fs.attribute import Defaults
-from fs.change import Changes
+from fs.change import Caller, Changes
 from fs.connection import Connection
 from fs.file import Shared
 from fs.spool import SpoolFolder
 from fs.tree import Tree
 from meta.protocol.folder import BrowsePage, Node, Peek
 from meta.protocol.object import ObjectRow
-from node.errors import ObjectNotFound
+from node.errors import FolderNotEmpty, ObjectNotFound
+from store.debts import Debts
 from tests.unit.fs.test_recovery import Store
 
 
@@ -47,6 +48,17 @@ class Folders(Store):
         await self.moved.wait()
         self.rows.pop(key, None)
 
+    async def remove_many(self, bucket: str, contents: Mapping[str, str]) -> dict[str, str]:
+        for key, content in contents.items():
+            if key in self.rows and self.rows[key].content == content:
+                del self.rows[key]
+        return {}
+
+    async def remove_folder(self, bucket: str, prefix: str) -> None:
+        if any(key.startswith(prefix) and key != prefix for key in self.rows):
+            raise FolderNotEmpty(prefix)
+        del self.rows[prefix]
+
     async def change(self, bucket: str, row: ObjectRow, describe: object) -> ObjectRow:
         if row.key not in self.rows:
             raise ObjectNotFound(row.key)
@@ -54,12 +66,16 @@ class Folders(Store):
 
 
 @asynccontextmanager
-async def mounted(store: Store, path: Path, *, cold: str = "error") -> AsyncIterator[tuple[Tree, Changes]]:
+async def mounted(
+    store: Store, path: Path, *, cold: str = "error", late: bool = False, debts: Debts | None = None
+) -> AsyncIterator[tuple[Tree, Changes]]:
     spools = SpoolFolder(path)
     assert await spools.open()
     async with trio.open_nursery() as nursery:
-        tree = Tree(Shared(cast(Connection, store), spools, nursery, cold=cold), Defaults(), bucket="b")
-        yield tree, Changes(tree, buckets=False)
+        tree = Tree(Shared(cast(Connection, store), spools, nursery, cold=cold, debts=debts), Defaults(), bucket="b")
+        changes = Changes(tree, buckets=False, late=late)
+        await nursery.start(changes.behind.run)
+        yield tree, changes
         nursery.cancel_scope.cancel()
     spools.close()
 
@@ -130,3 +146,71 @@ async def test_others_are_not_held_up_by_a_save_that_waits_for_a_cold_object(tmp
                 await changes.rename(root, b"y", root, b"z", replace=True)
             nursery.cancel_scope.cancel()
         assert sorted(store.rows) == ["x", "z"]
+
+
+@pytest.mark.parametrize("again", [1, 2])
+async def test_what_a_new_file_replaced_by_rename_doesnt_come_back_when_that_is_removed_before_it_is_stored(
+    tmp_path: Path, again: int
+) -> None:
+    store = Folders()
+    store.may_move.set()
+    store.keep("x", b"old")
+    async with mounted(store, tmp_path, late=True) as (tree, changes):
+        root = tree.table.root
+        for number in range(again):
+            new, file = await changes.create(root, b"new%d" % number, 0o644, Caller(0, 0), exclusive=True)
+            await file.write(0, b"new")
+            await changes.rename(root, new.name, root, b"x", replace=True)
+        await changes.unlink(root, b"x")
+        with pytest.raises(FileNotFoundError):
+            await tree.lookup(root, b"x")
+        await changes.behind.drain()
+        assert not store.rows
+
+
+async def test_what_a_new_file_replaced_by_rename_doesnt_come_back_when_that_gets_a_third_name(tmp_path: Path) -> None:
+    store = Folders()
+    store.may_move.set()
+    store.keep("x", b"old")
+    async with mounted(store, tmp_path, late=True) as (tree, changes):
+        root = tree.table.root
+        new, file = await changes.create(root, b"new", 0o644, Caller(0, 0), exclusive=True)
+        await file.write(0, b"new")
+        await changes.rename(root, b"new", root, b"x", replace=True)
+        await changes.rename(root, b"x", root, b"y", replace=True)
+        with pytest.raises(FileNotFoundError):
+            await tree.lookup(root, b"x")
+        await changes.save(new)
+        assert list(store.rows) == ["y"]
+        assert store.data("y") == b"new"
+
+
+@pytest.mark.parametrize("removed", [False, True])
+async def test_what_another_mount_owes_of_a_folder_is_stored_before_the_folder_goes_elsewhere_or_away(
+    tmp_path: Path, nursery: trio.Nursery, removed: bool
+) -> None:
+    store = Folders()
+    store.may_move.set()
+    store.keep("d/", b"")
+    if removed:
+        store.keep("d/x", b"")
+    theirs, ours = Debts(tmp_path), Debts(tmp_path)
+
+    async def pay(bucket: str, key: str) -> None:
+        if key in ("", "d/x"):
+            if removed:
+                store.rows.pop("d/x", None)
+            else:
+                store.keep("d/x", b"theirs")
+            theirs.owe(False)
+
+    await nursery.start(theirs.serve, pay)
+    theirs.owe(True)
+    async with mounted(store, tmp_path / "spool", debts=ours) as (tree, changes):
+        if removed:
+            await changes.rmdir(tree.table.root, b"d")
+            assert not store.rows
+        else:
+            await changes.rename(tree.table.root, b"d", tree.table.root, b"e", replace=True)
+            assert sorted(store.rows) == ["e/", "e/x"]
+    nursery.cancel_scope.cancel()
