@@ -13,10 +13,11 @@ log = get_logger("glacier.worker")
 
 
 async def go_on_clearing(core: Core) -> None:
-    """Goes on with the disks that are being cleared, and begins with one that should be."""
+    """Goes on with the disks that are being cleared, when the others have room, and begins with one that should be."""
     for disk in [disk for disk, why in core.shelf.closed.items() if why == EMPTYING]:
         if core.shelf.count[disk]:
-            await clear(core, disk)  # what was hot then, or more than a call takes
+            if core.shelf.room(without=disk) >= core.shelf.used[disk]:
+                await clear(core, disk)  # what was hot then, had no room, or is more than a call takes
         elif not any(task.disk == disk for task in core.tasks.values()):
             await reopen(core, disk)
     wasted = core.shelf.to_compact()

@@ -125,6 +125,10 @@ class Core:
             raise VolumeNotFound(f"the worker of {self.report.board}/{self.report.bus} doesn't look after volume {volume}, or it is away")
         return ColdChunks(found)
 
+    def usable(self) -> set[str]:
+        """The volumes that are there and serve: of others nothing is read or emptied now."""
+        return {name for name in self.volumes if (volume := self.volumes.get(name)) is not None and not volume.health.sick}
+
     async def load(self) -> None:
         """What the ledger says; at the start."""
         await self.reckon()

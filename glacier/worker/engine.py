@@ -19,7 +19,16 @@ from glacier.worker.ledger import DELETE, Entry
 from glacier.worker.loss import Losses
 from glacier.worker.shelf import FULL, REOPEN_FREE
 from glacier.worker.stock import take_stock
-from node.errors import ChunkNotFound, DeadlineExceeded, DiskAsleep, DiskFailed, FrazilError, PowerBudgetSpent
+from node.errors import (
+    ChunkNotFound,
+    DeadlineExceeded,
+    DiskAsleep,
+    DiskFailed,
+    FrazilError,
+    PowerBudgetSpent,
+    Unavailable,
+    VolumeNotFound,
+)
 from node.log import get_logger
 
 Dial = Callable[[], AbstractAsyncContextManager[Freezer]]
@@ -71,27 +80,32 @@ class Engine:
     async def _keep_tidy(self) -> None:
         while True:
             try:
-                while await self._tidy():
+                failed: set[str] = set()
+                while await self._tidy(failed):
                     pass
             except FrazilError as error:
                 log.warning("files can't be emptied now", extra={"error": str(error)})
             self._take_up()
             await trio.sleep(self._core.options.tidy_s)
 
-    async def _tidy(self) -> bool:
-        """Empties files whose time is over; whether there may be more."""
+    async def _tidy(self, failed: set[str]) -> bool:
+        """Empties files whose time is over; whether there may be more. failed: volumes that are left out, those that fail now are added."""
         core = self._core
-        entries = await core.ledger.to_tidy(core.now_us, EMPTY_AT_ONCE)
-        emptied = 0
+        entries = await core.ledger.to_tidy(core.now_us, EMPTY_AT_ONCE, core.usable() - failed)
+        emptied, before = 0, len(failed)
         for entry in entries:
+            if entry.volume in failed:
+                continue
             try:
                 await core.tidy(entry)
                 emptied += 1
             except ChunkNotFound:
                 await self._gone(entry)
-            except FrazilError as error:  # this volume is away; others are not
+            except FrazilError as error:
                 log.info("a file can't be emptied now", extra={"volume": entry.volume, "chunk": entry.chunk, "error": str(error)})
-        return emptied == EMPTY_AT_ONCE
+                if isinstance(error, Unavailable | VolumeNotFound):
+                    failed.add(entry.volume)
+        return emptied == EMPTY_AT_ONCE or len(failed) > before
 
     def _take_up(self) -> None:
         """Failed jobs whose time has come."""
@@ -209,7 +223,7 @@ class Engine:
         """Checks for a disk that has power and nothing else to do, of what was not read for half its time; whether there are any."""
         core = self._core
         period_us = int(core.options.verify_s * 1e6)
-        due = await core.ledger.to_verify(disk, core.now_us - period_us // 2, CHECKS_AT_ONCE)
+        due = await core.ledger.to_verify(disk, core.now_us - period_us // 2, CHECKS_AT_ONCE, core.usable())
         fresh = [entry for entry in due if (entry.volume, entry.chunk) not in core.checking]
         for entry in fresh:
             core.check_soon(entry, at_s=(entry.verified_us + period_us / 2) / 1e6)
@@ -245,6 +259,6 @@ class Engine:
         core = self._core
         period_us = int(core.options.verify_s * 1e6)
         for disk in core.report.disks:
-            for entry in await core.ledger.to_verify(disk, core.now_us - period_us * 3 // 4, 1):
+            for entry in await core.ledger.to_verify(disk, core.now_us - period_us * 3 // 4, 1, core.usable()):
                 core.check_soon(entry, at_s=(entry.verified_us + period_us / 2) / 1e6)
         await go_on_clearing(core)

@@ -129,15 +129,23 @@ class Errands:
         tries = task.tries + 1
         core.tasks[task.id] = msgspec.structs.replace(task, tries=tries, problem=problem)
         core.later[task.id] = core.now_s + min(core.options.retry_s * 2**tries, RETRY_S_MAX)
-        if task.task != CHECK:
+        if task.task == CHECK:
+            core.checking[task.volume, task.chunk] = task.id  # or another would be made, which begins with no tries
+        else:
             await core.ledger.write(lambda book: book.failed(task.id, problem))
 
     async def _lost(self, task: Task, why: str) -> None:
+        """Another time, when its volume can't be told now."""
         core = self._core
-        core.drop([task.id])
         entry = await core.ledger.write(lambda book: book.entry(task.volume, task.chunk))
         if entry is not None:
-            await self._losses.lose(entry, why)
+            try:
+                with carry.hot():
+                    await self._losses.lose(entry, why)
+            except HotTrouble as error:
+                await self._failed(task, f"{why}; {error}")
+                return
+        core.drop([task.id])
 
     async def _elsewhere(self, task: Task) -> None:
         core = self._core
@@ -243,11 +251,19 @@ class Errands:
         changes.over.append(task.id)
         if task.purpose == MELT:
             core.forget(book, entry, changes)
-        elif task.purpose == MOVE:
-            core.shelf.drop(entry.disk, entry.size)
-            core.want(book, msgspec.structs.replace(entry, also=entry.disk), changes, without=frozenset({entry.disk}))
-        else:
+        elif task.purpose != MOVE or not self._moved(book, entry, changes):
             book.put(msgspec.structs.replace(entry, state=FILLED))
+
+    def _moved(self, book: Book, entry: Entry, changes: Changes) -> bool:
+        """Whether another disk was elected; else there is no room for it now, and it stays on the disk that is cleared."""
+        core = self._core
+        try:
+            core.want(book, msgspec.structs.replace(entry, also=entry.disk), changes, without=frozenset({entry.disk}))
+        except VolumeFull as error:
+            log.info("a chunk stays on a disk that is cleared", extra={"disk": entry.disk, "chunk": entry.chunk, "error": str(error)})
+            return False
+        core.shelf.drop(entry.disk, entry.size)
+        return True
 
     async def _delete(self, freezer: Freezer, task: Task) -> None:
         """All deletions that wait for this disk at once."""

@@ -16,7 +16,7 @@ A thaw job makes cold into filled. A chunk is forgotten in the same transaction 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -88,6 +88,8 @@ class DiskRow(msgspec.Struct, frozen=True):
 _ENTRY = "volume, chunk, state, disk, also, size, bucket, key, content, metachunk, until_us, verified_us"
 _TASK = "id, task, kind, disk, volume, chunk, size, at_us, purpose, tries, problem"
 _HERE = "volume = ? AND chunk = ?"
+_AMONG = "+volume IN (SELECT value FROM json_each(?))"
+"""The plus: not by the primary key, which would read all chunks of these volumes."""
 
 
 class Book:
@@ -202,20 +204,23 @@ class Ledger:
         query = "SELECT disk, SUM(size), COUNT(*) FROM chunks WHERE disk >= 0 GROUP BY disk"
         return await self._read(lambda db: {disk: (size, count) for disk, size, count in db.execute(query)})
 
-    async def to_tidy(self, now_us: int, limit: int) -> list[Entry]:
-        """Chunks whose files hold bytes that nobody asked to keep, or that are on a cold disk without their files saying so."""
+    async def to_tidy(self, now_us: int, limit: int, volumes: Iterable[str]) -> list[Entry]:
+        """Chunks of these whose files hold bytes that nobody asked to keep, or that are on a cold disk without their files saying so."""
         query = (
-            f"SELECT {_ENTRY} FROM chunks WHERE state IN ('sent', 'filled') AND (until_us <= ? OR state = 'sent') ORDER BY until_us LIMIT ?"
+            f"SELECT {_ENTRY} FROM chunks WHERE state IN ('sent', 'filled') AND (until_us <= ? OR state = 'sent') AND {_AMONG}"
+            " ORDER BY until_us LIMIT ?"
         )
-        return await self._read(lambda db: [Entry(*row) for row in db.execute(query, (now_us, limit))])
+        values = (now_us, _json(volumes), limit)
+        return await self._read(lambda db: [Entry(*row) for row in db.execute(query, values)])
 
-    async def to_verify(self, disk: int, before_us: int, limit: int) -> list[Entry]:
-        """The chunks of a disk that were not verified since, longest first."""
+    async def to_verify(self, disk: int, before_us: int, limit: int, volumes: Iterable[str]) -> list[Entry]:
+        """The chunks of a disk, and of these volumes, that were not verified since, longest first."""
         query = (
-            f"SELECT {_ENTRY} FROM chunks WHERE disk = ? AND verified_us < ? AND state IN ('sent', 'cold', 'filled')"
+            f"SELECT {_ENTRY} FROM chunks WHERE disk = ? AND verified_us < ? AND state IN ('sent', 'cold', 'filled') AND {_AMONG}"
             " ORDER BY verified_us LIMIT ?"
         )
-        return await self._read(lambda db: [Entry(*row) for row in db.execute(query, (disk, before_us, limit))])
+        values = (disk, before_us, _json(volumes), limit)
+        return await self._read(lambda db: [Entry(*row) for row in db.execute(query, values)])
 
     async def on_disk(self, disk: int) -> list[Entry]:
         return await self._read(lambda db: [Entry(*row) for row in db.execute(f"SELECT {_ENTRY} FROM chunks WHERE disk = ?", (disk,))])
@@ -261,6 +266,10 @@ class Ledger:
         db, self._db = self._db, None
         if db is not None:
             db.close(True)
+
+
+def _json(texts: Iterable[str]) -> str:
+    return msgspec.json.encode(list(texts)).decode()
 
 
 def _task(row: Sequence[object]) -> Task:

@@ -12,6 +12,7 @@ from node.errors import FrazilError
 from node.log import get_logger
 from node.threads import run_blocking
 from rawx.device import Devices
+from rawx.probe import Probe
 from rawx.volume import Volume, open_volume
 
 LOOK_S = 5.0
@@ -26,6 +27,7 @@ class HotVolumes(Mapping[str, Volume]):
         self._namespace = namespace
         self._devices = Devices()
         self._open: dict[Path, Volume] = {}
+        self._probes: dict[Path, Probe] = {}
         self._retired: list[Volume] = []  # calls may still be under way on them
         self._told: set[Path] = set()
 
@@ -50,18 +52,21 @@ class HotVolumes(Mapping[str, Volume]):
         self._open.clear()
 
     def look(self) -> None:
-        """Opens what came, and lets go of what went. Blocking."""
+        """Opens what came, and lets go of what went. Blocking; the loop may look meanwhile."""
         for path in self._paths:
             volume = self._open.get(path)
             if volume is not None and _is_gone(volume, path):
-                self._retired.append(self._open.pop(path))
+                self._open = {each: there for each, there in self._open.items() if each != path}
+                self._retired.append(volume)
                 volume = None
             if volume is None:
                 self._try(path)
 
     def _try(self, path: Path) -> None:
         try:
-            self._open[path] = open_volume(path, namespace=self._namespace, devices=self._devices)
+            volume = open_volume(path, namespace=self._namespace, devices=self._devices)
+            self._probes[path] = Probe(volume)
+            self._open = self._open | {path: volume}
             self._told.discard(path)
         except FrazilError as error:
             if path not in self._told:
@@ -70,9 +75,18 @@ class HotVolumes(Mapping[str, Volume]):
 
     async def keep(self) -> None:
         """For ever."""
-        while True:
-            await trio.sleep(LOOK_S)
-            await run_blocking(self.look)
+        async with trio.open_nursery() as nursery:
+            while True:
+                await trio.sleep(LOOK_S)
+                await run_blocking(self.look)
+                for path, volume in self._open.items():
+                    if _ails(volume):
+                        nursery.start_soon(self._probes[path].run)
+
+
+def _ails(volume: Volume) -> bool:
+    """Whether something failed on it: it serves again after the first probe that succeeds."""
+    return bool(volume.health.sick or volume.health.full or volume.health.read_only)
 
 
 def _is_gone(volume: Volume, path: Path) -> bool:

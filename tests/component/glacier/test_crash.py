@@ -174,7 +174,7 @@ async def test_whenever_the_worker_is_killed_nothing_is_lost_and_nothing_doubled
             await repeat_wishes(world, worker)
             await until(lambda: not worker.core.tasks, "all jobs are done")
             with trio.fail_after(SETTLE_S):
-                while await worker.core.ledger.to_tidy(worker.core.now_us, 1):  # noqa: ASYNC110
+                while await worker.core.ledger.to_tidy(worker.core.now_us, 1, worker.core.usable()):  # noqa: ASYNC110
                     await trio.sleep(0.02)
             await assert_all_is_as_wished(world, worker)
         await world.assert_nothing_is_absent()
@@ -200,6 +200,6 @@ async def test_a_freezer_that_fails_at_any_step_loses_nothing(tmp_path: Path, vo
         await repeat_wishes(world, worker)
         await until(lambda: not worker.core.tasks, "all jobs are done")
         with trio.fail_after(SETTLE_S):
-            while await worker.core.ledger.to_tidy(worker.core.now_us, 1):  # noqa: ASYNC110
+            while await worker.core.ledger.to_tidy(worker.core.now_us, 1, worker.core.usable()):  # noqa: ASYNC110
                 await trio.sleep(0.02)
         await assert_all_is_as_wished(world, worker)

@@ -14,16 +14,19 @@ import trio
 from glacier.backlog import Kind
 from glacier.protocol import ChunkHead
 from glacier.worker import engine
-from glacier.worker.ledger import Ledger
+from glacier.worker import volumes as hot_volumes
+from glacier.worker.clearing import clear
+from glacier.worker.ledger import Book, Entry, Ledger
 from glacier.worker.protocol import DiskStatus, Item
+from glacier.worker.volumes import HotVolumes
 from node.clock import FakeClock
-from node.errors import ChunkCold, DeadlineExceeded, DiskFailed, DiskNotFound, PeerUnreachable, VolumeFull, VolumeNotFound
+from node.errors import ChunkCold, DeadlineExceeded, DiskFailed, DiskNotFound, PeerUnreachable, VolumeFull, VolumeNotFound, VolumeReadOnly
 from rawx.chunk import new_chunk_id
 from rawx.cold import ColdChunks
-from rawx.mark import COLD, FILLED, LOST
-from rawx.volume import Volume
+from rawx.mark import COLD, FILLED, LOST, Mark
+from rawx.volume import Volume, open_volume
 from tests.component.glacier.conftest import AT_ONCE, OPTIONS, blocks, bytes_of, item, mark_of, state, until, until_state, working
-from tests.component.rawx.conftest import UNIT, Sample, file_of, put, sample
+from tests.component.rawx.conftest import NAMESPACE, UNIT, Sample, file_of, put, sample
 from tests.support.freezer import MemoryFreezer
 
 
@@ -112,6 +115,7 @@ async def test_a_deleted_chunk_leaves_the_cold_disk_too(tmp_path: Path, volumes:
         await worker.door.delete([item(volume, made)])
         await until(lambda: not freezer.copies(made.chunk), "the copy is deleted")
         assert await state(worker, item(volume, made)) == ""
+        await until(lambda: not worker.core.tasks, "nothing waits any more")
         assert (await worker.door.status()).waiting == {}
 
 
@@ -650,3 +654,148 @@ async def test_no_disk_is_powered_for_chunks_whose_volume_is_away(tmp_path: Path
         there[volume.volume_id] = volume
         await until_state(worker, item(volume, made), "filled")
         assert await bytes_of(volume, made) == made.data
+
+
+async def test_a_lost_chunk_whose_volume_takes_no_mark_waits_and_holds_up_no_other(
+    tmp_path: Path, volumes: dict[str, Volume], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freezer, volume = MemoryFreezer(), first(volumes)
+    gone, well = await put(volume, sample(UNIT)), await put(volume, sample(UNIT))
+    set_mark = ColdChunks.set_mark
+
+    async def refused(files: ColdChunks, chunk: str, mark: Mark | None) -> None:
+        raise VolumeReadOnly("remounted read-only")
+
+    async with working(tmp_path, volumes, freezer, replace(OPTIONS, kin_max=9)) as worker:
+        await worker.door.create([item(volume, gone), item(volume, well)])
+        for made in (gone, well):
+            await until_state(worker, item(volume, made), "cold")
+        await until(lambda: freezer.powered is None, "the disk is off")
+        freezer.disks[0].pop(gone.chunk)
+        monkeypatch.setattr(ColdChunks, "set_mark", refused)
+        await worker.door.get([item(volume, gone)], Kind.STANDARD, 0)
+        await until(lambda: any("read-only" in task.problem for task in worker.core.tasks.values()), "it is said why it waits")
+        await worker.door.get([item(volume, well)], Kind.STANDARD, 0)
+        await until_state(worker, item(volume, well), "filled")
+        assert worker.connected
+        monkeypatch.setattr(ColdChunks, "set_mark", set_mark)
+        await until_state(worker, item(volume, gone), "lost")
+
+
+async def test_a_chunk_of_a_cleared_disk_that_no_other_has_room_for_stays_there_and_holds_up_no_other(
+    tmp_path: Path, volumes: dict[str, Volume]
+) -> None:
+    freezer, volume = MemoryFreezer(range(2), disk_bytes=100 * UNIT), first(volumes)
+    large, other, small = [await put(volume, sample(units * UNIT)) for units in (60, 50, 1)]
+    async with working(tmp_path, volumes, freezer, replace(OPTIONS, disk_bytes=100 * UNIT, kin_max=9)) as worker:
+        for made in (large, other, small):
+            await worker.door.create([item(volume, made)])
+            await until_state(worker, item(volume, made), "cold")
+        assert [freezer.copies(made.chunk) for made in (large, other, small)] == [[0], [1], [0]]
+        await clear(worker.core, 0)  # there was room when somebody asked
+        await until(lambda: freezer.copies(small.chunk) == [1] and not worker.core.tasks, "all is done that can be")
+        await until_state(worker, item(volume, large), "cold")
+        assert freezer.copies(large.chunk) == [0]
+        assert blocks(volume, large) < UNIT
+        cycles = freezer.power_ons.total()
+        worker._engine._due_at = 0.0
+        worker.core.bell.ring()
+        await until(lambda: worker._engine._due_at > 0.0, "disks that are cleared were looked at")
+        assert (worker.core.tasks, freezer.power_ons.total()) == ({}, cycles)  # until there is room
+        await worker.door.get([item(volume, large)], Kind.STANDARD, 0)
+        await until_state(worker, item(volume, large), "filled")
+        assert await bytes_of(volume, large) == large.data
+
+
+async def test_files_are_emptied_though_many_on_a_volume_that_is_away_are_due_before_them(
+    tmp_path: Path, volumes: dict[str, Volume], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "EMPTY_AT_ONCE", 2)
+    freezer, there = MemoryFreezer(), dict(volumes)
+    away, here = list(volumes.values())[:2]
+    several, one = [await put(away, sample(UNIT)) for _ in range(3)], await put(here, sample(UNIT))
+    items = [*(item(away, made) for made in several), item(here, one)]
+    async with working(tmp_path, there, freezer) as worker:
+        await worker.door.create(items)
+        for what in items:
+            await until_state(worker, what, "cold")
+        await worker.door.get(items[:3], Kind.STANDARD, time.time_ns() // 1000 + 10**9)
+        for what in items[:3]:
+            await until_state(worker, what, "filled")
+        del there[away.volume_id]
+        await worker.core.ledger.write(
+            lambda book: [book.put(msgspec.structs.replace(each, until_us=1)) for each in entries(book, items[:3])]
+        )
+        await worker.door.get(items[3:], Kind.STANDARD, time.time_ns() // 1000 + 300_000)
+        await until_state(worker, items[3], "filled")
+        await until_state(worker, items[3], "cold")
+        there[away.volume_id] = away
+        for what in items[:3]:
+            await until_state(worker, what, "cold")
+
+
+async def test_a_disk_is_switched_off_though_checks_are_due_of_chunks_whose_volume_is_away_and_others_are_checked(
+    tmp_path: Path, volumes: dict[str, Volume], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "CHECKS_AT_ONCE", 2)
+    freezer, there = MemoryFreezer([0]), dict(volumes)
+    away, here = list(volumes.values())[:2]
+    items = [item(away, await put(away, sample(UNIT))) for _ in range(3)]
+    one = item(here, await put(here, sample(UNIT)))
+    async with working(tmp_path, there, freezer, replace(OPTIONS, verify_s=1e6)) as worker:
+        await worker.door.create([*items, one])
+        for what in [*items, one]:
+            await until_state(worker, what, "cold")
+        await until(lambda: freezer.powered is None, "the disk is off")
+        del there[away.volume_id]
+        await worker.core.ledger.write(
+            lambda book: [book.put(msgspec.structs.replace(each, verified_us=1)) for each in entries(book, [*items, one])]
+        )
+        await worker.door.get([one], Kind.STANDARD, 0)
+        await until_state(worker, one, "filled")
+        await until(lambda: worker.core.counts["verify"] == 1, "the one that can be is checked")
+        await until(lambda: freezer.powered is None, "the disk is off")
+        there[away.volume_id] = away
+        await worker.door.create([one])
+        await until_state(worker, one, "cold")
+        await worker.door.get([one], Kind.STANDARD, 0)
+        await until(lambda: worker.core.counts["verify"] == 4, "the others are checked once their volume is back")
+
+
+async def test_a_bad_sector_that_a_due_check_meets_does_not_have_its_disk_left_alone(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer([0]), first(volumes)
+    bad, well = await put(volume, sample(UNIT)), await put(volume, sample(UNIT))
+    async with working(tmp_path, volumes, freezer, replace(OPTIONS, verify_s=1e6)) as worker:
+        await worker.door.create([item(volume, bad), item(volume, well)])
+        for made in (bad, well):
+            await until_state(worker, item(volume, made), "cold")
+        await until(lambda: freezer.powered is None, "the disk is off")
+        freezer.bad = {(0, bad.chunk)}
+        await worker.core.ledger.write(
+            lambda book: [book.put(msgspec.structs.replace(each, verified_us=1)) for each in entries(book, [item(volume, bad)])]
+        )
+        await worker.door.get([item(volume, well)], Kind.STANDARD, 0)
+        await until_state(worker, item(volume, bad), "lost")
+        assert worker.core.counts["given_up"] == 1
+        assert not worker.core.away
+
+
+async def test_a_volume_that_fell_sick_is_used_again_once_it_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hot_volumes, "LOOK_S", 0.02)
+    open_volume(tmp_path / "volume", namespace=NAMESPACE, create=True).close()
+    found = HotVolumes([tmp_path / "volume"], NAMESPACE)
+    found.look()
+    (volume,) = found.values()
+    made = await put(volume, sample(UNIT))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(found.keep)
+        volume.health.hung("reading a mark", 30.0)
+        volume.health.read_only = True
+        await until(lambda: not volume.health.sick and not volume.health.read_only, "it is tried again")
+        assert await bytes_of(volume, made) == made.data
+        nursery.cancel_scope.cancel()
+    found.close()
+
+
+def entries(book: Book, items: list[Item]) -> list[Entry]:
+    return [found for what in items if (found := book.entry(what.volume, what.chunk)) is not None]
