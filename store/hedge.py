@@ -71,7 +71,7 @@ class Race:
         self._bug: Exception | None = None
         self.done: set[int] = set()
         self.late: set[int] = set()
-        """Those that had not answered when it was enough."""
+        """Those that were not counted on any more, and had not answered, when it was enough; not who was asked instead just now."""
 
     def __repr__(self) -> str:
         return f"<Race done={sorted(self.done)} running={sorted(self._running)} of={len(self._attempts)}>"
@@ -90,7 +90,7 @@ class Race:
                 if scope.cancelled_caught:
                     self._hoped.clear()
                     late_at = trio.current_time() + delay_s if self._begun < len(self._attempts) else math.inf
-            self.late = set(self._running)
+            self.late = self._running - self._hoped
             nursery.cancel_scope.cancel()
         if self._bug is not None:
             raise self._bug
