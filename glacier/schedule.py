@@ -124,7 +124,7 @@ class Scheduler:
     idle_s: float = 60.0
 
     def __call__(self, backlog: Backlog, bus: Bus, now_s: float) -> Action:
-        job = backlog.first(bus.disk) if bus.disk is not None else None
+        job = self._first(backlog, bus.disk, now_s) if bus.disk is not None else None
         if job is not None and self._stays(job, bus, self._pressing(backlog, bus, now_s), now_s):
             return Run(job)
         ranks = [rank for disk in backlog.disks if disk != bus.disk and disk not in bus.away for rank in self._rank(backlog, disk, now_s)]
@@ -145,7 +145,16 @@ class Scheduler:
             return job.kind is Kind.EXPEDITED and gated
         if now_s < bus.since_s + self.least_s:
             return True
-        return gated and job.kind <= pressing
+        return gated and self._urgency(job.kind, job.at_s, now_s) <= pressing
+
+    def _first(self, backlog: Backlog, disk: int, now_s: float) -> Job | None:
+        """The most urgent job of a disk, of those the oldest. What is overdue counts here as it does elsewhere: else two disks whose jobs
+        are all overdue would be left for each other, and nothing done on either."""
+        kinds = backlog.disks.get(disk)
+        if not kinds:
+            return None
+        kind = min(kinds, key=lambda kind: (self._urgency(kind, kinds[kind].oldest_s, now_s), kind))
+        return next(iter(kinds[kind].jobs.values()))
 
     def _pressing(self, backlog: Backlog, bus: Bus, now_s: float) -> Kind | None:
         """The most urgent kind that presses on another disk."""
@@ -155,7 +164,7 @@ class Scheduler:
                 continue
             for kind, waiting in kinds.items():
                 if now_s >= waiting.oldest_s + self.terms[kind].patience_s:
-                    urgency = self._urgency(kind, waiting, now_s)
+                    urgency = self._urgency(kind, waiting.oldest_s, now_s)
                     found = urgency if found is None else min(found, urgency)
         return found
 
@@ -167,10 +176,10 @@ class Scheduler:
             return []
         session_s = self.rates.switch_s + sum(self.rates.service_s(kind, len(each), each.size) for kind, each in kinds.items())
         waited_s = sum(each.age_s(now_s) for kind, each in kinds.items() if kind in THAWS or kind in ripe)
-        return [(min(self._urgency(kind, waiting, now_s) for kind, waiting in ripe.items()), -waited_s / session_s, disk)]
+        return [(min(self._urgency(kind, waiting.oldest_s, now_s) for kind, waiting in ripe.items()), -waited_s / session_s, disk)]
 
-    def _urgency(self, kind: Kind, waiting: Waiting, now_s: float) -> Kind:
-        overdue = now_s >= waiting.oldest_s + self.terms[kind].bound_s
+    def _urgency(self, kind: Kind, oldest_s: float, now_s: float) -> Kind:
+        overdue = now_s >= oldest_s + self.terms[kind].bound_s
         return min(kind, Kind.STANDARD) if overdue else kind
 
     def _is_ripe(self, kind: Kind, waiting: Waiting, now_s: float) -> bool:

@@ -87,6 +87,15 @@ def test_of_two_disks_the_one_whose_restores_waited_longest_together_comes_first
     assert decide(backlog(lone, *many), Bus(), 60.0) == Power(2)
 
 
+def test_disks_whose_jobs_are_all_overdue_are_each_left_only_when_theirs_are_done() -> None:
+    late_s, hasty = 2 * DAY_S, Scheduler(least_s=0.0)
+    both = [Job(disk, disk, Kind.FREEZE, 0.0, 9) for disk in (1, 2)]
+    fresh = [Job(disk + 2, disk, Kind.BULK, late_s - 1.0, 9) for disk in (1, 2)]
+    bus = Bus(disk=1, since_s=late_s, busy_s=late_s)
+    assert hasty(backlog(*both), bus, late_s) == Run(both[0])
+    assert hasty(backlog(*both, *fresh), bus, late_s) == Run(both[0])
+
+
 def test_a_job_beyond_its_bound_counts_like_a_restore() -> None:
     old, new = Job(1, 1, Kind.DELETE, 0.0), Job(2, 2, Kind.BULK, 15 * DAY_S - 5 * HOUR_S, 9)
     assert decide(backlog(old, new), Bus(), 15 * DAY_S) == Power(1)
