@@ -108,10 +108,11 @@ def test_wiped_metadata_of_all_hosts_comes_back_equal(folder: Path, seed: str, s
             host.service("meta").start()
         for _ in range(rounds // 10):  # a rebuild that is killed leaves nothing that the next minds
             with begun(cluster, "rebuild", "meta") as command:
-                time.sleep(rng.uniform(1.0, 8.0))
+                time.sleep(rng.uniform(1.0, 4.0))
                 command.kill()
-        summary = told(cluster, "rebuild", "meta", host=3)[-1]
-        assert (summary["unwhole"], summary["buckets"]) == (0, 2)
+        summary = told(cluster, "rebuild", "meta", host=3, code=None)[-1]
+        if summary.get("message") != "the metadata is there":  # else the killed one had come to its end
+            assert (summary["unwhole"], summary["buckets"]) == (0, 2), summary
         with cluster.client() as client:
             assert until(lambda: client.get("plain", "parts").status == 200, 60), cluster.errors()
             assert contents(client) == before

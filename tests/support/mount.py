@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,7 +57,8 @@ class MountProcess:
 
     def start(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Raises: StoreError when it does not serve in time."""
-        self.directory.mkdir(exist_ok=True)
+        with suppress(FileExistsError):  # whatever is mounted there, a dead one can't even be looked at
+            self.directory.mkdir()
         ready, told = os.pipe()
         arguments = [*self.ground.before, str(COMMAND), "mount", *([self.target] if self.target else []), str(self.directory)]
         arguments += ["--store", str(self.ground.place), "--ready-fd", str(told)]
