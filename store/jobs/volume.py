@@ -29,6 +29,8 @@ COLD_S = 60.0
 """Between the passes of one that waits for thaws."""
 WAIT_S = 30.0
 """Between the passes of a rebuild that waits for volumes."""
+WRITERS_S = 10.0
+"""Between the passes of a decommission that waits for writes."""
 AWAY_AGE_S = 10.0
 """How old the knowledge may be which volumes are there: to ask one that is not costs seconds."""
 log = get_logger("store.jobs")
@@ -105,25 +107,40 @@ class RebuildVolume(Mover):
 class Decommission(Mover):
     """Moves everything off volumes, which take nothing new any more: passes, until one finds nothing there.
 
-    What was begun before they were retired may be named behind a pass's cursor; the next pass finds it.
+    What was begun before they were retired may be named behind a pass's cursor; the next pass finds it. Writes of this process that began
+    before are waited for. Those of other processes are known to nobody until they are named: see README.
     """
 
     def __init__(self, context: Context, tally: Tally, arguments: dict[str, str]) -> None:
         super().__init__(context, tally, arguments)
         self._volumes = frozenset(volumes_of(arguments))
+        self._writing: set[str] | None = None
+        """Contents that were being written when the volumes were retired, and still are."""
+        self._doubtful = False
+        """Whether there were such when the pass began: what it did not find may be there by now."""
 
     async def step(self, position: str) -> tuple[str | None, int]:
         counts = self._tally.counts
         if self._dry:
             return await super().step(position)
-        if not position and not counts["passes"]:
-            await trio.sleep(LOOK_S * 3)  # until every process knows that nothing new goes there: see `keep_retired`
+        if self._writing is None:
+            if not position and not counts["passes"]:
+                await trio.sleep(LOOK_S * 3)  # until every process knows that nothing new goes there: see `keep_retired`
+            self._writing = set(self._context.afterwork.in_flight)
+        if not position:
+            self._doubtful = bool(self._writing)
         following, size = await super().step(position)
         if following is not None:
             return following, size
         if counts["cold"]:  # they have been asked for; such a pass decides nothing
             counts["found"] = counts["lost"] = counts["cold"] = 0
             self.pause_s = COLD_S
+            return "", size
+        self._writing &= self._context.afterwork.in_flight
+        if self._doubtful:
+            counts["found"] = counts["lost"] = 0
+            self._tally.notes = [f"{len(self._writing)} writes that began before are waited for"] if self._writing else []
+            self.pause_s = WRITERS_S if self._writing else 0.0
             return "", size
         counts["passes"] += 1
         if counts["found"] == counts["lost"] or counts["passes"] >= PASSES_MAX:

@@ -14,6 +14,7 @@ import trio
 from meta.jobs import LocalJobs
 from meta.protocol.holding import Cursor
 from meta.protocol.jobs import Job
+from meta.protocol.object import Attributes
 from node.errors import AlreadyExists, ContentCold, InvalidArgument
 from rawx.volume import Volume
 from store import repairer, scrub
@@ -166,6 +167,45 @@ async def test_an_emptied_volume_holds_nothing_and_takes_nothing(tmp_path: Path,
         for number in range(10):
             bodies[f"new{number}"] = b"new"
             await put(store, f"new{number}", b"new")
+        assert await on(store, volume, bodies) == 0
+        await check(store, bodies)
+
+
+class _Halting(BytesSource):
+    """Its last bytes come when they are let go."""
+
+    def __init__(self, data: bytes, go: trio.Event) -> None:
+        super().__init__(data)
+        self._go = go
+
+    async def fill(self, buffer: memoryview) -> int:
+        if len(self._rest) < 22 << 20:
+            await self._go.wait()
+        return await super().fill(buffer)
+
+
+async def test_an_emptied_volume_is_done_only_when_the_writes_that_drew_it_before_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emptying, "WRITERS_S", 0.1)
+    async with opened(tmp_path, 2, policy="SINGLE", workers=True) as store:
+        go = trio.Event()
+        bodies = {f"k{number}": bytes(30 << 20) for number in range(3)}
+
+        async def write(key: str) -> None:
+            await store.put_object(BUCKET, key, _Halting(bodies[key], go), attributes=Attributes(), owner="owner")
+
+        volume = next(iter(store.volumes))
+        async with trio.open_nursery() as writers:
+            for key in bodies:
+                writers.start_soon(write, key)
+            while len(store._context.afterwork.in_flight) < 3:  # noqa: ASYNC110 - nobody tells
+                await trio.sleep(0.01)
+            job = await store.submit_job(Job("decommission", {"volume": volume}))
+            with pytest.raises(trio.TooSlowError), trio.fail_after(2):
+                await ended(store, job)
+            go.set()
+        assert (await ended(store, job)).state == "done"
         assert await on(store, volume, bodies) == 0
         await check(store, bodies)
 
