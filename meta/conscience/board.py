@@ -61,9 +61,7 @@ class Board:
 
     def services(self, now: float) -> tuple[Service, ...]:
         """All, in order of kind, location and id; what is long dead is forgotten meanwhile."""
-        self._entries = {
-            id: entry for id, entry in self._entries.items() if not FORGET_S < now - entry.heard_at < NEVER_S or id in self.locks
-        }
+        self._entries = {id: entry for id, entry in self._entries.items() if not _long_dead(now - entry.heard_at) or id in self.locks}
         found = [self._service(entry, now) for entry in self._entries.values()]
         return tuple(sorted(found, key=lambda each: (each.registration.kind, each.registration.location, each.id)))
 
@@ -91,6 +89,11 @@ class Board:
             locked=lock is not None,
             gone=lock is not None and lock.gone,
         )
+
+
+def _long_dead(silent_s: float) -> bool:
+    """Of one that was never heard of, since this instance knows of it."""
+    return (silent_s if silent_s < NEVER_S else silent_s - NEVER_S) > FORGET_S
 
 
 def _reason(entry: _Entry, final: Scores, silent_s: float, lock: Lock | None) -> str:

@@ -14,6 +14,8 @@ from store.repair import Need
 class Improve(Mover):
     """Looks at every metachunk whose placement was noted as worse than wished; on one host there are none."""
 
+    passed_over = "kept"
+
     async def needs(self, bucket: str, holder: Holding) -> AsyncIterator[Need]:
         fleet = self._context.fleet
         if fleet.topology is None:

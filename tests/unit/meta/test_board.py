@@ -56,6 +56,12 @@ def test_a_silent_service_is_listed_dead_with_the_reason_and_comes_back_slowly()
     assert board.services(60.0 + 2 * FORGET_S) == ()
 
 
+def test_what_an_earlier_life_knew_is_forgotten_as_well() -> None:
+    board = Board([rawx()], now=0.0)
+    assert only(board, FORGET_S).reason == "not heard of since this conscience began"
+    assert board.services(FORGET_S + 1) == ()
+
+
 def test_a_problem_and_a_full_disk_give_nothing_and_say_why() -> None:
     board = Board(now=0.0)
     board.report(msgspec.structs.replace(rawx(), problem="the disk is gone"), 1.0)
