@@ -258,10 +258,10 @@ class Desk:
     async def lose(self, disk: int) -> int:
         core = self._core
         self._known(disk, only=True)
-        entries = await core.ledger.on_disk(disk)
         async with core.hands:
             await self._steps(lambda book, _: book.close_disk(disk, LOST_DISK), held=True)
             await core.reckon()
+        entries = await core.ledger.on_disk(disk)  # now that nothing more can be meant for it
         for entry in entries:
             await self._losses.lose(entry, f"disk {disk} is lost")
         await self._steps(lambda book, changes: self._drop_all(book, disk, changes))
