@@ -62,8 +62,7 @@ check: install-test
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest -q -m 'not slow and not root and not clients' tests/unit tests/component
 
-# All that `check` looks at, and every tier. Types and layers are checked beside the tests; those wait for disks and for time about half
-# of theirs, so there are half as many processes again as processors (PROCESSES=N).
+# All that `check` looks at, and every tier, a process for each processor (PROCESSES=N). Types and layers are checked beside the tests.
 test: install-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -75,7 +74,7 @@ types:
 	$(BIN)/lint-imports --no-logo
 
 tests:
-	$(BIN)/pytest --numprocesses $(or $(PROCESSES),$(shell echo $$(($$(nproc) * 3 / 2)))) --dist worksteal
+	$(BIN)/pytest --numprocesses $(or $(PROCESSES),auto) --dist worksteal
 
 # Whether the operation table in s3/README.md is current; WRITE=1 makes it so.
 s3-table: install
