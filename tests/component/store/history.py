@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -156,17 +157,23 @@ class History:
         if row is not None:
             source = BytesSource(self.rng.randbytes(self.rng.choice((0, 10, 200_000))))
             data_key = await data_key_of(self.store, row)
-            await self.store.append_object(self.bucket, row, source, combine=lambda _old, _summary: {}, data_key=data_key)
+            with self.refused_if_cold(row):
+                await self.store.append_object(self.bucket, row, source, combine=lambda _old, _summary: {}, data_key=data_key)
 
     async def rewrite(self) -> None:
         row = await self.existing()
         if row is not None:
             patches = [Patch(at, BytesSource(self.rng.randbytes(100))) for at in sorted({self.rng.randrange(row.size + 1), row.size + 100})]
             patches = patches if patches[-1].start - patches[0].start >= 100 else patches[:1]
-            try:
+            with self.refused_if_cold(row):
                 await self.store.rewrite(self.bucket, row, patches, data_key=await data_key_of(self.store, row))
-            except ContentCold:
-                assert row.storage_class in COLD_CLASSES
+
+    @contextmanager
+    def refused_if_cold(self, row: ObjectRow) -> Iterator[None]:
+        try:
+            yield
+        except ContentCold:
+            assert row.storage_class in COLD_CLASSES
 
     async def delete(self) -> None:
         await self.store.delete_object(self.bucket, DeleteRequest(self.key(), owner="user-ann"))
