@@ -19,7 +19,8 @@ from glacier.power import Meter
 from node.auth import NamespaceKey
 from node.clock import SystemClock
 from node.errors import ConfigError
-from node.http.server import listen, listen_unix, serve
+from node.exposure import expose
+from node.http.server import listen, listen_unix
 from store.settings import exclusive, short_path
 
 NOTES_FILE = "disks.json"
@@ -82,23 +83,10 @@ async def serve_freezer(
                 addresses.append(address)
                 await nursery.start(IceServer(freezer.bus(number), key, tls).serve, listeners, drain)
             if config.metrics:
-                await nursery.start(_serve_metrics, freezer, config.metrics, drain)
+                FreezerFigures(freezer).register()
+                await nursery.start(expose, config.metrics, drain)
             task_status.started(addresses)
         background.cancel_scope.cancel()
-
-
-async def _serve_metrics(
-    freezer: BoardFreezer, address: str, drain: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    from node.metrics import serve_metrics
-
-    host, _, port = address.rpartition(":")
-    try:
-        sockets = listen(host.strip("[]"), int(port))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"can't serve metrics on {address!r}: {error}") from error
-    FreezerFigures(freezer).register()
-    await serve(serve_metrics, sockets, name="metrics", drain=drain, task_status=task_status)
 
 
 def _tls(config: FreezerConfig) -> ssl.SSLContext | None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from glacier.simulation import Outcome
     from glacier.study import Study
     from glacier.worker.config import WorkerConfig
-    from glacier.worker.protocol import DiskStatus, QueuedJob, Status
+    from glacier.worker.protocol import ColdDoor, DiskStatus, QueuedJob, Status
     from node.runner import Ready
 
 SCENARIOS = ("day", "poisson", "bursts", "zipf", "archive")
@@ -220,11 +220,16 @@ def clear(session: Session, disk: int, workers: tuple[str, ...]) -> Exit:
 
 async def _clear(session: Session, disk: int, workers: tuple[str, ...]) -> Exit:
     async with _boards(session, workers) as boards:
-        for worker in boards.workers:
-            if disk in [each.disk for each in (await worker.status()).disks]:
-                count = await worker.clear(disk)
-                session.output.record("disk", f"disk {disk} is cleared of {count_text(count, 'chunk')}", disk=disk, chunks=count)
-                return Exit.OK
+        count = await (await _worker_of(boards, disk)).clear(disk)
+    session.output.record("disk", f"disk {disk} is cleared of {count_text(count, 'chunk')}", disk=disk, chunks=count)
+    return Exit.OK
+
+
+async def _worker_of(boards: Boards, disk: int) -> ColdDoor:
+    """Raises: Hinted."""
+    for worker in boards.workers:
+        if disk in [each.disk for each in (await worker.status()).disks]:
+            return worker
     raise Hinted(f"there is no disk {disk} on any bus", "`frazil glacier queue --json` lists them", code=Exit.NOT_FOUND)
 
 
@@ -274,12 +279,9 @@ def lose(session: Session, disk: int, yes: bool, workers: tuple[str, ...]) -> Ex
 
 async def _lose(session: Session, disk: int, workers: tuple[str, ...]) -> Exit:
     async with _boards(session, workers) as boards:
-        for worker in boards.workers:
-            if disk in [each.disk for each in (await worker.status()).disks]:
-                count = await worker.lose(disk)
-                session.output.record("disk", f"disk {disk} is given up; it held {count_text(count, 'chunk')}", disk=disk, chunks=count)
-                return Exit.OK
-    raise Hinted(f"there is no disk {disk} on any bus", "`frazil glacier queue --json` lists them", code=Exit.NOT_FOUND)
+        count = await (await _worker_of(boards, disk)).lose(disk)
+    session.output.record("disk", f"disk {disk} is given up; it held {count_text(count, 'chunk')}", disk=disk, chunks=count)
+    return Exit.OK
 
 
 @glacier.command("simulate", short_help="Try the schedule of a board in virtual time.")

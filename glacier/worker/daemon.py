@@ -21,6 +21,7 @@ from glacier.worker.wire import WorkerService
 from glacier.worker.worker import Worker, open_worker
 from node.auth import NamespaceKey
 from node.errors import ConfigError
+from node.exposure import expose
 from node.http.server import listen, listen_unix, serve
 from node.threads import run_blocking
 from store.settings import exclusive, short_path
@@ -71,7 +72,8 @@ async def serve_worker(
             service = WorkerService(worker.door, key)
             await nursery.start(partial(serve, service, sockets, name="worker", drain=drain))
             if config.metrics:
-                await nursery.start(_serve_metrics, worker, config.metrics, drain)
+                Figures(worker.core).register()
+                await nursery.start(expose, config.metrics, drain)
             await nursery.start(worker.run)
             task_status.started()
             await drain.wait()
@@ -89,17 +91,3 @@ def _listen(address: str, stack: ExitStack) -> list[socket.socket]:
         return [listen_unix(stack.enter_context(short_path(str(path))))]
     except (OSError, ValueError) as error:
         raise ConfigError(f"can't listen on {address}: {getattr(error, 'strerror', None) or error}") from error
-
-
-async def _serve_metrics(
-    worker: Worker, address: str, drain: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    from node.metrics import serve_metrics
-
-    host, _, port = address.rpartition(":")
-    try:
-        sockets = listen(host.strip("[]"), int(port))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"can't serve metrics on {address!r}: {error}") from error
-    Figures(worker.core).register()
-    await serve(serve_metrics, sockets, name="metrics", drain=drain, task_status=task_status)
