@@ -24,6 +24,8 @@ import trio
 LINGER_S = 50e-6
 TURNS_MAX = 16
 """So many requests in a row may keep other tasks of this process waiting."""
+DESCRIPTORS_MAX = 1024
+"""From this one on select(2) can't wait for a descriptor: FD_SETSIZE."""
 T = TypeVar("T")
 
 
@@ -115,7 +117,7 @@ def install() -> None:
     """In pyfuse3, once its mount was made. Another version of it may have no such function: then it reads as it does by itself."""
     global _inlet
     descriptor = _fuse_descriptor()
-    if descriptor is not None and hasattr(pyfuse3, "_wait_fuse_readable"):
+    if descriptor is not None and descriptor < DESCRIPTORS_MAX and hasattr(pyfuse3, "_wait_fuse_readable"):
         _inlet = Inlet(descriptor)
         pyfuse3._wait_fuse_readable = _inlet.readable
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pty
-import select
 import time
 from collections.abc import Callable
 
@@ -15,7 +14,7 @@ from cli.estimate import progress
 from cli.place import StoreDirectory
 from tests.cluster.conftest import StoreMaker
 from tests.support.cluster import ClusterProcesses
-from tests.support.store import COMMAND, StoreProcess, environment
+from tests.support.store import COMMAND, StoreProcess, environment, readable
 from tui.local import Serving, local_reader
 from tui.snapshot import Snapshot
 
@@ -63,7 +62,7 @@ def test_it_draws_on_a_terminal_and_leaves_with_q(make_store: StoreMaker) -> Non
         os.execve(COMMAND, [str(COMMAND), "top", "--store", str(store.directories[0])], variables)
     seen, end, asked = b"", time.monotonic() + WAIT_S, False
     while time.monotonic() < end:
-        if select.select([terminal], [], [], 0.2)[0]:
+        if readable(terminal, 0.2):
             try:
                 seen += os.read(terminal, 65536)
             except OSError:  # it has left

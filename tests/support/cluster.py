@@ -9,7 +9,6 @@ import itertools
 import json
 import os
 import re
-import select
 import shutil
 import signal
 import subprocess
@@ -22,7 +21,7 @@ from types import TracebackType
 
 from .client import Client, Credentials
 from .need import need_programs
-from .store import COMMAND, StoreError, environment, free_port, is_complaint
+from .store import COMMAND, StoreError, environment, free_port, is_complaint, told_ready
 from .zookeeper import ZooKeeperServer
 
 START_TIMEOUT_S = 60.0
@@ -87,7 +86,7 @@ class Service:
     def wait_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
         ready, self.ready = self.ready, -1
         try:
-            if not select.select([ready], [], [], timeout_s)[0] or not os.read(ready, 64):
+            if not told_ready(ready, timeout_s):
                 self.kill()
                 raise StoreError(f"{self.name} did not come up within {timeout_s} s:\n{self.log_tail()}")
         finally:

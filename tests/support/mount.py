@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 import time
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .cluster import Host
-from .store import COMMAND, StoreError, StoreProcess, environment
+from .store import COMMAND, StoreError, StoreProcess, environment, told_ready
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 90.0
@@ -77,7 +76,7 @@ class MountProcess:
                 )
             os.close(told)
             told = -1
-            if not select.select([ready], [], [], timeout_s)[0] or not os.read(ready, 64):
+            if not told_ready(ready, timeout_s):
                 self.kill()
                 raise StoreError(f"the mount did not come up within {timeout_s} s:\n{self.log_tail()}")
         finally:

@@ -37,6 +37,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def readable(descriptor: int, timeout_s: float) -> bool:
+    """Whether there is something to read, in time. By poll(2), as a tester may have a descriptor above 1,023."""
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    return bool(waiting.poll(timeout_s * 1000))
+
+
+def told_ready(descriptor: int, timeout_s: float) -> bool:
+    """Whether a process told through its --ready-fd in time that it serves."""
+    return readable(descriptor, timeout_s) and bool(os.read(descriptor, 64))
+
+
 def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
     """An environment in which neither the user's profiles nor a running store of theirs is found."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("FRAZIL", "AWS_", "XDG_", "PYTEST", "NOTIFY"))}
@@ -119,7 +131,7 @@ class StoreProcess:
                 )
             os.close(told)
             told = -1
-            if not select.select([ready], [], [], timeout_s)[0] or not os.read(ready, 64):
+            if not told_ready(ready, timeout_s):
                 try:
                     code = self.process.wait(1.0)  # its descriptors close a moment before it can be waited for
                 except subprocess.TimeoutExpired:
