@@ -22,13 +22,13 @@ from node.buffers import BufferPool
 from node.errors import Busy, ChunkCold, ContentCold, ContentLost, DeadlineExceeded, FrazilError, Unavailable
 from node.log import get_logger
 from rawx.chunk import Buffer
-from rawx.protocol import Rawx, Reader
+from rawx.protocol import Reader
 from rawx.volume import Volume
 from store.codec import codec
 from store.fleet import ChunkFinding, Fleet, problem_of
 from store.hedge import Race
 from store.layout import Chunk, Layout, Metachunk, Slice
-from store.parallel import gather
+from store.parallel import Errand, crew, gather
 from store.policy import Policy
 
 HEDGE_S = 1.0
@@ -41,6 +41,8 @@ BUSY_PAUSE_S = 0.02
 
 T = TypeVar("T")
 Sink = Callable[[Buffer], Awaitable[None]]
+Step = Callable[[memoryview], Awaitable[Sequence[memoryview]]]
+"""Fills a buffer, and returns those views of it that come next."""
 log = get_logger("store")
 
 
@@ -81,14 +83,31 @@ class MetachunkReader:
         self._readers.clear()
 
     async def read(self, start: int, stop: int, buffer: memoryview, sink: Sink) -> None:
-        """Hands bytes [start, stop) of the metachunk on. buffer: `room_bytes` of its policy.
+        """Hands bytes [start, stop) of the metachunk on. buffer: `room_bytes` of its policy; twice that, and what is on other hosts
+        comes while the sink has the bytes before.
 
         Raises: ContentLost, ContentCold; what the sink raises.
         """
-        if self._policy.coded:
+        room = room_bytes(self._policy)
+        if self._far and len(buffer) >= 2 * room:
+            await self._read_ahead(self._steps(start, stop), (buffer[:room], buffer[room:]), sink)
+        elif self._policy.coded and not self._far:
             await self._read_coded(start, stop, buffer, sink)
         else:
-            await self._read_copies(start, stop, buffer, sink)
+            for step in self._steps(start, stop):
+                for piece in await step(buffer):
+                    await sink(piece)
+
+    async def _read_ahead(self, steps: Iterator[Step], buffers: Sequence[memoryview], sink: Sink) -> None:
+        async with crew() as nursery:
+            pieces: Sequence[memoryview] = ()
+            for number, step in enumerate(steps):
+                coming = Errand(nursery, step, buffers[number % 2])
+                for piece in pieces:
+                    await sink(piece)
+                pieces = await coming.result()
+        for piece in pieces:
+            await sink(piece)
 
     async def fill(self, start: int, into: memoryview, buffer: memoryview) -> None:
         """Fills `into` with the metachunk's bytes from `start` on; whole units of copies go there at once. buffer, raises: as read."""
@@ -100,7 +119,7 @@ class MetachunkReader:
                 into[filled : filled + len(piece)] = piece
                 filled += len(piece)
 
-            await self._read_coded(start, start + len(into), buffer, keep)
+            await self.read(start, start + len(into), buffer, keep)
             return
         stop = start + len(into)
         for at, size in self._units(start, stop):
@@ -111,10 +130,19 @@ class MetachunkReader:
                 first, last = max(start, at), min(stop, at + size)
                 into[first - start : last - start] = buffer[first - at : last - at]
 
-    async def _read_copies(self, start: int, stop: int, buffer: memoryview, sink: Sink) -> None:
-        for at, size in self._units(start, stop):
-            await self._fetch_copy(at, buffer[:size])
-            await sink(buffer[max(start - at, 0) : min(stop - at, size)])
+    async def _copy(self, at: int, size: int, start: int, stop: int, buffer: memoryview) -> Sequence[memoryview]:
+        """One unit; what it has of the bytes [start, stop). Raises: ContentLost, ContentCold."""
+        await self._fetch_copy(at, buffer[:size])
+        return [buffer[max(start - at, 0) : min(stop - at, size)]]
+
+    def _steps(self, start: int, stop: int) -> Iterator[Step]:
+        """The read of bytes [start, stop) in steps, each a buffer of `room_bytes`; none is begun before the one before ended."""
+        if self._policy.coded:
+            for number in self._stripes(start, stop):
+                yield partial(self._stripe, number, start, stop)
+        else:
+            for at, size in self._units(start, stop):
+                yield partial(self._copy, at, size, start, stop)
 
     def _units(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """Place and size of those that hold the bytes [start, stop)."""
@@ -153,27 +181,36 @@ class MetachunkReader:
         return won
 
     async def _read_coded(self, start: int, stop: int, buffer: memoryview, sink: Sink) -> None:
-        policy, size = self._policy, self._metachunk.size
-        stripe_bytes = policy.stripe_bytes
-        for number in range(start // stripe_bytes, -(-stop // stripe_bytes)):
-            base = number * stripe_bytes
-            unit = policy.fragment_bytes(min(stripe_bytes, size - base))
-            slots = [buffer[position * unit : (position + 1) * unit] for position in range(policy.chunks)]
-            first = max(start - base, 0) // unit
-            last = -(-(min(stop - base, stripe_bytes)) // unit)
-            offset = number * policy.unit_bytes
-            if self._far:
-                await self._read_stripe(slots, offset, range(first, last))
-                for position in range(first, last):
-                    await sink(_clip(slots[position], base + position * unit, start, stop))
-                continue
-            for position in range(first, last):
+        policy, stripe_bytes = self._policy, self._policy.stripe_bytes
+        for number in self._stripes(start, stop):
+            base, offset = number * stripe_bytes, number * policy.unit_bytes
+            slots, wanted = self._slots(number, start, stop, buffer)
+            unit = len(slots[0])
+            for position in wanted:
                 if position in self._lost or position in self._doubted or not await self._fetch(position, offset, slots[0]):
-                    await self._rebuild(slots, offset, range(position, last))
-                    for rebuilt in range(position, last):
+                    await self._rebuild(slots, offset, range(position, wanted.stop))
+                    for rebuilt in range(position, wanted.stop):
                         await sink(_clip(slots[rebuilt], base + rebuilt * unit, start, stop))
                     break
                 await sink(_clip(slots[0], base + position * unit, start, stop))
+
+    def _stripes(self, start: int, stop: int) -> range:
+        """Numbers of those that hold the bytes [start, stop)."""
+        return range(start // self._policy.stripe_bytes, -(-stop // self._policy.stripe_bytes))
+
+    def _slots(self, number: int, start: int, stop: int, buffer: memoryview) -> tuple[list[memoryview], range]:
+        """Where the units of a stripe go, by position, and the positions that hold bytes of [start, stop)."""
+        policy, base = self._policy, number * self._policy.stripe_bytes
+        unit = policy.fragment_bytes(min(policy.stripe_bytes, self._metachunk.size - base))
+        slots = [buffer[position * unit : (position + 1) * unit] for position in range(policy.chunks)]
+        return slots, range(max(start - base, 0) // unit, -(-min(stop - base, policy.stripe_bytes) // unit))
+
+    async def _stripe(self, number: int, start: int, stop: int, buffer: memoryview) -> Sequence[memoryview]:
+        """One stripe, its units side by side; what it has of the bytes [start, stop), in order. Raises: ContentLost, ContentCold."""
+        slots, wanted = self._slots(number, start, stop, buffer)
+        await self._read_stripe(slots, number * self._policy.unit_bytes, wanted)
+        base, unit = number * self._policy.stripe_bytes, len(slots[0])
+        return [_clip(slots[position], base + position * unit, start, stop) for position in wanted]
 
     async def _read_stripe(self, slots: Sequence[memoryview], offset: int, wanted: range) -> None:
         """Fills slots[wanted] of one stripe from their own chunks, side by side, or rebuilds them. Raises: ContentLost."""
@@ -297,11 +334,6 @@ async def unhurried(call: Callable[..., Awaitable[T]], *arguments: Any) -> T:
     return await call(*arguments)
 
 
-def _dislike(fleet: Fleet, volume: str) -> int:
-    """Rank among copies: those of this host first, those that will probably not answer last."""
-    return 2 if not fleet.likely(volume) else 0 if isinstance(fleet.volumes.get(volume), Volume) else 1
-
-
 def _is_spread(fleet: Fleet, layout: Layout, metachunk: Metachunk) -> bool:
     """Whether some of its chunks are on other hosts."""
     return fleet.topology is not None and any(
@@ -329,84 +361,11 @@ async def read_content(fleet: Fleet, buffers: BufferPool, subject: Subject, layo
         return
     index = {id(metachunk): number for number, metachunk in enumerate(layout.metachunks)}
     need = max(room_bytes(layout.policies[each.metachunk.policy]) for each in slices)
-    async with buffers.take(need) as buffer:
+    far = fleet.topology is not None
+    async with buffers.take(buffers.share(2 * need, need) // need * need if far else need) as buffer:
         for each in slices:
             reader = MetachunkReader(fleet, subject, index[id(each.metachunk)], layout, each.metachunk)
             try:
                 await reader.read(each.start, each.stop, buffer, sink)
             finally:
                 await reader.aclose()
-
-
-async def read_small(fleet: Fleet, subject: Subject, layout: Layout) -> bytes:
-    """All bytes of a content of one metachunk of copies, one unit long: no buffer, no thread when cached. Raises: as read_content."""
-    (metachunk,) = layout.metachunks
-    chunks = metachunk.chunks
-    turn = chunks[0].id[0] % len(chunks)
-    ordered = chunks[turn:] + chunks[:turn]
-    if fleet.topology is not None or fleet.doubts:
-        ordered = tuple(sorted(ordered, key=lambda chunk: _dislike(fleet, layout.volumes[chunk.volume])))
-    small = _SmallReader(fleet, subject, layout, metachunk)
-    if fleet.topology is not None and len(ordered) > 1 and small.is_far(ordered[0]):
-        return await small.first(ordered)
-    for chunk in ordered:
-        if await small.get(chunk, HEDGE_S if chunk is not ordered[-1] else PATIENCE_S):
-            break
-    return small.found()
-
-
-class _SmallReader:
-    """Asks for one metachunk's copies, whole."""
-
-    def __init__(self, fleet: Fleet, subject: Subject, layout: Layout, metachunk: Metachunk) -> None:
-        self._fleet = fleet
-        self._subject = subject
-        self._layout = layout
-        self._metachunk = metachunk
-        self._reader: MetachunkReader | None = None
-        self._found: bytes | None = None
-
-    def is_far(self, chunk: Chunk) -> bool:
-        return not isinstance(self._fleet.volumes.get(self._layout.volumes[chunk.volume]), Volume)
-
-    def found(self) -> bytes:
-        """Raises: ContentLost, ContentCold."""
-        if self._found is None:
-            assert self._reader is not None
-            raise self._reader.content_lost()
-        return self._found
-
-    async def first(self, ordered: Sequence[Chunk]) -> bytes:
-        """Of whichever is first. The usual case costs no race: one that is late is asked again beside the others."""
-        fleet, began = self._fleet, trio.current_time()
-        with trio.move_on_after(fleet.pace.delay_s) as scope:
-            await self.get(ordered[0], PATIENCE_S)
-        if self._found is not None:
-            fleet.answered(self._layout.volumes[ordered[0].volume], trio.current_time() - began)
-            return self._found
-        again = [*ordered[1:], ordered[0]] if scope.cancelled_caught else ordered[1:]
-        if scope.cancelled_caught:
-            fleet.lagged(self._layout.volumes[ordered[0].volume])
-        race = Race([partial(self.get, chunk, PATIENCE_S) for chunk in again], enough=bool, further=lambda _, hoped: 1 - len(hoped))
-        await race.run(1, fleet.pace.delay_s)
-        return self.found()
-
-    async def get(self, chunk: Chunk, limit_s: float) -> bool:
-        """Raises: Busy."""
-        try:
-            volume = self._fleet.volume(self._layout.volumes[chunk.volume])
-            data = volume.get_now(chunk.id.hex(), self._metachunk.size, chunk.checksum)
-            self._found = data if data is not None else await unhurried(_get, volume, chunk, self._metachunk.size, limit_s)
-        except Busy:
-            raise
-        except FrazilError as error:
-            self._reader = self._reader or MetachunkReader(self._fleet, self._subject, 0, self._layout, self._metachunk)
-            self._reader.lose(chunk, error)
-            return False
-        return True
-
-
-async def _get(volume: Rawx, chunk: Chunk, size: int, limit_s: float) -> bytes:
-    with trio.move_on_after(limit_s):
-        return await volume.get(chunk.name, size, chunk.checksum)
-    raise DeadlineExceeded(f"volume {volume.volume_id} did not answer in time")

@@ -26,7 +26,7 @@ from store.debts import Debts
 from store.delete import Place
 from store.envelope import ENCRYPTION
 from store.fleet import ChunkFinding
-from store.get import Sink, Subject, read_small
+from store.get import Sink, Subject
 from store.jobs.duty import DUTIES, Duty
 from store.jobs.kind import KINDS, MakeTask, check_policy
 from store.jobs.kind import check as check_job
@@ -45,6 +45,7 @@ from store.quarantine import Aside, Warden
 from store.repairer import Repairer
 from store.rewrap import Wanted, rewrap
 from store.rewrite import Describe, rewrite_object
+from store.small import read_small
 from store.source import Source
 from store.tier import Tier
 from store.vault import Vault

@@ -14,10 +14,11 @@ from node.errors import ContentLost
 from rawx.chunk import Buffer
 from store.context import Context
 from store.envelope import ENCRYPTION
-from store.get import MetachunkReader, Subject, read_small, room_bytes
+from store.get import MetachunkReader, Subject, room_bytes
 from store.layout import Layout
 from store.moved import moved
 from store.opening import Opener
+from store.small import read_small
 
 OPEN_METACHUNKS_MAX = 64
 """Metachunks of one window that stay open; the one used longest ago is closed first."""

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from node.errors import VolumeSick
+from rawx.chunk import Buffer
 from rawx.protocol import Rawx, Reader
 from store.get import HEDGE_S
 from store.hedge import DELAY_S
@@ -126,3 +127,23 @@ async def test_one_that_is_broken_is_followed_by_another_at_once_and_reported(tm
             volumes[name].broken = True
         assert await read(store, row) == data
         assert {finding.problem for finding in store._context.fleet.findings} <= {"unreadable"}
+
+
+@pytest.mark.parametrize(("policy", "size"), [("THREECOPIES", 3_000_000), ("EC42", 5_000_000)])
+async def test_what_comes_next_is_on_its_way_while_bytes_are_handed_on(tmp_path: Path, policy: str, size: int) -> None:
+    data = os.urandom(size)
+    async with opened(tmp_path, 6, policy=policy) as store:
+        row = await put(store, "k", data)
+        volumes = spread(store)
+        got, meanwhile = bytearray(), 0
+
+        async def slow_sink(piece: Buffer) -> None:
+            nonlocal meanwhile
+            before = sum(far.asked for far in volumes.values())
+            await trio.sleep(5 * USUAL_S)
+            meanwhile += sum(far.asked for far in volumes.values()) - before
+            got.extend(piece)
+
+        await store.read(row, 0, size, slow_sink)
+        assert got == data
+        assert meanwhile >= sum(far.asked for far in volumes.values()) // 2
