@@ -73,15 +73,15 @@ async def serve_mount(options: MountOptions, host: Host, drain: trio.Event, read
         await background.start(changes.behind.run)
         if late:
             await background.start(store.debts.serve, changes.behind.pay)
+        operations = Operations(tree, changes, options)
         with host.as_root():
-            _mount(Operations(tree, changes, options), options)
-            _tune(options)
+            _mount(operations, options)
         host.settled()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_end_with, drain)
                 nursery.start_soon(Follower(tree, _invalidate, PERIOD_DISTANT_S if host.distant else PERIOD_S).run)
-                nursery.start_soon(_begin, options, ready)
+                nursery.start_soon(_begin, operations, options, host, ready)
                 await pyfuse3.main(max_tasks=REQUESTS_AT_ONCE)
                 nursery.cancel_scope.cancel()
         finally:
@@ -126,8 +126,11 @@ def _invalidate(number: int, name: bytes) -> None:
     pyfuse3.invalidate_entry(pyfuse3.InodeT(number), pyfuse3.FileNameT(name))
 
 
-async def _begin(options: MountOptions, ready: Ready) -> None:
-    """Once the kernel's requests are answered."""
+async def _begin(operations: Operations, options: MountOptions, host: Host, ready: Ready) -> None:
+    """Once the kernel was answered what it asks first: with that answer it would take back what it was tuned to."""
+    await operations.begun.wait()
+    with host.as_root():
+        _tune(options)
     ready.ready(str(options.directory))
 
 

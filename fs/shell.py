@@ -12,6 +12,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import pyfuse3
+import trio
 from msgspec.structs import replace
 
 from fs import virtual
@@ -75,7 +76,7 @@ class _Listing:
 
 
 class Operations(pyfuse3.Operations):
-    """Handlers in the order of the kernel's own list. ctx: who asks."""
+    """Handlers in the order of the kernel's own list. ctx: who asks. begun: the kernel was answered its first request."""
 
     supports_dot_lookup = False
 
@@ -86,6 +87,11 @@ class Operations(pyfuse3.Operations):
         self._handles: dict[int, Inode | _Listing] = {}
         self._next_handle = 0
         self._trusted: set[int] = set()  # handles that root opened: a write doesn't say whose it is
+        self.begun = trio.Event()
+
+    def init(self) -> None:
+        """Called while the first request is answered, in the same turn of the loop."""
+        self.begun.set()
 
     # Names
 

@@ -50,6 +50,13 @@ def test_a_daemon_returns_when_it_serves_and_says_what_it_does(shared_store: Sto
     assert not Path(f"/proc/{stats['pid']}").exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may have the kernel read further ahead")
+def test_the_kernel_reads_as_far_ahead_as_it_was_told(shared_store: StoreProcess, directory: Path) -> None:
+    shared_store.command("mount", "--daemon", "-o", "read_ahead=2048", BUCKET, str(directory))
+    device = directory.stat().st_dev
+    assert Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb").read_text().strip() == "2048"
+
+
 def test_a_second_mount_on_a_directory_is_refused_at_once(shared_store: StoreProcess, directory: Path) -> None:
     shared_store.command("mount", "--daemon", BUCKET, str(directory))
     done = shared_store.command("mount", BUCKET, str(directory), check=False)
