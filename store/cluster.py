@@ -48,13 +48,15 @@ from store.vault import Vault
 CARETAKER = "caretaker"
 """The election of the one process that looks through all containers for what is to be done."""
 RETRY_S = 5.0
+READING_S = 300.0
+"""So long do chunks of what was deleted or replaced stay, unless the node's file says otherwise: nobody knows who reads them elsewhere."""
 log = get_logger("store.cluster")
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """What a process has to do with the others. volumes: folders of this host's volumes, which other processes own; home: for own files;
-    tier: what moves bytes to sleeping disks."""
+    tier: what moves bytes to sleeping disks; reading_s: see Context."""
 
     namespace: str
     key: NamespaceKey
@@ -66,6 +68,7 @@ class Cluster:
     home: Path
     volumes: tuple[Path, ...] = ()
     tier: Tier = field(default_factory=InPlace)
+    reading_s: float = READING_S
 
 
 @asynccontextmanager
@@ -87,6 +90,7 @@ async def open_cluster_store(cluster: Cluster) -> AsyncIterator[Store]:
             home=cluster.home,
             remote_meta=True,
             many_gateways=True,
+            reading_s=cluster.reading_s,
         )
         context.tier = cluster.tier
         nursery = await stack.enter_async_context(crew())

@@ -46,6 +46,7 @@ class Context:
     home            the store's first directory, where this process may keep files of its own
     remote_meta     the metadata is another process's: an answer may be lost and the change still happen
     many_gateways   processes of other hosts write here too, and the volumes' journals hold what theirs have in flight
+    reading_s       chunks of what was deleted stay so long, for those who read them by way of other hosts
     caretaking      this process does now what one process does for all
     classes         policies of storage classes that have their own
     tier            what is asked when bytes are to leave the volumes or come back
@@ -64,6 +65,7 @@ class Context:
     home: Path
     remote_meta: bool = False
     many_gateways: bool = False
+    reading_s: float = 0.0
     caretaking: bool = False
     classes: dict[str, PolicySet] = field(default_factory=dict)
     tier: Tier = field(default_factory=InPlace)

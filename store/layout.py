@@ -64,6 +64,15 @@ class Layout(msgspec.Struct, frozen=True, gc=False):
     def size(self) -> int:
         return sum(metachunk.size for metachunk in self.metachunks)
 
+    @property
+    def at_once(self) -> bool:
+        """Whether it is one unit of copies, which a read gets whole by one call, so that nothing can be deleted in the middle of it."""
+        if len(self.metachunks) != 1:
+            return False
+        (metachunk,) = self.metachunks
+        policy = self.policies[metachunk.policy]
+        return not policy.coded and 0 < metachunk.size <= policy.unit_bytes
+
     def places(self) -> Iterator[tuple[str, str]]:
         """(volume id, chunk id) of every chunk."""
         for metachunk in self.metachunks:

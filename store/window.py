@@ -35,7 +35,7 @@ class Window:
         self._offsets = _offsets(self._layout)
         self._readers: OrderedDict[int, list[MetachunkReader]] = OrderedDict()
         sealed = ENCRYPTION in row.attributes.extra
-        self._small = not sealed and _is_small(self._layout)
+        self._small = not sealed and self._layout.at_once
         self._bytes: bytes | None = None
         self._closed = False
         self._opener = Opener(context.fleet, context.reads, row, data_key, bucket=bucket) if sealed else None
@@ -139,15 +139,6 @@ class Window:
             _, readers = self._readers.popitem(last=False)
             for each in readers:
                 await each.aclose()
-
-
-def _is_small(layout: Layout) -> bool:
-    """Whether it is one unit of copies, which is read without opening a chunk, and kept here."""
-    if len(layout.metachunks) != 1:
-        return False
-    metachunk = layout.metachunks[0]
-    policy = layout.policies[metachunk.policy]
-    return not policy.coded and 0 < metachunk.size <= policy.unit_bytes
 
 
 def _offsets(layout: Layout) -> list[int]:

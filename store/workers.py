@@ -22,6 +22,7 @@ from store.keepsake import Keeper, keep_settings
 from store.layout import Layout
 from store.parallel import gather
 from store.put import WRITE_S_MAX
+from store.ripening import Ripening
 from store.sync import sync_record
 from store.worker import State
 
@@ -48,7 +49,9 @@ class Deleter:
     def __init__(self, context: Context, *, scans: bool = True) -> None:
         """scans: also looks through all containers' lists, which one process does for all."""
         self._context = context
+        self._scans = scans
         self._scanned_at = -SCAN_PERIOD_S if scans else math.inf
+        self._ripening = Ripening(context.reading_s)
 
     def status(self) -> str:
         return f"{len(self._context.afterwork.dropped)} contents wait for the deletion of their chunks"
@@ -57,9 +60,11 @@ class Deleter:
         afterwork = self._context.afterwork
         if afterwork.dropped:
             batch = [afterwork.dropped.popleft() for _ in range(min(len(afterwork.dropped), BATCH_CONTENTS))]
-            await self._delete(batch)
+            await self._delete([each for each in batch if not self._context.reading_s or _is_read_at_once(each[1].layout)])
             return State.BUSY
         buckets, afterwork.to_delete = afterwork.to_delete, set()
+        if self._context.reading_s and not self._scans:
+            return State.IDLE
         if trio.current_time() - self._scanned_at >= SCAN_PERIOD_S:
             self._scanned_at = trio.current_time()
             buckets |= set(await self._context.meta.dirty_containers())
@@ -68,11 +73,24 @@ class Deleter:
         return State.IDLE
 
     async def _delete_all(self, bucket: str) -> None:
-        """All that the bucket's list holds; what a volume that is away keeps is tried again with the next scan."""
-        after = 0
-        while found := await self._context.container(bucket).deletions(BATCH_CONTENTS, after):
-            await self._delete([(bucket, each) for each in found])
+        """All that the bucket's list holds and is old enough; what a volume that is away keeps is tried again with the next scan."""
+        deletions, after = self._context.container(bucket).deletions, 0
+        ripe = await self._ripe(bucket)
+        while found := await deletions(BATCH_CONTENTS, after):
+            due = [(bucket, each) for each in found if each.id <= ripe]
+            await self._delete(due)
+            if len(due) < len(found):
+                return
             after = found[-1].id
+
+    async def _ripe(self, bucket: str) -> float:
+        """The number up to which deletions are old enough."""
+        if not self._context.reading_s:
+            return math.inf
+        newest = self._ripening.newest(bucket)
+        while found := await self._context.container(bucket).deletions(BATCH_CONTENTS, newest):
+            newest = found[-1].id
+        return self._ripening.ripe(bucket, newest, trio.current_time())
 
     async def wait(self) -> None:
         await self._context.afterwork.deletions.wait(SCAN_PERIOD_S)
@@ -103,6 +121,13 @@ async def _unhindered(worker: str, bucket: str, call: Callable[[str], Awaitable[
         await call(bucket)
     except FrazilError as error:
         log.warning("a bucket's work could not be done now", extra={"worker": worker, "bucket": bucket, "error": str(error)})
+
+
+def _is_read_at_once(layout: bytes) -> bool:
+    try:
+        return Layout.parse(layout).at_once
+    except RecordCorrupt:
+        return True  # `_places` says so
 
 
 def _places(layout: bytes) -> Iterable[Place]:

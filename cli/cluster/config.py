@@ -11,6 +11,7 @@ from glacier.lifecycle.calendar import DAY_US, Calendar
 from node.config import load
 from node.errors import ConfigError
 from s3.call import DOMAINS, REGION
+from store.cluster import READING_S
 from store.location import LEVELS, PART_CHARACTERS_MAX
 
 ROLES = ("conscience", "meta", "freezer", "rawx", "worker", "gateway")
@@ -66,6 +67,7 @@ class GatewayConfig:
     """health: where a balancer asks GET /health, and Prometheus GET /metrics; "" = nowhere.
 
     lifecycle_day_s: a day of rules and of restored copies.
+    reading_s: how long chunks of deleted and replaced objects stay for those who are reading them.
     """
 
     run: bool = False
@@ -78,10 +80,13 @@ class GatewayConfig:
     tls_cert: str = ""
     tls_key: str = ""
     lifecycle_day_s: float = DAY_US / 1e6
+    reading_s: float = READING_S
 
     def __post_init__(self) -> None:
         if self.lifecycle_day_s <= 0:
             raise ValueError("lifecycle_day_s is positive")
+        if self.reading_s < 0:
+            raise ValueError("reading_s is not negative")
 
     @property
     def calendar(self) -> Calendar:

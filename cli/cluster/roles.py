@@ -51,6 +51,8 @@ from store.store import Hired
 LOCKS = "lock"
 """Folder of the operators' locks, by service."""
 HEALTH_PATH = b"/health"
+IDLE_GRACE_S = 4.0
+"""A gateway that ends serves so long what comes on connections it has: balancers that ask for its health each second know by then."""
 META_WAIT_S = 0.5
 IMPROVE_PACE_BYTES = 16 << 20
 IMPROVE_PERIOD_S = 6 * 3600.0
@@ -257,7 +259,8 @@ async def serve_gateway(node: Node, drain: trio.Event, *, task_status: trio.Task
             seen_at = f"{node.address}:{host_port(config.health, 'gateway.health')[1]}" if config.health else ""
             node.services.append(lambda: [msgspec.structs.replace(node.registration("gateway", listen[1]), metrics=seen_at)])
             parse_error = gateway.on_parse_error
-            await serve(gateway.handle, sockets, tls=tls, name="s3", drain=drain, on_parse_error=parse_error, task_status=task_status)
+            server = functools.partial(serve, gateway.handle, sockets, tls=tls, name="s3", on_parse_error=parse_error)
+            await server(drain=drain, idle_grace_s=IDLE_GRACE_S if config.health else 0.0, task_status=task_status)
             background.cancel_scope.cancel()
 
 
@@ -305,6 +308,7 @@ def cluster_of(node: Node) -> Cluster:
         home=node.config.state,
         volumes=node.config.rawx.volumes,
         tier=boards_of(node),
+        reading_s=node.config.gateway.reading_s,
     )
 
 

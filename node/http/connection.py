@@ -110,12 +110,11 @@ class Connection:
             self._transport.expire(PeerUnreachable("an idle connection was closed"))
 
     def drain(self) -> None:
-        """Ends the connection if no request is in flight; otherwise its reply says that it is the last."""
+        """The reply to what is in flight says that it is the last; a connection that has not begun a request counts as idle."""
         if self.phase is HEAD and not self._transport.received:
             self.phase = IDLE
         if self._reply is not None:
             self._reply.close = True
-        self.end_idle()
 
     def check(self, now: float) -> None:
         """Ends the wait that takes too long, if there is one."""

@@ -95,11 +95,16 @@ async def serve(
     name: str = "s3",
     drain: trio.Event | None = None,
     drain_timeout_s: float | None = None,
+    idle_grace_s: float = 0.0,
     on_parse_error: OnParseError | None = None,
     observe: Observer | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serves until `drain` is set and the last request in flight is done, or drain_timeout_s (limits') after it. Closes the listeners."""
+    """Serves until `drain` is set and the last request in flight is done, or drain_timeout_s (limits') after it. Closes the listeners.
+
+    idle_grace_s: after `drain` was set, connections between two requests stay so long and may bring one more, which is answered with
+    "Connection: close": who sends it just then, a balancer above all, can't know whether what meets a closed connection was carried out.
+    """
     drain = trio.Event() if drain is None else drain
     server = _Server(Service(handler, limits, tls, name, on_parse_error, observe))
     try:
@@ -111,6 +116,9 @@ async def serve(
             task_status.started()
             await drain.wait()
             server.begin_drain(listeners)
+            with trio.move_on_after(idle_grace_s):
+                await server.wait_empty()
+            server.end_idle()
             with trio.move_on_after(limits.drain_timeout_s if drain_timeout_s is None else drain_timeout_s):
                 await server.wait_empty()
             if server.connections:
@@ -201,12 +209,16 @@ class _Server:
             await self._changed.wait()
 
     def begin_drain(self, listeners: Sequence[socket.socket]) -> None:
-        """Stops accepting and ends what is idle; what is in flight gets "Connection: close"."""
+        """Stops accepting; what is in flight or comes gets "Connection: close"."""
         self.service.draining = True
         for listener in listeners:
             trio.lowlevel.notify_closing(listener.fileno())
         for connection in self.connections:
             connection.drain()
+
+    def end_idle(self) -> None:
+        for connection in self.connections:
+            connection.end_idle()
 
     async def wait_empty(self) -> None:
         while self.connections:

@@ -32,6 +32,8 @@ BRIDGE = f"fz{os.getpid()}"
 NAMESPACED = f"10.77.{os.getpid() % 250}."
 LOOPBACK = f"127.77.{os.getpid() % 250}."
 """Test processes may run side by side, and clusters of one process: each has HOSTS_MAX addresses of its own."""
+READING_S = 10.0
+"""For which chunks of deleted objects stay: longer than any read of a test takes, and not as long as five minutes."""
 HOSTS_MAX = 12
 _numbers = itertools.cycle(range(20))
 HAPROXY_TEMPLATE = Path(__file__).parents[2] / "packaging" / "haproxy.cfg"
@@ -344,6 +346,7 @@ run = {str(with_gateway).lower()}
 listen = "{host.address}:3200"
 health = "{host.address}:3201"
 lifecycle_day_s = {day_s}
+reading_s = {READING_S}
 {cold}"""
         )
 

@@ -164,7 +164,13 @@ class _Worker:
     def _read(self) -> None:
         key = self._key()
         start = time.monotonic_ns()
-        answer = self._client.get(self._bucket, key)
+        try:
+            answer = self._client.get(self._bucket, key)
+        except NOT_SENT:
+            raise
+        except BROKEN as error:
+            self._log.add(Event(Kind.READ, key, "", start, time.monotonic_ns(), Outcome.UNKNOWN, "", type(error).__name__))
+            raise
         self._log.add(read_event(key, answer, start))
 
     def _delete(self) -> None:

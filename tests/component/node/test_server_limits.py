@@ -172,6 +172,35 @@ async def test_drain_finishes_what_is_in_flight_and_ends_what_is_idle() -> None:
             await stream.aclose()
 
 
+async def test_a_request_that_crosses_the_drain_is_answered_on_its_idle_connection() -> None:
+    async with serving(path, idle_grace_s=5.0) as served:
+        crossing, idle = await served.connect(), await served.connect()
+        for stream in (crossing, idle):
+            await stream.send_all(GET)
+            await read_until(stream, b"\r\n\r\n/")
+        served.drain.set()
+        await trio.sleep(0.05)
+        await crossing.send_all(GET)
+        answer = await read_to_end(crossing)
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"Connection: close" in answer
+        assert not served.ended.is_set()
+        await crossing.aclose()
+        await idle.aclose()  # nobody is left to be waited for
+        with trio.fail_after(1):
+            await served.ended.wait()
+
+
+async def test_who_stays_idle_is_ended_when_its_grace_is_over() -> None:
+    async with serving(path, idle_grace_s=0.2) as served, await served.connect() as stream:
+        await stream.send_all(GET)
+        await read_until(stream, b"\r\n\r\n/")
+        served.drain.set()
+        with trio.fail_after(2):
+            assert await read_to_end(stream) == b""
+            await served.ended.wait()
+
+
 async def test_drain_cuts_off_what_does_not_end_in_time(caplog: pytest.LogCaptureFixture) -> None:
     async def handler(request: Request, reply: Reply) -> None:
         await trio.sleep_forever()
