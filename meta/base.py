@@ -13,6 +13,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 import apsw
 
+from meta.attempt import current
 from meta.commit import Committer
 from meta.connection import DISK_ERRORS, open_reader, sync_folder, translate
 from meta.kind import Kind, Transaction
@@ -93,7 +94,10 @@ class Base(Generic[T]):
         assert not kwargs  # arguments cross to the writer by place
         if self._closed:
             raise BaseNotFound(f"the base {self.path.name} is closed")
-        return Underway(self, Job(self._lane, Request(function, args)))
+        attempt = current.get()
+        if attempt is not None and attempt.base != self.name:  # what a call writes beside does no harm when it is repeated
+            attempt = None
+        return Underway(self, Job(self._lane, Request(function, args, attempt)))
 
     async def call(self, function: Callable[Concatenate[Writer[T], P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """function(writer, ...) between two transactions, in the writer's thread. Raises: as write."""

@@ -17,6 +17,7 @@ from meta.protocol.registry import BucketRegistry
 from meta.wire import ANSWER_BYTES_MAX, Method, methods
 from node.errors import PeerUnreachable
 from node.http.client import Client
+from node.http.message import Headers
 
 TIMEOUT_S = 60.0
 """A prefix of RENAMED_MAX objects takes some seconds; everything else far less."""
@@ -74,11 +75,19 @@ class RemoteMeta(MetaDoors):
         return await post(self._client, self._address, method.target, method, body)
 
 
-async def post(client: Client, address: str, target: bytes, method: Method, body: bytes) -> Any:
-    """One call, once. Raises: PeerUnreachable, DeadlineExceeded; what the method raises."""
+def ignored(_headers: Headers) -> None:
+    return
+
+
+async def post(
+    client: Client, address: str, target: bytes, method: Method, body: bytes, *, heed: Callable[[Headers], None] = ignored
+) -> Any:
+    """One call, once. heed: is given the head of an answer that is no error. Raises: PeerUnreachable, DeadlineExceeded; what the method
+    raises."""
     response = await client.request("POST", address, target, headers=[_TYPE], body=body, timeout_s=TIMEOUT_S)
     async with response:
         await response.raise_for_error()
+        heed(response.headers)
         answer = await response.read(ANSWER_BYTES_MAX)
     try:
         return method.decode_answer(answer)

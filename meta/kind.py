@@ -18,14 +18,16 @@ _SCHEMA_FOLDER = Path(__file__).parent / "schema"
 class Transaction:
     """What the write functions of one SQLite transaction share; one object serves all transactions of a connection, one after the other.
 
-    Each request ends with accept or reject; then finish comes once. db: for reading; changes go through `write`.
+    Each request ends with accept or reject; then finish comes once. db: for reading; changes go through `write`; unmade: whether the
+    request is a client's second call, and the first was surely not carried out (meta/attempt.py).
     """
 
-    __slots__ = ("db", "now_us", "script")
+    __slots__ = ("db", "now_us", "script", "unmade")
 
     def __init__(self, db: apsw.Connection) -> None:
         self.db = db
         self.now_us = 0
+        self.unmade = False
         self.script = Script(db)
 
     def begin(self, now_us: int, *, afresh: bool) -> None:

@@ -3,9 +3,10 @@
 Each statement names all it writes and finds rows by what they hold, never by chance, clock or order; how many rows it changed is part of
 the script, so a base that was not equal is noticed. On disk and on the wire: msgpack
 
-    [version, [SQL, ..], [[place of its SQL, rows changed, [value, ..]], ..], [[seq, kind, key, age], ..]]
+    [version, [SQL, ..], [[place of its SQL, rows changed, [value, ..]], ..], [[seq, kind, key, age], ..], [[number, answer], ..]]
 
-where the last list are the lines of the change log.
+where the last lists are the lines of the change log, and the clients' calls that it carried out, as far as they may be made again
+(meta/attempt.py).
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class _Wire(msgspec.Struct, frozen=True, array_like=True, gc=False):
     sql: list[str]
     steps: list[_Step]
     lines: list[ChangeLine]
+    calls: list[tuple[bytes, msgspec.Raw]] = []
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -53,7 +55,7 @@ _decoder = msgspec.msgpack.Decoder(_Wire)
 class Script:
     """Makes changes and takes them down."""
 
-    __slots__ = ("_db", "_seen", "_sql", "_steps", "lines")
+    __slots__ = ("_db", "_seen", "_sql", "_steps", "calls", "lines")
 
     def __init__(self, db: apsw.Connection) -> None:
         self._db = db
@@ -67,6 +69,7 @@ class Script:
         self._sql: dict[str, int] = {}
         self._steps: list[_Step] = []
         self.lines: list[ChangeLine] = []
+        self.calls: list[tuple[bytes, msgspec.Raw]] = []
         self._seen = self._db.total_changes()
 
     def write(self, sql: str, values: Values = ()) -> int:
@@ -99,7 +102,7 @@ class Script:
         return self._db.total_changes() == self._seen
 
     def encode(self) -> bytes:
-        return _encoder.encode(_Wire(SCRIPT_VERSION, list(self._sql), self._steps, self.lines))
+        return _encoder.encode(_Wire(SCRIPT_VERSION, list(self._sql), self._steps, self.lines, self.calls))
 
 
 def run(db: apsw.Connection, script: bytes) -> None:
@@ -120,3 +123,8 @@ def run(db: apsw.Connection, script: bytes) -> None:
 
 def change_lines(script: bytes) -> list[ChangeLine]:
     return _decoder.decode(script).lines
+
+
+def calls_of(script: bytes) -> list[tuple[bytes, msgspec.Raw]]:
+    """The calls that the transaction carried out: number and answer."""
+    return _decoder.decode(script).calls

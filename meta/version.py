@@ -28,6 +28,7 @@ from meta.protocol.restore import COLD_CLASSES, RESTORE, without_restore
 from meta.row import Stored, check_key, check_lock, check_seen, count, find, find_row, insert, list_cold, remove, unlist_cold
 from meta.transaction import ContainerTransaction, read_settings
 from node.errors import (
+    Forgotten,
     FrazilError,
     InvalidArgument,
     InvalidBucketState,
@@ -35,7 +36,6 @@ from node.errors import (
     ObjectNotFound,
     QuotaExceeded,
     Superseded,
-    Undecided,
     VersionNotFound,
 )
 
@@ -63,14 +63,14 @@ def put(transaction: ContainerTransaction, row: ObjectRow, condition: Condition)
 
 
 def put_again(transaction: ContainerTransaction, row: ObjectRow, condition: Condition) -> PutResult:
-    """Raises: Undecided; as put."""
+    """Raises: Forgotten; as put."""
     check_key(row.key)
     found = transaction.db.execute(_FIND_CONTENT, (row.key, row.content)).get if row.content else None
     if found is not None:
         age, null, mtime_us = found
         return PutResult(-age, null == 1, mtime_us)
-    if row.version <= 0 or transaction.was_given(row.version):
-        raise Undecided("whether the object was stored for a while, and replaced or deleted since, is not known")
+    if not transaction.unmade and (row.version <= 0 or transaction.was_given(row.version)):
+        raise Forgotten("whether the object was stored for a while, and replaced or deleted since, is not known")
     return put(transaction, row, condition)
 
 

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import apsw
+import msgspec
 
+from meta.attempt import Attempt, Trace, answer_of, answered
 from meta.commit import Committer, Entry, Header
 from meta.connection import APPLICATION_ID, DISK_ERRORS, open_checkpointer, open_writer, sync_folder, translate
 from meta.kind import Kind, Transaction, schema
 from meta.script import run as run_script
-from node.errors import ConfigError, FrazilError
+from node.errors import ConfigError, Forgotten, FrazilError
 
 ENTRIES_MAX = 10_000
 ENTRIES_BYTES_MAX = 4 << 20
@@ -38,11 +40,28 @@ T = TypeVar("T", bound=Transaction)
 
 @dataclass(slots=True)
 class Request(Generic[T]):
-    """function(transaction, *arguments): one atomic change."""
+    """function(transaction, *arguments): one atomic change. attempt: the client's call that it is, where that may be made again."""
 
     plain: ClassVar[bool] = True
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
+    attempt: Attempt | None = None
+
+    def make(self, transaction: T) -> Any:
+        """Raises: Forgotten; what the function raises."""
+        attempt = self.attempt
+        if attempt is None or attempt.again is None:
+            return self.function(transaction, *self.arguments)
+        found = answered(transaction.db, attempt)
+        if isinstance(found, msgspec.Raw):
+            return found
+        if found is Trace.LOST and not attempt.harmless:
+            raise Forgotten("whether the call was carried out is not known: too much was written since")
+        transaction.unmade = found is Trace.NONE
+        try:
+            return self.function(transaction, *self.arguments)
+        finally:
+            transaction.unmade = False
 
 
 @dataclass(slots=True)
@@ -225,6 +244,11 @@ class Writer(Generic[T]):
             self._committer.lead(self._name)  # no peer will say whether another wrote meanwhile what these requests should have seen
             return results
         transaction.finish()
+        transaction.script.calls = [
+            (request.attempt.number, answer_of(result))
+            for request, result in zip(requests, results, strict=True)
+            if request.attempt is not None and not isinstance(result, (Exception, msgspec.Raw))
+        ]
         assert transaction.script.complete, "a change went past the script"
         self._commit(db, epoch, transaction.script.encode())
         return results
@@ -245,7 +269,7 @@ class Writer(Generic[T]):
         for request in requests:
             mark = transaction.script.mark()
             try:
-                result = request.function(transaction, *request.arguments)
+                result = request.make(transaction)
             except DISK_ERRORS:
                 raise
             except Exception as error:  # noqa: BLE001 - carried to the one who asked, a refusal as well as a bug
@@ -264,7 +288,7 @@ class Writer(Generic[T]):
         mark = script.mark()
         db.execute("SAVEPOINT request")
         try:
-            result = request.function(transaction, *request.arguments)
+            result = request.make(transaction)
         except DISK_ERRORS:
             raise
         except Exception as error:  # noqa: BLE001 - as above

@@ -44,6 +44,7 @@ FrazilError
 │   ├── BoardsMissing           bytes lie on cold disks of boards that this store was not started with
 │   ├── NotLeader, Fenced, Behind
 │   └── Undecided                a change that was sent to the peers of a base: whether it stays, the next leader finds out
+│       └── Forgotten            whether a call was carried out can't be found out any more
 ├── ConfigError                 a configuration or option that can't be used
 └── NotImplementedYet
 """
@@ -325,6 +326,12 @@ class BoardsMissing(Unavailable):
 
 class Undecided(Unavailable):
     pass
+
+
+class Forgotten(Undecided):
+    """Asking again can't tell either."""
+
+    transient = False
 
 
 class NotLeader(Unavailable):

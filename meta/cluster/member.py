@@ -119,6 +119,11 @@ class Member:
             raise NotLeader(f"{self.own.name} did not lead the set {self.name}")
         await reign.settle(base, lambda: self.replica(base).header())
 
+    def agreed(self, base: str) -> Header:
+        """Of the newest entry that a majority holds, as far as this host led it; NOTHING when it does not."""
+        leader = self.reign.leaders.get(base) if self.reign is not None else None
+        return leader.last if leader is not None else NOTHING
+
     def lag(self) -> Mapping[str, int]:
         """Entries that each other peer lacks. Raises: NotLeader."""
         if self.reign is None:

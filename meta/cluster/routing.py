@@ -4,8 +4,8 @@ What was learnt is remembered until it proves wrong: where containers are (`Plac
 until PATIENCE_S is over, so an election is a slow answer, not an error.
 
 A call that may have been carried out is made again only where that is harmless. A leader remembers the calls it answers and carries none
-out twice; another leader is asked again only what is in REPEATED, and `put` in the form of `put_again`. The rest is told to the caller as
-undecided.
+out twice; another leader finds a container's calls in the log (meta/attempt.py), for the client knows where the base stood before. Of the
+other doors it is asked again only what is in REPEATED. The rest, and what the log does not reach back for, is told as undecided.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ from typing import Any, TypeVar, cast
 
 import trio
 
-from meta.client import Door, MetaDoors, post
+from meta.attempt import NUMBER_BYTES
+from meta.client import Door, MetaDoors, ignored, post
 from meta.cluster.bases import OPENED
 from meta.cluster.roster import DIRECTORY, Layout, decode, renewed_sets
-from meta.cluster.service import BIRTHS, REGISTRY, UNCHANGING
+from meta.cluster.service import BIRTHS, REGISTRY, REPEATED
+from meta.cluster.wire import HEADER_NAME
+from meta.commit import NOTHING, Header
 from meta.coordinator import Coordinator
 from meta.directory import container_base, container_id
 from meta.protocol.bucket import BucketSettings
@@ -35,6 +38,7 @@ from node.errors import (
     CallNotAuthenticated,
     DeadlineExceeded,
     Fenced,
+    Forgotten,
     FrazilError,
     NotConnected,
     NotLeader,
@@ -44,6 +48,7 @@ from node.errors import (
     Undecided,
 )
 from node.http.client import Client
+from node.http.message import Headers
 
 PATIENCE_S = 20.0
 """How long a leader is looked for: an election takes the session time-out of meta/zookeeper.py and a little more."""
@@ -51,33 +56,6 @@ RETRY_S = (0.05, 0.5)
 """Pause before a call is made again: the first, and the longest."""
 PLACES_MAX = 100_000
 HANDFUL = 100
-REPEATED = UNCHANGING | frozenset(
-    (
-        "put_again",
-        "create",
-        "complete_upload",
-        "deletions_done",
-        "records_synced",
-        "restale",
-        "create_bucket",
-        "dirty_containers",
-        "claim",
-        "release",
-        "add_bucket",
-        "remove_bucket",
-        "revoke_key",
-        "restore",
-        "suspend",
-        "put_policy",
-        "attach",
-        "save_job",
-        "control_job",
-        "lay_out",
-        "assign",
-        "mark_removed",
-    )
-)
-"""Methods that come to the same when they are carried out twice, whatever others did in between."""
 _BIRTHS = frozenset(methods("meta")[name].target for name in BIRTHS)
 _SAFE = (NotLeader, ShuttingDown, NotConnected)
 """The call was not carried out."""
@@ -99,6 +77,7 @@ class RoutedMeta(MetaDoors):
         self._prefixes: list[Prefix] = []
         self._places: OrderedDict[str, Place] = OrderedDict()
         self._leaders: dict[str, str] = {}
+        self._standings: OrderedDict[str, Header] = OrderedDict()  # of containers, as answers told them
 
     def __repr__(self) -> str:
         return f"<RoutedMeta leaders={self._leaders} places={len(self._places)}>"
@@ -224,6 +203,7 @@ class RoutedMeta(MetaDoors):
         """All metadata may be in other sets by now: see meta/cluster/renewal.py."""
         self._layout, self._prefixes = self._given, []
         self._places.clear()
+        self._standings.clear()
 
     # Calls
 
@@ -233,7 +213,7 @@ class RoutedMeta(MetaDoors):
         known = subject in self._places
         place = await self.place(subject)
         try:
-            return await self._call(partial(self._set_of_container, subject), method, body)
+            return await self._call(partial(self._set_of_container, subject), method, body, container=subject)
         except BucketNotFound:
             if not known:
                 raise
@@ -241,7 +221,8 @@ class RoutedMeta(MetaDoors):
         moved = await self.place(subject)
         if moved.set == place.set:
             raise BucketNotFound("there is no such bucket")
-        return await self._call(partial(self._set_of_container, subject), method, body)
+        self._standings.pop(subject, None)
+        return await self._call(partial(self._set_of_container, subject), method, body, container=subject)
 
     async def _set_of_container(self, bucket: str) -> str:
         return (await self.place(bucket)).set
@@ -258,21 +239,30 @@ class RoutedMeta(MetaDoors):
                 return layout.sets["accounts"]
         return layout.sets[door]
 
-    async def _call(self, set_of: Callable[[], Awaitable[str]], method: Method, body: bytes) -> Any:
-        """To the leader of the set. Raises: NotLeader when none was found in time; Undecided; what the method raises."""
-        number = os.urandom(16).hex().encode()
+    async def _call(self, set_of: Callable[[], Awaitable[str]], method: Method, body: bytes, *, container: str = "") -> Any:
+        """To the leader of the set. container: the bucket, of a call to one.
+
+        Raises: NotLeader when none was found in time; Undecided; what the method raises.
+        """
+        number = os.urandom(NUMBER_BYTES).hex().encode()
+        before = self._standings.get(container, NOTHING)
         doubt: Unavailable | None = None
+        heed = partial(self._heed, container) if container else ignored
 
         async def once() -> Any:
-            nonlocal method, doubt
+            nonlocal number, method, doubt
             of = await set_of()
             address = await self._leader(of)
             try:
-                return await post(self._client, address, b"/set/%b/%b%b" % (of.encode(), number, method.target), method, body)
+                return await post(self._client, address, b"/set/%b/%b%b" % (of.encode(), number, method.target), method, body, heed=heed)
+            except Forgotten as error:
+                raise _Told(error) from error
             except (*_SAFE, *_UNSURE) as error:
                 self._leaders.pop(of, None)
                 if not isinstance(error, _SAFE):
-                    method, doubt = _following(method, error), error
+                    if doubt is None and container:
+                        number += b".%d.%d" % (before.epoch, before.index)
+                    method, doubt = _following(method, error, container=bool(container)), error
                 raise
             except (BadRequest, CallNotAuthenticated) as error:  # of this attempt: it says nothing of the one before
                 if doubt is not None:
@@ -287,6 +277,13 @@ class RoutedMeta(MetaDoors):
             return await self._patient(once)
         except _Told as told:
             raise Undecided(f"whether {method.name} was carried out is not known: {told.cause}") from told.cause
+
+    def _heed(self, container: str, headers: Headers) -> None:
+        epoch, _, index = headers.get(HEADER_NAME, b"").partition(b" ")
+        if epoch.isdigit() and index.isdigit():
+            self._standings[container] = Header(int(epoch), int(index))
+            if len(self._standings) > PLACES_MAX:
+                self._standings.popitem(last=False)
 
     async def _patient(self, once: Callable[[], Awaitable[T]]) -> T:
         deadline = trio.current_time() + self._patience_s
@@ -331,10 +328,10 @@ class _Told(Exception):
         self.cause = cause
 
 
-def _following(method: Method, error: Unavailable) -> Method:
+def _following(method: Method, error: Unavailable, *, container: bool) -> Method:
     """How a call that may have been carried out is made again. Raises: _Told when it must not be."""
-    if method.name == "put":
+    if method.name == "put" and container:
         return methods("container")["put_again"]
-    if method.name not in REPEATED or (method.name == "put_again" and isinstance(error, Undecided)):
+    if not container and method.name not in REPEATED:
         raise _Told(error) from error
     return method

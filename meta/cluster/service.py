@@ -1,6 +1,8 @@
 """The HTTP service of a meta process: calls of the other peers, and calls of clients for what this host leads.
 
-POST /set/<set>/<call>/meta/1/<door>/<method>     as in meta/wire.py; call: 32 hex digits that stay the same when the client asks again
+POST /set/<set>/<call>/meta/1/<door>/<method>     as in meta/wire.py; call: 32 hex digits that stay the same when the client asks again,
+                                                  and then ".<epoch>.<index>", where the base stood before the first time, 0 0 = not known;
+                                                  answers for containers say in HEADER_NAME where the base stands
 POST /peer/1/<name>                               meta/cluster/wire.py
 POST /leave/<set>                                 has another peer lead; answers true when this one led
 POST /lag/<set>                                   of the leader: how many entries each peer lacks, over the bases in use
@@ -11,12 +13,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import trio
 
+from meta.attempt import Attempt, current
 from meta.cluster.bases import OPENED
 from meta.cluster.birth import Births
 from meta.cluster.calls import Calls
@@ -36,7 +40,7 @@ from meta.cluster.wire import (
     Standings,
     Surveying,
 )
-from meta.commit import Header
+from meta.commit import NOTHING, Header
 from meta.directory import container_base
 from meta.service import MSGPACK, read_call, routes
 from meta.split import READS
@@ -61,7 +65,34 @@ UNCHANGING = READS | frozenset(("prefixes", "find", "counts", "assigned"))
 BIRTHS = frozenset(("create_bucket", "remove_bucket"))
 """Methods of the door `meta` that span sets; the leader of the registry sees to them, one at a time for each bucket."""
 REGISTRY = "registry"
-_CLIENT = re.compile(rb"/set/([A-Za-z0-9_.-]{1,128})/([0-9a-f]{32})(/meta/1/.*)")
+REPEATED = UNCHANGING | frozenset(
+    (
+        "put_again",
+        "create",
+        "complete_upload",
+        "deletions_done",
+        "records_synced",
+        "restale",
+        "create_bucket",
+        "dirty_containers",
+        "claim",
+        "release",
+        "add_bucket",
+        "remove_bucket",
+        "revoke_key",
+        "restore",
+        "suspend",
+        "put_policy",
+        "attach",
+        "save_job",
+        "control_job",
+        "lay_out",
+        "assign",
+        "mark_removed",
+    )
+)
+"""Methods that come to the same when they are carried out twice, whatever others did in between."""
+_CLIENT = re.compile(rb"/set/([A-Za-z0-9_.-]{1,128})/([0-9a-f]{32})(?:\.([0-9]{1,20})\.([0-9]{1,20}))?(/meta/1/.*)")
 _LEAVE = re.compile(rb"/leave/([A-Za-z0-9_.-]{1,128})")
 _LAG = re.compile(rb"/lag/([A-Za-z0-9_.-]{1,128})")
 _encode = msgspec.msgpack.Encoder().encode
@@ -107,7 +138,9 @@ class ClusterService:
         elif request.target == API + b"snapshot":
             await self._snapshot(_read(self._surveying, body), reply)
         elif match := _CLIENT.fullmatch(request.target):
-            await reply.whole(200, [MSGPACK], await self._client_call(match[1].decode(), match[2], match[3], body))
+            again = Header(int(match[3]), int(match[4])) if match[3] else None
+            answer, told = await self._client_call(match[1].decode(), match[2], again, match[5], body)
+            await reply.whole(200, [MSGPACK, *told], answer)
         elif match := _LEAVE.fullmatch(request.target):
             await reply.whole(200, [MSGPACK], _encode(self._member(match[1].decode()).leave()))
         elif match := _LAG.fullmatch(request.target):
@@ -120,7 +153,7 @@ class ClusterService:
         if request.target in self._peer_calls:
             return request.target[len(API) :].decode()
         match = _CLIENT.fullmatch(request.target)
-        route = self._routes.get(match[3]) if match else None
+        route = self._routes.get(match[5]) if match else None
         return route[1].name if route else "other"
 
     def _member(self, of: str) -> Member:
@@ -132,18 +165,38 @@ class ClusterService:
 
     # Clients
 
-    async def _client_call(self, of: str, number: bytes, target: bytes, body: bytes) -> bytes:
+    async def _client_call(
+        self, of: str, number: bytes, again: Header | None, target: bytes, body: bytes
+    ) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+        """The answer, and what its head says."""
         route = self._routes.get(target)
         if route is None:
             raise NotFound("no such call")
         door, method = route
-        if method.name in UNCHANGING:
-            return await self._do(of, door, method, body)
-        return await self._calls.answer(number, lambda: self._do(of, door, method, body))
-
-    async def _do(self, of: str, door: str, method: Method, body: bytes) -> bytes:
-        member = self._member(of)
         subject, arguments, named = read_call(method, body)
+        do = partial(self._do, of, door, method, subject, arguments, named)
+        if method.name in UNCHANGING:
+            answer = await do()
+        else:
+            answer = await self._calls.answer(number, partial(self._attempt, number, again, door, method, subject, do))
+        standing = self._member(of).agreed(container_base(subject)) if door == "container" else NOTHING
+        return answer, [] if standing == NOTHING else [(HEADER_NAME, b"%d %d" % (standing.epoch, standing.index))]
+
+    @staticmethod
+    async def _attempt(
+        number: bytes, again: Header | None, door: str, method: Method, subject: str, do: Callable[[], Awaitable[bytes]]
+    ) -> bytes:
+        if door != "container":
+            return await do()
+        harmless = method.name in REPEATED
+        token = current.set(Attempt(bytes.fromhex(number.decode()), container_base(subject), again, harmless))
+        try:
+            return await do()
+        finally:
+            current.reset(token)
+
+    async def _do(self, of: str, door: str, method: Method, subject: str, arguments: list[Any], named: dict[str, Any]) -> bytes:
+        member = self._member(of)
         reign, target = member.reign, await self._lead(member, door, subject, method.name)
         try:
             answer = method.encode_answer(await getattr(target, method.name)(*arguments, **named))

@@ -70,7 +70,7 @@ class Container(Protocol):
     async def put_again(self, row: ObjectRow, condition: Condition = NO_CONDITION) -> PutResult:
         """A put whose answer was lost: tells what came of it; when it surely came to nothing, does it now.
 
-        To be asked when the first call can't be carried out any more. Raises: as put; Undecided when it can't tell: the content may have
+        To be asked when the first call can't be carried out any more. Raises: as put; Forgotten when it can't tell: the content may have
         been stored and be gone again, its chunks with it.
         """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -360,11 +360,11 @@ async def test_a_refusal_after_a_lost_answer_leaves_a_write_undecided(
     await container.put(row("first"))
     calls = 0
 
-    async def lossy(*call: Any) -> Any:
+    async def lossy(*call: Any, **named: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == 1:
-            await post(*call)
+            await post(*call, **named)
             raise PeerUnreachable("the answer was lost")
         raise CallNotAuthenticated("too many calls to remember; try again later")
 
@@ -375,20 +375,104 @@ async def test_a_refusal_after_a_lost_answer_leaves_a_write_undecided(
     assert (await container.get("a")).key == "a"
 
 
+class Lossy:
+    """The next write through it is lost with its leader: the call, or only the answer; others write before it is made again."""
+
+    def __init__(self, cluster: Cluster, container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._cluster = cluster
+        self._container = container
+        self._monkeypatch = monkeypatch
+
+    async def lose(self, *, carried_out: bool, meanwhile: Callable[[], Awaitable[object]]) -> None:
+        of = await set_of(self._cluster)
+
+        async def lossy(*call: Any, **named: Any) -> Any:
+            self._monkeypatch.setattr("meta.cluster.routing.post", post)
+            if carried_out:
+                await post(*call, **named)
+            await meanwhile()
+            leader = await leader_of(self._cluster, of)
+            epoch = self._cluster.processes[leader].members[of].promise.epoch
+            assert self._cluster.processes[leader].members[of].leave()
+            with trio.fail_after(15):
+                while all(each.members[of].promise.epoch == epoch for each in self._cluster.processes.values()):  # noqa: ASYNC110
+                    await trio.sleep(0.02)
+            raise PeerUnreachable("the leader is lost")
+
+        self._monkeypatch.setattr("meta.cluster.routing.post", lossy)
+
+
+@pytest.fixture
+def lossy(cluster: Cluster, container: Container, monkeypatch: pytest.MonkeyPatch) -> Lossy:
+    return Lossy(cluster, container, monkeypatch)
+
+
+@pytest.mark.parametrize("carried_out", [False, True])
+async def test_a_put_lost_with_its_leader_is_made_once_although_others_wrote_since(
+    container: Container, lossy: Lossy, carried_out: bool
+) -> None:
+    await container.put(row("a", content="before"))
+    mine = row("a", content="mine")
+
+    async def others() -> None:
+        await container.put(row("b"))
+        if carried_out:
+            await container.put(row("a", content="theirs"))
+
+    await lossy.lose(carried_out=carried_out, meanwhile=others)
+    answer = await container.put(mine)
+    assert (await container.get("a")).content == ("theirs" if carried_out else "mine")
+    assert answer.version == mine.version or not carried_out
+
+
+@pytest.mark.parametrize("carried_out", [False, True])
+async def test_a_delete_lost_with_its_leader_is_made_once(container: Container, lossy: Lossy, carried_out: bool) -> None:
+    await container.put(row("a", content="before"))
+
+    async def others() -> None:
+        await container.put(row("b"))
+        if carried_out:
+            await container.put(row("a", content="theirs"))
+
+    await lossy.lose(carried_out=carried_out, meanwhile=others)
+    assert (await container.delete(DeleteRequest("a"))).version
+    if carried_out:
+        assert (await container.get("a")).content == "theirs"
+    else:
+        with pytest.raises(ObjectNotFound):
+            await container.get("a")
+
+
+async def test_a_call_is_undecided_when_the_log_does_not_reach_back_to_it(
+    cluster: Cluster, container: Container, lossy: Lossy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meta.writer.ENTRIES_MAX", 8)
+    await container.put(row("a"))
+
+    async def others() -> None:
+        for _ in range(20):
+            await container.put(row("b"))
+
+    await lossy.lose(carried_out=True, meanwhile=others)
+    with pytest.raises(Undecided):
+        await container.delete(DeleteRequest("a"))
+
+
 @pytest.fixture
 def first_answer_lost(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Of each creation and removal of a bucket; the repeat reaches a leader that knows nothing of the first call."""
     lost: list[str] = []
 
-    async def lossy(client: Client, address: str, target: bytes, method: Method, body: bytes) -> Any:
+    async def lossy(client: Client, address: str, target: bytes, method: Method, body: bytes, **named: Any) -> Any:
         if method.name in BIRTHS and target.endswith(b"/meta/" + method.name.encode()):
-            answer = await post(client, address, target.replace(target.split(b"/")[3], os.urandom(16).hex().encode()), method, body)
+            other = target.replace(target.split(b"/")[3], os.urandom(16).hex().encode())
+            answer = await post(client, address, other, method, body, **named)
             if len(lost) % 2 == 0:
                 lost.append(method.name)
                 raise PeerUnreachable("the answer was lost")
             lost.append("answered")
             return answer
-        return await post(client, address, target, method, body)
+        return await post(client, address, target, method, body, **named)
 
     monkeypatch.setattr("meta.cluster.routing.post", lossy)
     return lost
