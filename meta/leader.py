@@ -176,6 +176,13 @@ class Leader:
                 raise NotLeader("this epoch ended before it was agreed")
             await self._changed.wait()
 
+    def doubt(self, peer: str) -> None:
+        """It may stand elsewhere than it was known to: it is asked, and driven."""
+        for followed in self._followed:
+            if followed.peer.name == peer:
+                followed.header = None
+        self._drive_all()
+
     def end(self) -> None:
         """Nothing is sent by this leader any more."""
         self.over = True

@@ -90,7 +90,7 @@ class Care:
     # Who missed something
 
     async def compare(self, reign: Reign) -> None:
-        """Bases that are in use follow by themselves; here are the others, for a peer that was away and once in a while for all."""
+        """What is written follows by itself; here is all the rest, for a peer that was away and once in a while for all."""
         due = trio.current_time() + COMPARE_S
         while True:
             await trio.sleep(PING_S)
@@ -105,7 +105,7 @@ class Care:
                     self._stale.add(peer)
 
     async def compare_with(self, reign: Reign, peer: str) -> int:
-        """Takes over each base in which the peer stands elsewhere, so that it follows. How many there were."""
+        """Takes over each base in which the peer stands elsewhere, and drives it in those that are in use. How many there were."""
         differing = 0
         async with aclosing(self._routed.handfuls(self._member.name, COMPARED_AT_ONCE)) as handfuls:
             async for bases in handfuls:
@@ -114,11 +114,14 @@ class Care:
         return differing
 
     async def _compare(self, reign: Reign, peer: str, bases: list[str]) -> int:
-        idle = [base for base in bases if base not in reign.leaders]
-        theirs = await self._links[peer].standings(Standings(reign.name, reign.epoch, tuple(idle)))
-        differing = [base for base, header in zip(idle, theirs, strict=True) if header != self._member.replica(base).header()]
+        theirs = await self._links[peer].standings(Standings(reign.name, reign.epoch, tuple(bases)))
+        differing = [base for base, header in zip(bases, theirs, strict=True) if header != self._member.replica(base).header()]
         for base in differing:
-            await self._take_over(reign, base)
+            leader = reign.leaders.get(base)
+            if leader is None:
+                await self._take_over(reign, base)
+            else:  # it may have lost, while it was away, what it was known to have
+                leader.doubt(peer)
         return len(differing)
 
     @staticmethod

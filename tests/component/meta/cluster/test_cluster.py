@@ -337,7 +337,10 @@ def first_of(cluster: Cluster, of: str) -> str:
     return next(name for name, process in cluster.processes.items() if process.peer.name == first)
 
 
-async def test_a_replica_that_cannot_be_opened_is_replaced(cluster: Cluster, container: Container) -> None:
+async def test_a_replica_that_cannot_be_opened_is_replaced_although_nobody_writes(
+    cluster: Cluster, container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meta.cluster.care.SPREAD_S", 3600.0)  # no new leader comes and asks
     of = await set_of(cluster)
     await container.put(row("a"))
     await equal(cluster, of)
