@@ -73,9 +73,19 @@ class Connection(Protocol):
         """Raises: EncryptionKeyDisabled, EncryptionKeyNotFound, CustomerKeyWrong."""
 
     async def put(
-        self, bucket: str, key: str, source: MakeSource, attributes: Attributes, *, condition: Condition = NO_CONDITION
+        self,
+        bucket: str,
+        key: str,
+        source: MakeSource,
+        attributes: Attributes,
+        *,
+        condition: Condition = NO_CONDITION,
+        describe: Describe | None = None,
     ) -> ObjectRow:
-        """A whole object, durable and visible at return. Raises: PreconditionFailed, QuotaExceeded, Locked, VolumeFull."""
+        """A whole object, durable and visible at return. describe: its attributes once the last byte is there, where those may change.
+
+        Raises: PreconditionFailed, QuotaExceeded, Locked, VolumeFull.
+        """
 
     async def rewrite(self, bucket: str, row: ObjectRow, source: MakePatches, size: int, describe: Describe) -> ObjectRow:
         """The version with some bytes changed, or of another size. Raises: as put; Conflict when another content has its key."""
@@ -141,7 +151,14 @@ class StoreConnection:
         return self._store.window(row, bucket=bucket, data_key=await self._data_key(row))
 
     async def put(
-        self, bucket: str, key: str, source: MakeSource, attributes: Attributes, *, condition: Condition = NO_CONDITION
+        self,
+        bucket: str,
+        key: str,
+        source: MakeSource,
+        attributes: Attributes,
+        *,
+        condition: Condition = NO_CONDITION,
+        describe: Describe | None = None,
     ) -> ObjectRow:
         settings = await self.settings(bucket)
         attributes = of_a_new_object(attributes)
@@ -150,7 +167,7 @@ class StoreConnection:
             envelope, data_key = await self._store.vault.seal(envelope)
             attributes = envelope.into(attributes)
         return await self._store.put_object(
-            bucket, key, source(), attributes=attributes, owner=settings.owner, condition=condition, data_key=data_key
+            bucket, key, source(), attributes=attributes, owner=settings.owner, condition=condition, data_key=data_key, restate=describe
         )
 
     async def rewrite(self, bucket: str, row: ObjectRow, source: MakePatches, size: int, describe: Describe) -> ObjectRow:

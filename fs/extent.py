@@ -56,6 +56,11 @@ class Extents:
         self._starts.clear()
         self._stops.clear()
 
+    def reach(self, start: int) -> int:
+        """Where the range that begins there, or holds it, ends; `start` when there is none."""
+        place = bisect_right(self._stops, start)
+        return self._stops[place] if place < len(self._starts) and self._starts[place] <= start else start
+
     def within(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """What of the ranges lies in [start, stop)."""
         for place in range(bisect_right(self._stops, start), len(self._starts)):

@@ -4,7 +4,8 @@ Theory of operation. All handles of an inode share one File. Written bytes lie i
 version the first `_kept` bytes count (a truncation lowers that); what is neither written nor kept is zeros. `save` makes the file's
 state durable and visible as one object, and what was written is the stored version then. While it saves, writes wait: the object is the
 file at one moment. Nothing is kept of a file whose name is gone. Where the spool is full and the file was written from its start on, its
-begin is staged (fs/stage.py), and counts as the stored version to everything here.
+begin is staged (fs/stage.py), and counts as the stored version to everything here. What is written in order from the file's start on goes
+to the store meanwhile (fs/along.py), which nothing here depends upon.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ import msgspec
 import trio
 from msgspec.structs import replace
 
+from fs.along import ALONG_MAX, BEGIN_BYTES, Along
 from fs.attribute import Stat, with_stat
 from fs.cold import Cold
 from fs.connection import ABSENT, Connection
 from fs.extent import Extents
 from fs.inode import Inode
 from fs.readahead import Budget, ReadAhead
+from fs.source import FileSource
 from fs.spool import FILE_BYTES_MAX, Note, Spool, SpoolFolder
 from fs.stage import Stage, Uploads, part_bytes
 from meta.protocol.object import Attributes, ObjectRow
@@ -64,6 +67,7 @@ class Shared:
         self.connection, self.spools, self.nursery, self.uploads = connection, spools, nursery, uploads
         self.cold = Cold(connection, cold)
         self.budget = Budget()
+        self.alongs = 0
         self.debts = debts or Debts(None)
 
 
@@ -85,6 +89,8 @@ class File:
         self._restated = False
         self._swaps = 0
         self._stage: Stage | None = None
+        self._along: Along | None = None
+        self._may_go_along = True
 
     def __repr__(self) -> str:
         return f"<File {self._inode!r} size={self.stat.size} written={len(self._written)}>"
@@ -187,6 +193,7 @@ class File:
             try:
                 await self._spool.write(start, data, self._note())
             except OSError as error:
+                await self._part_from(start)  # some of it may be written
                 if error.errno != errno.ENOSPC or not await self._stage_more():
                     raise
                 await self._spool.write(start, data, self._note())
@@ -194,12 +201,15 @@ class File:
             now = time.time_ns()
             mode = self.stat.mode if trusted else without_privileges(self.stat.mode)
             self.stat = replace(self.stat, size=max(self.stat.size, stop), mtime_ns=now, ctime_ns=now, mode=mode)
+            await self._part_from(start)
+            self._go_along()
         return len(data)
 
     async def truncate(self, size: int, *, trusted: bool = False) -> None:
         """Shorter or longer. Raises: OSError (EFBIG)."""
         self._check_size(size, size)
         async with self.lock:
+            await self._part_from(size)
             if size < self.stat.size:
                 self._swaps += 1
                 self._written.remove(size, self.stat.size)
@@ -208,22 +218,50 @@ class File:
             now = time.time_ns()
             mode = self.stat.mode if trusted else without_privileges(self.stat.mode)
             self.stat = replace(self.stat, size=size, mtime_ns=now, ctime_ns=now, mode=mode)
+            if self._along is not None:
+                self._along.written(self._written.reach(0))
 
     def _check_size(self, stop: int, start: int) -> None:
         """Of a file that gets bytes from `start` on and ends at `stop`. Raises: OSError (EFBIG)."""
         if stop > FILE_BYTES_MAX or start - self.stat.size > GROW_BYTES_MAX:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
 
+    def _go_along(self) -> None:
+        """What is written in order goes to the store meanwhile."""
+        stop, shared = self._written.reach(0), self._shared
+        if self._along is not None:
+            self._along.written(stop)
+        elif stop >= BEGIN_BYTES and self._may_go_along and not self._kept and self._stage is None and shared.alongs < ALONG_MAX:
+            bucket, key = self._inode.place
+            self._along = Along(key, self.fill)
+            self._along.written(stop)
+            put = partial(shared.connection.put, bucket, key, attributes=self._wanted(self.attributes), describe=self._wanted)
+            shared.alongs += 1
+            shared.nursery.start_soon(self._along.run, put)
+
+    async def _part_from(self, start: int) -> None:
+        """The bytes from there on change: a put that has taken some of them is none of this file."""
+        if self._along is not None and start < self._along.taken:
+            await self._end_along().aclose()
+
+    def _end_along(self) -> Along:
+        along, self._along, self._may_go_along = self._along, None, False
+        assert along is not None
+        self._shared.alongs -= 1
+        return along
+
     async def _stage_more(self) -> bool:
         """Makes room in the spool by storing the next part of a file that is written in order; whether it could."""
         uploads, begin = self._shared.uploads, self._stage.stop if self._stage is not None else 0
         if uploads is None or not self._spool.on_disk or self._kept != begin:
             return False
+        if self._along is not None:
+            await self._end_along().aclose()
         stop = begin + (self._stage.next_bytes if self._stage is not None else part_bytes(1))
         if next(self._written.within(begin, stop), None) != (begin, stop):
             return False
         stage = self._stage or await self._new_stage(uploads)
-        await stage.add(partial(FileSource, self, begin, stop))
+        await stage.add(partial(FileSource, self.fill, begin, stop))
         await self._adopt(stage)
         self._written.remove(begin, stop)
         await self._spool.release(begin, stop, self._note())
@@ -276,13 +314,17 @@ class File:
         """Stores the new, empty file if there is no object of its name. Raises: PreconditionFailed; as save."""
         async with self.lock:
             bucket, key = self._inode.place
-            source = partial(FileSource, self, 0, 0)
+            source = partial(FileSource, self.fill, 0, 0)
             await self._stored(await self._shared.connection.put(bucket, key, source, self._wanted(self.attributes), condition=ABSENT))
 
     async def _save_bytes(self) -> None:
         """In part, where something of the stored version stays; whole otherwise, and when another object has taken its place by now."""
         bucket, key = self._inode.place
         size, connection = self.stat.size, self._shared.connection
+        row = await self._put_along(key)
+        if row is not None:
+            await self._stored(row)
+            return
         if self._stage is not None and size > WHOLE_BYTES_MAX:
             await self._complete(self._stage)
             return
@@ -293,8 +335,18 @@ class File:
             except (Conflict, NotFound) as error:
                 if isinstance(error, QuotaExceeded | Locked):
                     raise
-        row = await connection.put(bucket, key, lambda: FileSource(self, 0, size), self._wanted(self.attributes))
+        row = await connection.put(bucket, key, lambda: FileSource(self.fill, 0, size), self._wanted(self.attributes))
         await self._stored(row)
+
+    async def _put_along(self, key: str) -> ObjectRow | None:
+        """The object, if it was put while it was written, under the name that it still has."""
+        if self._along is None:
+            return None
+        along = self._end_along()
+        if along.key == key:
+            return await along.finish(self.stat.size)
+        await along.aclose()
+        return None
 
     async def _complete(self, stage: Stage) -> None:
         """The staged parts and what came since become the object."""
@@ -303,7 +355,7 @@ class File:
             assert self._shared.uploads is not None
             here = await self._new_stage(self._shared.uploads)
         try:
-            row = await here.complete(self.stat.size, self._is_staged, lambda *place: partial(FileSource, self, *place), self._wanted)
+            row = await here.complete(self.stat.size, self._is_staged, lambda *place: partial(FileSource, self.fill, *place), self._wanted)
         except BaseException:
             if here is not stage:
                 with trio.CancelScope(shield=True):
@@ -327,7 +379,7 @@ class File:
         ranges = list(changed)
         while len(ranges) > PATCHES_MAX:
             ranges = [(first[0], second[1]) for first, second in zip_longest(ranges[::2], ranges[1::2], fillvalue=ranges[-1])]
-        return [Patch(start, FileSource(self, start, stop)) for start, stop in ranges]
+        return [Patch(start, FileSource(self.fill, start, stop)) for start, stop in ranges]
 
     async def _save_attributes(self) -> None:
         assert self.row is not None
@@ -354,6 +406,7 @@ class File:
         self._written.clear()
         self._spool.clear()
         self._restated = False
+        self._may_go_along = True
 
     def _wanted(self, attributes: Attributes) -> Attributes:
         kind = attributes.type or guess_type(self._inode.part)[0] or TYPE_DEFAULT
@@ -369,6 +422,8 @@ class File:
     async def aclose(self) -> None:
         """What is not saved by now, because that failed, is left on disk if it is there."""
         await self._close_stored()
+        if self._along is not None:
+            await self._end_along().aclose()
         if self.unsaved and not self._inode.gone:
             if self._stage is not None:
                 await self._stage.aclose()
@@ -385,25 +440,6 @@ async def _take_back(stage: Stage) -> None:
         await stage.abort()
     except FrazilError as error:
         log.warning("the upload %s of %s/%s was not taken back: %s", stage.upload.upload, stage.bucket, stage.upload.key, error)
-
-
-class FileSource:
-    """The bytes [start, stop) of a file as it is: a store.source.Source. The file must not change meanwhile."""
-
-    def __init__(self, file: File, start: int, stop: int) -> None:
-        self.length: int | None = stop - start
-        self.digests: frozenset[str] = frozenset()
-        self._file, self._at, self._stop = file, start, stop
-
-    async def fill(self, buffer: memoryview) -> int:
-        count = min(len(buffer), self._stop - self._at)
-        if count:
-            await self._file.fill(self._at, buffer[:count])
-        self._at += count
-        return count
-
-    def complete(self, digests: dict[str, bytes]) -> dict[str, str]:
-        return {}
 
 
 def without_privileges(mode: int) -> int:

@@ -141,13 +141,21 @@ class Patient:
         return f"<Patient {self._connection!r}>"
 
     async def put(
-        self, bucket: str, key: str, source: MakeSource, attributes: Attributes, *, condition: Condition = NO_CONDITION
+        self,
+        bucket: str,
+        key: str,
+        source: MakeSource,
+        attributes: Attributes,
+        *,
+        condition: Condition = NO_CONDITION,
+        describe: Describe | None = None,
     ) -> ObjectRow:
         def put() -> Awaitable[ObjectRow]:
-            return self._connection.put(bucket, key, source, attributes, condition=condition)
+            return self._connection.put(bucket, key, source, attributes, condition=condition, describe=describe)
 
         if condition == NO_CONDITION:
             return await self._ask(put, may_help)
+        assert describe is None, "an object whose attributes may change is not known by them"
         return await self._certain(put, lambda: self._own(bucket, key, lambda _: attributes))
 
     async def rewrite(self, bucket: str, row: ObjectRow, source: MakePatches, size: int, describe: Describe) -> ObjectRow:

@@ -28,8 +28,9 @@ MEMORY_BYTES_FILE_MAX = 256 << 10
 MEMORY_BYTES_MAX = 32 << 20
 """Of all files together."""
 SPOOL_BYTES_MAX = 4 << 30
-INLINE_BYTES_MAX = 512 << 10
-"""Writes into the page cache up to here are done in the event loop's thread: they take less time than a hop to another."""
+INLINE_BYTES_MAX = 1 << 20
+"""Writes into the page cache up to here, which is what the kernel sends at once, are done in the event loop's thread: they take less time
+than a hop to another."""
 LOCK = "lock"
 LOCK_WAIT_S = 20.0
 """How long a new mount waits for one that ends; it may still store what was written."""

@@ -23,6 +23,8 @@ from store.sealing import sealed
 from store.source import Source, Summary
 
 T = TypeVar("T")
+Restate = Callable[[Attributes], Attributes]
+"""The attributes that an object is to have, from those that were known when its bytes began to come."""
 WRITE_S_MAX = 12 * 3600.0
 """Where many gateways write: after twice this time a chunk that no metadata names is nobody's any more, whoever wrote it."""
 
@@ -39,11 +41,13 @@ async def put_object(
     condition: Condition = NO_CONDITION,
     stored: ObjectRow | None = None,
     data_key: bytes = b"",
+    restate: Restate | None = None,
 ) -> ObjectRow:
     """Durable and visible at return.
 
     stored: the source gives the bytes of this object as they are stored; its size and ETag are kept, nothing is encrypted
     data_key: for attributes that tell of encryption
+    restate: called once the last byte is there; the object is of that time then, however long its bytes took
 
     Raises: what the source raises; BucketNotFound, PreconditionFailed, ObjectNotFound, Locked, QuotaExceeded; NotEnoughServices, Busy.
     """
@@ -63,6 +67,9 @@ async def put_object(
 
     def describe(summary: Summary) -> Tail:
         nonlocal row
+        if restate is not None:
+            now = context.stamp()
+            row = msgspec.structs.replace(row, version=now, mtime_us=now, attributes=restate(row.attributes))
         row = _with_summary(row, summary, writer.policy.name, stored)
         return Tail(object=object_record(row))
 

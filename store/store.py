@@ -40,7 +40,7 @@ from store.moved import following, moved
 from store.multipart import Check, WantedPart, abort_upload, complete_upload, put_part
 from store.overlay import Patch
 from store.policy import STORAGE_POLICY, PolicySet
-from store.put import put_object
+from store.put import Restate, put_object
 from store.quarantine import Aside, Warden
 from store.repairer import Repairer
 from store.rewrap import Wanted, rewrap
@@ -142,8 +142,9 @@ class Store:
         storage_class: str = "STANDARD",
         condition: Condition = NO_CONDITION,
         data_key: bytes = b"",
+        restate: Restate | None = None,
     ) -> ObjectRow:
-        """Durable and visible at return. data_key: for attributes with an envelope. Raises: see store.put.put_object."""
+        """Durable and visible at return. data_key: for attributes with an envelope. Raises, restate: see store.put.put_object."""
         row = await put_object(
             self._context,
             bucket,
@@ -154,6 +155,7 @@ class Store:
             storage_class=storage_class,
             condition=condition,
             data_key=data_key,
+            restate=restate,
         )
         return self._written(bucket, row)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import shutil
@@ -53,6 +54,25 @@ def test_a_closed_file_is_an_object(mount: Path, shared_store: StoreProcess) -> 
     assert answer.body == b"hello"
     assert answer.headers["content-type"] == "text/plain"
     assert answer.headers["x-amz-meta-mode"] == str(0o100644)
+
+
+@pytest.mark.parametrize("patched", [False, True])
+def test_a_large_file_is_one_object_though_it_goes_to_the_store_while_it_is_written(
+    mount: Path, shared_store: StoreProcess, patched: bool, seed: str
+) -> None:
+    data = bytearray(random.Random(seed).randbytes(12 << 20))
+    with (mount / "large").open("wb", buffering=0) as file:
+        for start in range(0, len(data), 700_000):
+            file.write(data[start : start + 700_000])
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # has the kernel write, so that it is read again
+        if patched:
+            data[:5] = b"total"
+            os.pwrite(file.fileno(), b"total", 0)
+        assert (mount / "large").read_bytes() == data
+    with shared_store.client() as client:
+        answer = client.get(mount.name, "large")
+        assert answer.body == data
+        assert answer.headers["etag"].strip('"') == hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def test_random_writes_come_to_the_same_as_in_memory(mount: Path, shared_store: StoreProcess, seed: str) -> None:

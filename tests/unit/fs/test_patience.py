@@ -78,7 +78,7 @@ class Store:
     async def peek(self, bucket: str, key: str) -> None:
         self._answer()
 
-    async def put(self, bucket: str, key: str, source: object, attributes: Attributes, *, condition: Condition) -> ObjectRow:
+    async def put(self, bucket: str, key: str, source: object, attributes: Attributes, *, condition: Condition, **_: object) -> ObjectRow:
         def put() -> None:
             if key in self.objects and condition == ABSENT:
                 raise PreconditionFailed(key)
