@@ -36,6 +36,9 @@ HEDGE_S = 1.0
 PATIENCE_S = 30.0
 """The bound when there is no other way."""
 
+AHEAD_BYTES = 3 << 20
+"""What is asked of other hosts at once for a long read; as much again is on its way to the client."""
+
 BUSY_TRIES = 200
 BUSY_PAUSE_S = 0.02
 
@@ -83,18 +86,18 @@ class MetachunkReader:
         self._readers.clear()
 
     async def read(self, start: int, stop: int, buffer: memoryview, sink: Sink) -> None:
-        """Hands bytes [start, stop) of the metachunk on. buffer: `room_bytes` of its policy; twice that, and what is on other hosts
-        comes while the sink has the bytes before.
+        """Hands bytes [start, stop) of the metachunk on. buffer: `room_bytes` of its policy; twice that or more, and what is on other
+        hosts comes while the sink has the bytes before.
 
         Raises: ContentLost, ContentCold; what the sink raises.
         """
-        room = room_bytes(self._policy)
-        if self._far and len(buffer) >= 2 * room:
-            await self._read_ahead(self._steps(start, stop), (buffer[:room], buffer[room:]), sink)
-        elif self._policy.coded and not self._far:
+        if self._policy.coded and not self._far:
             await self._read_coded(start, stop, buffer, sink)
+        elif self._far and len(buffer) >= 2 * room_bytes(self._policy):
+            half = len(buffer) // 2
+            await self._read_ahead(self._steps(start, stop, half), (buffer[:half], buffer[half:]), sink)
         else:
-            for step in self._steps(start, stop):
+            for step in self._steps(start, stop, len(buffer)):
                 for piece in await step(buffer):
                     await sink(piece)
 
@@ -130,19 +133,44 @@ class MetachunkReader:
                 first, last = max(start, at), min(stop, at + size)
                 into[first - start : last - start] = buffer[first - at : last - at]
 
-    async def _copy(self, at: int, size: int, start: int, stop: int, buffer: memoryview) -> Sequence[memoryview]:
-        """One unit; what it has of the bytes [start, stop). Raises: ContentLost, ContentCold."""
+    def _steps(self, start: int, stop: int, room: int) -> Iterator[Step]:
+        """The read of bytes [start, stop) in steps, each a buffer of `room`; none is begun before the one before ended. From other hosts
+        as many stripes, or units of copies, come by one call as have room, but for the first one, which somebody waits for."""
+        step_bytes, count = self._policy.stripe_bytes, 1
+        at = start // step_bytes
+        while at * step_bytes < stop:
+            count = min(count, -(-stop // step_bytes) - at)
+            yield partial(self._stripes if self._policy.coded else self._copies, at, count, start, stop)
+            at += count
+            count = room // room_bytes(self._policy) if self._far else 1
+
+    async def _copies(self, number: int, count: int, start: int, stop: int, buffer: memoryview) -> Sequence[memoryview]:
+        """So many units of a copy; what they have of the bytes [start, stop). Raises: ContentLost, ContentCold."""
+        at = number * self._policy.unit_bytes
+        size = min(count * self._policy.unit_bytes, self._metachunk.size - at)
         await self._fetch_copy(at, buffer[:size])
         return [buffer[max(start - at, 0) : min(stop - at, size)]]
 
-    def _steps(self, start: int, stop: int) -> Iterator[Step]:
-        """The read of bytes [start, stop) in steps, each a buffer of `room_bytes`; none is begun before the one before ended."""
-        if self._policy.coded:
-            for number in self._stripes(start, stop):
-                yield partial(self._stripe, number, start, stop)
-        else:
-            for at, size in self._units(start, stop):
-                yield partial(self._copy, at, size, start, stop)
+    async def _stripes(self, number: int, count: int, start: int, stop: int, buffer: memoryview) -> Sequence[memoryview]:
+        """So many stripes, their chunks side by side; what they have of the bytes [start, stop). Raises: ContentLost, ContentCold."""
+        policy = self._policy
+        size = policy.chunk_bytes(min(count * policy.stripe_bytes, self._metachunk.size - number * policy.stripe_bytes))
+        slots = [buffer[position * size : (position + 1) * size] for position in range(policy.chunks)]
+        pieces = list(self._pieces(number, count, start, stop))
+        await self._read_stripes(slots, number * policy.unit_bytes, sorted({position for position, _, _ in pieces}))
+        return [slots[position][first:last] for position, first, last in pieces]
+
+    def _pieces(self, number: int, count: int, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """The bytes [start, stop) of so many stripes, in order: position, and from where to where in its bytes of these stripes."""
+        policy = self._policy
+        for stripe in range(number, number + count):
+            base, skipped = stripe * policy.stripe_bytes, (stripe - number) * policy.unit_bytes
+            unit = policy.fragment_bytes(min(policy.stripe_bytes, self._metachunk.size - base))
+            for position in range(policy.data):
+                at = base + position * unit
+                first, last = max(start, at), min(stop, at + unit)
+                if first < last:
+                    yield position, skipped + first - at, skipped + last - at
 
     def _units(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """Place and size of those that hold the bytes [start, stop)."""
@@ -163,9 +191,14 @@ class MetachunkReader:
     async def _read_copy(self, at: int, unit: memoryview) -> None:
         """Fills `unit` from whichever copy is first; each further one has memory of its own until it has won. Raises: ContentLost."""
         order = self._usable()
-        own = [unit, *(memoryview(bytearray(len(unit))) for _ in order[1:])]
-        attempts = [partial(self._fetch, position, at, into) for position, into in zip(order, own, strict=True)]
-        race = Race(attempts, enough=bool, further=lambda _, hoped: 1 - len(hoped))
+        own: dict[int, memoryview] = {0: unit}
+
+        async def attempt(place: int) -> bool:
+            if place:
+                own[place] = memoryview(bytearray(len(unit)))
+            return await self._fetch(order[place], at, own[place])
+
+        race = Race([partial(attempt, place) for place in range(len(order))], enough=bool, further=lambda _, hoped: 1 - len(hoped))
         won = await self._run(race, order, 1)
         if not won:
             raise self.content_lost()
@@ -181,39 +214,23 @@ class MetachunkReader:
         return won
 
     async def _read_coded(self, start: int, stop: int, buffer: memoryview, sink: Sink) -> None:
+        """Unit after unit, each handed on before the next is read."""
         policy, stripe_bytes = self._policy, self._policy.stripe_bytes
-        for number in self._stripes(start, stop):
-            base, offset = number * stripe_bytes, number * policy.unit_bytes
-            slots, wanted = self._slots(number, start, stop, buffer)
-            unit = len(slots[0])
-            for position in wanted:
+        for number in range(start // stripe_bytes, -(-stop // stripe_bytes)):
+            unit = policy.fragment_bytes(min(stripe_bytes, self._metachunk.size - number * stripe_bytes))
+            slots = [buffer[position * unit : (position + 1) * unit] for position in range(policy.chunks)]
+            pieces = list(self._pieces(number, 1, start, stop))
+            for place, (position, first, last) in enumerate(pieces):
+                offset = number * policy.unit_bytes
                 if position in self._lost or position in self._doubted or not await self._fetch(position, offset, slots[0]):
-                    await self._rebuild(slots, offset, range(position, wanted.stop))
-                    for rebuilt in range(position, wanted.stop):
-                        await sink(_clip(slots[rebuilt], base + rebuilt * unit, start, stop))
+                    await self._rebuild(slots, offset, [position for position, _, _ in pieces[place:]])
+                    for position, first, last in pieces[place:]:
+                        await sink(slots[position][first:last])
                     break
-                await sink(_clip(slots[0], base + position * unit, start, stop))
+                await sink(slots[0][first:last])
 
-    def _stripes(self, start: int, stop: int) -> range:
-        """Numbers of those that hold the bytes [start, stop)."""
-        return range(start // self._policy.stripe_bytes, -(-stop // self._policy.stripe_bytes))
-
-    def _slots(self, number: int, start: int, stop: int, buffer: memoryview) -> tuple[list[memoryview], range]:
-        """Where the units of a stripe go, by position, and the positions that hold bytes of [start, stop)."""
-        policy, base = self._policy, number * self._policy.stripe_bytes
-        unit = policy.fragment_bytes(min(policy.stripe_bytes, self._metachunk.size - base))
-        slots = [buffer[position * unit : (position + 1) * unit] for position in range(policy.chunks)]
-        return slots, range(max(start - base, 0) // unit, -(-min(stop - base, policy.stripe_bytes) // unit))
-
-    async def _stripe(self, number: int, start: int, stop: int, buffer: memoryview) -> Sequence[memoryview]:
-        """One stripe, its units side by side; what it has of the bytes [start, stop), in order. Raises: ContentLost, ContentCold."""
-        slots, wanted = self._slots(number, start, stop, buffer)
-        await self._read_stripe(slots, number * self._policy.unit_bytes, wanted)
-        base, unit = number * self._policy.stripe_bytes, len(slots[0])
-        return [_clip(slots[position], base + position * unit, start, stop) for position in wanted]
-
-    async def _read_stripe(self, slots: Sequence[memoryview], offset: int, wanted: range) -> None:
-        """Fills slots[wanted] of one stripe from their own chunks, side by side, or rebuilds them. Raises: ContentLost."""
+    async def _read_stripes(self, slots: Sequence[memoryview], offset: int, wanted: Sequence[int]) -> None:
+        """Fills slots[wanted] of one or more stripes from their own chunks, side by side, or rebuilds them. Raises: ContentLost."""
         data = self._policy.data
         usable = self._usable()
         first = [position for position in usable if position in wanted and position not in self._doubted]
@@ -229,8 +246,8 @@ class MetachunkReader:
         if not got >= set(wanted):
             await self._rebuild(slots, offset, wanted, got)
 
-    async def _rebuild(self, slots: Sequence[memoryview], offset: int, wanted: range, got: set[int] | None = None) -> None:
-        """Fills slots[wanted] of one stripe: reads `data` units from what is left, side by side, decodes the rest.
+    async def _rebuild(self, slots: Sequence[memoryview], offset: int, wanted: Sequence[int], got: set[int] | None = None) -> None:
+        """Fills slots[wanted] of one or more stripes: reads them from `data` chunks that are left, side by side, decodes the rest.
 
         got: positions whose slots are filled already. Raises: ContentLost.
         """
@@ -341,11 +358,6 @@ def _is_spread(fleet: Fleet, layout: Layout, metachunk: Metachunk) -> bool:
     )
 
 
-def _clip(unit: memoryview, at: int, start: int, stop: int) -> memoryview:
-    """The part of a unit that begins at `at` which lies in [start, stop)."""
-    return unit[max(start - at, 0) : max(stop - at, 0)]
-
-
 def room_bytes(policy: Policy) -> int:
     """Buffer that a read under this policy needs: a unit of a copy, all units of a stripe."""
     return policy.unit_bytes * (policy.chunks if policy.coded else 1)
@@ -361,8 +373,10 @@ async def read_content(fleet: Fleet, buffers: BufferPool, subject: Subject, layo
         return
     index = {id(metachunk): number for number, metachunk in enumerate(layout.metachunks)}
     need = max(room_bytes(layout.policies[each.metachunk.policy]) for each in slices)
-    far = fleet.topology is not None
-    async with buffers.take(buffers.share(2 * need, need) // need * need if far else need) as buffer:
+    if fleet.topology is not None:
+        wanted = 2 * need * max(AHEAD_BYTES // max(policy.stripe_bytes for policy in layout.policies), 1)
+        need = max(buffers.share(wanted, need) // (2 * need) * 2 * need, need)
+    async with buffers.take(need) as buffer:
         for each in slices:
             reader = MetachunkReader(fleet, subject, index[id(each.metachunk)], layout, each.metachunk)
             try:
