@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from cli.exit import Exit, Hinted
-from cli.output import count_text
+from cli.output import count_text, visible
 from cli.parameter import SIZE
 from cli.session import Session, with_session
 from node.text import bytes_text, span_text
@@ -39,6 +39,14 @@ def glacier() -> None:
 
 
 _worker = click.option("--worker", "workers", multiple=True, metavar="ADDRESS", help="A worker's socket, unix:PATH [default: the store's].")
+
+
+_bus = click.option(
+    "--bus",
+    default="",
+    metavar="BOARD/BUS",
+    help="This bus, as `frazil glacier queue` names it [default: all, or the only one with the disk].",
+)
 
 
 @glacier.command("serve", short_help="Run the worker of a bus in the foreground.")
@@ -154,9 +162,9 @@ def _tell_bus(session: Session, status: Status) -> None:
 
 
 def _tell_disk(session: Session, status: Status, disk: DiskStatus) -> None:
-    if not (disk.chunks or disk.waiting or disk.closed or disk.problem):
+    if not (disk.chunks or disk.waiting or disk.closed or disk.problem or disk.note):
         return
-    notes = [note for note in ("powered" if disk.powered else "", disk.closed, disk.problem) if note]
+    notes = [note for note in ("powered" if disk.powered else "", disk.closed, disk.problem, visible(disk.note)) if note]
     notes += [f"{number:,} {kind}" for kind, number in sorted(disk.waiting.items())]
     share = f"{100 * disk.used / disk.total:5.1f} %" if disk.total else "       "
     human = f"  disk {disk.disk:>3}  {bytes_text(disk.used):>10} {share}  {disk.chunks:>9,} chunks  {', '.join(notes)}".rstrip()
@@ -172,28 +180,28 @@ def _tell_job(session: Session, status: Status, job: QueuedJob) -> None:
 
 @glacier.command("verify", short_help="Have cold disks read and compared.")
 @click.option("--disk", type=click.IntRange(0), default=None, help="This disk only [default: all].")
+@_bus
 @_worker
 @with_session
-def verify(session: Session, disk: int | None, workers: tuple[str, ...]) -> Exit:
+def verify(session: Session, disk: int | None, bus: str, workers: tuple[str, ...]) -> Exit:
     """Have every chunk on cold disks read and compared, now, and not only when its time comes.
 
     `frazil glacier queue` shows how far it is. What is damaged is made anew by the next `frazil scrub meta`.
     """
-    return session.run(lambda: _verify(session, disk, workers))
+    return session.run(lambda: _verify(session, disk, bus, workers))
 
 
-async def _verify(session: Session, disk: int | None, workers: tuple[str, ...]) -> Exit:
+async def _verify(session: Session, disk: int | None, bus: str, workers: tuple[str, ...]) -> Exit:
     async with _boards(session, workers) as boards:
         total = 0
-        for worker in boards.workers:
-            status = await worker.status()
+        for worker, status in await _named(boards, bus):
             if disk is not None and disk not in [each.disk for each in status.disks]:
                 continue
             count = await worker.verify(-1 if disk is None else disk)
             total += count
-            bus = f"{status.board}/{status.bus}"
+            name = f"{status.board}/{status.bus}"
             since = _since(status.unverified_us)
-            session.output.record("bus", f"bus {bus}: {count_text(count, 'chunk')} will be read; {since}", bus=bus, chunks=count)
+            session.output.record("bus", f"bus {name}: {count_text(count, 'chunk')} will be read; {since}", bus=name, chunks=count)
         if disk is not None and not total:
             session.output.note(f"no chunks on disk {disk}")
     return Exit.OK
@@ -207,35 +215,105 @@ def _since(unverified_us: int) -> str:
 
 @glacier.command("clear", short_help="Move all chunks of a cold disk to others.")
 @click.argument("disk", type=click.IntRange(0))
+@_bus
 @_worker
 @with_session
-def clear(session: Session, disk: int, workers: tuple[str, ...]) -> Exit:
+def clear(session: Session, disk: int, bus: str, workers: tuple[str, ...]) -> Exit:
     """Move all chunks of DISK to other disks of its bus: each comes back to its volume, and goes out again.
 
     `frazil glacier queue` shows how far it is. Disks that deletions emptied are cleared without being asked. An empty disk takes chunks
     again; one that is to be taken out is given up then, with `frazil glacier lose`.
     """
-    return session.run(lambda: _clear(session, disk, workers))
+    return session.run(lambda: _clear(session, disk, bus, workers))
 
 
-async def _clear(session: Session, disk: int, workers: tuple[str, ...]) -> Exit:
+async def _clear(session: Session, disk: int, bus: str, workers: tuple[str, ...]) -> Exit:
     async with _boards(session, workers) as boards:
-        count = await (await _worker_of(boards, disk)).clear(disk)
+        count = await (await _worker_of(boards, disk, bus)).clear(disk)
     session.output.record("disk", f"disk {disk} is cleared of {count_text(count, 'chunk')}", disk=disk, chunks=count)
     return Exit.OK
 
 
-async def _worker_of(boards: Boards, disk: int) -> ColdDoor:
-    """Raises: Hinted."""
-    for worker in boards.workers:
-        if disk in [each.disk for each in (await worker.status()).disks]:
-            return worker
-    raise Hinted(f"there is no disk {disk} on any bus", "`frazil glacier queue --json` lists them", code=Exit.NOT_FOUND)
+async def _named(boards: Boards, bus: str) -> list[tuple[ColdDoor, Status]]:
+    """The buses that are meant. Raises: Hinted when there is none of this name, or boards of one name that are not told apart."""
+    from glacier.worker.protocol import is_named
+
+    known = [(worker, await worker.status()) for worker in boards.workers]
+    found = [(worker, status) for worker, status in known if is_named(status, bus)]
+    if not found:
+        raise Hinted(f"there is no bus {bus}", "`frazil glacier queue` lists them", code=Exit.NOT_FOUND)
+    if bus and len(found) > 1:
+        names = " or ".join(f"{status.board}@{status.place}/{status.bus}" for _, status in found)
+        raise Hinted(f"there are several buses {bus}", f"name one with --bus {names}", code=Exit.USAGE)
+    return found
+
+
+async def _worker_of(boards: Boards, disk: int, bus: str) -> ColdDoor:
+    """Raises: Hinted, also when several buses have a disk of this number."""
+    found = [(worker, status) for worker, status in await _named(boards, bus) if disk in [each.disk for each in status.disks]]
+    if not found:
+        where = f"bus {bus}" if bus else "any bus"
+        raise Hinted(f"there is no disk {disk} on {where}", "`frazil glacier queue --json` lists them", code=Exit.NOT_FOUND)
+    if len(found) > 1:
+        names = {f"{status.board}/{status.bus}" for _, status in found}
+        if len(names) < len(found):
+            names = {f"{status.board}@{status.place}/{status.bus}" for _, status in found}
+        raise Hinted(f"several buses have a disk {disk}", f"name one with --bus {' or '.join(sorted(names))}", code=Exit.USAGE)
+    return found[0][0]
+
+
+@glacier.group("power", short_help="Switch a cold disk on or off through its worker.")
+def power() -> None:
+    """Switch a cold disk on or off through its worker, from any host, between two of its jobs and within the power budget."""
+
+
+@power.command("on", short_help="Switch a disk on.")
+@click.argument("disk", type=click.IntRange(0))
+@click.option("--force", is_flag=True, help="Also a disk that failed to come up and is left alone.")
+@_bus
+@_worker
+@with_session
+def power_on(session: Session, disk: int, force: bool, bus: str, workers: tuple[str, ...]) -> Exit:
+    """Switch DISK on; refused while another disk of its bus has power. What is idle is switched off again after a while."""
+    return session.run(lambda: _order(session, disk, "force" if force else "on", bus, workers))
+
+
+@power.command("off", short_help="Switch a disk off.")
+@click.argument("disk", type=click.IntRange(0))
+@_bus
+@_worker
+@with_session
+def power_off(session: Session, disk: int, bus: str, workers: tuple[str, ...]) -> Exit:
+    """Switch DISK off once the job that runs on it is done. Jobs that wait for it have it switched on again."""
+    return session.run(lambda: _order(session, disk, "off", bus, workers))
+
+
+@glacier.command("fsck", short_help="Check the file system of a cold disk through its worker.")
+@click.argument("disk", type=click.IntRange(0))
+@click.option("--repair", is_flag=True, help="Repair what can be repaired without asking.")
+@_bus
+@_worker
+@with_session
+def fsck(session: Session, disk: int, repair: bool, bus: str, workers: tuple[str, ...]) -> Exit:
+    """Check the file system of DISK, which gets power for it; the other disks of its bus wait meanwhile.
+
+    What a check that takes longer came to is shown by `frazil glacier queue`.
+    """
+    return session.run(lambda: _order(session, disk, "repair" if repair else "fsck", bus, workers))
+
+
+async def _order(session: Session, disk: int, verb: str, bus: str, workers: tuple[str, ...]) -> Exit:
+    from glacier.worker.protocol import Verb
+
+    async with _boards(session, workers) as boards:
+        words = await (await _worker_of(boards, disk, bus)).order(disk, Verb(verb))
+    session.output.record("disk", words, disk=disk, order=verb)
+    return Exit.OK
 
 
 @glacier.command("pace", short_help="Limit the bytes per second to boards and from them.")
 @click.argument("rate", type=SIZE)
-@click.option("--bus", default="", metavar="BOARD/BUS", help="This bus only [default: all].")
+@_bus
 @_worker
 @with_session
 def pace(session: Session, rate: int, bus: str, workers: tuple[str, ...]) -> Exit:
@@ -247,39 +325,33 @@ def pace(session: Session, rate: int, bus: str, workers: tuple[str, ...]) -> Exi
 
 
 async def _pace(session: Session, rate: int, bus: str, workers: tuple[str, ...]) -> Exit:
-    found = False
     async with _boards(session, workers) as boards:
-        for worker in boards.workers:
-            status = await worker.status()
-            name = f"{status.board}/{status.bus}"
-            if bus in ("", name):
-                await worker.pace(float(rate))
-                found = True
-                words = f"at most {bytes_text(rate)} per second" if rate else "no limit"
-                session.output.record("bus", f"bus {name}: {words}", bus=name, rate_bytes=rate)
-    if not found:
-        raise Hinted(f"there is no bus {bus}", "`frazil glacier queue` lists them", code=Exit.NOT_FOUND)
+        for worker, status in await _named(boards, bus):
+            await worker.pace(float(rate))
+            name, words = f"{status.board}/{status.bus}", f"at most {bytes_text(rate)} per second" if rate else "no limit"
+            session.output.record("bus", f"bus {name}: {words}", bus=name, rate_bytes=rate)
     return Exit.OK
 
 
 @glacier.command("lose", short_help="Give a cold disk up for good.")
 @click.argument("disk", type=click.IntRange(0))
 @click.option("--yes", is_flag=True, help="Don't ask.")
+@_bus
 @_worker
 @with_session
-def lose(session: Session, disk: int, yes: bool, workers: tuple[str, ...]) -> Exit:
+def lose(session: Session, disk: int, yes: bool, bus: str, workers: tuple[str, ...]) -> Exit:
     """Give DISK up for good: it is never powered again, and what lay on it is made anew from other chunks.
 
     Chunks whose bytes are on their volumes still are frozen to other disks; of the others `frazil scrub meta` makes new ones.
     """
     if not yes:
         click.confirm(f"Is disk {disk} gone for good? What only it holds is then made anew from other chunks", abort=True, err=True)
-    return session.run(lambda: _lose(session, disk, workers))
+    return session.run(lambda: _lose(session, disk, bus, workers))
 
 
-async def _lose(session: Session, disk: int, workers: tuple[str, ...]) -> Exit:
+async def _lose(session: Session, disk: int, bus: str, workers: tuple[str, ...]) -> Exit:
     async with _boards(session, workers) as boards:
-        count = await (await _worker_of(boards, disk)).lose(disk)
+        count = await (await _worker_of(boards, disk, bus)).lose(disk)
     session.output.record("disk", f"disk {disk} is given up; it held {count_text(count, 'chunk')}", disk=disk, chunks=count)
     return Exit.OK
 

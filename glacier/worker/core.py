@@ -43,6 +43,7 @@ class Options:
     kin_max     chunks of one metachunk that a disk may hold
     disk_bytes  of a disk that never had power
     site        the data centre of the boards, "" = here;  rate: of the bytes to them and from them
+    place       where the freezer is
     tidy_s      how often it is looked for files to empty;  retry_s: until a freezer is dialled again, and before a job's second try
     """
 
@@ -55,6 +56,7 @@ class Options:
     scheduler: Scheduler | None = None
     site: str = ""
     rate: Rate = field(default_factory=Rate)
+    place: str = ""
 
     def schedule(self) -> Scheduler:
         """The scheduler, with checks that wait for company until half their time is over."""
@@ -82,6 +84,8 @@ class Core:
         """Disks that can't be powered: until when (wall clock, seconds), and why."""
         self.reports: dict[int, DiskReport] = {}
         """What the freezer told of each disk last."""
+        self.notes: dict[int, str] = {}
+        """What came of orders."""
         self.rising: tuple[int, float] | None = None
         """The disk that is being powered on, and since when (wall clock, seconds)."""
         self.stocked: dict[int, float] = {}

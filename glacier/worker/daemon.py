@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -44,7 +45,7 @@ async def open_daemon(config: WorkerConfig) -> AsyncIterator[Worker]:
         volumes = HotVolumes(config.volumes, config.namespace)
         stack.callback(volumes.close)
         await run_blocking(volumes.look)
-        options = config.options
+        options = replace(config.options, place=place_of(config.freezer))
         worker = await stack.enter_async_context(
             open_worker(config.ledger, volumes, partial(to_freezer, config, key, options.rate), options)
         )
@@ -52,6 +53,14 @@ async def open_daemon(config: WorkerConfig) -> AsyncIterator[Worker]:
         nursery.start_soon(volumes.keep)
         yield worker
         nursery.cancel_scope.cancel()
+
+
+def place_of(freezer: str) -> str:
+    """Where the freezer at this address is: tells boards of one name apart, and has all buses of a board in one place."""
+    if freezer.startswith("unix:"):
+        return f"{socket.gethostname()}:{Path(freezer.removeprefix('unix:')).parent}"
+    host = freezer.rpartition(":")[0]
+    return socket.gethostname() if host in ("localhost", "127.0.0.1", "[::1]") else host
 
 
 @asynccontextmanager

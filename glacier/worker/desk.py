@@ -16,9 +16,10 @@ from glacier.worker.clearing import clear
 from glacier.worker.core import Changes, Core, Doing, by_volume
 from glacier.worker.ledger import CHECKED, COLD, DELETE, FREEZE, LOST, MELT, READ, STRAY, THAW, WANTED, Book, Entry, Task
 from glacier.worker.loss import Losses
-from glacier.worker.protocol import ITEMS_MAX, ChunkState, DiskStatus, Item, QueuedJob, Status, Stray
+from glacier.worker.order import Orders, answer
+from glacier.worker.protocol import ITEMS_MAX, ChunkState, DiskStatus, Item, QueuedJob, Status, Stray, Verb
 from glacier.worker.shelf import LOST_DISK
-from node.errors import ChunkNotFound, DiskNotFound, InvalidArgument, VolumeFull
+from node.errors import ChunkNotFound, DiskNotFound, InvalidArgument, Unavailable, VolumeFull
 from node.text import bytes_text
 from rawx.protocol import Examined
 
@@ -28,9 +29,10 @@ Step = Callable[[Book, Entry, Changes], None]
 
 
 class Desk:
-    def __init__(self, core: Core, losses: Losses, doing: Callable[[], tuple[bool, Doing]]) -> None:
+    def __init__(self, core: Core, losses: Losses, orders: Orders, doing: Callable[[], tuple[bool, Doing]]) -> None:
         """doing: whether the freezer answers, and what is being done."""
         self._core = core
+        self._orders = orders
         self._losses = losses
         self._doing = doing
 
@@ -187,6 +189,7 @@ class Desk:
             await core.ledger.strays_count(),
             core.options.site,
             core.options.rate.bytes_s,
+            core.options.place,
         )
 
     def _disk(self, disk: int, waiting: dict[str, int], doing: Doing) -> DiskStatus:
@@ -213,6 +216,7 @@ class Desk:
             errors=told.errors,
             last_error=told.last_error,
             last_error_us=told.last_error_us,
+            note=core.notes.get(disk, ""),
         )
 
     async def queue(self, limit: int) -> list[QueuedJob]:
@@ -266,6 +270,17 @@ class Desk:
             await self._losses.lose(entry, f"disk {disk} is lost")
         await self._steps(lambda book, changes: self._drop_all(book, disk, changes))
         return len(entries)
+
+    async def order(self, disk: int, verb: Verb) -> str:
+        self._known(disk, only=True)
+        connected, doing = self._doing()
+        if not connected:
+            raise Unavailable(f"the worker has no freezer to ask now: {doing.words}")
+        if verb is not Verb.OFF and self._core.shelf.closed.get(disk) == LOST_DISK:
+            raise DiskNotFound(f"disk {disk} was given up: what lay on it is made anew from other chunks")
+        order = self._orders.add(disk, verb)
+        self._core.bell.ring()
+        return await answer(order)
 
     def _drop_all(self, book: Book, disk: int, changes: Changes) -> None:
         over = [task.id for task in self._core.tasks.values() if task.disk == disk and task.task == DELETE]

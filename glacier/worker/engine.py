@@ -17,9 +17,12 @@ from glacier.worker.desk import Desk
 from glacier.worker.errand import Errands
 from glacier.worker.ledger import DELETE, Entry
 from glacier.worker.loss import Losses
+from glacier.worker.order import Order, Orders
+from glacier.worker.protocol import Verb
 from glacier.worker.shelf import FULL, REOPEN_FREE
 from glacier.worker.stock import take_stock
 from node.errors import (
+    Busy,
     ChunkNotFound,
     DeadlineExceeded,
     DiskAsleep,
@@ -50,7 +53,8 @@ class Engine:
         self._due_at = -inf
         losses = Losses(core)
         self._errands = Errands(core, losses)
-        self.desk = Desk(core, losses, lambda: (self._connected, self._doing))
+        self._orders = Orders()
+        self.desk = Desk(core, losses, self._orders, lambda: (self._connected, self._doing))
 
     @property
     def connected(self) -> bool:
@@ -73,6 +77,7 @@ class Engine:
                     self._doing = Doing(f"can't go on: {error}")
                     log.warning("the worker can't go on now", extra={"board": self._core.report.board, "error": str(error)})
                 self._connected = False
+                self._orders.refuse_all(f"the freezer does not answer: {self._doing.words}")
                 await trio.sleep(self._core.options.retry_s)
 
     # What needs no disk
@@ -129,6 +134,8 @@ class Engine:
         await self._look_around(freezer)
         self._connected = True
         while not getattr(freezer, "broken", False):
+            while order := self._orders.take():
+                await self._obey(freezer, order)
             if core.now_s >= self._due_at:
                 self._due_at = core.now_s + DUE_S
                 await self._find_due()
@@ -193,31 +200,108 @@ class Engine:
                 await core.bell.wait(max(wait_s, 0.01))
 
     async def _power(self, freezer: Freezer, disk: int) -> None:
+        """Switches to a disk, if it can be powered now."""
         core = self._core
         await self._power_off(freezer)
+        try:
+            await self._power_on(freezer, disk)
+        except DiskFailed:
+            return  # told, and left alone
+        except PowerBudgetSpent:  # the other buses of the board have it all now, or somebody switched a disk on beside this worker
+            if not await self._take_over(freezer):
+                await trio.sleep(core.options.retry_s)
+            return
+        if core.now_s >= core.stocked.get(disk, -inf) + core.options.verify_s / 2:
+            await self._take_stock(freezer, disk)
+        await self._check_more(disk)
+
+    async def _power_on(self, freezer: Freezer, disk: int, *, force: bool = False) -> None:
+        """Nothing else has power on the bus. Raises: DiskFailed, PowerBudgetSpent."""
+        core = self._core
         self._doing = Doing(f"powering disk {disk} on", disk)
         core.rising = (disk, core.now_s)
         try:
-            report = await freezer.power_on(disk)
+            report = await freezer.power_on(disk, force=force)
         except DiskFailed as error:
             core.counts["power_ons"] += 1
             log.warning("a cold disk did not come up", extra={"disk": disk, "board": core.report.board, "error": str(error)})
             core.reports[disk] = report = await freezer.probe(disk)
             core.set_away(disk, report.rest_ms / 1000, str(error))
             await self._errands.leave(disk)
-            return
-        except PowerBudgetSpent:  # the other buses of the board have it all now
-            core.rising = None
-            await trio.sleep(core.options.retry_s)
-            return
+            raise
         finally:
             core.rising = None
         core.counts["power_ons"] += 1
         await self._learn(report)
-        core.bus = Bus(disk, core.now_s, core.now_s, core.bus.away)
-        if core.now_s >= core.stocked.get(disk, -inf) + core.options.verify_s / 2:
-            await self._take_stock(freezer, disk)
-        await self._check_more(disk)
+        core.away.pop(disk, None)
+        core.bus = Bus(disk, core.now_s, core.now_s, core.bus.away - {disk})
+
+    async def _take_over(self, freezer: Freezer) -> bool:
+        """Takes a disk of this bus that has power without this worker's doing for the powered one: used, and switched off when idle."""
+        core = self._core
+        for disk in core.report.disks:
+            if (await freezer.probe(disk)).state is DiskState.ON:
+                core.bus = Bus(disk, core.now_s, core.now_s, core.bus.away)
+                return True
+        return False
+
+    # Orders
+
+    async def _obey(self, freezer: Freezer, order: Order) -> None:
+        """Raises: FrazilError when it is the freezer itself that can't be used."""
+        core = self._core
+        core.notes.pop(order.disk, None)
+        try:
+            match order.verb:
+                case Verb.OFF:
+                    outcome = await self._order_off(freezer, order.disk)
+                case Verb.ON | Verb.FORCE:
+                    outcome = await self._order_on(freezer, order.disk, force=order.verb is Verb.FORCE)
+                case Verb.FSCK | Verb.REPAIR:
+                    outcome = await self._order_fsck(freezer, order.disk, repair=order.verb is Verb.REPAIR)
+        except FrazilError as error:
+            if order.late:
+                core.notes[order.disk] = f"{order.verb.words}: {error}"
+            order.end(error)
+            if not isinstance(error, DiskFailed | DiskAsleep | PowerBudgetSpent | Busy):
+                raise
+        else:
+            log.info("an operator's order was carried out", extra={"disk": order.disk, "order": order.verb.value, "outcome": outcome})
+            order.end(outcome)
+
+    async def _order_on(self, freezer: Freezer, disk: int, *, force: bool) -> str:
+        core = self._core
+        if core.bus.disk is not None and core.bus.disk != disk:
+            words = f"disk {core.bus.disk} has power, and bus {core.report.bus} has it for one disk at a time: switch that one off first"
+            raise PowerBudgetSpent(words)
+        if core.bus.disk is None:
+            await self._power_on(freezer, disk, force=force)
+        core.bus = replace(core.bus, busy_s=core.now_s)
+        return f"disk {disk} is on"
+
+    async def _order_off(self, freezer: Freezer, disk: int) -> str:
+        core = self._core
+        core.reports[disk] = await freezer.power_off(disk)
+        if core.bus.disk == disk:
+            core.bus = replace(core.bus, disk=None)
+        waits = any(task.disk == disk for task in core.tasks.values())
+        return f"disk {disk} is off" + ("; it gets power again when the jobs that wait for it press" if waits else "")
+
+    async def _order_fsck(self, freezer: Freezer, disk: int, *, repair: bool) -> str:
+        core = self._core
+        await self._order_on(freezer, disk, force=False)
+        self._doing = Doing(f"checking the file system of disk {disk}", disk, "fsck")
+        try:
+            report = await freezer.fsck(disk, repair=repair)
+        finally:
+            after = await freezer.probe(disk)
+            await self._learn(after)
+            if after.state is not DiskState.ON:
+                core.bus = replace(core.bus, disk=None)
+        core.bus = replace(core.bus, busy_s=core.now_s)
+        word = "repaired" if report.repaired else "whole" if report.clean else "damaged"
+        core.notes[disk] = f"its file system is {word}" + ("" if report.clean and not report.repaired else f": {report.text.strip()}")
+        return f"disk {disk}: {core.notes[disk]}"
 
     async def _check_more(self, disk: int) -> bool:
         """Checks for a disk that has power and nothing else to do, of what was not read for half its time; whether there are any."""

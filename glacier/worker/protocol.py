@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -11,6 +12,29 @@ from glacier.backlog import Kind
 
 ITEMS_MAX = 1_000
 """Chunks of one call."""
+
+
+class Verb(enum.Enum):
+    """What an operator may ask of a disk. FORCE: on, although it failed; REPAIR: a check that repairs what it can without asking."""
+
+    ON = "on"
+    FORCE = "force"
+    OFF = "off"
+    FSCK = "fsck"
+    REPAIR = "repair"
+
+    @property
+    def words(self) -> str:
+        return _WORDS[self]
+
+
+_WORDS = {
+    Verb.ON: "power-on",
+    Verb.FORCE: "power-on",
+    Verb.OFF: "power-off",
+    Verb.FSCK: "the check",
+    Verb.REPAIR: "the repair",
+}
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True):
@@ -48,6 +72,7 @@ class DiskStatus(msgspec.Struct, frozen=True):
     problem    why it can't be used, "" when it can;  rest_s: how long it is left alone for that
     state      glacier.protocol.DiskState in lower case;  ready_s: of a rising one: about how long it still takes
     cycles, powered_s, errors, last_error, last_error_us   as the freezer told last: glacier.protocol.DiskReport
+    note       what came of the last order that took longer than its answer, or of the last check of its file system
     """
 
     disk: int
@@ -67,6 +92,7 @@ class DiskStatus(msgspec.Struct, frozen=True):
     errors: int = 0
     last_error: str = ""
     last_error_us: int = 0
+    note: str = ""
 
 
 class QueuedJob(msgspec.Struct, frozen=True):
@@ -95,7 +121,8 @@ class Stray(msgspec.Struct, frozen=True, array_like=True):
 
 class Status(msgspec.Struct, frozen=True):
     """connected: the freezer answers;  doing: in words;  done: jobs by kind since the start;  lost: chunks that cold disks lost;
-    strays: copies whose files vanished, and lost chunks that are not made anew yet; site, rate_bytes: of WorkerConfig, as it is now."""
+    strays: copies whose files vanished, and lost chunks that are not made anew yet; site, rate_bytes: of WorkerConfig, as it is now;
+    place: where the freezer is, which tells boards of one name apart."""
 
     board: str
     bus: int
@@ -111,6 +138,12 @@ class Status(msgspec.Struct, frozen=True):
     strays: int = 0
     site: str = ""
     rate_bytes: float = 0.0
+    place: str = ""
+
+
+def is_named(status: Status, bus: str) -> bool:
+    """Whether BOARD/BUS or BOARD@PLACE/BUS means this one; "" means all."""
+    return bus in ("", f"{status.board}/{status.bus}", f"{status.board}@{status.place}/{status.bus}")
 
 
 class ColdDoor(Protocol):
@@ -149,3 +182,9 @@ class ColdDoor(Protocol):
 
     async def lose(self, disk: int) -> int:
         """The disk is gone for good: what lay on it is made anew from other chunks. How many chunks. Raises: DiskNotFound."""
+
+    async def order(self, disk: int, verb: Verb) -> str:
+        """Has it done as soon as what runs now is over; what came of it, in words, or that it is under way.
+
+        Raises: DiskNotFound; PowerBudgetSpent (another disk has the power), DiskFailed, Busy, Unavailable (no freezer).
+        """

@@ -29,7 +29,7 @@ class MemoryFreezer:
     """disks: what lies on each; it outlives the workers that connect. powered: the disk that has power.
 
     step    awaited before every step of every call, with its name: where tests cancel, fail, or look
-    dead    disks that don't come up;  disk_bytes: of each
+    dead    disks that don't come up;  torn: those with a damaged file system;  disk_bytes: of each
     bad     (disk, chunk) where a sector is bad: each try to read or write it there ends with DiskFailed
     """
 
@@ -39,6 +39,7 @@ class MemoryFreezer:
         self.powered: int | None = None
         self.power_ons: Counter[int] = Counter()
         self.dead: set[int] = set()
+        self.torn: set[int] = set()
         self.bad: set[tuple[int, str]] = set()
         self.errors: Counter[int] = Counter()
         self.disk_bytes = disk_bytes
@@ -161,7 +162,12 @@ class MemoryFreezer:
         raise NotImplementedError
 
     async def fsck(self, disk: int, *, repair: bool) -> FsckReport:
-        raise NotImplementedError
+        await self.step("fsck", disk)
+        self._on(disk)
+        damaged = disk in self.torn
+        if repair:
+            self.torn.discard(disk)
+        return FsckReport(not damaged or repair, damaged and repair, "Inode 12 has illegal blocks." if damaged else "")
 
     async def clean(self, *, board: bool = False, force: bool = False) -> None:
         self.powered = None
