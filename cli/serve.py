@@ -28,6 +28,7 @@ from meta.protocol.accounts import Accounts, KeyPair
 from node.auth import NamespaceKey
 from node.errors import ConfigError
 from node.http.server import listen, listen_unix, serve
+from node.logbook import LogCall
 from node.metrics import ProvenMetrics
 from node.runner import Ready
 from s3.call import DOMAINS, GatewayOptions
@@ -218,11 +219,12 @@ def _s3_server(gateway: Gateway, sockets: list[socket.socket], tls: ssl.SSLConte
 
 
 async def _local_metrics(directory: Path, drain: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
-    """This process's metrics on a socket of its own, for `frazil top`."""
+    """This process's metrics, and its log, on a socket of its own, for `frazil top`."""
     path = metrics_socket(directory)
     try:
         with short_path(str(path)) as name:
-            handler = ProvenMetrics(NamespaceKey.load(directory / SECRET_FILE))
+            key = NamespaceKey.load(directory / SECRET_FILE)
+            handler = LogCall(ProvenMetrics(key), key)
             await serve(handler, [listen_unix(name)], name="metrics", drain=drain, task_status=task_status)
     finally:
         path.unlink(missing_ok=True)

@@ -60,6 +60,14 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     return extra
 
 
+def sentence(record: logging.LogRecord) -> str:
+    """A record as one line for people: message and fields, without secrets; time and level stand elsewhere."""
+    line = redact(record.getMessage()) + "".join(f" {key}={value}" for key, value in _fields(record).items())
+    if request_id := _request_id.get():
+        line += f" request={request_id}"
+    return line
+
+
 class _Formatter(logging.Formatter):
     def _message(self, record: logging.LogRecord) -> str:
         return redact(record.getMessage())
@@ -98,10 +106,7 @@ class HumanFormatter(_Formatter):
         date = time.strftime("%H:%M:%S", time.localtime(record.created))
         level = record.levelname.lower()
         colour = _LEVEL_COLOURS.get(record.levelno, "") if self._colour else ""
-        line = f"{date} {colour}{level:7}{colour and chr(27) + '[0m'} {self._message(record)}"
-        line += "".join(f" {key}={value}" for key, value in _fields(record).items())
-        if request_id := _request_id.get():
-            line += f" request={request_id}"
+        line = f"{date} {colour}{level:7}{colour and chr(27) + '[0m'} {sentence(record)}"
         if traceback := self._traceback(record):
             line += "\n" + traceback
         return line

@@ -15,15 +15,18 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen, Screen
 from textual.widgets import DataTable, Footer, Input, Static, TabbedContent, TabPane
 
+from glacier.worker.protocol import Verb
 from node.errors import FrazilError
 from tui import pages
 from tui.boards import LEGEND, BoardPanel
+from tui.dialog import Bytes, Confirm, Log
 from tui.feed import Feed, Opening, Reader
 from tui.listing import Listing, Row
 from tui.overview import Overview
-from tui.snapshot import JobView, Snapshot
+from tui.snapshot import BoardView, DiskState, DiskView, JobView, Snapshot
 
-Order = Callable[[Reader], Awaitable[None]]
+Order = Callable[[Reader], Awaitable[str | None]]
+"""What it answers is shown."""
 STALE_S = 5.0
 """What is older is said to be."""
 TABS = ("overview", "volumes", "buckets", "jobs", "boards", "waiting", "services", "elections", "events", "hosts")
@@ -37,6 +40,9 @@ HELP = """\
  W          may change things  q          leave
  space, x   pause or resume, abort the chosen job (only after W)
  l          lock or unlock the chosen service: it takes nothing new (only after W)
+ L          log of the chosen service, or of the store
+ o f v      power on or off, check the file system, read all chunks of the chosen
+            disk;  b: bytes per second of its bus (only after W)
 
 Boards: """
 
@@ -54,29 +60,6 @@ class Help(ModalScreen[None]):
         yield Static(Text(HELP + LEGEND))
 
 
-class Confirm(ModalScreen[bool]):
-    """Asks before something is changed; says which command would do the same."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("y", "yes", "Yes"), Binding("n,escape", "no", "No")]
-    DEFAULT_CSS = """
-    Confirm { align: center middle; }
-    Confirm Static { width: 64; height: auto; border: round $warning; padding: 1 2; background: $surface; }
-    """
-
-    def __init__(self, question: str, command: str) -> None:
-        super().__init__()
-        self._text = f"{question}\n\nThe same as:  {command}\n\ny: yes   n: no"
-
-    def compose(self) -> ComposeResult:
-        yield Static(Text(self._text))
-
-    def action_yes(self) -> None:
-        self.dismiss(True)
-
-    def action_no(self) -> None:
-        self.dismiss(False)
-
-
 class Top(App[None]):
     """The dashboard. opening: where snapshots come from; write: whether it may steer."""
 
@@ -91,6 +74,11 @@ class Top(App[None]):
         Binding("space", "toggle_job", show=False),
         Binding("x", "abort_job", show=False),
         Binding("l", "lock", show=False),
+        Binding("L", "log", show=False),
+        Binding("o", "power", show=False),
+        Binding("f", "fsck", show=False),
+        Binding("v", "verify", show=False),
+        Binding("b", "pace", show=False),
         Binding("question_mark", "help", "Help"),
         Binding("q", "quit", "Quit"),
     ]
@@ -263,9 +251,9 @@ class Top(App[None]):
     def on_tabbed_content_tab_activated(self, event: TabbedContent.TabActivated) -> None:
         self._draw_page()
         if not isinstance(self.focused, Input):
-            for listing in event.pane.query(Listing):
-                if listing.display:
-                    listing.focus()
+            shown = [listing for listing in event.pane.query(Listing) if listing.display]
+            for widget in shown or event.pane.query(BoardPanel):
+                widget.focus()
 
     def action_filter(self) -> None:
         box = self.query_one("#filter", Input)
@@ -328,17 +316,20 @@ class Top(App[None]):
     def _chosen_job(self) -> JobView | None:
         if self.query_one(TabbedContent).active != "jobs" or self.snapshot is None:
             return None
-        if not self.writes:
-            self.notify("read-only: press W first", severity="warning")
+        if not self._may_write():
             return None
         chosen = self.query_one("#jobs-rows", Listing).chosen
         return next((job for job in self.snapshot.jobs if str(job.id) == chosen), None)
 
+    def _may_write(self) -> bool:
+        if not self.writes:
+            self.notify("read-only: press W first", severity="warning")
+        return self.writes
+
     def action_lock(self) -> None:
         if self.query_one(TabbedContent).active != "services" or self.snapshot is None:
             return
-        if not self.writes:
-            self.notify("read-only: press W first", severity="warning")
+        if not self._may_write():
             return
         chosen = self.query_one("#services-rows", Listing).chosen
         service = next((each for each in self.snapshot.services if each.name == chosen), None)
@@ -348,6 +339,69 @@ class Top(App[None]):
         question = f"Lock {service.kind} {name}, so that it takes nothing new?" if locked else f"Take the lock off {service.kind} {name}?"
         command = f"frazil cluster lock {name} --place 0" if locked else f"frazil cluster unlock {name}"
         self._confirm(question, command, lambda reader: reader.lock(name, locked=locked))
+
+    def action_log(self) -> None:
+        """Of the chosen service; where there are none, of the store."""
+        chosen, title = "", "the store"
+        if self.snapshot is not None and self.snapshot.hosts:
+            chosen = title = self.query_one("#services-rows", Listing).chosen or ""
+            if self.query_one(TabbedContent).active != "services" or not chosen:
+                self.notify("choose a service on its page (7) first", severity="warning")
+                return
+        self.push_screen(Log(title, lambda: self._feed.call(lambda reader: reader.log(chosen))))
+
+    def _chosen_disk(self) -> tuple[BoardView, DiskView] | None:
+        """On the page of boards, when things may be changed."""
+        if self.query_one(TabbedContent).active != "boards":
+            return None
+        for panel in self.query(BoardPanel):
+            if panel.board is not None and panel.chosen is not None and self._may_write():
+                return panel.board, panel.chosen
+        return None
+
+    def action_power(self) -> None:
+        if (found := self._chosen_disk()) is None:
+            return
+        board, disk = found
+        verb = Verb.FORCE if disk.state is DiskState.FAILED else Verb.ON if disk.state in (DiskState.OFF, DiskState.ABSENT) else Verb.OFF
+        question = f"Switch disk {disk.number} of {board.name} {'off' if verb is Verb.OFF else 'on'}?"
+        if verb is Verb.FORCE:
+            question += f" It failed: {disk.doing}."
+        elif verb is Verb.OFF:
+            question += " What runs on it is done first; jobs that wait for it have it switched on again."
+        words = f"power {'off' if verb is Verb.OFF else 'on'} {disk.number}{' --force' if verb is Verb.FORCE else ''}"
+        self._ask_disk(board, disk, question, words, lambda reader, bus: reader.order(bus, disk.number, verb))
+
+    def action_fsck(self) -> None:
+        if (found := self._chosen_disk()) is not None:
+            board, disk = found
+            question = f"Check the file system of disk {disk.number} of {board.name}? The other disks of bus {disk.bus} wait meanwhile."
+            self._ask_disk(board, disk, question, f"fsck {disk.number}", lambda reader, bus: reader.order(bus, disk.number, Verb.FSCK))
+
+    def action_verify(self) -> None:
+        if (found := self._chosen_disk()) is not None:
+            board, disk = found
+            question = f"Read and compare all chunks on disk {disk.number} of {board.name}?"
+            self._ask_disk(board, disk, question, f"verify --disk {disk.number}", lambda reader, bus: reader.verify(bus, disk.number))
+
+    def _ask_disk(
+        self, board: BoardView, disk: DiskView, question: str, words: str, order: Callable[[Reader, str], Awaitable[str]]
+    ) -> None:
+        bus = f"{board.name}/{disk.bus}"
+        self._confirm(question, f"frazil glacier {words} --bus {bus}", lambda reader: order(reader, bus))
+
+    def action_pace(self) -> None:
+        if (found := self._chosen_disk()) is None:
+            return
+        board, disk = found
+        bus = f"{board.name}/{disk.bus}"
+
+        def answered(rate: int | None) -> None:
+            if rate is not None:
+                self._carry_out(lambda reader: reader.pace(bus, rate))
+
+        question = f"How many bytes per second may go to bus {bus}, and come from it?"
+        self.push_screen(Bytes(question, f"frazil glacier pace RATE --bus {bus}"), answered)
 
     def _ask(self, job: int, state: str, verb: str) -> None:
         self._confirm(f"{verb.capitalize()} job {job}?", f"frazil job {verb} {job}", lambda reader: reader.steer(job, state))
@@ -365,9 +419,12 @@ class Top(App[None]):
 
     def _order(self, order: Order) -> None:
         try:
-            self._feed.call(order)
+            words = self._feed.call(order)
         except FrazilError as error:
             self.call_from_thread(partial(self.notify, str(error), severity="error", markup=False))
+        else:
+            if words:
+                self.call_from_thread(partial(self.notify, words, markup=False))
 
 
 _COLUMNS = {

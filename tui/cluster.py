@@ -10,7 +10,8 @@ from typing import TypeVar
 import trio
 
 from glacier.cluster import ClusterBoards
-from glacier.worker.protocol import ColdDoor, QueuedJob, Status
+from glacier.worker.protocol import ColdDoor, QueuedJob, Status, Verb
+from meta.cluster.link import reign_of_set
 from meta.cluster.roster import Roster
 from meta.conscience.client import Directory
 from meta.conscience.protocol import KINDS, Service
@@ -18,12 +19,13 @@ from meta.coordinator import Coordinator
 from meta.protocol.door import Meta
 from meta.protocol.jobs import Job
 from node.clock import Clock, SystemClock
-from node.errors import FrazilError, Unavailable
+from node.errors import FrazilError, NotFound, Unavailable
 from node.http.client import Client
+from node.logbook import Line, log_of
 from rawx.client import RemoteRawx
 from rawx.protocol import VolumeStat
 from store.parallel import gather
-from tui.cold import Meters, waiting_view
+from tui.cold import ColdKeys, Meters, named, waiting_view
 from tui.journal import Journal
 from tui.local import METRICS_BYTES_MAX, METRICS_S_MAX, WAITING_SHOWN_MAX
 from tui.snapshot import BoardView, ElectionView, HostView, Level, ServiceView, Snapshot, Traffic, VolumeView, WaitingView
@@ -33,6 +35,7 @@ from tui.usage import Usage
 VOLUMES_EVERY_S = 5.0
 """Every volume is asked for its space."""
 ANSWER_S_MAX = 2.0
+REIGN_S_MAX = 1.0
 T = TypeVar("T")
 Lock = Callable[[str, bool], Awaitable[None]]
 
@@ -68,6 +71,7 @@ class ClusterReader:
         self._roster = Roster(coordinator)
         self._journal = Journal()
         self._meters = Meters()
+        self._keys = ColdKeys()
         self._before: Reading | None = None
         self._stats: dict[str, VolumeStat | FrazilError] = {}
         self._asked_at_s = -VOLUMES_EVERY_S
@@ -119,6 +123,23 @@ class ClusterReader:
     async def lock(self, service: str, *, locked: bool) -> None:
         await self._lock(service, locked)
 
+    async def order(self, bus: str, disk: int, verb: Verb) -> str:
+        return await self._keys.order(bus, disk, verb)
+
+    async def verify(self, bus: str, disk: int) -> str:
+        return await self._keys.verify(bus, disk)
+
+    async def pace(self, bus: str, rate_bytes: int) -> str:
+        return await self._keys.pace(bus, rate_bytes)
+
+    async def log(self, service: str) -> Sequence[Line]:
+        found = self._directory.services.get(service)
+        if found is None:
+            raise NotFound(f"no service {service} is known" if service else "choose a service first")
+        if not found.registration.log:
+            raise NotFound(f"{service} tells its log nowhere: look into the journal of {found.registration.host}")
+        return await log_of(self._client, found.registration.log)
+
     async def _volumes(self, known: Iterable[Service]) -> tuple[VolumeView, ...]:
         served = [each for each in known if each.registration.kind == "rawx"]
         if self._clock.monotonic() - self._asked_at_s >= VOLUMES_EVERY_S:
@@ -134,24 +155,36 @@ class ClusterReader:
 
     async def _elections(self) -> tuple[ElectionView, ...]:
         await self._roster.look()
+        queues = {name: await self._coordinator.candidates(name) for name in sorted(await self._coordinator.elections())}
+        led = [name for name, queue in queues.items() if queue and name in self._roster.sets]
+        answers = await gather([partial(self._reign, name, queues[name][0].address) for name in led])
+        reigns = {name: answer for name, answer in zip(led, answers, strict=True) if not isinstance(answer, FrazilError)}
         found = []
-        for name in await self._coordinator.elections():
-            queue = await self._coordinator.candidates(name)
+        for name, queue in queues.items():
             peers = self._roster.sets[name].peers if name in self._roster.sets else tuple(each.name for each in queue)
-            found.append(ElectionView(name, queue[0].name if queue else "", 0, peers))
-        return tuple(sorted(found, key=lambda each: each.shard))
+            epoch, lag = reigns.get(name, (0, 0))
+            found.append(ElectionView(name, queue[0].name if queue else "", epoch, peers, lag))
+        return tuple(found)
+
+    async def _reign(self, of: str, leader: str) -> tuple[int, int]:
+        """Its epoch, and what the peer that is furthest behind lacks. Raises: Unavailable, NotLeader while the leader doesn't say."""
+        with trio.move_on_after(REIGN_S_MAX):
+            epoch, lag = await reign_of_set(self._client, leader, of)
+            return epoch, max(lag.values(), default=0)
+        raise Unavailable(f"no answer within {REIGN_S_MAX:g} s")
 
     async def _cold(self, troubles: list[str]) -> tuple[tuple[BoardView, ...], tuple[WaitingView, ...]]:
         """Of the workers that answer."""
         self._boards.arrange()
-        statuses, waiting = [], []
-        for answer in await gather([partial(self._bus, worker) for worker in self._boards.workers]):
-            if isinstance(answer, FrazilError):
-                troubles.append(f"a worker of cold disks does not answer: {answer}")
-            else:
-                status, jobs = answer
-                statuses.append(status)
-                waiting += [waiting_view(status, job, self._clock.now_us()) for job in jobs]
+        answers = await gather([partial(self._bus, worker) for worker in self._boards.workers])
+        troubles += [f"a worker of cold disks does not answer: {answer}" for answer in answers if isinstance(answer, FrazilError)]
+        told = [
+            (worker, *answer) for worker, answer in zip(self._boards.workers, answers, strict=True) if not isinstance(answer, FrazilError)
+        ]
+        statuses = named([status for _, status, _ in told])
+        self._keys.learn([worker for worker, _, _ in told], statuses)
+        now_us = self._clock.now_us()
+        waiting = [waiting_view(status, job, now_us) for status, (_, _, jobs) in zip(statuses, told, strict=True) for job in jobs]
         return self._meters.boards(self._clock.monotonic(), statuses), tuple(waiting)
 
     async def _bus(self, worker: ColdDoor) -> tuple[Status, list[QueuedJob]]:

@@ -6,10 +6,13 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from glacier.simulation import ON_W
-from glacier.worker.protocol import DiskStatus, QueuedJob, Status
-from node.text import span_text
-from tui.snapshot import BoardView, DiskState, DiskView, WaitingView
+from glacier.worker.protocol import ColdDoor, DiskStatus, QueuedJob, Status, Verb
+from node.errors import Unavailable
+from node.text import bytes_text, span_text
+from tui.snapshot import BoardView, BusView, DiskState, DiskView, WaitingView
 
 HOUR_S = 3600.0
 _PRIORITIES = {"expedited": "Expedited", "standard": "Standard", "bulk": "Bulk"}
@@ -34,6 +37,49 @@ class Meter:
         return max(0, power_ons - self._counts[0][1])
 
 
+def named(statuses: Sequence[Status]) -> list[Status]:
+    """With boards of one name in several places told apart, as `frazil glacier --bus` takes them: BOARD@PLACE."""
+    places: dict[str, set[str]] = {}
+    for status in statuses:
+        places.setdefault(status.board, set()).add(status.place)
+    return [msgspec.structs.replace(each, board=f"{each.board}@{each.place}") if len(places[each.board]) > 1 else each for each in statuses]
+
+
+def bus_name(status: Status) -> str:
+    return f"{status.board}/{status.bus}"
+
+
+class ColdKeys:
+    """What keys do to boards: each bus by the name that the last snapshot gave it."""
+
+    def __init__(self) -> None:
+        self._doors: dict[str, ColdDoor] = {}
+
+    def __repr__(self) -> str:
+        return f"<ColdKeys {sorted(self._doors)}>"
+
+    def learn(self, doors: Iterable[ColdDoor], statuses: Iterable[Status]) -> None:
+        """statuses: of the doors, in their order, as `named` returned them."""
+        self._doors = {bus_name(status): door for door, status in zip(doors, statuses, strict=True)}
+
+    def _door(self, bus: str) -> ColdDoor:
+        found = self._doors.get(bus)
+        if found is None:
+            raise Unavailable(f"the worker of bus {bus} does not answer now")
+        return found
+
+    async def order(self, bus: str, disk: int, verb: Verb) -> str:
+        return await self._door(bus).order(disk, verb)
+
+    async def verify(self, bus: str, disk: int) -> str:
+        count = await self._door(bus).verify(disk)
+        return f"disk {disk}: {count:,} chunks will be read and compared"
+
+    async def pace(self, bus: str, rate_bytes: int) -> str:
+        await self._door(bus).pace(float(rate_bytes))
+        return f"bus {bus}: " + (f"at most {bytes_text(rate_bytes)} per second" if rate_bytes else "no limit")
+
+
 class Meters:
     """One of each board."""
 
@@ -41,7 +87,7 @@ class Meters:
         self._meters: dict[str, Meter] = {}
 
     def boards(self, at_s: float, statuses: Iterable[Status]) -> tuple[BoardView, ...]:
-        """statuses: of all buses."""
+        """statuses: of all buses, as `named` returned them."""
         buses: dict[str, list[Status]] = {}
         for status in statuses:
             buses.setdefault(status.board, []).append(status)
@@ -55,7 +101,8 @@ class Meters:
         silent = [f"the freezer of bus {bus.bus} does not answer ({bus.doing})" for bus in buses if not bus.connected]
         lost = sum(bus.lost for bus in buses)
         troubles = silent + ([f"{lost:,} chunks were lost"] if lost else [])
-        return BoardView(name, tuple(sorted(disks, key=lambda disk: disk.number)), within, meter.watt_hours, "; ".join(troubles))
+        views = tuple(BusView(bus.bus, bus.doing, bus.site, bus.rate_bytes) for bus in sorted(buses, key=lambda bus: bus.bus))
+        return BoardView(name, tuple(sorted(disks, key=lambda disk: disk.number)), within, meter.watt_hours, "; ".join(troubles), views)
 
 
 _STATES = {"rising": DiskState.SPINNING_UP, "on": DiskState.ON, "falling": DiskState.ON, "failed": DiskState.FAILED}
@@ -64,7 +111,7 @@ _STATES = {"rising": DiskState.SPINNING_UP, "on": DiskState.ON, "falling": DiskS
 def disk_view(bus: Status, disk: DiskStatus) -> DiskView:
     state, words = _STATES.get(disk.state, DiskState.OFF), [disk.closed]
     if disk.problem:
-        state, words = DiskState.FAILED, [disk.problem]
+        state, words = DiskState.FAILED, [disk.problem.removeprefix(f"disk {disk.disk}").lstrip(": ")]
         if disk.rest_s:
             words.append(f"tried again in {span_text(disk.rest_s)}")
     elif disk.doing:
@@ -83,11 +130,15 @@ def disk_view(bus: Status, disk: DiskStatus) -> DiskView:
         errors=disk.errors,
         cycles=disk.cycles,
         powered_s=disk.powered_s,
+        note=disk.note,
     )
 
 
 def waiting_view(bus: Status, job: QueuedJob, now_us: int) -> WaitingView:
-    state = f"failed {job.tries} times: {job.problem}" if job.problem else "waits" if job.disk not in _powered(bus) else "its disk is on"
+    failed = any(disk.disk == job.disk and disk.problem for disk in bus.disks)
+    state = "its disk failed" if failed else "its disk is on" if job.disk in _powered(bus) else "waits"
+    if job.problem:
+        state = f"failed {job.tries} times: {job.problem}"
     return WaitingView(
         f"{bus.board}/{bus.bus}/{job.id}",
         "thaw" if job.kind in _PRIORITIES else job.kind,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import trio
 
-from node.errors import FrazilError
+from glacier.worker.protocol import Verb
+from node.errors import FrazilError, Unavailable
+from node.logbook import Line
 from tui.snapshot import Snapshot
 
 
@@ -25,7 +27,20 @@ class Reader(Protocol):
     async def lock(self, service: str, *, locked: bool) -> None:
         """Has a service take nothing new, or again. Raises: FrazilError."""
 
+    async def order(self, bus: str, disk: int, verb: Verb) -> str:
+        """Asks something of a cold disk; what came of it. bus: BOARD/BUS, the board as snapshots name it. Raises: FrazilError."""
 
+    async def verify(self, bus: str, disk: int) -> str:
+        """Has all chunks of a cold disk read and compared; what will be. Raises: FrazilError."""
+
+    async def pace(self, bus: str, rate_bytes: int) -> str:
+        """Limits the bytes per second to a bus and from it. Raises: FrazilError."""
+
+    async def log(self, service: str) -> Sequence[Line]:
+        """The last lines of a service's log, "" = of the store's own processes. Raises: FrazilError."""
+
+
+T = TypeVar("T")
 Opening = Callable[[], AbstractAsyncContextManager[Reader]]
 READ_S_MAX = 10.0
 """A reading that takes longer is given up: the screen says how old what it shows is."""
@@ -61,17 +76,22 @@ class Feed:
                 self._token.run_sync_soon(self._scope.cancel)
         self._thread.join(READ_S_MAX)
 
-    def call(self, order: Callable[[Reader], Awaitable[None]]) -> None:
+    def call(self, order: Callable[[Reader], Awaitable[T]]) -> T:
         """Carries an order out in the feed's loop; blocking, for a thread of the caller's. Raises: FrazilError."""
         reader, token = self._reader, self._token
         if reader is None or token is None:
             raise FrazilError("not connected to the store yet")
 
-        async def carry_out() -> None:
+        async def carry_out() -> T:
             with trio.fail_after(READ_S_MAX):
-                await order(reader)
+                return await order(reader)
 
-        trio.from_thread.run(carry_out, trio_token=token)
+        try:
+            return trio.from_thread.run(carry_out, trio_token=token)
+        except trio.TooSlowError as error:
+            raise Unavailable(f"no answer within {READ_S_MAX:g} s; it may still be done") from error
+        except (trio.RunFinishedError, trio.Cancelled) as error:
+            raise Unavailable("the dashboard ends") from error
 
     def _run(self) -> None:
         try:

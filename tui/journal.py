@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from tui.snapshot import BoardView, DiskState, ElectionView, EventView, JobView, Level, ServiceView, VolumeView
 
@@ -61,7 +61,12 @@ class Journal:
                 words = f"{leader} leads {name} now" if leader else f"nobody leads {name}"
                 self._tell(Level.GOOD if leader else Level.BAD, words)
 
-    def boards(self, boards: Iterable[BoardView]) -> None:
+    def boards(self, boards: Sequence[BoardView]) -> None:
+        notes = {f"board {board.name}, disk {disk.number}": disk.note for board in boards for disk in board.disks if disk.note}
+        noted, notes_now = self._swap("notes", notes)
+        for name, words in notes_now.items():
+            if words != noted.get(name):
+                self._tell(Level.GOOD, f"{name}: {words}")
         failed = {
             f"board {board.name}, disk {disk.number}": disk.doing or "failed"
             for board in boards

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from glacier.boards import open_boards
+from glacier.worker.protocol import Verb
 from meta.protocol.jobs import Job
 from node.auth import NamespaceKey
 from node.clock import Clock, SystemClock
 from node.errors import FrazilError, InvalidArgument
 from node.http.client import Client
+from node.logbook import Line, log_of
 from rawx.protocol import VolumeStat
 from store.embedded import StoreOptions, open_store
 from store.runfolder import metrics_sockets
 from store.settings import KEY_NAME, short_path
 from store.store import Store
-from tui.cold import Meters, waiting_view
+from tui.cold import ColdKeys, Meters, named, waiting_view
 from tui.journal import Journal
 from tui.snapshot import BoardView, Level, Snapshot, Traffic, VolumeView, WaitingView
 from tui.traffic import Reading, between, parse
@@ -97,14 +99,40 @@ class LocalReader:
     async def lock(self, service: str, *, locked: bool) -> None:
         raise InvalidArgument("a store in one process has no services to lock")
 
+    async def order(self, bus: str, disk: int, verb: Verb) -> str:
+        async with self._cold_keys() as keys:
+            return await keys.order(bus, disk, verb)
+
+    async def verify(self, bus: str, disk: int) -> str:
+        async with self._cold_keys() as keys:
+            return await keys.verify(bus, disk)
+
+    async def pace(self, bus: str, rate_bytes: int) -> str:
+        async with self._cold_keys() as keys:
+            return await keys.pace(bus, rate_bytes)
+
+    @asynccontextmanager
+    async def _cold_keys(self) -> AsyncIterator[ColdKeys]:
+        async with open_boards(self.serving().cold, self.key) as boards:
+            keys = ColdKeys()
+            keys.learn(boards.workers, named([await worker.status() for worker in boards.workers]))
+            yield keys
+
+    async def log(self, service: str) -> Sequence[Line]:
+        """Of all processes of the store, in order of time."""
+        found: list[Line] = []
+        for path in metrics_sockets(self.directory):
+            with suppress(FrazilError, OSError), short_path(str(path)) as name:  # one that has just ended
+                found += await log_of(self.client, f"unix:{name}")
+        return sorted(found, key=lambda line: line.at_us)
+
     async def _cold(self, addresses: tuple[str, ...]) -> tuple[tuple[BoardView, ...], tuple[WaitingView, ...]]:
         if not addresses:
             return (), ()
-        statuses, waiting = [], []
+        waiting: list[WaitingView] = []
         async with open_boards(addresses, self.key) as boards:
-            for worker in boards.workers:
-                status = await worker.status()
-                statuses.append(status)
+            statuses = named([await worker.status() for worker in boards.workers])
+            for worker, status in zip(boards.workers, statuses, strict=True):
                 waiting += [waiting_view(status, job, self.clock.now_us()) for job in await worker.queue(WAITING_SHOWN_MAX)]
         return self._meters.boards(self.clock.monotonic(), statuses), tuple(waiting)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from node.logbook import Line
 from node.text import bytes_text, span_text
 from tui.listing import Row
 from tui.snapshot import (
@@ -28,6 +29,8 @@ ELECTION_COLUMNS = ("Shard", "Leader", "#Epoch", "#Lag", "Peers")
 HOST_COLUMNS = ("Host", "#Services", "#Busy", "Fill", "#Size", "Note", "Runs")
 BOARD_COLUMNS = ("Board", "#Disks", "#On", "#Failed", "Fill", "#Size", "State")
 EVENT_COLUMNS = ("Time", "Event")
+LOG_COLUMNS = ("Time", "Level", "What")
+_LOG_LEVELS = {"warning": Level.WARNING, "error": Level.BAD, "critical": Level.BAD}
 _FILL_WIDTH = 10
 _STATES = {"failed": Level.BAD, "aborted": Level.WARNING, "paused": Level.WARNING}
 
@@ -90,6 +93,11 @@ def board_row(board: BoardView) -> Row:
     cells = (board.name, str(len(board.disks)), str(on), str(failed), fill, bytes_text(total), state)
     level = Level.BAD if board.trouble else Level.WARNING if failed else Level.GOOD
     return Row(board.name, cells, (board.name, len(board.disks), on, failed, share, total, state), level)
+
+
+def log_row(number: int, line: Line) -> Row:
+    cells = (clock(line.at_us), line.level, line.text)
+    return Row(f"{line.at_us}-{number}", cells, (line.at_us, *cells[1:]), _LOG_LEVELS.get(line.level, Level.GOOD))
 
 
 def event_row(number: int, event: EventView) -> Row:

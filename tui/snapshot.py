@@ -73,7 +73,8 @@ class DiskState(Enum):
 
 
 class DiskView(msgspec.Struct, frozen=True):
-    """until_s: seconds until it is up; doing: what it does now, or what is wrong; errors, cycles, powered_s: since it was put in."""
+    """until_s: seconds until it is up; doing: what it does now, or what is wrong; errors, cycles, powered_s: since it was put in;
+    note: what came of what an operator asked of it."""
 
     number: int
     bus: int
@@ -85,16 +86,30 @@ class DiskView(msgspec.Struct, frozen=True):
     errors: int = 0
     cycles: int = 0
     powered_s: int = 0
+    note: str = ""
+
+
+class BusView(msgspec.Struct, frozen=True):
+    """doing: its worker's words; site: the data centre, "" = here; rate_bytes: per second at most, 0 = as fast as it goes."""
+
+    number: int
+    doing: str = ""
+    site: str = ""
+    rate_bytes: float = 0.0
 
 
 class BoardView(msgspec.Struct, frozen=True):
-    """power_ons_hour, watt_hours: seen in the last hour and since the dashboard was opened, energy estimated; trouble: what is wrong."""
+    """name: unique, boards of one name are NAME@PLACE; trouble: what is wrong.
+
+    power_ons_hour, watt_hours: seen in the last hour and since the dashboard was opened, energy estimated
+    """
 
     name: str
     disks: tuple[DiskView, ...]
     power_ons_hour: int = 0
     watt_hours: float = 0.0
     trouble: str = ""
+    buses: tuple[BusView, ...] = ()
 
 
 class WaitingView(msgspec.Struct, frozen=True):

@@ -39,9 +39,11 @@ def run(session: Session, file: Path, only: str | None, volume: int | None, read
     from cli.cluster.config import load_node
     from cli.cluster.run import run_node
     from node import log, runner
+    from node.logbook import LOGBOOK
 
     prepare()
     log.set_up()
+    LOGBOOK.attach()
     main = functools.partial(run_node, load_node(file), only or "", volume)
     return Exit(runner.run(worded(session.output, main), ready_fd=ready_fd))
 

@@ -20,7 +20,7 @@ EVERY_S_LEAST = 0.2
 
 @click.command("top", short_help="Watch the store on a dashboard.")
 @click.option("--every", type=click.FloatRange(EVERY_S_LEAST), default=1.0, show_default=True, metavar="SECONDS", help="How often to look.")
-@click.option("--write", is_flag=True, help="Let keys pause, resume and abort jobs.")
+@click.option("--write", is_flag=True, help="Let keys steer jobs, services and cold disks.")
 @with_session
 def top(session: Session, every: float, write: bool) -> Exit:
     """Watch the store on a full-screen dashboard: health, space, traffic, volumes, buckets, jobs, boards of sleeping disks, events.

@@ -90,9 +90,11 @@ def up(session: Session, **options: Any) -> Exit:
     """
     from cli import serve
     from node import log, runner
+    from node.logbook import LOGBOOK
 
     prepare()
     log.set_up()
+    LOGBOOK.attach()
     options["directories"] = tuple(path.absolute() for path in options["directories"])
     ready_fd = options.pop("ready_fd")
     wanted = serve.ServeOptions(**_without_none(options))
@@ -109,9 +111,11 @@ def gateway(session: Session, parent: int, **options: Any) -> Exit:
     die_with(parent)
     from cli import serve
     from node import log, runner
+    from node.logbook import LOGBOOK
 
     prepare()
     log.set_up()
+    LOGBOOK.attach()
     ready_fd = options.pop("ready_fd")
     wanted = serve.ServeOptions(**_without_none(options))
     return Exit(runner.run(worded(session.output, functools.partial(serve.run_gateway, wanted)), ready_fd=ready_fd))

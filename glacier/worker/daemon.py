@@ -24,6 +24,7 @@ from node.auth import NamespaceKey
 from node.errors import ConfigError
 from node.exposure import expose
 from node.http.server import listen, listen_unix, serve
+from node.logbook import LogCall
 from node.threads import run_blocking
 from store.settings import exclusive, short_path
 
@@ -78,7 +79,7 @@ async def serve_worker(
     with ExitStack() as stack:
         sockets = _listen(config.listen, stack)
         async with trio.open_nursery() as nursery:
-            service = WorkerService(worker.door, key)
+            service = LogCall(WorkerService(worker.door, key), key)
             await nursery.start(partial(serve, service, sockets, name="worker", drain=drain))
             if config.metrics:
                 Figures(worker.core).register()

@@ -49,6 +49,7 @@ _digest = msgspec.msgpack.Decoder(tuple[Header, str])
 _left = msgspec.msgpack.Decoder(bool)
 _known = msgspec.msgpack.Decoder(Known)
 _lag = msgspec.msgpack.Decoder(dict[str, int])
+_reign = msgspec.msgpack.Decoder(tuple[int, dict[str, int]])
 _epoch = msgspec.msgpack.Decoder(int)
 
 
@@ -134,6 +135,13 @@ class Link:
             async with response:
                 await response.raise_for_error()
         return response
+
+
+async def reign_of_set(client: Client, address: str, of: str) -> tuple[int, dict[str, int]]:
+    """The epoch in which the set's leader there leads, and what each peer lacks. Raises: NotLeader; as Link."""
+    async with await client.request("POST", address, b"/reign/" + of.encode(), timeout_s=CALL_S) as response:
+        await response.raise_for_error()
+        return _reign.decode(await response.read(ANSWER_BYTES_MAX))
 
 
 async def lag_of_set(client: Client, address: str, of: str) -> dict[str, int]:

@@ -130,6 +130,12 @@ class Member:
             raise NotLeader(f"{self.own.name} does not lead the set {self.name}")
         return self.reign.lag()
 
+    def reigning(self) -> tuple[int, Mapping[str, int]]:
+        """The epoch in which this host leads, and `lag`. Raises: NotLeader."""
+        lag, reign = self.lag(), self.reign
+        assert reign is not None
+        return reign.epoch, lag
+
     # Standing for election
 
     async def stand(self, watchers: tuple[Watcher, ...] = ()) -> None:

@@ -37,6 +37,7 @@ from node.errors import ConfigError, NotLeader, Superseded, Unavailable
 from node.http.client import Client
 from node.http.server import serve
 from node.log import get_logger
+from node.logbook import LogCall
 from node.metrics import Requests
 from node.threads import run_blocking
 
@@ -102,7 +103,8 @@ async def serve_meta(
             nursery.start_soon(process.lay_out)
             nursery.start_soon(process.keep_members)
             observe = Requests("meta", process.service.operation).observe if options.measured else None
-            service = partial(serve, process.service, listeners, name="meta", drain=process.drained, observe=observe)
+            handler = LogCall(process.service, key)
+            service = partial(serve, handler, listeners, name="meta", drain=process.drained, observe=observe)
             nursery.start_soon(service)
             task_status.started(process)
             await drain.wait()

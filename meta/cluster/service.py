@@ -6,6 +6,7 @@ POST /set/<set>/<call>/meta/1/<door>/<method>     as in meta/wire.py; call: 32 h
 POST /peer/1/<name>                               meta/cluster/wire.py
 POST /leave/<set>                                 has another peer lead; answers true when this one led
 POST /lag/<set>                                   of the leader: how many entries each peer lacks, over the bases in use
+POST /reign/<set>                                 of the leader: its epoch, and the same
 """
 
 from __future__ import annotations
@@ -95,6 +96,7 @@ REPEATED = UNCHANGING | frozenset(
 _CLIENT = re.compile(rb"/set/([A-Za-z0-9_.-]{1,128})/([0-9a-f]{32})(?:\.([0-9]{1,20})\.([0-9]{1,20}))?(/meta/1/.*)")
 _LEAVE = re.compile(rb"/leave/([A-Za-z0-9_.-]{1,128})")
 _LAG = re.compile(rb"/lag/([A-Za-z0-9_.-]{1,128})")
+_REIGN = re.compile(rb"/reign/([A-Za-z0-9_.-]{1,128})")
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -145,6 +147,8 @@ class ClusterService:
             await reply.whole(200, [MSGPACK], _encode(self._member(match[1].decode()).leave()))
         elif match := _LAG.fullmatch(request.target):
             await reply.whole(200, [MSGPACK], _encode(self._member(match[1].decode()).lag()))
+        elif match := _REIGN.fullmatch(request.target):
+            await reply.whole(200, [MSGPACK], _encode(self._member(match[1].decode()).reigning()))
         else:
             raise NotFound("no such call")
 

@@ -28,7 +28,9 @@ class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
     problem     why it can't serve, "" when it can
     metrics     where Prometheus' GET /metrics is answered, "host:port"; "" = nowhere
     worker      of a volume whose chunks may go to a board: the address of the worker that sees to it
+    site        of a worker, and of a volume that has one: the data centre of the boards
     peer        of a meta service: its name among the peers that share bases
+    log         where it tells the last lines of its log (node/logbook.py), "host:port"; "" = nowhere
     """
 
     id: str
@@ -43,6 +45,8 @@ class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
     worker: str = ""
     peer: str = ""
     metrics: str = ""
+    log: str = ""
+    site: str = ""
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from glacier.worker.protocol import DiskStatus, QueuedJob, Status
+from tui.cold import Meters, named, waiting_view
+from tui.journal import Journal
 from tui.snapshot import (
     BoardView,
     BucketView,
@@ -118,7 +123,7 @@ CLUSTER = Snapshot(
     services=_services(),
     elections=(
         ElectionView("caretaker", "gateway-1a4f", 0, ("gateway-1a4f", "gateway-2a4f")),
-        ElectionView("set-1", "meta-1a4f", 0, ("meta-1a4f", "meta-2a4f", "meta-3a4f")),
+        ElectionView("set-1", "meta-1a4f", 4_294_967_301, ("meta-1a4f", "meta-2a4f", "meta-3a4f"), 12),
         ElectionView("set-2", "", 0, ("meta-2a4f", "meta-3a4f", "meta-1a4f")),
     ),
     events=(EventView(AT_US, Level.BAD, "rawx dc1.r3.host3.disk1: no word for 12 s"),),
@@ -131,3 +136,87 @@ CLUSTER = Snapshot(
     troubles=("the metadata does not answer",),
 )
 """Three hosts, of which one is lost."""
+
+
+def _disks(bus: int, changes: dict[int, dict[str, object]]) -> list[DiskStatus]:
+    """Those of a bus as its worker tells them, all alike but for the changes."""
+    found = []
+    for number in range(bus * 28, bus * 28 + 28):
+        quiet = DiskStatus(number, 8 * TIB, (number * 37 % 80) * TIB // 10, 1_000 * (number % 5), "", "", {}, cycles=4, powered_s=7_200)
+        found.append(msgspec.structs.replace(quiet, **changes.get(number, {})))
+    return found
+
+
+def sick_board(changes: dict[int, dict[str, object]], doing: tuple[str, str], waiting: tuple[QueuedJob, ...] = ()) -> Snapshot:
+    """A store with one board, some of whose disks are as the changes say, from what the two workers tell to what is shown.
+
+    doing: of the two buses
+    """
+    statuses = [Status("icebox-1", bus, True, doing[bus], [], _disks(bus, changes), {}, {}, 31, 0, place="icebox-1.lan") for bus in (0, 1)]
+    boards = Meters().boards(0.0, named(statuses))
+    journal = Journal()
+    journal.look(AT_US)
+    journal.boards(boards)
+    return msgspec.structs.replace(
+        BUSY,
+        volumes=BUSY.volumes[:2],
+        jobs=(),
+        services=(),
+        elections=(),
+        findings=0,
+        boards=boards,
+        waiting=tuple(waiting_view(statuses[job.disk // 28], job, AT_US) for job in waiting),
+        events=tuple(journal.events),
+    )
+
+
+NOT_UP = sick_board(
+    {
+        3: {"powered": True, "state": "on", "doing": "standard", "waiting": {"standard": 2}},
+        30: {
+            "state": "failed",
+            "problem": "disk 30 did not come up: no answer within 60 s",
+            "rest_s": 560.0,
+            "errors": 1,
+            "cycles": 5,
+            "waiting": {"standard": 1},
+        },
+        31: {"state": "rising", "ready_s": 9.0, "waiting": {"freeze": 12}},
+    },
+    ("standard on disk 3", "powering disk 31 on"),
+    (
+        QueuedJob(1, "standard", 3, "v1", "4f00a1b2c3d4e5f60718293a4b5c6d7e", 10 << 20, AT_US - 20_000_000),
+        QueuedJob(2, "standard", 30, "v2", "5f00a1b2c3d4e5f60718293a4b5c6d7e", 10 << 20, AT_US - 90_000_000),
+        QueuedJob(3, "freeze", 31, "v2", "6f00a1b2c3d4e5f60718293a4b5c6d7e", 10 << 20, AT_US - 9_000_000_000),
+    ),
+)
+"""Disk 30 did not spin up: its thaw waits or comes from elsewhere, its freezes went to disk 31."""
+
+BROKEN_AT_WORK = sick_board(
+    {
+        3: {
+            "problem": "disk 3: reading chunk 4f00a1b2c3d4e5f60718293a4b5c6d7e: Input/output error",
+            "rest_s": 600.0,
+            "errors": 4,
+            "cycles": 17,
+            "last_error": "reading chunk 4f00a1b2c3d4e5f60718293a4b5c6d7e: Input/output error",
+            "waiting": {"standard": 3},
+        },
+        4: {"note": "its file system is damaged: Inode 12 has illegal blocks."},
+    },
+    ("resting", "resting"),
+    (
+        QueuedJob(
+            1,
+            "standard",
+            3,
+            "v1",
+            "4f00a1b2c3d4e5f60718293a4b5c6d7e",
+            10 << 20,
+            AT_US - 200_000_000,
+            3,
+            "disk 3: reading chunk 4f00a1b2c3d4e5f60718293a4b5c6d7e: Input/output error",
+        ),
+    ),
+)
+"""Disk 3 failed three jobs in a row; somebody has had the file system of disk 4 checked."""

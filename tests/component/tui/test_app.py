@@ -13,9 +13,12 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import TabbedContent
 
-from node.errors import AlreadyExists
-from tests.support.dashboard import AT_US, BUSY, CLUSTER
+from glacier.worker.protocol import Verb
+from node.errors import AlreadyExists, PowerBudgetSpent, Unavailable
+from node.logbook import Line
+from tests.support.dashboard import AT_US, BROKEN_AT_WORK, BUSY, CLUSTER, NOT_UP
 from tui.app import TABS, Top
+from tui.boards import BoardPanel
 from tui.feed import Reader
 from tui.listing import Listing
 from tui.snapshot import Snapshot
@@ -32,6 +35,7 @@ class Told:
         self.snapshot = snapshot
         self.orders: list[tuple[int, str]] = []
         self.locks: list[tuple[str, bool]] = []
+        self.cold: list[tuple[str, int, str]] = []
         self.read_once = threading.Event()
 
     async def read(self) -> Snapshot:
@@ -45,6 +49,25 @@ class Told:
 
     async def lock(self, service: str, *, locked: bool) -> None:
         self.locks.append((service, locked))
+
+    async def order(self, bus: str, disk: int, verb: Verb) -> str:
+        if disk == 4:
+            raise PowerBudgetSpent("disk 3 has power, and bus 0 has it for one disk at a time: switch that one off first")
+        self.cold.append((bus, disk, verb.value))
+        return f"disk {disk} is {verb.value}"
+
+    async def verify(self, bus: str, disk: int) -> str:
+        self.cold.append((bus, disk, "verify"))
+        return "its chunks will be read"
+
+    async def pace(self, bus: str, rate_bytes: int) -> str:
+        self.cold.append((bus, rate_bytes, "pace"))
+        return "at most so much"
+
+    async def log(self, service: str) -> list[Line]:
+        if service.startswith("meta"):
+            raise Unavailable("no answer within 5 s")
+        return [Line(AT_US, "info", f"{service or 'the store'} serves"), Line(AT_US + 10**6, "warning", "a volume is away reason=[gone]")]
 
 
 def play(scenario: Scenario, told: Told | None = None, *, size: tuple[int, int] = (120, 40), write: bool = False) -> None:
@@ -121,6 +144,95 @@ def test_a_cluster_shows_its_hosts_services_leaders_and_the_board_that_is_chosen
         await looks(app, pilot, "cluster-third-board")
 
     play(scenario, Told(CLUSTER), size=size)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=["80x24", "120x40"])
+@pytest.mark.parametrize(("name", "snapshot"), [("not-up", NOT_UP), ("broken-at-work", BROKEN_AT_WORK)], ids=["not-up", "broken-at-work"])
+def test_a_disk_that_fails_is_seen_on_every_page_that_is_about_it(size: tuple[int, int], name: str, snapshot: Snapshot) -> None:
+    async def scenario(app: Top, pilot: Pilot[None]) -> None:
+        for key, page in (("1", "overview"), ("5", "boards"), ("6", "waiting"), ("9", "events")):
+            await pilot.press(key)
+            await looks(app, pilot, f"{name}-{page}")
+
+    play(scenario, Told(snapshot), size=size)
+
+
+def test_a_disk_is_switched_checked_and_verified_after_being_asked() -> None:
+    told = Told()
+
+    async def scenario(app: Top, pilot: Pilot[None]) -> None:
+        await pilot.press("5", "o", "y")
+        await pilot.pause(0.1)
+        assert told.cold == []
+        await pilot.press("W", "o")
+        await until(lambda: "frazil glacier power on 0 --bus icebox-1/0" in screen(app), pilot)
+        await pilot.press("n", "o", "y")
+        await until(lambda: told.cold == [("icebox-1/0", 0, "on")], pilot)
+        await until(lambda: "disk 0 is on" in screen(app), pilot)
+        await pilot.press("right", "right", "right", "o")
+        await until(lambda: "power off 3 --bus" in screen(app), pilot)
+        await pilot.press("y")
+        await until(lambda: told.cold[1:] == [("icebox-1/0", 3, "off")], pilot)
+        await pilot.press("f", "y")
+        await until(lambda: told.cold[2:] == [("icebox-1/0", 3, "fsck")], pilot)
+        await pilot.press("v", "y")
+        await until(lambda: told.cold[3:] == [("icebox-1/0", 3, "verify")], pilot)
+
+    play(scenario, told)
+
+
+def test_a_disk_that_the_budget_gives_no_power_says_why_and_a_failed_one_is_tried_by_force() -> None:
+    told = Told()
+
+    async def scenario(app: Top, pilot: Pilot[None]) -> None:
+        await pilot.press("5", *["right"] * 4, "o", "y")
+        await until(lambda: "switch that one off first" in " ".join(screen(app).split()), pilot)
+        await pilot.press(*["down"] * 3)
+        board = app.query_one(BoardPanel)
+        await until(lambda: board.chosen is not None and board.chosen.bus == 1, pilot)
+        board.cursor = 41
+        await pilot.press("o")
+        await until(lambda: "power on 41 --force" in " ".join(screen(app).split()), pilot)
+        await pilot.press("y")
+        await until(lambda: told.cold == [("icebox-1/1", 41, "force")], pilot)
+
+    play(scenario, told, write=True)
+
+
+def test_the_bytes_of_a_bus_are_limited_once_they_are_a_number() -> None:
+    told = Told()
+
+    async def scenario(app: Top, pilot: Pilot[None]) -> None:
+        await pilot.press("5", "b", *"much", "enter")
+        await until(lambda: "is no number of bytes" in " ".join(screen(app).split()), pilot)
+        assert told.cold == []
+        await pilot.press("escape", "b", *"8MiB", "enter")
+        await until(lambda: told.cold == [("icebox-1/0", 8 << 20, "pace")], pilot)
+
+    play(scenario, told, write=True)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=["80x24", "120x40"])
+def test_the_log_of_the_chosen_service_is_shown(size: tuple[int, int]) -> None:
+    async def scenario(app: Top, pilot: Pilot[None]) -> None:
+        await pilot.press("L")
+        await until(lambda: "choose a service" in screen(app), pilot)
+        await pilot.press("7")
+        await until(lambda: app.query_one("#services-rows", Listing).chosen == "conscience-1a4f", pilot)
+        await pilot.press("L")
+        await looks(app, pilot, "cluster-log")
+        await pilot.press("escape", "down", "L")
+        await until(lambda: "no answer within 5 s" in screen(app), pilot)
+
+    play(scenario, Told(CLUSTER), size=size)
+
+
+def test_the_log_of_a_store_in_one_process_is_shown() -> None:
+    async def scenario(app: Top, pilot: Pilot[None]) -> None:
+        await pilot.press("L")
+        await until(lambda: "the store serves" in screen(app), pilot)
+
+    play(scenario)
 
 
 def test_a_service_is_locked_and_unlocked_after_being_asked() -> None:

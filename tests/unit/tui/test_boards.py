@@ -7,7 +7,7 @@ from rich.console import Console
 
 from tests.support.dashboard import BROKEN, BUSY, SPINNING, SPUN_UP
 from tui.boards import CELL_WIDTH, draw
-from tui.snapshot import BoardView, DiskState, DiskView
+from tui.snapshot import BoardView, BusView, DiskState, DiskView
 
 
 @pytest.mark.parametrize("width", [CELL_WIDTH, 40, 78, 118, 300])
@@ -37,7 +37,7 @@ def test_a_disk_that_takes_longer_than_usual_to_spin_up_is_told_from_one_that_co
     assert lines[-3:] == [
         "↻ disk 0 (bus 0): spinning up, ready in 7 s, powered on 3 times, 1 h 1 min in all",
         "↻ disk 1 (bus 0): spinning up, later than usual",
-        "✗ disk 2 (bus 0): failed, no answer within 60 s, tried again in 9 min 9 s, 1 errors, powered on 1 times, 1 min in all",
+        "✗ disk 2 (bus 0): failed, no answer within 60 s, tried again in 9 min 9 s, 1 error, powered on 1 times, 1 min in all",
     ]
 
 
@@ -45,3 +45,20 @@ def test_a_disk_that_takes_longer_than_usual_to_spin_up_is_told_from_one_that_co
 def test_a_whole_board_and_what_its_powered_disks_do_fit_on_a_small_screen(width: int, height: int) -> None:
     lines = draw(BUSY.boards[0], width).wrap(Console(width=width), width)
     assert len(lines) < height
+
+
+def test_a_bus_says_where_it_is_how_fast_it_may_be_and_what_it_does() -> None:
+    disks = (DiskView(0, 0, DiskState.OFF), DiskView(1, 1, DiskState.OFF))
+    buses = (BusView(0, "resting"), BusView(1, "thaw on disk 1", "dc2", float(8 << 20)))
+    lines = draw(BoardView("icebox", disks, buses=buses), 118).plain.splitlines()
+    assert [line for line in lines if line.startswith("bus")] == ["bus 0, resting", "bus 1, in dc2, at most 8.0 MiB/s, thaw on disk 1"]
+
+
+def test_the_chosen_disk_and_one_with_something_to_tell_have_a_line_though_they_sleep() -> None:
+    disks = (DiskView(0, 0, DiskState.OFF), DiskView(1, 0, DiskState.OFF, note="its file system is whole"), DiskView(2, 0, DiskState.OFF))
+    lines = draw(BoardView("icebox", disks), 118, disks[2]).plain.splitlines()
+    assert lines[-3:] == [
+        " 0·   1·   2· ◂",
+        "· disk 1 (bus 0): off, its file system is whole",
+        "· disk 2 (bus 0)◂: off, never measured",
+    ]

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from glacier.worker.protocol import DiskStatus, QueuedJob, Status
-from tui.cold import Meters, disk_view, waiting_view
+from tui.cold import Meters, disk_view, named, waiting_view
 from tui.snapshot import DiskState
+from tui.text import bytes_of
 
 IDLE = DiskStatus(3, 1000, 250, 2, "", "", {})
 BUS = Status("icebox", 0, True, "resting", ["v"], [IDLE], {}, {}, 5, 0)
@@ -44,6 +45,26 @@ def test_buses_of_one_board_are_one_board() -> None:
     (board,) = Meters().boards(0.0, [BUS, other])
     assert [disk.number for disk in board.disks] == [1, 3]
     assert "bus 1 does not answer" in board.trouble
+
+
+def test_boards_of_one_name_in_several_places_are_told_apart() -> None:
+    near, far = (msgspec.structs.replace(BUS, place=place) for place in ("host1", "host2"))
+    other = msgspec.structs.replace(BUS, board="frost", place="host2")
+    assert [each.board for each in named([near, far, other])] == ["icebox@host1", "icebox@host2", "frost"]
+    boards = Meters().boards(0.0, named([near, far, other]))
+    assert [(board.name, len(board.disks)) for board in boards] == [("frost", 1), ("icebox@host1", 1), ("icebox@host2", 1)]
+    assert named([near, msgspec.structs.replace(near, bus=1)]) == [near, msgspec.structs.replace(near, bus=1)]
+
+
+@pytest.mark.parametrize(("text", "size"), [("0", 0), ("64k", 65536), (" 10 MiB ", 10 << 20), ("1GB", 1 << 30)])
+def test_bytes_are_read_as_people_write_them(text: str, size: int) -> None:
+    assert bytes_of(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "-1", "ten", "1.5M", "1e6", "9" * 13])
+def test_what_is_no_number_of_bytes_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no number of bytes"):
+        bytes_of(text)
 
 
 def test_power_ons_count_for_an_hour_and_energy_adds_up() -> None:
