@@ -114,6 +114,9 @@ class Boards:
         for worker, items in (await self._by_worker([Item(volume, chunk) for chunk in chunks])).items():
             await self._in_pages(items, self.workers[worker].delete)
 
+    async def sites(self) -> dict[str, str]:
+        return {volume: status.site for status in [await worker.status() for worker in self.workers] for volume in status.volumes}
+
     async def _look(self, content: Layout) -> list[tuple[Metachunk, list[Known]]]:
         items = _items(content)
         states = dict(zip(items, await self._states(items), strict=True))

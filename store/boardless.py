@@ -39,6 +39,9 @@ class Boardless:
     async def forget(self, volume: str, chunks: Sequence[str]) -> None:
         return
 
+    async def sites(self) -> dict[str, str]:
+        return {}
+
     async def promise(self, content: Layout) -> None:
         (state,) = await self.states([content])
         if not state.readable:

@@ -206,21 +206,21 @@ class Arranger:
         readable = frozenset(each.id for each in services if each.read > 0) | near.keys()
         gone = frozenset(each.id for each in found if each.gone)
         self._context.fleet.arrange({**self._remote, **near}, Topology(members, readable, pools, default, gone))
-        self._choose(locations)
+        self._choose(list(members.values()))
 
     def _connection(self, service: Service) -> RemoteRawx:
         known = self._remote.get(service.id)
         address = service.registration.address
         return known if known is not None and known.address == address else RemoteRawx(self._cluster.client, address, service.id)
 
-    def _choose(self, locations: Sequence[Location]) -> None:
-        """The policies for so many volumes. Settings that ask for more than there is leave the policies as they are."""
-        if not locations:
+    def _choose(self, members: Sequence[Candidate]) -> None:
+        """The policies for these volumes. Settings that ask for more than there is leave the policies as they are."""
+        if not members:
             return
         settings = self._settings
         try:
-            self._context.policies = settings.policies(settings.policy, locations)
-            self._context.classes = {name: settings.policies(policy, locations) for name, policy in settings.classes.items()}
+            self._context.policies = settings.policies(settings.policy, [each.location for each in members])
+            self._context.classes = settings.classes_for(members)
         except FrazilError as error:
             if str(error) != self._told:
                 self._told = str(error)
@@ -245,7 +245,7 @@ def _member(service: Service) -> Candidate:
         location = Location.parse(registration.location)
     except InvalidArgument:
         location = NOWHERE
-    return Candidate(service.id, float(service.place), location, frozenset(registration.slots))
+    return Candidate(service.id, float(service.place), location, frozenset(registration.slots), registration.site)
 
 
 async def take_care(store: Store, coordinator: Coordinator, name: str, address: str) -> None:

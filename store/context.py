@@ -11,6 +11,7 @@ import trio
 from meta.protocol.bucket import BucketSettings
 from meta.protocol.container import Container
 from meta.protocol.door import Meta
+from meta.protocol.object import ObjectRow
 from node.buffers import BufferPool
 from node.clock import Clock
 from node.errors import BadRequest, Conflict, Denied, FrazilError, NotFound
@@ -85,6 +86,11 @@ class Context:
             return self.classes[storage_class]
         own = settings.documents.get(STORAGE_POLICY) if settings.documents else None
         return self.policies if own is None else PolicySet.of_bucket(own, len(self.fleet.volumes))
+
+    def draws(self, row: ObjectRow | None, policy: str) -> str:
+        """Whose pool further chunks of a version draw from: its class's own, or else that of the policy it was written with."""
+        own = self.classes.get(row.storage_class) if row is not None else None
+        return policy if own is None else own.pool or policy
 
     async def new_content(self, bucket: str, key: str, storage_class: str) -> tuple[ChunkRecord, PolicySet]:
         """What the chunks of a new content say of where it belongs, and the policies it may get. Raises: BucketNotFound."""

@@ -90,7 +90,8 @@ async def copy_object(
         layout = Layout.parse(source.layout)
         record, policies = await context.new_content(bucket, key, storage_class)
         known = {policies.small.name, policies.large.name}
-        if {policy.name for policy in layout.policies} <= known:
+        stays = not policies.pool or context.fleet.means(layout.volumes, policies.pool)
+        if stays and {policy.name for policy in layout.policies} <= known:
             try:
                 return await _copy_chunks(context, source, record, policies, attributes, owner, storage_class, condition)
             except (

@@ -13,14 +13,16 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 from typing import Literal
 
+import msgspec
 import trio
 
 from meta.client import RemoteMeta
@@ -35,6 +37,7 @@ from node.errors import ConfigError, FrazilError, VolumeForeign
 from node.http.client import Client
 from node.http.server import listen_unix, serve
 from node.log import get_logger
+from node.threads import run_blocking
 from rawx.device import Devices
 from rawx.folders import FOLDER_DIGITS
 from rawx.identity import read_identity
@@ -61,6 +64,7 @@ WRITE_BUFFER_BYTES = 48 << 20
 READ_BUFFER_BYTES = 32 << 20
 REPAIR_BUFFER_BYTES = 48 << 20
 INTERNAL_SOCKET = "internal.sock"
+SITES_EVERY_S = 2.0
 CLOSE_S = 5.0
 """Bound on finishing the queues at a clean end; what is left is found at the next start."""
 log = get_logger("store")
@@ -115,6 +119,8 @@ async def open_store(options: StoreOptions, *, role: Role = "main", internal_add
         stack.callback(nursery.cancel_scope.cancel)
         context, left = await _open_context(stack, nursery, first, settings, key, fleet, role, internal_address)
         context.tier = tier or Boardless(fleet)
+        follow_sites(context, settings)
+        nursery.start_soon(keep_sites, context, first)
         nursery.start_soon(fleet.watch)
         nursery.start_soon(keep_open, fleet, slots)
         for slot in slots:
@@ -172,6 +178,30 @@ async def _open_context(
     return context, [] if gateway else [place async for place in recent_places(context)]
 
 
+def follow_sites(context: Context, settings: Settings, sites: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Classes with sites draw from the volumes whose boards are there; while these are not known, from none.
+
+    sites: of the boards of each volume
+    """
+    reserved = {name: frozenset(volume for volume, site in sites.items() if site in wanted) for name, wanted in settings.sites.items()}
+    context.classes = {
+        name: (PolicySet.for_volumes(len(volumes)) if volumes else context.policies).in_pool(name) for name, volumes in reserved.items()
+    }
+    context.fleet.reserved = reserved
+
+
+async def keep_sites(context: Context, first: Path) -> None:
+    """For ever: what operators change in the store's settings, and workers that come."""
+    while True:
+        try:
+            settings = await run_blocking(load_settings, first)
+            if settings is not None and (settings.sites or context.fleet.reserved):
+                follow_sites(context, settings, await context.tier.sites())
+        except FrazilError as error:  # what was known stands
+            log.info("where the boards are can't be told now", extra={"error": str(error)})
+        await trio.sleep(SITES_EVERY_S)
+
+
 @asynccontextmanager
 async def _serving(service: MetaService, listener: socket.socket) -> AsyncIterator[None]:
     """At the end calls in flight are answered first: the metadata is closed behind it, and gateways and mounts go on calling."""
@@ -221,7 +251,7 @@ def prepare(first: Path, options: StoreOptions, *, create: bool) -> tuple[Settin
         for path in _wanted(options)
         if str(path) not in known
     )
-    changed = Settings(settings.namespace, settings.created_us, settings.volumes + added, options.policy or settings.policy)
+    changed = msgspec.structs.replace(settings, volumes=settings.volumes + added, policy=options.policy or settings.policy)
     PolicySet.named(changed.policy, len(changed.volumes))
     key = (
         NamespaceKey.create(first / KEY_NAME)

@@ -86,6 +86,8 @@ class Fleet:
         """Volumes that are being emptied: nothing new is put there."""
         self.topology: Topology | None = None
         """Over several hosts: where the volumes are and what the conscience says of them. None: all are this process's own."""
+        self.reserved: Mapping[str, frozenset[str]] = {}
+        """On one host: the volumes that storage classes with boards of their own draw from, by class."""
         self.slabs = trio.Semaphore(SLABS_AT_ONCE)
         self.commits = trio.Semaphore(COMMITS_AT_ONCE)
         self._random = random
@@ -175,6 +177,12 @@ class Fleet:
             del self._lags[volume_id]
             self.slow(volume_id)
 
+    def means(self, volumes: Iterable[str], policy: str) -> bool:
+        """Whether chunks of the policy, or class, should be on these."""
+        if self.topology is not None:
+            return self.topology.means(volumes, policy)
+        return policy not in self.reserved or self.reserved[policy].issuperset(volumes)
+
     def quality(self, volumes: Iterable[str], policy: str) -> int:
         """What of this placement is worse than wished: see store.placement.judge."""
         return 0 if self.topology is None else self.topology.judge(volumes, policy)
@@ -245,7 +253,7 @@ class Fleet:
     ) -> list[str]:
         """`wanted` different volumes, or as many as there are but not fewer than `least`.
 
-        beside: those that hold other chunks of the same metachunk, for a draw over hosts; policy: its name. Raises: NotEnoughServices.
+        beside: those that hold other chunks of the same metachunk, for a draw over hosts; policy: Policy.draws. Raises: NotEnoughServices.
         """
         candidates = await self.candidates()
         if self.topology is not None:
@@ -253,6 +261,8 @@ class Fleet:
             near = [members[each].location for each in beside if each in members]
             pool = self.topology.pool_of(policy)
             return spread(candidates, least, wanted, self._random, pool, without=without, beside=near)
+        if policy in self.reserved:
+            candidates = [each for each in candidates if each.volume in self.reserved[policy]]
         there = sum(1 for each in candidates if each.volume not in without) if without else len(candidates)
         return draw(candidates, max(least, min(wanted, there)), self._random, without=without)
 

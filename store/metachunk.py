@@ -76,7 +76,7 @@ class MetachunkWriter:
     @classmethod
     async def place(cls, fleet: Fleet, policy: Policy, parity: memoryview) -> MetachunkWriter:
         """Draws the volumes. Raises: NotEnoughServices."""
-        return cls(fleet, policy, enumerate(await fleet.draw(policy.quorum, policy.chunks, policy=policy.name)), parity)
+        return cls(fleet, policy, enumerate(await fleet.draw(policy.quorum, policy.chunks, policy=policy.draws)), parity)
 
     @classmethod
     def copying(cls, fleet: Fleet, policy: Policy, source: Metachunk, volumes: Sequence[str]) -> MetachunkWriter:
@@ -103,7 +103,7 @@ class MetachunkWriter:
 
     def add_to(self, draft: Draft) -> None:
         alive = self.alive
-        quality = self._fleet.quality([piece.volume for piece in alive], self.policy.name)
+        quality = self._fleet.quality([piece.volume for piece in alive], self.policy.draws)
         draft.add(self.policy, self.size, [piece.place for piece in alive], quality)
 
     async def write(self, buffer: memoryview, count: int, *, before: Callable[[], None] | None = None) -> None:
@@ -243,7 +243,7 @@ class MetachunkWriter:
         for piece in failed:
             try:
                 tried, beside = {each.volume for each in self.pieces}, [each.volume for each in self.alive]
-                (volume,) = await self._fleet.draw(1, 1, without=tried, beside=beside, policy=self.policy.name)
+                (volume,) = await self._fleet.draw(1, 1, without=tried, beside=beside, policy=self.policy.draws)
             except NotEnoughServices:
                 break
             another = Piece(piece.position, volume)

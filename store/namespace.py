@@ -13,14 +13,17 @@ import msgspec
 from meta.conscience.expression import compile_expression
 from meta.conscience.protocol import KINDS
 from meta.conscience.score import Expressions
+from meta.protocol.restore import COLD_CLASSES
 from node.errors import ConfigError, FrazilError
 from store.location import LEVELS, Location, group_counts
-from store.placement import Limits, Pool, Target
+from store.placement import Candidate, Limits, Pool, Target
 from store.policy import POLICIES, PolicySet
 
 DOCUMENT = "settings"
 SETTINGS_VERSION = 1
 TARGETS_MAX = 16
+SITE_RATE_BYTES_MIN = 64 << 10
+"""Per second: a worker's least (glacier/pace.py)."""
 
 
 class PoolSettings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -30,6 +33,7 @@ class PoolSettings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     distance_min     between any two chunks, always: 1 different disks, 2 hosts, 3 racks, 4 rooms, 5 data centres
     distance_wished  the same, while it can be had
     strict, fair     chunks that one dc, room, rack, host, disk may have: always; while it can be had
+    sites            always, volumes whose boards of sleeping disks are in one of these data centres; none: any
     """
 
     targets: tuple[str, ...] = ()
@@ -37,6 +41,7 @@ class PoolSettings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     distance_wished: int = 1
     strict: dict[str, int] = {}
     fair: dict[str, int] = {}
+    sites: tuple[str, ...] = ()
 
     def pool(self, groups: tuple[int, ...] = ()) -> Pool:
         """groups: see store.placement.Pool. Raises: ConfigError."""
@@ -47,14 +52,31 @@ class PoolSettings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
             _limits(self.strict),
             _limits(self.fair),
             groups,
+            frozenset(self.sites),
         )
+
+
+class SiteSettings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A data centre with boards of sleeping disks.
+
+    rate_bytes   per second, to its boards and from them, of all workers together, of which each has an even share; 0: as fast as it goes
+    """
+
+    rate_bytes: float = 0.0
+
+    def check(self) -> None:
+        """Raises: ConfigError."""
+        if self.rate_bytes and self.rate_bytes < SITE_RATE_BYTES_MIN:
+            raise ConfigError(f"rate_bytes is 0 for no limit, or at least {SITE_RATE_BYTES_MIN}, not {self.rate_bytes:g}")
 
 
 class NamespaceSettings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """policy   storage policy of what no class says otherwise of; "" = by the number of volumes and hosts
     classes  storage class (STANDARD ...) to policy
-    draws    policy to the pool that it draws from;  pools: by name, "default" for all other policies
+    draws    policy, or cold storage class, to the pool that it draws from, a class's before its policy's
+    pools    by name, "default" for all others
     scores   kind of service to the expressions that make its scores
+    sites    data centres of sleeping disks, by the names that workers give them
     """
 
     policy: str = ""
@@ -62,6 +84,7 @@ class NamespaceSettings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_
     draws: dict[str, str] = {}
     pools: dict[str, PoolSettings] = {}
     scores: dict[str, Expressions] = {}
+    sites: dict[str, SiteSettings] = {}
     v: int = SETTINGS_VERSION
 
     def policies(self, name: str, volumes: Iterable[Location]) -> PolicySet:
@@ -70,8 +93,22 @@ class NamespaceSettings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_
         chosen = PolicySet.for_hosts(len(known), group_counts(known)[LEVELS.index("host")])
         return PolicySet.named(name, len(known), default=chosen) if name else chosen
 
+    def classes_for(self, members: Iterable[Candidate]) -> dict[str, PolicySet]:
+        """The policies of storage classes that have their own, or a pool of their own. Raises: ConfigError when the volumes are too few.
+
+        While none of its volumes is known a class keeps its pool, from which nothing can be drawn then: nothing is put elsewhere.
+        """
+        known, (pools, _) = list(members), self.pools_for(())
+        found = {}
+        for name in {**self.classes, **{name: "" for name in self.draws if name not in POLICIES}}:
+            own = name in self.draws
+            mine = [each for each in known if not own or pools[name].takes(each)] or known
+            policies = self.policies(self.classes.get(name, self.policy), [each.location for each in mine])
+            found[name] = policies.in_pool(name) if own else policies
+        return found
+
     def pools_for(self, groups: tuple[int, ...]) -> tuple[dict[str, Pool], Pool]:
-        """Pools by policy, and the one of all other policies."""
+        """Pools by policy or class, and the one of all others."""
         default = self.pools.get("default", PoolSettings()).pool(groups)
         return {policy: self.pools[pool].pool(groups) for policy, pool in self.draws.items()}, default
 
@@ -82,11 +119,14 @@ class NamespaceSettings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_
         for where, policy in [("policy", self.policy), *((f"classes.{name}", each) for name, each in self.classes.items())]:
             _check_policy(where, policy)
         for policy, pool in self.draws.items():
-            _check_policy(f"draws.{policy}", policy)
+            if policy not in COLD_CLASSES:
+                _check_policy(f"draws.{policy}", policy)
             if pool not in self.pools:
                 raise ConfigError(f"draws.{policy}: there is no pool {pool!r}; there are {', '.join(self.pools) or 'none'}")
         for name, each in self.pools.items():
             _told(f"pools.{name}", each.pool)
+        for name, site in self.sites.items():
+            _told(f"sites.{name}", site.check)
         for kind, expressions in self.scores.items():
             if kind not in KINDS:
                 raise ConfigError(f"scores.{kind}: there is no such kind of service; there are {', '.join(KINDS)}")
@@ -122,15 +162,19 @@ class NamespaceSettings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_
         table = msgspec.to_builtins(self)
         table.pop("v", None)
         lines = [f"policy = {_value(table.pop('policy', ''))}"]
-        for name in ("classes", "draws", "pools", "scores"):
+        for name in ("classes", "draws", "pools", "scores", "sites"):
             lines += ["", f"# {_COMMENTS[name]}", *_table((name,), table.get(name, {}))]
         return "\n".join(lines) + "\n"
 
 
 _COMMENTS = {
     "classes": 'STANDARD = "EC63": which storage policy a storage class stands for',
-    "draws": 'EC63 = "main": which pool a policy draws its volumes from',
-    "pools": '[pools.main]  targets = ["3 fast any", "slow"], distance_wished = 2, strict = {host = 3}, fair = {rack = 3}',
+    "draws": 'EC63 = "main": which pool a policy draws its volumes from; GLACIER = "paris": which pool a cold class does',
+    "pools": (
+        '[pools.main]  targets = ["3 fast any", "slow"], distance_wished = 2, strict = {host = 3}, fair = {rack = 3}; '
+        '[pools.paris]  sites = ["dc2"], where the boards of sleeping disks are'
+    ),
+    "sites": "[sites.dc2]  rate_bytes = 100000000: per second, to the boards in a data centre and from them",
     "scores": '[scores.rawx]  place = "0 if space <= 2 else root(2, cpu * space)", read = "cpu"',
 }
 

@@ -26,12 +26,16 @@ NOWHERE = Location(("",) * len(LEVELS))
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """weight: the likelihood of being drawn, relative to the others; 0: takes no chunks. location, slots: where hosts are told apart."""
+    """weight: the likelihood of being drawn, relative to the others; 0: takes no chunks. location, slots: where hosts are told apart.
+
+    site: the data centre of the boards that its chunks go to when they are cold, "" = it has none
+    """
 
     volume: str
     weight: float
     location: Location = NOWHERE
     slots: frozenset[str] = frozenset()
+    site: str = ""
 
 
 Limits = tuple[int, ...]
@@ -54,6 +58,7 @@ class Pool:
     """How a metachunk spreads. distance_min, strict: always; distance_wished, fair: while it can be had.
 
     groups: how many places there are per level, those that are down included; for the even spread that is wished anyway
+    sites: always, volumes whose boards are in one of these data centres; none: any
     """
 
     targets: tuple[Target, ...] = (Target(),)
@@ -62,6 +67,16 @@ class Pool:
     strict: Limits = UNLIMITED
     fair: Limits = UNLIMITED
     groups: tuple[int, ...] = ()
+    sites: frozenset[str] = frozenset()
+
+    def takes(self, candidate: Candidate) -> bool:
+        """Whether chunks may ever be there."""
+        return not self.sites or candidate.site in self.sites
+
+    def means(self, candidate: Candidate) -> bool:
+        """Whether chunks should be there: of a slot that comes first, and with boards at the right site."""
+        first = {target.slots[0] for target in self.targets}
+        return self.takes(candidate) and ("" in first or not first.isdisjoint(candidate.slots))
 
     def hard(self) -> Limits:
         return _with_distance(self.strict, self.distance_min)
@@ -117,7 +132,8 @@ def spread(
 
     beside: where other chunks of the same metachunk are. Raises: NotEnoughServices.
     """
-    keyed = [(random.random() ** (1.0 / each.weight), each) for each in candidates if each.weight > 0 and each.volume not in without]
+    fitting = [each for each in candidates if each.weight > 0 and each.volume not in without and pool.takes(each)]
+    keyed = [(random.random() ** (1.0 / each.weight), each) for each in fitting]
     keyed.sort(key=lambda pair: pair[0], reverse=True)
     drawing = _Drawing(pool, count + len(beside), beside)
     ordered = [each for _, each in keyed]
@@ -127,6 +143,7 @@ def spread(
             wanted -= drawing.take([each for each in ordered if not slot or slot in each.slots], wanted)
     if len(drawing.chosen) < least:
         held = f"; {len(ordered)} take chunks, but the pool's limits allow no more of them" if len(ordered) >= least else ""
+        held += f"; their boards must be in {' or '.join(sorted(pool.sites))}" if pool.sites else ""
         raise NotEnoughServices(f"{least} volumes are needed, {len(drawing.chosen)} are usable for writing{held}")
     return drawing.chosen
 
@@ -176,8 +193,7 @@ def judge(places: Sequence[Candidate], pool: Pool) -> int:
     locations = [each.location for each in places]
     if any(one.distance(other) < pool.distance_wished for at, one in enumerate(locations) for other in locations[:at]):
         found |= NEAR
-    first = {target.slots[0] for target in pool.targets}
-    if "" not in first and any(first.isdisjoint(each.slots) for each in places):
+    if not all(map(pool.means, places)):
         found |= FALLBACK
     return found
 
@@ -186,6 +202,7 @@ def judge(places: Sequence[Candidate], pool: Pool) -> int:
 class Topology:
     """All volumes of the pools, those that are down included.
 
+    pools: by policy, and by storage class for those that have one of their own
     readable: those that answer reads;  gone: no member any more, given up by an operator with all that they held
     """
 
@@ -196,8 +213,13 @@ class Topology:
     gone: frozenset[str] = frozenset()
 
     def pool_of(self, policy: str) -> Pool:
-        """The one that the policy draws from."""
+        """The one that the policy, or storage class, draws from."""
         return self.pools.get(policy, self.pool)
+
+    def means(self, volumes: Iterable[str], policy: str) -> bool:
+        """Whether all of these, as far as they are known, are where chunks of the policy should be."""
+        pool = self.pool_of(policy)
+        return all(pool.means(self.members[each]) for each in volumes if each in self.members)
 
     def judge(self, volumes: Iterable[str], policy: str) -> int:
         """See `judge`; a volume that nobody knows any more is passed over."""
@@ -209,7 +231,7 @@ def misplaced(places: Mapping[int, Candidate], members: Iterable[Candidate], poo
 
     members: all volumes there are.
     """
-    known, first = list(members), {target.slots[0] for target in pool.targets}
+    known = list(members)
     moved: set[int] = set()
     for level, limit in enumerate(pool.wished(len(places))):
         groups: dict[tuple[str, ...], list[int]] = {}
@@ -222,8 +244,7 @@ def misplaced(places: Mapping[int, Candidate], members: Iterable[Candidate], poo
                 if position not in moved:
                     moved.add(position)
                     yield position, avoid
-    if "" not in first:
-        others = frozenset(each.volume for each in known if first.isdisjoint(each.slots))
-        for position, each in places.items():
-            if each.volume in others and position not in moved:
-                yield position, others
+    others = frozenset(each.volume for each in known if not pool.means(each))
+    for position, each in places.items():
+        if each.volume in others and position not in moved:
+            yield position, others

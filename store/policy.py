@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from node.errors import ConfigError, NotEnoughServices
 
@@ -30,6 +30,7 @@ class Policy:
     unit_bytes   checksummed unit; for codes also a fragment's share of one stripe
     quorum       chunks of a metachunk that must be durable before a write is acknowledged
     tolerates    chunks of a metachunk that may be lost without losing a byte
+    pool         the storage class whose own pool it draws from, "" = its name's; where it draws from makes it no other policy
     """
 
     name: str
@@ -37,6 +38,12 @@ class Policy:
     parity: int
     unit_bytes: int
     quorum: int
+    pool: str = field(default="", compare=False)
+
+    @property
+    def draws(self) -> str:
+        """Whose pool it draws from: see store.placement.Topology."""
+        return self.pool or self.name
 
     @property
     def coded(self) -> bool:
@@ -150,6 +157,15 @@ class PolicySet:
             raise ConfigError(f"there is no storage policy {name!r}; there are {', '.join(POLICIES)}")
         return cls(cls.for_volumes(count).small if policy.coded else policy, policy)
 
+    def in_pool(self, name: str) -> PolicySet:
+        """The same, drawn from the pool of a storage class."""
+        return PolicySet(replace(self.small, pool=name), replace(self.large, pool=name))
+
+    @property
+    def pool(self) -> str:
+        """The storage class whose own pool these draw from, or nothing."""
+        return self.large.pool
+
     def wanted(self, policy: Policy, size: int) -> Policy:
         """What a metachunk of `size` bytes that was written with `policy` should have; the same when it is right."""
         small = size <= SMALL_BYTES_MAX
@@ -171,5 +187,5 @@ class PolicySet:
             lower = _STEPS.get(policy)
             if lower is None:
                 raise NotEnoughServices(f"policy {wanted.name} cannot be met: {usable} volumes are usable for writing")
-            policy = lower
+            policy = lower if lower.pool == wanted.pool else replace(lower, pool=wanted.pool)
         return policy

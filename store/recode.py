@@ -10,6 +10,7 @@ The metachunks keep their sizes: where parts of an upload begin is told by them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import trio
 
@@ -18,7 +19,7 @@ from node.errors import ChunkCorrupt, ContentLost, FrazilError, NotEnoughService
 from rawx.chunk import Buffer, ChunkRecord
 from store.context import REFUSALS, Context
 from store.delete import Place, delete_places
-from store.fleet import OF_A_PART
+from store.fleet import OF_A_PART, Fleet
 from store.get import MetachunkReader, Subject, room_bytes
 from store.layout import Draft, Layout, Metachunk, layout_of_places
 from store.metachunk import MetachunkWriter
@@ -26,9 +27,16 @@ from store.policy import Policy, PolicySet
 from store.record import may_be_stale
 
 
-def is_right(layout: Layout, policies: PolicySet) -> bool:
-    """Whether every metachunk has the policy that it should have."""
-    return all(policies.wanted(old := layout.policies[each.policy], each.size) is old for each in layout.metachunks)
+def is_right(layout: Layout, policies: PolicySet, fleet: Fleet) -> bool:
+    """Whether every metachunk has the policy that it should have; of a class with a pool of its own, on volumes of that."""
+    return all(_keeps(layout, each, policies, fleet) for each in layout.metachunks)
+
+
+def _keeps(layout: Layout, metachunk: Metachunk, policies: PolicySet, fleet: Fleet) -> bool:
+    old = layout.policies[metachunk.policy]
+    if policies.wanted(old, metachunk.size) is not old:
+        return False
+    return not policies.pool or fleet.means([layout.volumes[chunk.volume] for chunk in metachunk.chunks], policies.pool)
 
 
 async def recode(context: Context, bucket: str, holder: Holding, policies: PolicySet) -> int:
@@ -38,13 +46,13 @@ async def recode(context: Context, bucket: str, holder: Holding, policies: Polic
     not be written: what is whole is not replaced by what isn't), Unavailable.
     """
     layout = Layout.parse(holder.layout)
-    if is_right(layout, policies):
+    if is_right(layout, policies, context.fleet):
         return 0
     recoding = _Recoding(context, bucket, holder, layout)
     with context.afterwork.reading(layout):
         try:
             for index, metachunk in enumerate(layout.metachunks):
-                await recoding.add(index, metachunk, policies.wanted(layout.policies[metachunk.policy], metachunk.size))
+                await recoding.add(index, metachunk, policies)
             await recoding.name()
         except BaseException as error:
             if not recoding.naming or isinstance(error, REFUSALS):  # else it may be named: then only the scrub may judge
@@ -69,10 +77,11 @@ class _Recoding:
         self.contents: set[str] = set()
         self.naming = False
 
-    async def add(self, index: int, metachunk: Metachunk, policy: Policy) -> None:
+    async def add(self, index: int, metachunk: Metachunk, policies: PolicySet) -> None:
         """The next metachunk, as it is or written anew. Raises: ContentLost, NotEnoughServices, Unavailable."""
         old, volumes = self._layout.policies[metachunk.policy], self._layout.volumes
-        if policy is old:
+        policy = replace(policies.wanted(old, metachunk.size), pool=policies.pool)
+        if _keeps(self._layout, metachunk, policies, self._context.fleet):
             self._draft.add(
                 old, metachunk.size, [(c.position, volumes[c.volume], c.id, c.checksum) for c in metachunk.chunks], metachunk.quality
             )
@@ -109,7 +118,7 @@ class _Recoding:
         if size <= slab_bytes:
             slab_bytes = policy.fragment_bytes(size) * policy.data if policy.coded else size
         room = memoryview(bytearray(slab_bytes + policy.parity * -(-slab_bytes // policy.data)))
-        volumes = await fleet.draw(policy.chunks, policy.chunks, policy=policy.name)
+        volumes = await fleet.draw(policy.chunks, policy.chunks, policy=policy.draws)
         writer = MetachunkWriter(fleet, policy, enumerate(volumes), room[slab_bytes:])
         self._writers.append(writer)
         slab = _Slab(writer, room[:slab_bytes], size)

@@ -24,7 +24,6 @@ from rawx.protocol import Upload
 from store.codec import codec
 from store.context import REFUSALS, Context
 from store.delete import Place, delete_places
-from store.fleet import Fleet
 from store.layout import Draft, Layout, Metachunk, layout_of_places
 from store.policy import Policy
 from store.record import may_be_stale
@@ -107,7 +106,7 @@ async def _targets(context: Context, need: Need, layout: Layout, metachunk: Meta
     others = {layout.volumes[chunk.volume] for chunk in metachunk.chunks if chunk.position not in need.positions}
     wanted = sorted(need.positions)
     try:
-        policy = layout.policies[metachunk.policy].name
+        policy = context.draws(need.holder.row, layout.policies[metachunk.policy].name)
         drawn = await fleet.draw(
             len(wanted), len(wanted), without={*others, *old.values(), *need.avoid}, beside=others - set(need.avoid), policy=policy
         )
@@ -275,12 +274,8 @@ class _Remake:
 
     async def name(self) -> None:
         """Raises: Superseded."""
-        layout = _with(
-            self._context.fleet,
-            self._layout,
-            self._need.index,
-            [(t.position, t.volume, t.id, chunk_checksum(t.units)) for t in self.targets],
-        )
+        places = [(t.position, t.volume, t.id, chunk_checksum(t.units)) for t in self.targets]
+        layout = _with(self._context, self._need, self._layout, places)
         drop = b""
         if self._need.keep:
             drop = layout_of_places(self._old_places()).encode()
@@ -319,15 +314,16 @@ class _Remake:
         self._context.afterwork.in_flight.discard(self.content_hint)
 
 
-def _with(fleet: Fleet, layout: Layout, index: int, places: Sequence[tuple[int, str, str, bytes]]) -> Layout:
-    """The layout with other chunks at some positions of a metachunk."""
+def _with(context: Context, need: Need, layout: Layout, places: Sequence[tuple[int, str, str, bytes]]) -> Layout:
+    """The layout with other chunks at the positions of a metachunk that were needed."""
     draft = Draft()
     for number, metachunk in enumerate(layout.metachunks):
         chunks = {chunk.position: (layout.volumes[chunk.volume], chunk.id, chunk.checksum) for chunk in metachunk.chunks}
         policy, quality = layout.policies[metachunk.policy], metachunk.quality
-        if number == index:
+        if number == need.index:
             chunks |= {position: (volume, bytes.fromhex(chunk), checksum) for position, volume, chunk, checksum in places}
-            quality = fleet.quality([volume for volume, _, _ in chunks.values()], policy.name)
+            pool = context.draws(need.holder.row, policy.name)
+            quality = context.fleet.quality([volume for volume, _, _ in chunks.values()], pool)
         draft.add(policy, metachunk.size, [(position, *chunks[position]) for position in sorted(chunks)], quality)
     return draft.layout()
 

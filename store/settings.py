@@ -27,12 +27,16 @@ class VolumeSlot(msgspec.Struct, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """namespace: id of the installation, 16 hex digits; policy: the name asked for, "" = by the number of volumes."""
+    """namespace: id of the installation, 16 hex digits; policy: the name asked for, "" = by the number of volumes.
+
+    sites: of cold storage classes that go to the boards of certain data centres only
+    """
 
     namespace: str
     created_us: int
     volumes: tuple[VolumeSlot, ...]
     policy: str = ""
+    sites: dict[str, tuple[str, ...]] = {}
     v: int = SETTINGS_VERSION
 
     def path_of(self, slot: VolumeSlot, first: Path) -> Path:

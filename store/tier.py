@@ -74,6 +74,9 @@ class Tier(Protocol):
     async def forget(self, volume: str, chunks: Sequence[str]) -> None:
         """Chunks that were cold once are about to be deleted: rawx.volume.Forget."""
 
+    async def sites(self) -> dict[str, str]:
+        """The data centre of the boards of each volume that has some, "" = here. Raises: Unavailable."""
+
 
 OpenTier = Callable[[NamespaceKey], AbstractAsyncContextManager[Tier]]
 """The tier of a store, from the store's opening to its end."""
@@ -102,3 +105,6 @@ class InPlace:
 
     async def states(self, contents: Sequence[Layout]) -> list[TierState]:
         return [HOT] * len(contents)
+
+    async def sites(self) -> dict[str, str]:
+        return {}

@@ -24,7 +24,7 @@ async def transition(context: Context, bucket: str, row: ObjectRow, storage_clas
     concerned = context.classes and not context.classes.keys().isdisjoint((row.storage_class, storage_class))
     if concerned and row.size and row.storage_class not in COLD_CLASSES:  # what sleeps keeps its policy: it would have to be woken
         policies = context.policies_of(await container.settings(), storage_class)
-        if not is_right(Layout.parse(row.layout), policies):
+        if not is_right(Layout.parse(row.layout), policies, context.fleet):
             await recode(context, bucket, Holding(row.key, row.layout, row), policies)
             row, seen = await _again(context, bucket, row, seen)
     change = Change(row.key, row.version, storage_class=storage_class, expect_content=row.content, seen=seen)

@@ -35,6 +35,8 @@ CONSCIENCES = "conscience"
 NODE_ID = "node.id"
 NAMESPACE_FILE = "namespace.json"
 RETRY_S = 1.0
+SILENT = ("gateway", "freezer")
+"""What is not HTTP between services: these tell their log elsewhere."""
 _log = get_logger("node")
 
 
@@ -123,6 +125,7 @@ class Node:
             statistics={"cpu": round(self.processor.sample(), 1), **measured},
             problem=problem,
             draining=self.draining,
+            log="" if kind in SILENT else f"{self.address}:{port}",
         )
 
     def collect(self) -> list[Registration]:

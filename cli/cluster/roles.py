@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from cli.cluster.cold import boards_of, forget_at, worker_addresses
+from cli.cluster.cold import Home, boards_of, forget_at, homes
 from cli.cluster.config import host_port
 from cli.cluster.node import CONSCIENCES, Node
 from cli.cluster.webhooks import follow_webhooks
@@ -31,6 +31,7 @@ from node.http.message import Request
 from node.http.reply import Reply
 from node.http.server import Handler, Observer, serve
 from node.log import get_logger
+from node.logbook import LogCall
 from node.metrics import Requests, histogram, serve_metrics
 from node.statistics import Disk, Latency
 from rawx.device import Devices
@@ -74,7 +75,8 @@ async def serve_conscience(node: Node, drain: trio.Event, *, task_status: trio.T
     await node.coordinator.announce(f"{CONSCIENCES}/{node.id}", address.encode())
     await node.consciences.look()
     observe = _observer("conscience", config.metrics)
-    await serve(service, sockets, name="conscience", drain=drain, observe=observe, task_status=task_status)
+    handler = LogCall(service, node.key)
+    await serve(handler, sockets, name="conscience", drain=drain, observe=observe, task_status=task_status)
 
 
 async def _follow_settings(coordinator: Coordinator, service: ConscienceService) -> None:
@@ -139,12 +141,12 @@ async def serve_meta(node: Node, drain: trio.Event, *, task_status: trio.TaskSta
 class _ServedVolume:
     """One volume and the listener in front of it."""
 
-    def __init__(self, node: Node, number: int, slot: Slot, worker: str) -> None:
+    def __init__(self, node: Node, number: int, slot: Slot, home: Home) -> None:
         path = slot.path
         self.port = node.config.rawx.port + number
         self._node = node
         self._slot = slot
-        self._worker = worker
+        self._home = home
         self._location = f"{node.config.place}.{path.name.replace('.', '-')}"
         self._disk = Disk(path)
         self._trust = Trust()
@@ -174,7 +176,8 @@ class _ServedVolume:
             slots=node.config.rawx.slots,
             statistics=statistics,
             problem=problem,
-            worker=self._worker,
+            worker=self._home.worker,
+            site=self._home.site,
         )
 
 
@@ -183,16 +186,16 @@ async def serve_rawx(
 ) -> None:
     """only: number of the one volume to serve, from 0."""
     devices, observe = Devices(), _observer("rawx", node.config.rawx.metrics)
-    workers = worker_addresses(node)
+    known = homes(node)
     await _serve_metrics(node, node.config.rawx.metrics, drain)
     async with AsyncExitStack() as stack:
         served: list[tuple[_ServedVolume, Slot]] = []
         for number, path in enumerate(node.config.rawx.volumes):
             if only is None or number == only:
-                worker = workers.get(path.absolute(), "")
-                forget = forget_at(node.client, worker) if worker else None
+                home = known.get(path.absolute(), Home())
+                forget = forget_at(node.client, home.worker) if home.worker else None
                 slot = stack.enter_context(Slot(volume_id_of(path), path, node.namespace, devices, forget=forget))
-                served.append((_ServedVolume(node, number, slot, worker), slot))
+                served.append((_ServedVolume(node, number, slot, home), slot))
         node.services.append(lambda: [each.registration() for each, _ in served])
         async with trio.open_nursery() as nursery, trio.open_nursery() as background:
             for each, slot in served:
@@ -202,7 +205,9 @@ async def serve_rawx(
                 background.start_soon(slot.keep_probed)
                 background.start_soon(_follow, each, slot)
                 sockets = bind((node.config.listen, each.port), shared=False)
-                run = functools.partial(serve, each.service, sockets, limits=RAWX_LIMITS, name="rawx", drain=drain, observe=observe)
+                run = functools.partial(
+                    serve, LogCall(each.service, node.key), sockets, limits=RAWX_LIMITS, name="rawx", drain=drain, observe=observe
+                )
                 await nursery.start(run)
             task_status.started()
             await drain.wait()
@@ -255,9 +260,9 @@ async def serve_gateway(node: Node, drain: trio.Event, *, task_status: trio.Task
             sockets = bind(listen, shared=False)
             if config.health:
                 health = bind(host_port(config.health, "gateway.health"), shared=False)
-                background.start_soon(functools.partial(serve, health_handler(drain), health, name="health"))
+                background.start_soon(functools.partial(serve, LogCall(health_handler(drain), node.key), health, name="health"))
             seen_at = f"{node.address}:{host_port(config.health, 'gateway.health')[1]}" if config.health else ""
-            node.services.append(lambda: [msgspec.structs.replace(node.registration("gateway", listen[1]), metrics=seen_at)])
+            node.services.append(lambda: [msgspec.structs.replace(node.registration("gateway", listen[1]), metrics=seen_at, log=seen_at)])
             parse_error = gateway.on_parse_error
             server = functools.partial(serve, gateway.handle, sockets, tls=tls, name="s3", on_parse_error=parse_error)
             await server(drain=drain, idle_grace_s=IDLE_GRACE_S if config.health else 0.0, task_status=task_status)

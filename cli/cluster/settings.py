@@ -7,6 +7,7 @@ import random
 import shlex
 import subprocess
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,7 @@ from node.errors import ConfigError, InvalidArgument, NotEnoughServices
 from store.location import Location, group_counts
 from store.namespace import DOCUMENT, NamespaceSettings
 from store.placement import Candidate, spread
-from store.policy import POLICIES
+from store.policy import POLICIES, Policy
 
 EDITORS = ("sensible-editor", "nano", "vi")
 
@@ -45,21 +46,40 @@ def check_services(node: Node, settings: NamespaceSettings) -> None:
             location = Location.parse(each.registration.location)
         except InvalidArgument as error:
             raise ConfigError(f"volume {each.id}: {error}") from error
-        members.append(Candidate(each.id, 1.0, location, frozenset(each.registration.slots)))
+        members.append(Candidate(each.id, 1.0, location, frozenset(each.registration.slots), each.registration.site))
     if not members:
         raise ConfigError("no volumes are known, so whether they can meet the settings can't be said; --force takes them all the same")
-    pools, default = settings.pools_for(group_counts(each.location for each in members))
-    names = {settings.policy, *settings.classes.values(), *settings.draws} - {""}
+    _check_sites(settings, members)
     chosen = settings.policies(settings.policy, [each.location for each in members])
-    for name in sorted(names | {chosen.small.name, chosen.large.name}):
-        policy = POLICIES[name]
-        try:
-            drawn = spread(members, policy.chunks, policy.chunks, random.Random(0), pools.get(name, default))
-        except NotEnoughServices as error:
-            raise ConfigError(
-                f"{name} can't be met by the {len(members)} volumes there are: {error}; --force takes it all the same"
-            ) from error
-        assert len(drawn) == policy.chunks
+    names = ({settings.policy, *settings.classes.values(), *settings.draws} & POLICIES.keys()) | {chosen.small.name, chosen.large.name}
+    for name in sorted(names):
+        _check_policy(settings, members, POLICIES[name], name)
+    for name, policies in settings.classes_for(members).items():
+        if policies.pool:
+            for policy in (policies.small, policies.large):
+                _check_policy(settings, members, policy, f"{name} ({policy.name})")
+
+
+def _check_policy(settings: NamespaceSettings, members: Sequence[Candidate], policy: Policy, name: str) -> None:
+    """Raises: ConfigError."""
+    pools, default = settings.pools_for(group_counts(each.location for each in members))
+    try:
+        drawn = spread(members, policy.chunks, policy.chunks, random.Random(0), pools.get(policy.draws, default))
+    except NotEnoughServices as error:
+        words = f"{name} can't be met by the {len(members)} volumes there are: {error}; --force takes it all the same"
+        raise ConfigError(words) from error
+    assert len(drawn) == policy.chunks
+
+
+def _check_sites(settings: NamespaceSettings, members: Iterable[Candidate]) -> None:
+    """Raises: ConfigError for a data centre in which no volume has boards."""
+    known = sorted({each.site for each in members if each.site})
+    named = [(f"pools.{name}.sites", site) for name, pool in settings.pools.items() for site in pool.sites]
+    for where, site in [*named, *((f"sites.{site}", site) for site in settings.sites)]:
+        if site not in known:
+            there = f"there are some in {', '.join(known)}" if known else "no volume has a worker with boards"
+            hint = "`site` in a worker's file names it (glacier/worker/worker.toml); --force takes it all the same"
+            raise ConfigError(f"{where}: no volume has boards in {site!r}; {there}. {hint}")
 
 
 def value_at(settings: NamespaceSettings, path: str) -> object:

@@ -63,11 +63,13 @@ def serve(session: Session, config: Path, ready_fd: int | None, parent: int | No
     from glacier.worker.config import WorkerConfig
     from node import log, runner
     from node.config import load
+    from node.logbook import LOGBOOK
 
     if parent is not None:
         die_with(parent)
     prepare()
     log.set_up()
+    LOGBOOK.attach()
     return Exit(runner.run(functools.partial(_serve, session, load(WorkerConfig, config)), ready_fd=ready_fd))
 
 
@@ -330,6 +332,45 @@ async def _pace(session: Session, rate: int, bus: str, workers: tuple[str, ...])
             await worker.pace(float(rate))
             name, words = f"{status.board}/{status.bus}", f"at most {bytes_text(rate)} per second" if rate else "no limit"
             session.output.record("bus", f"bus {name}: {words}", bus=name, rate_bytes=rate)
+    return Exit.OK
+
+
+@glacier.command("sites", short_help="Have a cold class go to the boards of certain data centres.")
+@click.argument("storage_class", type=click.Choice(["GLACIER", "DEEP_ARCHIVE"]), metavar="CLASS")
+@click.argument("sites", nargs=-1, metavar="[SITE]...")
+@click.option("--any", "anywhere", is_flag=True, help="To all boards again.")
+@_worker
+@with_session
+def sites(session: Session, storage_class: str, sites: tuple[str, ...], anywhere: bool, workers: tuple[str, ...]) -> Exit:
+    """Have objects of CLASS (GLACIER, DEEP_ARCHIVE) go to the boards of these data centres only; without any, show which.
+
+    A SITE is what `site` in the worker's file names. What is cold already stays where it is. On a cluster pools have sites:
+    `frazil config set pools.paris.sites '["dc2"]'`, then `frazil config set draws.GLACIER paris`.
+    """
+    return session.run(lambda: _sites(session, storage_class, sites, anywhere, workers))
+
+
+async def _sites(session: Session, storage_class: str, sites: tuple[str, ...], anywhere: bool, workers: tuple[str, ...]) -> Exit:
+    from cli.door import check_store
+    from store.settings import load_settings, save_settings
+
+    if session.directory().is_cluster:
+        hint = "`frazil config set pools.paris.sites '[\"dc2\"]'`, then `frazil config set draws.GLACIER paris`"
+        raise Hinted("on a cluster the pool of a class says where its boards are", hint, code=Exit.USAGE)
+    store = check_store(session.directory())
+    settings = load_settings(store)
+    assert settings is not None
+    if sites or anywhere:
+        async with _boards(session, workers) as boards:
+            known = {status.site for status in [await worker.status() for worker in boards.workers] if status.site}
+        if strange := sorted(set(sites) - known):
+            there = f"there are some in {', '.join(sorted(known))}" if known else "no worker's file names a site"
+            raise Hinted(f"no board is in {visible(strange[0])}", f"{there}: `site` of worker.toml", code=Exit.NOT_FOUND)
+        others = {name: places for name, places in settings.sites.items() if name != storage_class}
+        settings = msgspec.structs.replace(settings, sites=others | ({storage_class: sites} if sites else {}))
+        save_settings(store, settings)
+    chosen = settings.sites.get(storage_class, ())
+    session.output.record("sites", f"{storage_class}: {', '.join(chosen) or 'all boards'}", storage_class=storage_class, sites=chosen)
     return Exit.OK
 
 

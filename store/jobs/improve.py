@@ -27,7 +27,7 @@ class Improve(Mover):
             self._tally.counts["found"] += 1
             volumes = {chunk.position: layout.volumes[chunk.volume] for chunk in metachunk.chunks}
             places = {position: members[volume] for position, volume in volumes.items() if volume in members}
-            pool = fleet.topology.pool_of(layout.policies[metachunk.policy].name)
+            pool = fleet.topology.pool_of(self._context.draws(holder.row, layout.policies[metachunk.policy].name))
             usable = {each.volume for each in await fleet.candidates()} - set(volumes.values())
             for position, avoid in misplaced(places, members.values(), pool):
                 if usable - avoid:

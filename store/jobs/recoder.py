@@ -86,7 +86,7 @@ class ChangePolicy(Walk):
 
     def _is_wrong(self, bucket: str, holder: Holding, policies: PolicySet) -> bool:
         try:
-            return not is_right(Layout.parse(holder.layout), policies)
+            return not is_right(Layout.parse(holder.layout), policies, self._context.fleet)
         except RecordCorrupt as error:
             self._tally.counts["lost"] += 1
             log.error("a layout can't be read", extra={"bucket": bucket, "key": holder.key, "error": str(error)})

@@ -90,7 +90,7 @@ async def test_all_kinds_of_objects_stay_what_they_are_from_policy_to_policy(tmp
                 now = await holdings(store, bucket)
                 assert [told(each) for each in now] == [told(each) for each in was[bucket]]
                 assert [sizes(each) for each in now] == [sizes(each) for each in was[bucket]]
-                assert all(is_right(Layout.parse(each.layout), policies) for each in now)
+                assert all(is_right(Layout.parse(each.layout), policies, store._context.fleet) for each in now)
             assert await contents(store) == before
         await until_none(store.meta.dirty_containers)
         assert await no_strangers(store) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.cluster.cold import board_config, worker_configs
+from cli.cluster.cold import board_config, share_of, worker_configs
 from cli.cluster.config import NodeConfig, load_node
 from node.errors import ConfigError
 
@@ -51,3 +51,8 @@ def test_a_board_belongs_to_the_namespace_of_its_node(tmp_path: Path) -> None:
     (tmp_path / "freezer.toml").write_text('name = "north"\nnamespace = "another"\n')
     config = board_config(node(tmp_path, []), "ns", tmp_path / "freezer.toml")
     assert (config.name, config.namespace, config.key) == ("north", "ns", tmp_path / "k")
+
+
+@pytest.mark.parametrize(("rate", "workers", "share"), [(0.0, 3, 0.0), (6e6, 3, 2e6), (6e6, 0, 6e6), (1e5, 4, 65536)])
+def test_each_worker_of_a_site_has_an_even_share_of_its_rate(rate: float, workers: int, share: float) -> None:
+    assert share_of(rate, workers) == share

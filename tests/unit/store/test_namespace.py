@@ -10,7 +10,7 @@ from meta.conscience.score import Expressions
 from node.errors import ConfigError
 from store.location import LEVELS, Location
 from store.namespace import NamespaceSettings, PoolSettings, edited
-from store.placement import Target
+from store.placement import Candidate, Target
 from store.policy import POLICIES, PolicySet
 
 NAMES = st.text(alphabet="abcXYZ019-_ .\"'é", min_size=1, max_size=8)
@@ -50,6 +50,8 @@ def test_toml_and_the_document_give_back_what_they_were_made_of(made: NamespaceS
         ("[pools.main]\ndistance_min = 9", "pools.main: a distance"),
         ("[pools.main]\nstrict = { planet = 1 }", "pools.main: limits"),
         ('[pools.main]\ndistance = "x"', "distance"),
+        ('[draws]\nSTANDARD = "main"\n[pools.main]', "draws.STANDARD: there is no storage policy"),
+        ("[sites.dc2]\nrate_bytes = 5", "sites.dc2: rate_bytes is 0 for no limit, or at least 65536"),
         ('[scores.rawx]\nplace = "import os"\nread = "cpu"', "scores.rawx.place"),
         ('[scores.toaster]\nplace = "1"\nread = "cpu"', "scores.toaster"),
         ("policies = 1", "policies"),
@@ -86,3 +88,34 @@ def test_the_default_policies_bear_the_loss_of_a_host() -> None:
     assert chosen(9, 1).large.name == "EC63"
     with pytest.raises(ConfigError, match="15 volumes"):
         NamespaceSettings().policies("EC123", [Location.parse(f"h{host}.1") for host in range(12)])
+
+
+def test_cold_classes_have_pools_and_policies_of_their_own() -> None:
+    settings = NamespaceSettings.parse(
+        """
+        [classes]
+        STANDARD = "EC63"
+        DEEP_ARCHIVE = "TWOCOPIES"
+        [draws]
+        GLACIER = "paris"
+        DEEP_ARCHIVE = "bunker"
+        [pools.paris]
+        sites = ["dc2", "dc4"]
+        [pools.bunker]
+        sites = ["dc4"]
+        distance_min = 2
+        """
+    )
+    sites = ("dc2", "dc4", "")
+    members = [Candidate(str(number), 1.0, Location.parse(f"host{number}.disk"), site=sites[number % 3]) for number in range(12)]
+    classes = settings.classes_for(members)
+    assert {name: (found.large.name, found.pool) for name, found in classes.items()} == {
+        "STANDARD": ("EC63", ""),
+        "DEEP_ARCHIVE": ("TWOCOPIES", "DEEP_ARCHIVE"),
+        "GLACIER": ("EC42", "GLACIER"),  # of the eight volumes that lead there
+    }
+    pools, _ = settings.pools_for(())
+    assert pools["GLACIER"].sites == {"dc2", "dc4"}
+    assert pools["DEEP_ARCHIVE"].hard()[3] == 1
+    nowhere = [Candidate(each.volume, 1.0, each.location) for each in members]
+    assert settings.classes_for(nowhere)["GLACIER"].pool == "GLACIER"

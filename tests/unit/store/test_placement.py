@@ -194,3 +194,25 @@ def test_a_place_is_told_by_names_of_levels_that_follow_each_other() -> None:
     location = Location.parse("dc1.room1.rack2.host3.disk1")
     assert all(location.lies_in(place) for place in ("host3", "rack2.host3", "dc1", "host3.disk1", str(location)))
     assert not any(location.lies_in(place) for place in ("host", "dc1.rack2", "host3.disk1.more", "", "."))
+
+
+HERE, FAR = Pool(sites=frozenset({"here"})), Pool((Target(("slow",)),), sites=frozenset({"far", "away"}))
+
+
+def at_site(volume: int, site: str, *slots: str) -> Candidate:
+    return Candidate(str(volume), 1.0, Location.parse(f"host{volume}.disk"), frozenset(slots), site)
+
+
+def test_volumes_whose_boards_are_elsewhere_are_never_drawn() -> None:
+    candidates = [at_site(number, ("here", "far", "")[number % 3]) for number in range(9)]
+    assert set(spread(candidates, 3, 3, Random(1), HERE)) == {"0", "3", "6"}
+    with pytest.raises(NotEnoughServices, match="their boards must be in here"):
+        spread(candidates, 4, 4, Random(1), HERE)
+
+
+def test_chunks_whose_boards_are_elsewhere_are_misplaced() -> None:
+    near, far, away, fast = at_site(1, "here", "slow"), at_site(2, "far", "slow"), at_site(3, "away", "slow"), at_site(4, "far", "fast")
+    assert judge([far, away], FAR) == 0
+    assert judge([near, far], FAR) == judge([far, fast], FAR) == FALLBACK
+    members = [near, far, away, fast]
+    assert list(misplaced({0: near, 1: far}, members, FAR)) == [(0, frozenset({"1", "4"}))]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from node.errors import ConfigError, NotEnoughServices
 from rawx.chunk import UNIT_BYTES_MAX
-from store.policy import POLICIES, SMALL_BYTES_MAX, PolicySet
+from store.policy import EC42, EC63, POLICIES, SMALL_BYTES_MAX, THREECOPIES, PolicySet
 
 ALL = sorted(POLICIES.values(), key=lambda policy: policy.name)
 
@@ -82,3 +82,12 @@ def test_chunks_hold_their_metachunk(policy: object, size: int) -> None:
     each = next(candidate for candidate in ALL if candidate == policy)
     room = each.chunk_bytes(size) * (each.data if each.coded else 1)
     assert size <= room <= size + 64 * each.data
+
+
+def test_a_class_with_a_pool_of_its_own_steps_down_within_it_and_is_no_other_policy() -> None:
+    own = PolicySet(THREECOPIES, EC63).in_pool("GLACIER")
+    assert own == PolicySet(THREECOPIES, EC63)
+    assert (own.pool, own.large.draws, PolicySet(THREECOPIES, EC63).large.draws) == ("GLACIER", "GLACIER", "EC63")
+    lower = own.choose(None, EC63.quorum - 1)
+    assert (lower, lower.draws) == (EC42, "GLACIER")
+    assert own.wanted(EC63, 1 << 30) is EC63

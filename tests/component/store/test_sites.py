@@ -1,0 +1,96 @@
+"""Cold classes whose boards are in certain data centres: their chunks are on the volumes that lead there, and on no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from meta.protocol.object import Attributes, ObjectRow, Seen
+from node.errors import NotEnoughServices
+from store.embedded import follow_sites
+from store.layout import Layout
+from store.settings import load_settings, save_settings
+from store.store import Store
+from store.transition import transition
+from tests.component.store.support import BUCKET, opened, put, read
+
+SMALL, LARGE = b"ice" * 1_000, b"ice" * 200_000
+
+
+def volumes_of(row: ObjectRow) -> set[str]:
+    return {volume for volume, _ in Layout.parse(row.layout).places()}
+
+
+async def reserve(store: Store, path: Path, count: int) -> set[str]:
+    """GLACIER goes to "far", where the boards of so many volumes are; the others' are at "near"."""
+    settings = load_settings(path)
+    assert settings is not None
+    settings = msgspec.structs.replace(settings, sites={"GLACIER": ("far",), "DEEP_ARCHIVE": ("nowhere",)})
+    save_settings(path, settings)
+    far = set(sorted(store.volumes)[:count])
+    sites = {volume: "far" if volume in far else "near" for volume in store.volumes}
+
+    async def told() -> dict[str, str]:
+        return sites
+
+    store.tier.sites = told  # type: ignore[method-assign]
+    follow_sites(store._context, settings, sites)
+    return far
+
+
+async def test_small_and_large_objects_go_where_the_boards_are_and_those_of_other_classes_anywhere(tmp_path: Path) -> None:
+    async with opened(tmp_path, 9) as store:
+        far = await reserve(store, tmp_path, 4)
+        anywhere = set[str]()
+        for number in range(8):
+            for data in (SMALL, LARGE):
+                row = await put(store, f"k{number}-{len(data)}", data, storage_class="GLACIER")
+                assert volumes_of(row) <= far
+                assert await read(store, row) == data
+                anywhere |= volumes_of(await put(store, f"s{number}-{len(data)}", data))
+        assert anywhere > far
+
+
+async def test_what_becomes_cold_moves_where_the_boards_are_also_by_a_copy_under_the_same_policy(tmp_path: Path) -> None:
+    async with opened(tmp_path, 6, policy="TWOCOPIES") as store:
+        far = await reserve(store, tmp_path, 2)
+        for number in range(6):
+            await put(store, f"k{number}", LARGE)
+            row = await store.get_row(BUCKET, f"k{number}")
+            copied = await store.copy_object(
+                row, BUCKET, BUCKET, f"c{number}", attributes=Attributes(), owner="owner", storage_class="GLACIER"
+            )
+            moved = await transition(store._context, BUCKET, row, "GLACIER", Seen(row.seq))
+            assert volumes_of(copied) <= far
+            assert volumes_of(moved) <= far
+            assert await read(store, moved) == await read(store, copied) == LARGE
+
+
+async def test_a_chunk_that_is_lost_is_made_anew_where_the_boards_are(tmp_path: Path) -> None:
+    async with opened(tmp_path, 9) as store:
+        far = await reserve(store, tmp_path, 4)
+        row = await put(store, "k", SMALL, storage_class="GLACIER")
+        context = store._context
+        assert context.draws(row, "THREECOPIES") == "GLACIER"
+        drawn = await context.fleet.draw(1, 1, without=list(volumes_of(row)), policy=context.draws(row, "THREECOPIES"))
+        assert set(drawn) <= far
+
+
+async def test_while_no_board_of_the_site_is_known_nothing_is_put_elsewhere(tmp_path: Path) -> None:
+    async with opened(tmp_path, 3) as store:
+        await reserve(store, tmp_path, 3)
+        with pytest.raises(NotEnoughServices):
+            await put(store, "k", LARGE, storage_class="DEEP_ARCHIVE")
+        await put(store, "k", LARGE, storage_class="GLACIER")
+
+
+async def test_a_store_that_starts_knows_its_sites_before_its_boards_answer(tmp_path: Path) -> None:
+    async with opened(tmp_path, 3) as store:
+        await reserve(store, tmp_path, 3)
+    async with opened(tmp_path, 3) as store:
+        assert store._context.fleet.reserved == {"GLACIER": frozenset(), "DEEP_ARCHIVE": frozenset()}
+        with pytest.raises(NotEnoughServices):
+            await put(store, "k", LARGE, storage_class="GLACIER")
+        await put(store, "k", LARGE)
