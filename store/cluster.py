@@ -17,7 +17,7 @@ import trio
 from meta.conscience.client import Directory
 from meta.conscience.protocol import Service
 from meta.coordinator import Candidate as Candidacy
-from meta.coordinator import Coordinator
+from meta.coordinator import Coordinator, Mandate
 from meta.protocol.door import Meta
 from node.auth import NamespaceKey
 from node.buffers import BufferPool
@@ -50,6 +50,7 @@ CARETAKER = "caretaker"
 RETRY_S = 5.0
 READING_S = 300.0
 """So long do chunks of what was deleted or replaced stay, unless the node's file says otherwise: nobody knows who reads them elsewhere."""
+DOUBT_S = 0.2
 log = get_logger("store.cluster")
 
 
@@ -248,16 +249,25 @@ def _member(service: Service) -> Candidate:
     return Candidate(service.id, float(service.place), location, frozenset(registration.slots), registration.site)
 
 
+async def _until_doubtful(mandate: Mandate) -> None:
+    """Until another may lead: long before it is known that this one is over, after which two would be at work for a while."""
+    while mandate.trusted:  # noqa: ASYNC110 - nobody tells that a session has not been confirmed for long
+        await trio.sleep(DOUBT_S)
+
+
 async def take_care(store: Store, coordinator: Coordinator, name: str, address: str) -> None:
     """For ever: while this process is the elected one, it does what is done once for all containers."""
     while True:
         mandate = await coordinator.campaign(CARETAKER, Candidacy(name, address))
         log.info("this process looks after the containers now", extra={"epoch": mandate.epoch})
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(store.run_caretaking)
-                await mandate.wait_lost()
-                nursery.cancel_scope.cancel()
+            while not mandate.lost:
+                if mandate.trusted:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(store.run_caretaking)
+                        await _until_doubtful(mandate)
+                        nursery.cancel_scope.cancel()
+                await trio.sleep(DOUBT_S)
         finally:
             with trio.CancelScope(deadline=trio.current_time() + RETRY_S, shield=True):
                 await mandate.resign()

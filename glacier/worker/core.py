@@ -84,6 +84,8 @@ class Core:
         """Disks that can't be powered: until when (wall clock, seconds), and why."""
         self.reports: dict[int, DiskReport] = {}
         """What the freezer told of each disk last."""
+        self.absent: dict[str, float] = {}
+        """Volumes of chunks that are not there: since when it is known (wall clock, seconds)."""
         self.notes: dict[int, str] = {}
         """What came of orders."""
         self.rising: tuple[int, float] | None = None
@@ -132,6 +134,11 @@ class Core:
     def usable(self) -> set[str]:
         """The volumes that are there and serve: of others nothing is read or emptied now."""
         return {name for name in self.volumes if (volume := self.volumes.get(name)) is not None and not volume.health.sick}
+
+    async def look_for_absent(self) -> None:
+        """Which volumes the ledger names that are not there."""
+        gone = {volume for volume in await self.ledger.volumes() if volume not in self.volumes}
+        self.absent = {volume: self.absent.get(volume, self.now_s) for volume in gone}
 
     async def load(self) -> None:
         """What the ledger says; at the start."""

@@ -25,7 +25,6 @@ from node.errors import ConfigError
 from node.exposure import expose
 from node.http.server import listen, listen_unix, serve
 from node.logbook import LogCall
-from node.threads import run_blocking
 from store.settings import exclusive, short_path
 
 
@@ -45,7 +44,7 @@ async def open_daemon(config: WorkerConfig) -> AsyncIterator[Worker]:
         stack.enter_context(exclusive(lock))
         volumes = HotVolumes(config.volumes, config.namespace)
         stack.callback(volumes.close)
-        await run_blocking(volumes.look)
+        await volumes.look()
         options = replace(config.options, place=place_of(config.freezer))
         worker = await stack.enter_async_context(
             open_worker(config.ledger, volumes, partial(to_freezer, config, key, options.rate), options)

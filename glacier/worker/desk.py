@@ -24,6 +24,8 @@ from node.text import bytes_text
 from rawx.protocol import Examined
 
 QUEUE_MAX = 10_000
+ABSENT_S = 3600.0
+"""Of a volume that is not there for so long the metadata is asked whether its chunks are still needed; what is named stays."""
 _KINDS = frozenset(kind.name.lower() for kind in Kind)
 Step = Callable[[Book, Entry, Changes], None]
 
@@ -119,21 +121,34 @@ class Desk:
             await self._each(items, step, held=True)
 
     async def delete(self, items: Sequence[Item]) -> None:
-        await self._each(items, self._core.forget)
+        """Also of volumes that are gone, as long as something of them is known."""
+        known = set(await self._core.ledger.volumes()) | {""}
+        for item in _checked(items):
+            if item.volume not in known:
+                self._core.files_of(item.volume)
+        await self._forget(items)
 
     async def _each(self, items: Sequence[Item], step: Step, *, held: bool = False) -> None:
         """A step for every chunk that is known, in one transaction."""
         for item in _checked(items):
-            if item.volume:
-                self._core.files_of(item.volume)
+            self._core.files_of(item.volume)
 
         def steps(book: Book, changes: Changes) -> None:
             for item in items:
                 entry = book.entry(item.volume, item.chunk)
-                if entry is not None and (entry.state not in (STRAY, LOST) or step == self._core.forget):
+                if entry is not None and entry.state not in (STRAY, LOST):
                     step(book, entry, changes)
 
         await self._steps(steps, held=held)
+
+    async def _forget(self, items: Sequence[Item]) -> None:
+        def steps(book: Book, changes: Changes) -> None:
+            for item in items:
+                entry = book.entry(item.volume, item.chunk)
+                if entry is not None:
+                    self._core.forget(book, entry, changes)
+
+        await self._steps(steps)
 
     async def _steps(self, steps: Callable[[Book, Changes], object], *, held: bool = False) -> None:
         if held:
@@ -229,7 +244,9 @@ class Desk:
         ]
 
     async def strays(self, after: Item, limit: int) -> list[Stray]:
-        entries = await self._core.ledger.strays((after.volume, after.chunk), min(limit, ITEMS_MAX))
+        core = self._core
+        absent = [volume for volume, since_s in core.absent.items() if core.now_s - since_s >= ABSENT_S]
+        entries = await core.ledger.strays((after.volume, after.chunk), min(limit, ITEMS_MAX), absent)
         return [Stray(entry.volume, entry.chunk, entry.bucket, entry.key, entry.content) for entry in entries]
 
     async def verify(self, disk: int) -> int:

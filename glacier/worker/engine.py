@@ -346,3 +346,4 @@ class Engine:
             for entry in await core.ledger.to_verify(disk, core.now_us - period_us * 3 // 4, 1, core.usable()):
                 core.check_soon(entry, at_s=(entry.verified_us + period_us / 2) / 1e6)
         await go_on_clearing(core)
+        await core.look_for_absent()

@@ -88,6 +88,14 @@ class DiskRow(msgspec.Struct, frozen=True):
 _ENTRY = "volume, chunk, state, disk, also, size, bucket, key, content, metachunk, until_us, verified_us"
 _TASK = "id, task, kind, disk, volume, chunk, size, at_us, purpose, tries, problem"
 _HERE = "volume = ? AND chunk = ?"
+_VOLUMES = """
+WITH RECURSIVE each(volume) AS (
+    SELECT MIN(volume) FROM chunks
+    UNION ALL SELECT (SELECT MIN(volume) FROM chunks WHERE volume > each.volume) FROM each WHERE volume IS NOT NULL
+)
+SELECT volume FROM each WHERE volume IS NOT NULL
+"""
+"""A seek for each, not a look at every chunk."""
 _AMONG = "+volume IN (SELECT value FROM json_each(?))"
 """The plus: not by the primary key, which would read all chunks of these volumes."""
 
@@ -225,9 +233,23 @@ class Ledger:
     async def on_disk(self, disk: int) -> list[Entry]:
         return await self._read(lambda db: [Entry(*row) for row in db.execute(f"SELECT {_ENTRY} FROM chunks WHERE disk = ?", (disk,))])
 
-    async def strays(self, after: tuple[str, str], limit: int) -> list[Entry]:
-        query = f"SELECT {_ENTRY} FROM chunks WHERE state IN ('stray', 'lost') AND (volume, chunk) > (?, ?) ORDER BY volume, chunk LIMIT ?"
-        return await self._read(lambda db: [Entry(*row) for row in db.execute(query, (*after, limit))])
+    async def strays(self, after: tuple[str, str], limit: int, absent: Iterable[str] = ()) -> list[Entry]:
+        """absent: volumes of which all chunks are told."""
+        begin = f"SELECT {_ENTRY} FROM chunks WHERE (volume, chunk) > (?, ?) AND"
+        end = "ORDER BY volume, chunk LIMIT ?"
+
+        def query(db: apsw.Connection) -> list[Entry]:
+            found = [Entry(*row) for row in db.execute(f"{begin} state IN ('stray', 'lost') {end}", (*after, limit))]
+            for volume in absent:
+                found += [Entry(*row) for row in db.execute(f"{begin} volume = ? {end}", (*after, volume, limit))]
+            unique = {(entry.volume, entry.chunk): entry for entry in found}
+            return [unique[key] for key in sorted(unique)[:limit]]
+
+        return await self._read(query)
+
+    async def volumes(self) -> list[str]:
+        """Those that chunks are of; of strays nobody knows."""
+        return await self._read(lambda db: [row[0] for row in db.execute(_VOLUMES) if row[0]])
 
     async def strays_count(self) -> int:
         return await self._read(lambda db: int(db.execute("SELECT COUNT(*) FROM chunks WHERE state IN ('stray', 'lost')").get or 0))

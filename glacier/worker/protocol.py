@@ -169,7 +169,8 @@ class ColdDoor(Protocol):
         """What waits, the most urgent first."""
 
     async def strays(self, after: Item, limit: int) -> list[Stray]:
-        """In the order of volumes and chunks. Who finds that no metadata needs one deletes it."""
+        """In the order of volumes and chunks; with all chunks of volumes that have long been away. Who finds that no metadata needs one
+        deletes it."""
 
     async def verify(self, disk: int) -> int:
         """Have all chunks of a disk read and compared, soon; -1: of all disks. How many there are. Raises: DiskNotFound."""

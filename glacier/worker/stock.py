@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from glacier.backlog import Kind
 from glacier.protocol import Freezer
 from glacier.worker.core import Changes, Core
@@ -42,6 +44,11 @@ async def _found(core: Core, freezer: Freezer, disk: int, chunk: str) -> None:
         others = [entry for entry in book.named(chunk) if entry.state in ON_DISK]
         if others:
             changes.asked.append(book.ask(core.task(DELETE, Kind.DELETE, others[0], disk=disk)))
+            return
+        strays = [entry for entry in book.named(chunk) if entry.state == STRAY and not entry.volume]
+        if strays:  # a second copy of what nobody knows: the metadata judges both
+            if strays[0].also == -1:
+                book.put(msgspec.structs.replace(strays[0], also=disk))
             return
         key = (record.bucket, record.key, record.content, record.metachunk)
         book.put(Entry("", chunk, STRAY, disk, -1, head.size, *key, 0, core.now_us))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from rawx.probe import Probe
 from rawx.volume import Volume, open_volume
 
 LOOK_S = 5.0
+LOOK_S_MAX = 10.0
 log = get_logger("glacier.worker")
 
 
@@ -30,6 +32,8 @@ class HotVolumes(Mapping[str, Volume]):
         self._probes: dict[Path, Probe] = {}
         self._retired: list[Volume] = []  # calls may still be under way on them
         self._told: set[Path] = set()
+        self._looking: set[Path] = set()
+        self._changing = threading.Lock()
 
     def __repr__(self) -> str:
         return f"<HotVolumes {len(self._open)} of {len(self._paths)}>"
@@ -51,22 +55,41 @@ class HotVolumes(Mapping[str, Volume]):
             volume.close()
         self._open.clear()
 
-    def look(self) -> None:
-        """Opens what came, and lets go of what went. Blocking; the loop may look meanwhile."""
-        for path in self._paths:
+    async def look(self) -> None:
+        """Opens what came, and lets go of what went, side by side; a disk that hangs is waited for LOOK_S_MAX."""
+        async with trio.open_nursery() as nursery:
+            for path in self._paths:
+                nursery.start_soon(self._look_at, path)
+
+    async def _look_at(self, path: Path) -> None:
+        if path in self._looking:
+            return  # an earlier look still hangs
+        self._looking.add(path)
+        with trio.move_on_after(LOOK_S_MAX) as scope:
+            await run_blocking(self._look, path, abandon=True)
+        if scope.cancelled_caught:
+            log.warning("a volume's disk does not answer; its chunks wait", extra={"path": str(path)})
+
+    def _look(self, path: Path) -> None:
+        """Blocking; the loop may look meanwhile."""
+        try:
             volume = self._open.get(path)
             if volume is not None and _is_gone(volume, path):
-                self._open = {each: there for each, there in self._open.items() if each != path}
+                with self._changing:
+                    self._open = {each: there for each, there in self._open.items() if each != path}
                 self._retired.append(volume)
                 volume = None
             if volume is None:
                 self._try(path)
+        finally:
+            self._looking.discard(path)
 
     def _try(self, path: Path) -> None:
         try:
             volume = open_volume(path, namespace=self._namespace, devices=self._devices)
             self._probes[path] = Probe(volume)
-            self._open = self._open | {path: volume}
+            with self._changing:
+                self._open = self._open | {path: volume}
             self._told.discard(path)
         except FrazilError as error:
             if path not in self._told:
@@ -78,7 +101,7 @@ class HotVolumes(Mapping[str, Volume]):
         async with trio.open_nursery() as nursery:
             while True:
                 await trio.sleep(LOOK_S)
-                await run_blocking(self.look)
+                await self.look()
                 for path, volume in self._open.items():
                     if _ails(volume):
                         nursery.start_soon(self._probes[path].run)

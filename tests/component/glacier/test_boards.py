@@ -112,7 +112,7 @@ async def cold_store(tmp_path: Path, *, scheduler: Scheduler = IDLE, **options: 
             paths = [path / "volumes" / str(each + 1) for each in range(VOLUMES) if each % 2 == number]
             volumes = HotVolumes(paths, namespace)
             stack.callback(volumes.close)
-            volumes.look()
+            await volumes.look()
             worker = await stack.enter_async_context(open_worker(tmp_path / f"worker{number}.db", volumes, freezer.dial, settings))
             await nursery.start(worker.run)
             workers.append(worker)

@@ -784,7 +784,7 @@ async def test_a_volume_that_fell_sick_is_used_again_once_it_answers(tmp_path: P
     monkeypatch.setattr(hot_volumes, "LOOK_S", 0.02)
     open_volume(tmp_path / "volume", namespace=NAMESPACE, create=True).close()
     found = HotVolumes([tmp_path / "volume"], NAMESPACE)
-    found.look()
+    await found.look()
     (volume,) = found.values()
     made = await put(volume, sample(UNIT))
     async with trio.open_nursery() as nursery:

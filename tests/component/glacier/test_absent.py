@@ -1,0 +1,96 @@
+"""Volumes that are gone or hang, and what of them lies on cold disks."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trio
+
+from glacier.worker import desk
+from glacier.worker import volumes as hot_volumes
+from glacier.worker.protocol import Item, Stray
+from glacier.worker.volumes import HotVolumes
+from node.errors import VolumeNotFound
+from rawx.volume import Volume, open_volume
+from tests.component.glacier.conftest import AT_ONCE, OPTIONS, item, until, until_state, working
+from tests.component.rawx.conftest import NAMESPACE, UNIT, put, sample
+from tests.support.freezer import MemoryFreezer
+
+
+async def test_what_a_volume_that_is_gone_had_on_cold_disks_is_told_and_can_be_deleted(
+    tmp_path: Path, volumes: dict[str, Volume], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freezer, (gone, stays, _) = MemoryFreezer(), volumes.values()
+    lost, kept = await put(gone, sample(UNIT)), await put(stays, sample(UNIT))
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker.door.create([item(gone, lost), item(stays, kept)])
+        await until_state(worker, item(gone, lost), "cold")
+        await until_state(worker, item(stays, kept), "cold")
+    there = {name: volume for name, volume in volumes.items() if volume is not gone}
+    async with working(tmp_path, there, freezer) as worker:
+        await until(lambda: bool(worker.core.absent), "it is seen that the volume is away")
+        assert await worker.door.strays(Item("", ""), 10) == []  # it may come back
+        monkeypatch.setattr(desk, "ABSENT_S", 0.0)
+        record = lost.record
+        told = Stray(gone.volume_id, lost.chunk, record.bucket, record.key, record.content)
+        assert await worker.door.strays(Item("", ""), 10) == [told]
+        assert await worker.door.strays(Item(gone.volume_id, lost.chunk), 10) == []
+        await worker.door.delete([item(gone, lost)])
+        await until(lambda: not freezer.copies(lost.chunk), "its copy is deleted")
+        assert freezer.copies(kept.chunk)
+        assert await worker.door.strays(Item("", ""), 10) == []
+        with pytest.raises(VolumeNotFound):
+            await worker.door.delete([Item("another", lost.chunk)])
+
+
+async def test_a_second_copy_of_what_nobody_knows_goes_with_the_first(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(), next(iter(volumes.values()))
+    made = await put(volume, sample(UNIT))
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker.door.create([item(volume, made)])
+        await until_state(worker, item(volume, made), "cold")
+    (disk,) = freezer.copies(made.chunk)
+    other = next(each for each in freezer.disks if each != disk)
+    freezer.disks[other][made.chunk] = freezer.disks[disk][made.chunk]
+    (tmp_path / "ledger.db").unlink()
+    freezer.powered = None
+    patient = replace(OPTIONS, scheduler=replace(AT_ONCE, idle_s=3600.0))
+    async with working(tmp_path, volumes, freezer, patient) as worker:
+        await until(lambda: worker.connected)
+        for each in (disk, other, disk, other):
+            await worker._engine._power(freezer, each)
+            worker.core.stocked.clear()
+        (stray,) = await worker.door.strays(Item("", ""), 10)
+        assert sum(worker.core.shelf.used.values()) == made.record.size
+        await worker.door.delete([Item(stray.volume, stray.chunk)])
+        await until(lambda: not freezer.copies(made.chunk), "both copies are deleted")
+
+
+async def test_a_disk_that_hangs_keeps_no_other_volume_from_being_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hot_volumes, "LOOK_S_MAX", 0.05)
+    hangs, goes_on = tmp_path / "hangs", threading.Event()
+    for path in (hangs, tmp_path / "well"):
+        open_volume(path, namespace=NAMESPACE, create=True).close()
+    real, looks = hot_volumes.open_volume, list[Path]()
+
+    def opening(path: Path, **options: object) -> Volume:
+        looks.append(path)
+        if path == hangs:
+            assert goes_on.wait(20)
+        return real(path, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(hot_volumes, "open_volume", opening)
+    found = HotVolumes([hangs, tmp_path / "well"], NAMESPACE)
+    await found.look()
+    assert len(found) == 1
+    await found.look()
+    assert looks.count(hangs) == 1  # one thread hangs, not one for each look
+    goes_on.set()
+    with trio.fail_after(20):
+        while len(found) < 2:
+            await found.look()
+            await trio.sleep(0.01)
+    found.close()
