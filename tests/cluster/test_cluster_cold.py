@@ -17,11 +17,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trio
 
-from tests.conftest import SCALE
+from cli.commands.top import cluster_opening
+from cli.place import StoreDirectory
+from glacier.worker.protocol import Verb
+from node.errors import PowerBudgetSpent
 from tests.support.client import Client
 from tests.support.cluster import BoardPlan, ClusterProcesses
 from tests.support.need import need_programs, need_root
+from tui.snapshot import Snapshot
 
 pytestmark = [pytest.mark.root]
 BUCKET = "archive"
@@ -29,7 +34,7 @@ BYTES = 400_000
 EMPTY_BYTES = 8192
 """The most that an emptied file takes."""
 SETTLE_S = 90.0
-LONG_ROUNDS = 50
+SHORT_ROUNDS = 3
 RULES = (
     b"<LifecycleConfiguration><Rule><ID>freeze</ID><Status>Enabled</Status><Filter><Prefix>old/</Prefix></Filter>"
     b"<Transition><Days>1</Days><StorageClass>GLACIER</StorageClass></Transition></Rule></LifecycleConfiguration>"
@@ -45,7 +50,7 @@ def cluster() -> Iterator[ClusterProcesses]:
     need_programs("losetup", "mount", "mkfs.ext4", "e2fsck")
     folder = Path(tempfile.mkdtemp(prefix="frazil-test-"))
     try:
-        with ClusterProcesses(folder, board=BoardPlan()) as cluster:
+        with ClusterProcesses(folder, board=BoardPlan(sites=("north", "north", "south"), name="icebox")) as cluster:
             with cluster.client() as client:
                 client.make_bucket(BUCKET)
             yield cluster
@@ -156,15 +161,14 @@ def victims(cluster: ClusterProcesses) -> dict[str, tuple[int, str]]:
     return found
 
 
-@pytest.mark.skipif(SCALE <= 1, reason="minutes: FRAZIL_TEST_SCALE=2")
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 def test_objects_survive_kills_of_freezers_workers_volumes_and_the_master(cluster: ClusterProcesses, seed: str, rounds: int) -> None:
     rng = random.Random(seed)
     bodies: dict[str, bytes] = {}
     unsure: set[str] = set()
     killed: Counter[str] = Counter()
     with cluster.client() as client:
-        for number in range(rounds if rounds >= LONG_ROUNDS else 3):
+        for number in range(rounds if "FRAZIL_TEST_ROUNDS" in os.environ else SHORT_ROUNDS):
             ends = time.monotonic() + 1 + rng.random() * 2
             while time.monotonic() < ends:
                 use(client, rng, bodies, unsure)
@@ -218,3 +222,87 @@ def restored(client: Client, key: str) -> bool:
     if not said:
         restore(client, key, 15)
     return 'ongoing-request="false"' in said
+
+
+@pytest.mark.timeout(300)
+def test_a_class_goes_to_the_boards_of_its_site_and_no_faster_than_that_allows(cluster: ClusterProcesses) -> None:
+    """host1 and host2 have theirs in "north", host3 in "south"."""
+    refused = cluster.command("config", "set", "pools.far.sites", '["east"]', check=False)
+    assert refused.returncode != 0
+    assert "no volume has boards in 'east'; there are some in north, south" in refused.stderr
+    cluster.command("config", "set", "pools.far.sites", '["south"]')
+    cluster.command("config", "set", "classes.DEEP_ARCHIVE", "TWOCOPIES")
+    cluster.command("config", "set", "draws.DEEP_ARCHIVE", "far")
+    cluster.command("config", "set", "sites.south.rate_bytes", "20000000")
+    deep = [("x-amz-storage-class", "DEEP_ARCHIVE")]
+    try:
+        south = [bus for bus in told(cluster, "glacier", "queue") if bus["type"] == "bus" and bus["site"] == "south"]
+        assert len(south) == 2
+        until(lambda: paces(cluster) == {"south": {10e6}, "north": {0.0}}, "each worker has its share", cluster)
+        with cluster.client() as client:
+            for number in range(4):
+                for size in (30_000, BYTES):
+                    assert client.put(BUCKET, f"deep/{number}-{size}", os.urandom(size), deep).status == 200
+            held = {path.parent.parent.parent.name for path in chunk_paths(cluster) if in_bucket(path)}
+            assert held == {"host3"}
+            until(lambda: hot(cluster) == 0, "their files are emptied", cluster)
+            for number in range(4):
+                for size in (30_000, BYTES):
+                    assert client.delete(BUCKET, f"deep/{number}-{size}").status == 204
+    finally:
+        for path in ("draws.DEEP_ARCHIVE", "classes.DEEP_ARCHIVE", "pools.far", "sites.south"):
+            cluster.command("config", "set", path, "", check=False)
+
+
+@pytest.mark.timeout(300)
+def test_an_operator_switches_disks_and_reads_logs_from_any_host_where_all_boards_have_one_name(cluster: ClusterProcesses) -> None:
+    refused = cluster.command("glacier", "power", "on", "2", check=False)
+    assert refused.returncode != 0
+    place = cluster.hosts[2].address
+    assert f"--bus icebox@{cluster.hosts[0].address}/1 or " in refused.stderr
+    until(lambda: not any(disk["powered"] for disk in told(cluster, "glacier", "queue") if disk["type"] == "disk"), "nothing runs", cluster)
+
+    async def steer() -> tuple[Snapshot, list[str], list[str]]:
+        async with cluster_opening(StoreDirectory(cluster.hosts[0].file, "the test"))() as reader:
+            seen = await reader.read()
+            bus, words = f"icebox@{place}/1", []
+
+            async def check() -> None:
+                words.append(await reader.order(bus, 2, Verb.FSCK))
+
+            words.append(await reader.order(bus, 2, Verb.ON))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(check)
+                await trio.sleep(0.1)
+                with pytest.raises(PowerBudgetSpent, match="switch that one off first"):
+                    await reader.order(bus, 3, Verb.ON)  # while the check runs, or a moment after
+            words.append(await reader.order(bus, 2, Verb.OFF))
+            kinds = {service.kind: service.name for service in seen.services}
+            return seen, words, [kind for kind, name in sorted(kinds.items()) if await reader.log(name)]
+
+    seen, words, logs = trio.run(steer)
+    assert [board.name for board in seen.boards] == [f"icebox@{host.address}" for host in cluster.hosts]
+    assert words[:2] == ["disk 2 is on", "disk 2: its file system is whole"]
+    assert words[2].startswith("disk 2 is off")
+    assert logs == ["conscience", "freezer", "gateway", "meta", "rawx", "worker"]
+    assert all(each.epoch > 0 for each in seen.elections if each.shard.startswith("set-"))
+
+
+def paces(cluster: ClusterProcesses) -> dict[str, set[float]]:
+    """Bytes per second of the workers, by site."""
+    found: dict[str, set[float]] = {}
+    for bus in told(cluster, "glacier", "queue"):
+        if bus["type"] == "bus":
+            found.setdefault(str(bus["site"]), set()).add(float(str(bus["rate_bytes"])))
+    return found
+
+
+def chunk_paths(cluster: ClusterProcesses) -> list[Path]:
+    return [path for host in cluster.hosts for path in host.folder.glob("disk*/[0-9a-f][0-9a-f][0-9a-f]/*")]
+
+
+def in_bucket(path: Path) -> bool:
+    try:
+        return b'"bucket":"archive"' in os.getxattr(path, "user.frazil.chunk")
+    except OSError:  # deleted meanwhile, or its record is beside it
+        return False

@@ -131,12 +131,15 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class BoardPlan:
-    """Loop devices on two buses, for each host. day_s: of lifecycle rules."""
+    """Loop devices on two buses, for each host. day_s: of lifecycle rules; sites: of the hosts' boards, in order; name: of all boards, "" =
+    each its host's."""
 
     disks: int = 4
     disk_mib: int = 48
     spin_up_s: float = 0.1
     day_s: float = 4.0
+    sites: tuple[str, ...] = ()
+    name: str = ""
 
 
 BUSES = 2
@@ -151,6 +154,7 @@ def write_board(host: Host, plan: BoardPlan, volumes: Sequence[Path]) -> str:
         disks = ", ".join(f"{{ number = {number} }}" for number in range(bus * plan.disks // BUSES, (bus + 1) * plan.disks // BUSES))
         buses += f'[[buses]]\nlisten = "{host.address}:{3310 + bus}"\ndisks = [{disks}]\n'
         mine = volumes[:-1] if bus == 0 else volumes[-1:]
+        site = plan.sites[host.number - 1] if plan.sites else ""
         waits = "".join(
             f"[waits.{kind}]\nhold_s = 0.0\npatience_s = 0.0\nbound_s = 60.0\n"
             for kind in ("expedited", "standard", "bulk", "freeze", "delete")
@@ -159,6 +163,7 @@ def write_board(host: Host, plan: BoardPlan, volumes: Sequence[Path]) -> str:
             f"""ledger = "{board}/worker{bus}.db"
 freezer = "{host.address}:{3310 + bus}"
 bus = {bus}
+site = "{site}"
 volumes = {json.dumps(list(map(str, mine)))}
 disk_bytes = {plan.disk_mib << 20}
 spin_up_s = {plan.spin_up_s}
@@ -167,7 +172,7 @@ idle_s = 1.0
 {waits}"""
         )
     (board / "freezer.toml").write_text(
-        f"""name = "{host.name}"
+        f"""name = "{plan.name or host.name}"
 state = "{board}/state"
 mounts = "{board}/mounts"
 hardware = "loop"
