@@ -26,6 +26,7 @@ from node.errors import CallNotAuthenticated, DiskNotFound, InvalidArgument, Pee
 from node.http.server import listen_unix, serve
 from node.metrics import exposition
 from rawx.volume import Volume
+from store.settings import load_settings
 from tests.component.glacier.conftest import AT_ONCE, OPTIONS, item, until, until_state, working
 from tests.component.rawx.conftest import UNIT, put, sample
 from tests.component.store.support import opened
@@ -33,7 +34,7 @@ from tests.support.freezer import MemoryFreezer
 from tests.support.store import COMMAND, environment
 
 KEY = NamespaceKey(bytes(KEY_BYTES))
-CALM = replace(OPTIONS, scheduler=replace(AT_ONCE, idle_s=3600.0))
+CALM = replace(OPTIONS, scheduler=replace(AT_ONCE, idle_s=3600.0), site="dc2")
 """Keeps a disk powered, so that what is shown stands still."""
 
 
@@ -119,7 +120,7 @@ async def test_commands_show_the_queue_and_have_disks_verified(tmp_path: Path, v
         await until_state(worker, item(volume, several[0]), "cold")
         code, out, _ = await run("queue")
         assert code == 0
-        assert "bus board/0: disk 0 is idle; nothing waits; 1 power-on" in out
+        assert "bus board/0 in dc2: disk 0 is idle; nothing waits; 1 power-on" in out
         assert re.search(r"disk +0 +64\.0 KiB .* 1 chunks  powered", out)
         code, out, _ = await run("queue", "--json")
         records = [json.loads(line) for line in out.splitlines()]
@@ -137,7 +138,35 @@ async def test_commands_show_the_queue_and_have_disks_verified(tmp_path: Path, v
         assert (code != 0, "at least 65536 bytes" in err) == (True, True)
         assert (await run("pace", "0"))[:2] == (0, "bus board/0: no limit\n")
         assert (await run("pace", "1MiB", "--bus", "other/0"))[0] == 3
+        code, out, err = await run("power", "on", "1")
+        assert (code != 0, "disk 0 has power" in err) == (True, True)
+        assert (await run("power", "off", "0"))[:2] == (0, "disk 0 is off\n")
+        assert (await run("power", "on", "1"))[:2] == (0, "disk 1 is on\n")
+        assert (await run("fsck", "1"))[:2] == (0, "disk 1: its file system is whole\n")
+        assert "its file system is whole" in (await run("queue"))[1]
         code, out, err = await run("lose", "9", "--yes")
         assert (code, "no disk 9" in err) == (3, True)
         code, out, _ = await run("lose", "0", "--yes")
         assert (code, out) == (0, "disk 0 is given up; it held 1 chunk\n")
+
+
+async def test_a_class_goes_to_sites_that_some_worker_names(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    async with opened(tmp_path / "store"):
+        pass
+    key = NamespaceKey.load(tmp_path / "store" / "secret.key")
+    async with served(tmp_path, volumes, key) as (_, address):
+
+        async def run(*arguments: str) -> tuple[int, str, str]:
+            command = [str(COMMAND), "glacier", "sites", "GLACIER", *arguments, "--worker", address, "--store", str(tmp_path / "store")]
+            done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False, env=environment(tmp_path))
+            assert isinstance(done, subprocess.CompletedProcess)
+            return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+        assert (await run())[:2] == (0, "GLACIER: all boards\n")
+        code, _, err = await run("dc9")
+        assert (code, "no board is in dc9" in err, "there are some in dc2" in err) == (3, True, True)
+        assert (await run("dc2"))[:2] == (0, "GLACIER: dc2\n")
+        settings = load_settings(tmp_path / "store")
+        assert settings is not None
+        assert settings.sites == {"GLACIER": ("dc2",)}
+        assert (await run("--any"))[:2] == (0, "GLACIER: all boards\n")
