@@ -65,7 +65,14 @@ class Bytes(ModalScreen[int | None]):
             yield Static(Text(self._text))
             yield Input(placeholder="10MiB, or 0 for no limit")
 
+    def on_mount(self) -> None:
+        self.query_one(Input).focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()  # else the app takes it for the filter's
+
     def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
         try:
             self.dismiss(bytes_of(event.value))
         except ValueError as error:
