@@ -187,8 +187,8 @@ class Operations(pyfuse3.Operations):
 
     @translated
     async def getxattr(self, inode: int, name: bytes, ctx: Any) -> bytes:
-        if not name.startswith(XATTR_PREFIX):  # the kernel asks for security.capability before each write
-            raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
+        if not name.startswith(XATTR_PREFIX):  # ls asks for two such of each file, unless one says that there are none here
+            raise pyfuse3.FUSEError(errno.EOPNOTSUPP)
         if name.startswith(virtual.PREFIX.encode()):
             return await virtual.get(self._changes, self._tree, self._tree.inode(inode), name.decode(), self.stats())
         found = (await self._changes.xattrs(self._tree.inode(inode))).get(name.decode())
