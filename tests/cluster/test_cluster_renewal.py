@@ -17,14 +17,16 @@ from store.rebuild.compare import differences
 from store.rebuild.swap import NEW_FOLDER
 from tests.cluster.test_cluster import until
 from tests.cluster.test_cluster_upkeep import told
+from tests.conftest import SCALE
 from tests.support.client import Client
 from tests.support.cluster import ClusterProcesses, Host
 from tests.support.store import COMMAND, environment
 
 OBJECTS = 40
-"""At scale 1."""
+"""At scale 1; 20,000 at scale 500."""
+SIZES = (0, 10, 5_000, 400_000, 1_500_000)
 BUCKETS = ("plain", "versions")
-KEEP_S = 60.0
+KEEP_S = 60.0 * max(SCALE / 20, 1)
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def live(client: Client, rng: random.Random, count: int) -> None:
     assert client.call("PUT", "versions", query=[("versioning", "")], body=document).status == 200
     for number in range(count):
         bucket, key = BUCKETS[number % 2], rng.choice((f"dir/ключ-{number}", f"k{number % 7}", f"{number}/" + "長" * 300))
-        body = rng.randbytes(rng.choice((0, 10, 5_000, 400_000, 1_500_000)))
+        body = rng.randbytes(rng.choices(SIZES, (1, 1, 1, 1, 1) if count < 1_000 else (10, 10, 10, 1, 1))[0])
         assert client.put(bucket, key, body, [("x-amz-meta-color", "blue"), ("x-amz-tagging", f"n={number}")]).status == 200
         if number % 5 == 0:
             assert client.delete(bucket, key).status == 204
@@ -90,7 +92,7 @@ def stop_meta(hosts: list[Host]) -> None:
         host.service("meta").stop()
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(900 * max(SCALE / 50, 1))
 def test_wiped_metadata_of_all_hosts_comes_back_equal(folder: Path, seed: str, scale: float, rounds: int) -> None:
     rng = random.Random(seed)
     with ClusterProcesses(folder) as cluster:

@@ -27,6 +27,7 @@ from .zookeeper import ZooKeeperServer
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 SETTLE_S = 30.0
+COMMAND_TIMEOUT_S = 120.0 * max(float(os.environ.get("FRAZIL_TEST_SCALE", "1")) / 20, 1)
 BRIDGE = f"fz{os.getpid()}"
 """Of this process, as the names of its namespaces and cables: what a killed run leaves behind can be told from what is in use."""
 NAMESPACED = f"10.77.{os.getpid() % 250}."
@@ -435,7 +436,7 @@ reading_s = {READING_S}
         *arguments: str,
         host: int = 1,
         check: bool = True,
-        timeout_s: float = 120.0,
+        timeout_s: float = COMMAND_TIMEOUT_S,
         variables: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Runs `frazil ARGUMENTS` on a host of the cluster."""
