@@ -84,6 +84,9 @@ class Coordinator(Protocol):
 
     async def elections(self) -> list[str]: ...
 
+    async def newest_epoch(self) -> int:
+        """No mandate that was given before has a greater one, unless what gave it went back since to an old copy of itself."""
+
     async def read(self, name: str) -> Document: ...
 
     async def write(self, name: str, data: bytes, *, version: int) -> Document:
@@ -146,14 +149,18 @@ class LocalCoordinator:
                 queue.remove(mandate)
         self._notify()
 
-    def lose_all(self) -> None:
-        """As a ZooKeeper that is set up anew: all sessions end, numbers begin anew, nothing is there."""
+    def copied(self) -> tuple[dict[str, Document], int]:
+        """As a backup of a ZooKeeper's data, for `lose_all`."""
+        return dict(self._documents), self._numbers
+
+    def lose_all(self, copy: tuple[dict[str, Document], int] = ({}, 0)) -> None:
+        """As a ZooKeeper that is set up anew, empty or from a copy: all sessions end, numbers go on from there, nothing else is there."""
         for queue in self._queues.values():
             for mandate in queue:
                 mandate.over.set()
             queue.clear()
-        self._documents.clear()
-        self._numbers = 0
+        documents, self._numbers = copy
+        self._documents = {name: document for name, document in documents.items() if not name.startswith("peer/")}  # whose sessions ended
         self._notify()
 
     async def candidates(self, election: str) -> list[Candidate]:
@@ -163,6 +170,9 @@ class LocalCoordinator:
     async def elections(self) -> list[str]:
         await trio.lowlevel.checkpoint()
         return sorted(self._queues)
+
+    async def newest_epoch(self) -> int:
+        return Epochs.of(await self.read(EPOCHS)) + self._numbers
 
     async def read(self, name: str) -> Document:
         await trio.lowlevel.checkpoint()

@@ -305,6 +305,7 @@ class ZooKeeper:
         queue = await self._queue(folder)
         own = next((name for name in queue if name.startswith(prefix)), None)
         if own is None:
+            await self._clear(folder, queue, prefix)
             await self._create(f"{folder}/{prefix}", address, ephemeral=True, sequence=True)
             return None
         place = queue.index(own)
@@ -317,6 +318,14 @@ class ZooKeeper:
             with trio.move_on_after(WATCH_POLL_S):
                 await event.wait()
         return None
+
+    async def _clear(self, folder: str, queue: list[str], prefix: str) -> None:
+        """Candidacies of the same name in this session that it gave up long ago: servers that went back to an old copy have them again."""
+        for name in queue:
+            if name.rpartition(".")[0] == prefix.rpartition(".")[0]:
+                stat = await self._call(self._client.exists_async, f"{folder}/{name}")
+                if stat is not None and stat.ephemeralOwner == self._session():
+                    await self._call(self._client.delete_async, f"{folder}/{name}")
 
     async def withdraw(self, folder: str, prefix: str) -> None:
         """Whatever of that name is in the queue leaves it; when ZooKeeper does not answer, the end of the session does it."""
@@ -378,6 +387,10 @@ class ZooKeeper:
         self._mandates.discard(mandate)
 
     # Documents
+
+    async def newest_epoch(self) -> int:
+        await self._call(self._client.sync_async, self._root)  # its answer names the newest transaction that the leader knows
+        return Epochs.of(await self.read(EPOCHS)) + cast(int, self._client.last_zxid)
 
     async def read(self, name: str) -> Document:
         return await self._read(self._document(name), None)

@@ -20,7 +20,7 @@ from meta.cluster.member import REST_S, Member, Watcher
 from meta.cluster.reign import Reign
 from meta.cluster.roster import Roster
 from meta.cluster.routing import RoutedMeta
-from meta.cluster.wire import Promising, Standings
+from meta.cluster.wire import Standings
 from meta.coordinator import Coordinator
 from node.errors import BaseNotFound, Fenced, FrazilError
 from node.log import get_logger
@@ -77,7 +77,7 @@ class Care:
 
     async def _ping(self, reign: Reign, peer: str) -> None:
         try:
-            await self._links[peer].promise(Promising(reign.name, reign.epoch, self._member.peers.peers))
+            await self._links[peer].promise(reign.claim)
         except Fenced as error:
             _log.info("%s follows another leader of %s: %s", peer, reign.name, error)
             reign.end()

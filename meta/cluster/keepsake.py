@@ -1,4 +1,5 @@
-"""What a ZooKeeper that lost everything is given back: kept by each peer on its disk, put together from what a majority of each set knows.
+"""What a ZooKeeper that lost everything, or went back to an old copy, is given back: kept by each peer on its disk, put together from what
+a majority of each set knows.
 
 PATH/keepsake       JSON of Keepsake: the namespace's documents as this peer saw them last
 PATH/<set>/promise  the set's peers in the newest epoch that this peer heard of (meta/cluster/promise.py)
@@ -8,6 +9,11 @@ and nobody could lead. The document EPOCHS says what is added to them: more than
 ensemble gave, and nobody heard of, is given again. Who belongs to a set is taken from the promises, not from the keepsakes: a majority of
 a reign's peers has written them down before the reign began, and a change of peers goes in steps whose majorities meet. So when a majority
 of the newest peers that anybody knows answers, no later reign was ever begun, and what it acknowledged can't be missed.
+
+An ensemble that is set up from an old copy shows it by documents that are older than peers have seen them, or by numbers below an epoch
+that was promised: both only ever grow. It is given back the same, but the floor comes last: with it what is there counts as newer than
+all that was kept, and before it nobody notes what is older than he knows. Until then no peer promises anything to who was elected by
+what the copy says of a set's peers, if that was changed since (meta/cluster/promise.py).
 """
 
 from __future__ import annotations
@@ -19,14 +25,14 @@ import msgspec
 import trio
 
 from meta.cluster.promise import Promise
-from meta.cluster.roster import DIRECTORY, DISSOLVED_FOLDER, SET_FOLDER, PeerSet
+from meta.cluster.roster import DIRECTORY, DISSOLVED_FOLDER, RENEWAL, SET_FOLDER, PeerSet
 from meta.coordinator import EPOCHS, Coordinator, Document, Epochs
 from node.errors import BaseCorrupt, NotLeader, Unavailable
 from node.files import write_durably
 from node.log import get_logger
 from node.threads import run_blocking
 
-DOCUMENTS = ("namespace", "settings", "renewal", DIRECTORY)
+DOCUMENTS = ("namespace", "settings", RENEWAL, DIRECTORY)
 FOLDERS = ("lock", SET_FOLDER, DISSOLVED_FOLDER)
 """What is kept: these documents, and all those of these folders."""
 EPOCHS_APART = 1 << 48
@@ -71,12 +77,15 @@ def restoration(answers: Mapping[str, Known]) -> dict[str, bytes]:
 
     Raises: NotLeader while peers are missing without which something acknowledged might be.
     """
-    documents = _newest([each.keepsake for each in answers.values()])
+    keepsakes = [each.keepsake for each in answers.values()]
+    documents = _newest(keepsakes)
+    if keepsakes and RENEWAL not in max(keepsakes, key=_age).documents:  # it came to its end
+        documents.pop(RENEWAL, None)
     sets = {name for each in answers.values() for name in each.sets}
     if not documents and not sets:
         return {}
     if DIRECTORY not in documents:
-        raise NotLeader("ZooKeeper is empty, and no peer that runs has kept the namespace's directory: start the others")
+        raise NotLeader("ZooKeeper lost what it knew, and no peer that runs has kept the namespace's directory: start the others")
     highest = max((promised for each in answers.values() for promised, _, _ in each.sets.values()), default=0)
     written = {EPOCHS: msgspec.json.encode(Epochs((highest // EPOCHS_APART + 1) * EPOCHS_APART))}
     for name in [each for each in sets if f"{DISSOLVED_FOLDER}/{each}" in documents]:
@@ -99,19 +108,58 @@ def _newest(keepsakes: list[Keepsake]) -> dict[str, bytes]:
     return {name: data for name, (_, _, data) in found.items()}
 
 
+def _age(keepsake: Keepsake) -> tuple[int, int]:
+    return keepsake.floor, max((document.version for document in keepsake.documents.values()), default=0)
+
+
+def went_back(answers: Mapping[str, Known], now: Keepsake, newest_epoch: int) -> bool:
+    """Whether ZooKeeper is older than what peers saw of it. The answers were given before the rest was read."""
+    promised = max((epoch for each in answers.values() for epoch, _, _ in each.sets.values()), default=0)
+    return promised > newest_epoch or any(is_older(now, each.keepsake) for each in answers.values())
+
+
+def is_older(found: Keepsake, than: Keepsake) -> bool:
+    """What is missing may have been removed; what is there only grows."""
+    if found.floor != than.floor:
+        return found.floor < than.floor
+    return any(name in found.documents and found.documents[name].version < each.version for name, each in than.documents.items())
+
+
 def _check_majority(name: str, peers: tuple[str, ...], answers: Mapping[str, Known]) -> None:
     missing = [peer for peer in peers if peer not in answers]
     if 2 * len(missing) >= len(peers):
-        raise NotLeader(f"ZooKeeper is empty; before it is filled again a majority of {name} must run: start {', '.join(missing)}")
+        raise NotLeader(f"ZooKeeper lost what it knew; before it is told again a majority of {name} must run: start {', '.join(missing)}")
 
 
 async def restore(coordinator: Coordinator, written: Mapping[str, bytes]) -> None:
     """Into a ZooKeeper without a directory; what else is there was written by those who found it empty. Raises: Unavailable, Superseded."""
     _log.warning("ZooKeeper has nothing of this namespace: its documents are written anew from what its peers kept")
-    for name, data in written.items():
+    await _write(coordinator, written)
+
+
+async def bring_up_to_date(coordinator: Coordinator, written: Mapping[str, bytes]) -> None:
+    """A ZooKeeper that went back to an old copy. Raises: Unavailable, Superseded."""
+    _log.warning("ZooKeeper went back to an old copy of this namespace's documents: they are written anew from what its peers kept")
+    await _write(coordinator, {name: data for name, data in written.items() if name != EPOCHS})
+    for name in await coordinator.names(SET_FOLDER):
+        if f"{DISSOLVED_FOLDER}/{name}" in written:
+            await _remove(coordinator, f"{SET_FOLDER}/{name}")
+    if RENEWAL not in written:
+        await _remove(coordinator, RENEWAL)
+    await _write(coordinator, {EPOCHS: written[EPOCHS]})
+
+
+async def _write(coordinator: Coordinator, documents: Mapping[str, bytes]) -> None:
+    for name, data in documents.items():
         there = await coordinator.read(name)
-        if there.data != data:
+        if there.data != data or not there.version:
             await coordinator.write(name, data, version=there.version)
+
+
+async def _remove(coordinator: Coordinator, name: str) -> None:
+    there = await coordinator.read(name)
+    if there.version:
+        await coordinator.remove(name, version=there.version)
 
 
 async def keep(path: Path, coordinator: Coordinator) -> None:
@@ -119,18 +167,18 @@ async def keep(path: Path, coordinator: Coordinator) -> None:
     kept = await run_blocking(load, path)
     while True:
         try:
-            found = await _look(coordinator)
+            found = await look(coordinator)
         except Unavailable as error:
             _log.info("what ZooKeeper holds can't be noted now: %s", error)
         else:
-            if found is not None and found != kept:
+            if found is not None and found != kept and not is_older(found, kept):
                 await run_blocking(write_durably, path / "keepsake", msgspec.json.encode(found))
                 kept = found
         await trio.sleep(LOOK_S)
 
 
-async def _look(coordinator: Coordinator) -> Keepsake | None:
-    """None while there is no directory: what else there is was written by those who found ZooKeeper empty."""
+async def look(coordinator: Coordinator) -> Keepsake | None:
+    """The documents as they are; None while there is no directory: what else there is was written by those who found ZooKeeper empty."""
     epochs, directory = await coordinator.read(EPOCHS), await coordinator.read(DIRECTORY)
     folders = {folder: await coordinator.names(folder) for folder in FOLDERS}
     names = [*DOCUMENTS, *(f"{folder}/{name}" for folder, names in folders.items() for name in names)]

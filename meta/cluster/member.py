@@ -19,7 +19,7 @@ from meta.cluster.replica import Replica
 from meta.cluster.roster import SET_FOLDER, PeerSet, decode
 from meta.cluster.wire import Appending, Following, Promising, Pulling, Standings, Surveying
 from meta.commit import NOTHING, Entry, Header
-from meta.coordinator import Candidate, Coordinator, Mandate
+from meta.coordinator import EPOCHS, Candidate, Coordinator, Epochs, Mandate
 from meta.leader import AGREE_S, Peer
 from meta.local import kept
 from meta.peer import Standing, check_source
@@ -169,8 +169,8 @@ class Member:
             reign = Reign(self.name, mandate, self._as_peers, nursery, others=[peer for peer in self.peers.peers if peer != self.own.name])
             self._leave, self._idle = trio.Event(), trio.Event()
             try:
-                await self._check_peers()
-                await self._gather_promises(reign.epoch)
+                await self._gather_promises(claim := await self._claim(reign.epoch))
+                reign.claim = claim
                 await reign.ready(OPENED, create=True)
                 await self._begin(reign)
                 self.committer.reign = reign
@@ -198,17 +198,17 @@ class Member:
                 await self.replica(OPENED).set_aside()
             raise
 
-    async def _check_peers(self) -> None:
-        """The leader before may have changed them just before it went. Raises: NotLeader."""
+    async def _claim(self, epoch: int) -> Promising:
+        """What peers are asked to promise. The leader before may have changed them just before it went. Raises: NotLeader."""
         document = await self._coordinator.read(f"{SET_FOLDER}/{self.name}")
         if not document.version or decode(document, PeerSet, self.name).peers != self.peers.peers:
             raise NotLeader(f"the set {self.name} has other peers now")
+        floor = Epochs.of(await self._coordinator.read(EPOCHS))
+        return Promising(self.name, epoch, self.peers.peers, (floor, document.version), uuid.uuid4().hex)
 
-    async def _gather_promises(self, epoch: int) -> None:
+    async def _gather_promises(self, claim: Promising) -> None:
         """Fences every earlier leader of the set, whichever of its bases it would write. Raises: NotLeader, Fenced."""
-        await run_blocking(self.promise.make, epoch, self.peers.peers)
-        if self.promise.epoch != epoch:
-            raise Fenced(f"this peer has promised epoch {self.promise.epoch:x}")
+        await run_blocking(self.promise.give, claim)
         others = [peer for peer in self.peers.peers if peer != self.own.name]
         missing = len(self.peers.peers) // 2 + 1 - 1
         enough = trio.Event()
@@ -217,9 +217,9 @@ class Member:
             nonlocal missing
             while True:
                 try:
-                    await self._links[peer].promise(Promising(self.name, epoch, self.peers.peers))
+                    await self._links[peer].promise(claim)
                 except Fenced as error:
-                    _log.info("%s does not promise epoch %x: %s", peer, epoch, error)
+                    _log.info("%s does not promise epoch %x: %s", peer, claim.epoch, error)
                     return
                 except FrazilError:  # it may be about to come
                     await trio.sleep(AGAIN_S)
@@ -317,11 +317,9 @@ class Member:
         found, kind = self.bases.replica(base)
         return Replica(found, kind, self.promise)
 
-    async def take_promise(self, epoch: int, peers: tuple[str, ...]) -> int:
+    async def take_promise(self, call: Promising) -> int:
         """Raises: Fenced."""
-        if self.promise.epoch > epoch:
-            raise Fenced(f"epoch {epoch:x} is over: this peer has promised {self.promise.epoch:x}")
-        await run_blocking(self.promise.make, epoch, peers)
+        await run_blocking(self.promise.give, call)
         return self.promise.epoch
 
     async def pull(self, base: str, epoch: int, source: str) -> Standing:

@@ -22,7 +22,7 @@ import trio
 
 from meta.cluster.birth import Births
 from meta.cluster.care import Care
-from meta.cluster.keepsake import Known, keep, known, restoration, restore
+from meta.cluster.keepsake import Known, bring_up_to_date, keep, known, look, restoration, restore, went_back
 from meta.cluster.link import Link
 from meta.cluster.member import Member, open_member
 from meta.cluster.roster import DIRECTORY, PEER_FOLDER, SET_FOLDER, Layout, Peer, PeerSet, Roster, first_sets
@@ -222,6 +222,8 @@ class MetaProcess:
         layout = await self.roster.layout()
         if layout is None and await self._was_lost() and await self._restored():
             return
+        if layout is not None and await self._brought_up_to_date():
+            return
         if layout is None:
             if len(self.roster.peers) < self._options.replicas:
                 raise NotLeader(f"{len(self.roster.peers)} peers are there; a new namespace waits for {self._options.replicas}")
@@ -240,17 +242,32 @@ class MetaProcess:
         return not await self._coordinator.names(SET_FOLDER) or bool((await self._coordinator.read(EPOCHS)).version)
 
     async def _restored(self) -> bool:
-        """Whether there was a namespace before ZooKeeper lost it. Raises: NotLeader, Unavailable, Superseded."""
+        """Whether there was a namespace before ZooKeeper lost it. Raises: as `_brought_up_to_date`."""
+        answers = await self._ask_peers()
+        written = restoration(answers)
+        if written:
+            await restore(self._coordinator, written)
+        return bool(written)
+
+    async def _brought_up_to_date(self) -> bool:
+        """Whether ZooKeeper had gone back to an old copy of itself. Raises: NotLeader, Unavailable, Superseded."""
+        answers = await self._ask_peers()
+        newest = await self._coordinator.newest_epoch()
+        now = await look(self._coordinator)
+        if now is None or not went_back(answers, now, newest):
+            return False
+        await bring_up_to_date(self._coordinator, restoration(answers))
+        return True
+
+    async def _ask_peers(self) -> dict[str, Known]:
+        """What each that answers knows of the namespace."""
         answers: dict[str, Known] = {}
         for name in self.roster.peers:
             try:
                 answers[name] = await (run_blocking(known, self._options.path) if name == self.peer.name else self.links[name].known())
             except Unavailable as error:
                 _log.info("what %s knows of the namespace is not known: %s", name, error)
-        written = restoration(answers)
-        if written:
-            await restore(self._coordinator, written)
-        return bool(written)
+        return answers
 
     async def _make_set(self, name: str, peers: PeerSet) -> None:
         document = await self._coordinator.read(f"{SET_FOLDER}/{name}")

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 
 import trio
 
+from meta.cluster.wire import Promising
 from meta.commit import NOTHING, Entry, Header
 from meta.coordinator import Mandate
 from meta.leader import AGREE_S, Leader, Peer
@@ -36,6 +37,8 @@ class Reign:
         self.name = name
         self.epoch = mandate.epoch
         self.mandate = mandate
+        self.claim = Promising(name, mandate.epoch)
+        """What its peers promise."""
         self.leaders: dict[str, Leader] = {}
         self.others = tuple(others)
         self._peers = peers

@@ -244,7 +244,7 @@ class ClusterService:
     # Peers
 
     async def _promise(self, call: Promising) -> int:
-        return await self._member(call.set).take_promise(call.epoch, call.peers)
+        return await self._member(call.set).take_promise(call)
 
     async def _known(self, _call: Knowing) -> Known:
         return await run_blocking(known, self._path)

@@ -23,11 +23,14 @@ STANDINGS_MAX = 1_000
 
 
 class Promising(msgspec.Struct, frozen=True, array_like=True):
-    """peers: of the set in that epoch; () from a leader of before, which didn't say."""
+    """peers: of the set in that epoch; () from a leader of before, which didn't say; place: of the document that names them; holder: of the
+    epoch, drawn by chance."""
 
     set: str
     epoch: int
     peers: tuple[str, ...] = ()
+    place: tuple[int, int] = (0, 0)
+    holder: str = ""
 
 
 class Knowing(msgspec.Struct, frozen=True, array_like=True):

@@ -100,10 +100,19 @@ class ZooKeeperServer:
             process.kill()
             process.wait()
 
-    def wipe(self) -> None:
-        """Everything that it had stored is lost. Not while it runs."""
+    def wipe(self, copy: Path | None = None) -> None:
+        """Everything that it had stored is lost, but what is in the copy. Not while it runs."""
         assert self._process is None
         shutil.rmtree(self._folder / "data" / "version-2", ignore_errors=True)
+        if copy is not None:
+            shutil.copytree(copy, self._folder / "data" / "version-2")
+
+    def copied(self) -> Path:
+        """What it has stored, as a backup. Not while it runs."""
+        assert self._process is None
+        copy = self._folder / "copy"
+        shutil.copytree(self._folder / "data" / "version-2", copy)
+        return copy
 
 
 @contextmanager

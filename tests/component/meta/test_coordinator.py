@@ -91,6 +91,7 @@ async def test_the_next_candidate_leads_in_a_greater_epoch_when_the_first_resign
             assert first.lost
             assert not first.trusted
         assert won[0].epoch > first.epoch
+        assert await one.newest_epoch() >= won[0].epoch
         assert won[0].trusted
         assert await one.candidates("shard-1") == [someone("b")]
         assert await one.elections() == ["shard-1"]
@@ -295,6 +296,32 @@ async def test_servers_that_lost_everything_are_used_as_new_ones(scratch: Path, 
                 await one.write("epochs", b'{"floor": 1000000}', version=0)
                 await second.resign()
                 assert (await one.campaign("shard-1", someone("a"))).epoch > 1_000_000
+
+
+async def test_servers_that_went_back_to_an_old_copy_give_lower_epochs_and_keep_no_candidacy_of_then(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meta.zookeeper.REFUSED_SESSIONS", 0.2)
+    with zookeeper(scratch) as servers:
+        async with connect(servers, "copied", session_s=8.0) as one:
+            first = await one.campaign("shard-1", someone("a"))
+            servers[0].stop()
+            copy = servers[0].copied()
+            servers[0].start()
+            servers[0].wait_ready()
+            with trio.fail_after(60):
+                await until(lambda: trusted(first))
+                await first.resign()
+                later = await one.campaign("shard-1", someone("a"))
+                newest = await one.newest_epoch()
+                servers[0].stop()
+                servers[0].wipe(copy)
+                servers[0].start()
+                servers[0].wait_ready()
+                await later.wait_lost()
+                last = await one.campaign("shard-1", someone("a"))  # the session of then may live on, with its candidate
+                assert [each.name for each in await one.candidates("shard-1")] == ["a"]
+                assert last.epoch <= await one.newest_epoch() < newest + 10
 
 
 async def announced(coordinator: Coordinator) -> bool:

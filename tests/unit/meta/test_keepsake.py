@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from meta.cluster.keepsake import EPOCHS_APART, Keepsake, Known, restoration
-from meta.cluster.roster import DIRECTORY, PeerSet
+from meta.cluster.keepsake import EPOCHS_APART, Keepsake, Known, restoration, went_back
+from meta.cluster.roster import DIRECTORY, RENEWAL, PeerSet
 from meta.coordinator import EPOCHS, Document, Epochs
 from node.errors import NotLeader
 
@@ -55,3 +55,20 @@ def test_a_set_that_was_dissolved_is_not_given_back_by_a_peer_that_did_not_hear_
 def test_of_each_document_the_newest_is_given_also_over_several_ensembles() -> None:
     older, newer = peer({}, settings=(90, b"older")), peer({}, floor=EPOCHS_APART, settings=(2, b"newer"))
     assert restoration({"a": newer, "b": older})["settings"] == b"newer"
+
+
+def test_a_zookeeper_that_is_older_than_what_peers_saw_went_back() -> None:
+    answers = {"a": peer({"set-1": (40, 40, OLD)}, settings=(30, b"x"), lock=(20, b""))}
+    now = peer({}, settings=(30, b"x")).keepsake
+    assert not went_back(answers, now, 40)  # the lock was removed
+    assert went_back(answers, now, 39)
+    assert went_back(answers, peer({}, settings=(29, b"x")).keepsake, 90)
+    assert not went_back(answers, peer({}, settings=(31, b"x")).keepsake, 90)
+    assert not went_back(answers, peer({}, floor=EPOCHS_APART, settings=(3, b"x")).keepsake, 2 * EPOCHS_APART)
+    assert went_back({"a": peer({}, floor=EPOCHS_APART)}, now, 90)
+
+
+def test_a_renewal_that_came_to_its_end_is_not_given_back_by_a_peer_that_missed_that() -> None:
+    stale, fresh = peer({}, renewal=(5, b"under way")), peer({}, settings=(9, b""))
+    assert RENEWAL not in restoration({"a": stale, "b": fresh})
+    assert RENEWAL in restoration({"a": stale})

@@ -19,6 +19,7 @@ from meta.cluster.replica import check_snapshot
 from meta.cluster.roster import Peer, PeerSet
 from meta.cluster.service import BIRTHS
 from meta.commit import Header
+from meta.coordinator import Document
 from meta.directory import container_base, container_id
 from meta.protocol.container import Container
 from meta.protocol.listing import ListRequest
@@ -519,11 +520,11 @@ async def test_a_peer_that_comes_back_elsewhere_is_found(cluster: Cluster, conta
     await until(lambda: there.address(name) == "127.0.0.1:9")
 
 
-async def set_up_anew(cluster: Cluster, names: str = "abc") -> None:
-    """ZooKeeper lost everything; the services begin again with nothing but their disks."""
+async def set_up_anew(cluster: Cluster, names: str = "abc", *, copy: tuple[dict[str, Document], int] = ({}, 0)) -> None:
+    """ZooKeeper lost everything, or what came since the copy; the services begin again with nothing but their disks."""
     for name in list(cluster.processes):
         await cluster.kill(name)
-    cluster.coordinator.lose_all()
+    cluster.coordinator.lose_all(copy)
     for name in names:
         await cluster.start(name)
 
@@ -574,3 +575,62 @@ async def test_a_namespace_is_given_back_over_what_a_crash_left_half_done(cluste
     for name in "abc":
         await cluster.start(name)
     assert (await container.get("a")).key == "a"
+
+
+async def test_epochs_that_a_zookeeper_from_an_old_copy_would_give_again_are_passed_over(cluster: Cluster, container: Container) -> None:
+    of = await set_of(cluster)
+    await container.put(row("a"))
+    await kept(cluster)
+    copy = cluster.coordinator.copied()
+    for _ in range(3):
+        leader = await leader_of(cluster, of)
+        epoch = cluster.processes[leader].members[of].promise.epoch
+        assert cluster.processes[leader].members[of].leave()
+        await until(lambda epoch=epoch: cluster.leader(of) is not None and promised(cluster, of) > epoch)  # type: ignore[misc]
+    await container.put(row("b"))
+    epoch = promised(cluster, of)
+    cluster.coordinator.lose_all(copy)  # the services run on
+    for process in cluster.processes.values():
+        await cluster.coordinator.announce(f"peer/{process.peer.name}", msgspec.json.encode(process.peer))
+    assert (await container.get("b")).key == "b"
+    await container.put(row("c"))
+    await until(lambda: promised(cluster, of) > epoch)
+    await equal(cluster, of)
+
+
+def promised(cluster: Cluster, of: str) -> int:
+    return max(process.members[of].promise.epoch for process in cluster.processes.values() if of in process.members)
+
+
+async def test_peers_and_settings_are_those_of_before_when_zookeeper_is_set_up_from_an_old_copy(
+    cluster: Cluster, container: Container
+) -> None:
+    """Else those who were peers then, and missed what was written since, would lead."""
+    of = await set_of(cluster)
+    await container.put(row("a"))
+    await cluster.coordinator.write("settings", b"old", version=0)
+    await kept(cluster, "settings")
+    copy = cluster.coordinator.copied()
+    await cluster.start("d")
+    roster = cluster.processes["a"].roster
+    await until(lambda: len(roster.peers) == 4)
+    before = roster.sets[of]
+    gone = before.peers[0]
+    away = next(name for name, process in cluster.processes.items() if process.peer.name == gone)
+    new = cluster.processes["d"].peer.name
+    await roster.change_set(of, before, PeerSet(before.peers, (*before.peers[1:], new)))
+    await until(lambda: set(roster.sets[of].peers) == {*before.peers[1:], new}, 30)
+    await cluster.coordinator.write("settings", b"new", version=(await cluster.coordinator.read("settings")).version)
+    await container.put(row("b"))
+    await until(lambda: all(load(cluster.folder / name).documents["settings"].data == b"new" for name in cluster.processes))
+    stays = [name for name in cluster.processes if name not in (away, "d")]
+    await set_up_anew(cluster, f"{away}{stays[0]}", copy=(copy[0], copy[1] + 1_000))  # a majority of the peers of then
+    cluster.meta._patience_s = 3.0
+    with pytest.raises(Unavailable):
+        await container.get("b")
+    cluster.meta._patience_s = 20.0
+    await cluster.start("d")
+    assert (await container.get("b")).key == "b"
+    there = cluster.processes["d"].roster
+    assert set(there.sets[of].peers) == {*before.peers[1:], new}
+    assert (await cluster.coordinator.read("settings")).data == b"new"
