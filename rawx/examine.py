@@ -21,16 +21,29 @@ EXAMINED_MAX = 1_000
 """Chunks of one call."""
 HOP_BYTES = 64 << 20
 """Bytes read in one thread hop before the caller gets a turn; the slowest healthy disk needs seconds for it."""
-BUFFER_BYTES = 1 << 20
+
+
+class _Room:
+    """Memory that bytes are read through; as much as the largest unit so far, for a new piece costs page faults."""
+
+    __slots__ = ("_view",)
+
+    def __init__(self) -> None:
+        self._view = memoryview(b"")
+
+    def of(self, count: int) -> memoryview:
+        if len(self._view) < count:
+            self._view = memoryview(bytearray(count))
+        return self._view[:count]
 
 
 def examine_blocking(volume: Volume, chunks: Sequence[str], deep: bool) -> list[Examined]:
     """The first chunks' findings: all of them, or as many as HOP_BYTES of reading allow. Raises: VolumeSick, Busy."""
     found: list[Examined] = []
     read = 0
-    buffer = memoryview(bytearray(BUFFER_BYTES if deep else 0))
+    room = _Room() if deep else None
     for chunk in chunks:
-        each = _examine(volume, chunk, buffer)
+        each = _examine(volume, chunk, room)
         found.append(each)
         read += each.size if deep else 0
         if read >= HOP_BYTES:
@@ -38,14 +51,14 @@ def examine_blocking(volume: Volume, chunks: Sequence[str], deep: bool) -> list[
     return found
 
 
-def _examine(volume: Volume, chunk: str, buffer: memoryview) -> Examined:
-    """buffer: room to read all bytes through; empty to leave them alone."""
+def _examine(volume: Volume, chunk: str, room: _Room | None) -> Examined:
+    """room: to read all bytes through; None to leave them alone."""
     try:
         descriptor, path = _open(volume, chunk)
     except ChunkNotFound:
         return Examined(chunk, "missing")
     try:
-        return _look(volume, chunk, descriptor, path, buffer)
+        return _look(volume, chunk, descriptor, path, room)
     except (RecordCorrupt, ChunkCorrupt) as error:
         problem = "record" if isinstance(error, RecordCorrupt) else "corrupt"
         status = os.fstat(descriptor)
@@ -62,7 +75,7 @@ def _open(volume: Volume, chunk: str) -> tuple[int, str]:
         raise volume.health.read_failed(error, f"opening chunk {chunk}") from error
 
 
-def _look(volume: Volume, chunk: str, descriptor: int, path: str, buffer: memoryview) -> Examined:
+def _look(volume: Volume, chunk: str, descriptor: int, path: str, room: _Room | None) -> Examined:
     try:
         stored = attributes.read(descriptor, volume.root, path)
         mark = read_mark(descriptor)
@@ -84,19 +97,18 @@ def _look(volume: Volume, chunk: str, descriptor: int, path: str, buffer: memory
         return told("truncated", f"it has {status.st_size} bytes, its record says {record.size}")
     if checksum.hex() != record.checksum:
         return told("corrupt", "its unit checksums are not those that its record names")
-    if buffer and record.size and not cold:  # whoever owns the cold disks looks after what lies there
-        problem = _read_all(volume, chunk, os.dup(descriptor), record, stored.unit_bytes, stored.units, buffer)
+    if room is not None and record.size and not cold:  # whoever owns the cold disks looks after what lies there
+        problem = _read_all(volume, chunk, os.dup(descriptor), record, stored.unit_bytes, stored.units, room)
         if problem:
             return told("corrupt", problem)
     return told("", "")
 
 
-def _read_all(volume: Volume, chunk: str, own: int, record: ChunkRecord, unit_bytes: int, units: bytes, buffer: memoryview) -> str:
+def _read_all(volume: Volume, chunk: str, own: int, record: ChunkRecord, unit_bytes: int, units: bytes, room: _Room) -> str:
     reader = LocalReader(chunk, own, record.size, unit_bytes, units, health=volume.health, run=volume.bounded)
-    whole = buffer[:unit_bytes]  # the same memory again and again, which the processor's caches hold
     try:
-        for offset in range(0, record.size, unit_bytes):
-            reader.read_blocking(offset, whole if offset + unit_bytes <= record.size else buffer[: record.size - offset])
+        for offset in range(0, record.size, unit_bytes):  # through the same memory again and again, which the processor's caches hold
+            reader.read_blocking(offset, room.of(min(unit_bytes, record.size - offset)))
     except ChunkCorrupt as error:
         return str(error)
     except ChunkCold:  # it was emptied meanwhile

@@ -76,6 +76,8 @@ class LocalReader:
 
         Raises: as read.
         """
+        self._health.admit_read()
+        check_range(self, offset, len(into))
         return self._fill(offset, into, os.RWF_NOWAIT) == len(into)
 
     async def read(self, offset: int, into: memoryview) -> None:

@@ -62,7 +62,7 @@ from store.workers import drain, recent_places
 VOLUMES_PER_DIRECTORY_MAX = 64
 WRITE_BUFFER_BYTES = 48 << 20
 READ_BUFFER_BYTES = 32 << 20
-REPAIR_BUFFER_BYTES = 48 << 20
+REPAIR_BUFFER_BYTES = 64 << 20
 INTERNAL_SOCKET = "internal.sock"
 SITES_EVERY_S = 2.0
 CLOSE_S = 5.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -27,6 +27,33 @@ async def gather(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T | Frazil
         for index, call in enumerate(calls):
             nursery.start_soon(run, index, call)
     return results
+
+
+async def stream(calls: Iterable[Callable[[], Awaitable[T]]], at_once: int) -> list[T]:
+    """The results, in order; so many calls are under way as long as there are more. After the first that fails none is begun.
+
+    Raises: the first FrazilError, once those under way have ended.
+    """
+    waiting = enumerate(calls)
+    results: dict[int, T] = {}
+    failures: list[FrazilError] = []
+
+    async def work() -> None:
+        for index, call in waiting:
+            outcome = await _outcome(call)
+            if isinstance(outcome, FrazilError):
+                failures.append(outcome)
+            else:
+                results[index] = outcome
+            if failures:
+                return
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(at_once):
+            nursery.start_soon(work)
+    if failures:
+        raise failures[0]
+    return [results[index] for index in sorted(results)]
 
 
 async def _outcome(call: Callable[[], Awaitable[T]]) -> T | FrazilError:

@@ -67,12 +67,26 @@ class Sources:
     async def read_all(self, slots: Mapping[int, memoryview], offset: int) -> dict[int, memoryview]:
         """Those that hold the bytes of their positions' chunks from `offset` on now, whole units and verified. Raises: Busy."""
         if all(isinstance(self._readers.get(position), LocalReader) for position in slots):
-            return {position: slot for position, slot in slots.items() if await self.read(position, offset, slot)}
+            return {
+                position: slot
+                for position, slot in slots.items()
+                if self._read_cached(position, offset, slot) or await self.read(position, offset, slot)
+            }
         results = await gather([partial(self.read, position, offset, slot) for position, slot in slots.items()])
         for result in results:
             if isinstance(result, FrazilError):
                 raise result
         return {position: slot for (position, slot), result in zip(slots.items(), results, strict=True) if result is True}
+
+    def _read_cached(self, position: int, offset: int, into: memoryview) -> bool:
+        """What `read` does, of a chunk of this host whose bytes need no disk: most do not, and a coroutine for each costs as much."""
+        reader = self._readers[position]
+        if position in self._failures or not isinstance(reader, LocalReader):
+            return False
+        try:
+            return reader.read_now(offset, into)
+        except FrazilError:  # `read` finds the same, and says what follows from it
+            return False
 
     async def read(self, position: int, offset: int, into: memoryview) -> bool:
         """Fills `into` with verified units; False when these can't be had from there. Raises: Busy."""

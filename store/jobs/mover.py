@@ -7,20 +7,20 @@ from dataclasses import replace
 from functools import partial
 
 from meta.protocol.holding import Cursor, Holding
-from node.errors import ContentCold, ContentLost, FrazilError, NotEnoughServices, Superseded
+from node.errors import ContentCold, ContentLost, NotEnoughServices, Superseded
 from node.log import get_logger
 from store.context import Context
 from store.jobs.task import CONTENTS, Walk
 from store.layout import Layout
 from store.moved import again
-from store.parallel import gather
+from store.parallel import stream
 from store.repair import Need, remake
 from store.tally import Tally
 
-MOVE_ROWS = 50
+MOVE_ROWS = 100
 """Contents that one step of a move looks at."""
-MOVES_AT_ONCE = 4
-"""Contents."""
+MOVES_AT_ONCE = 8
+"""Contents: while some are decoded, others are synced, and their changes of metadata go together."""
 TRIES_MAX = 3
 """For a content that changes while a chunk of it is written anew; then the step is tried again."""
 log = get_logger("store.jobs")
@@ -42,14 +42,9 @@ class Mover(Walk):
     async def visit(self, bucket: str, cursor: Cursor) -> tuple[Cursor | None, int]:
         holders = await self._context.container(bucket).walk(cursor, MOVE_ROWS)
         await self.prepare(holders)
-        size = 0
-        for at in range(0, len(holders), MOVES_AT_ONCE):
-            for outcome in await gather([partial(self._move_all, bucket, holder) for holder in holders[at : at + MOVES_AT_ONCE]]):
-                if isinstance(outcome, FrazilError):
-                    raise outcome
-                size += outcome
+        sizes = await stream([partial(self._move_all, bucket, holder) for holder in holders], MOVES_AT_ONCE)
         self._tally.counts[CONTENTS] += len(holders)
-        return (holders[-1].cursor if holders else None), size
+        return (holders[-1].cursor if holders else None), sum(sizes)
 
     async def prepare(self, holders: Sequence[Holding]) -> None:
         """Before `needs` is asked of each of these. Raises: Unavailable."""

@@ -34,28 +34,40 @@ class Census:
     """pieces: parts of objects and of uploads, by the id of the whole; rank: the higher, the better, among those of one number.
     mosaics: contents whose records tell of a mosaic; claimed: contents that are looked after already"""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, volumes: Sequence[str]) -> None:
+        """volumes: ids of all that there are; the tables hold their places in the order of the ids."""
         path.unlink(missing_ok=True)
-        self._path = path
+        self.path = path
         self._db = apsw.Connection(str(path))
         for pragma in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{CACHE_KIB}", "locking_mode=EXCLUSIVE"):
             self._db.execute(f"PRAGMA {pragma}").fetchall()
         self._db.execute(_SCHEMA)
-        self._volumes: list[str] = []
+        self._volumes = sorted(volumes)
+        self._indexes = {volume: index for index, volume in enumerate(self._volumes)}
         self.chunks = 0
 
     def __repr__(self) -> str:
-        return f"<Census {self._path.name} chunks={self.chunks}>"
+        return f"<Census {self.path.name} chunks={self.chunks}>"
 
     def close(self) -> None:
         self._db.close()
-        self._path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+
+    def leave(self) -> None:
+        """Closes it for another that takes it over."""
+        self._db.close()
+
+    def take_over(self, path: Path) -> None:
+        """The chunks of another census of the same volumes. Blocking."""
+        self._db.execute("ATTACH ? AS other", (str(path),))
+        with self._db:
+            self._db.execute("INSERT INTO chunks SELECT * FROM other.chunks; INSERT INTO mosaics SELECT * FROM other.mosaics")
+            self.chunks += self._db.execute("SELECT count(*) FROM other.chunks").get
+        self._db.execute("DETACH other")
 
     def add(self, volume: str, found: Sequence[Examined]) -> None:
         """Chunks whose record can be read. Blocking."""
-        if volume not in self._volumes:
-            self._volumes.append(volume)
-        index = self._volumes.index(volume)
+        index = self._indexes[volume]
         rows = [
             (each.record.bucket, each.record.content, index, bytes.fromhex(each.chunk), each.record.encode())
             for each in found

@@ -11,40 +11,24 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 from meta.local import open_meta
-from meta.protocol.bucket import SYSTEM_BUCKET
 from meta.protocol.door import Meta
-from node.auth import NamespaceKey
 from node.clock import SystemClock
 from node.errors import ConfigError
 from node.threads import run_blocking
-from rawx.device import Devices
 from store.embedded import StoreOptions, prepare
 from store.fleet import Fleet
 from store.rebuild.census import Census
 from store.rebuild.filler import Filler
 from store.rebuild.grouping import put_together
 from store.rebuild.report import Progress, Report
+from store.rebuild.survey import Site, Survey, slots_of
 from store.settings import exclusive
-from store.slot import Slot
-
-LIST_PAGE = 2_000
-
-
-@dataclass(slots=True)
-class Site:
-    """A store that no process runs: its folder, its volumes, its key. away: why some volumes can't be looked at."""
-
-    first: Path
-    key: NamespaceKey
-    fleet: Fleet
-    away: dict[str, str]
 
 
 @asynccontextmanager
@@ -57,13 +41,10 @@ async def open_site(first: Path) -> AsyncIterator[Site]:
             settings, key = prepare(first, StoreOptions((first,)), create=False)
         except OSError as error:
             raise ConfigError(f"{error.filename or first} can't be used: {error.strerror}") from error
-        devices = Devices()
-        slots = [
-            stack.enter_context(Slot(slot.id, settings.path_of(slot, first), settings.namespace, devices)) for slot in settings.volumes
-        ]
+        slots = [stack.enter_context(slot) for slot in slots_of(settings, first)]
         fleet = Fleet({slot.id: slot.volume for slot in slots}, random=Random(os.urandom(32)))
         away = {stat.volume: stat.sick for stat in await fleet.stats() if stat.sick}
-        yield Site(first, key, fleet, away)
+        yield Site(first, key, fleet, away, here=True)
 
 
 async def build(
@@ -75,11 +56,9 @@ async def build(
     """
     began = time.monotonic()
     report = Report()
-    census = await run_blocking(_begin, folder)
+    census = await run_blocking(_begin, folder, sorted(site.fleet.volumes))
     try:
-        for volume in sorted(site.fleet.volumes):
-            if volume not in site.away:
-                await _survey(site.fleet, volume, census, report, bucket, progress)
+        await Survey(site, census, report, bucket, progress).run()
         await run_blocking(put_together, census, report)
         async with open_meta(folder, key=site.key, clock=SystemClock()) if into is None else nullcontext(into) as meta:
             await Filler(site.fleet, meta, census, report, progress).fill(bucket)
@@ -89,25 +68,7 @@ async def build(
     return report
 
 
-def _begin(folder: Path) -> Census:
+def _begin(folder: Path, volumes: Sequence[str]) -> Census:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
-    return Census(folder / "census")
-
-
-async def _survey(fleet: Fleet, volume_id: str, census: Census, report: Report, bucket: str, progress: Progress) -> None:
-    volume, after = fleet.volume(volume_id), ""
-    wanted = {bucket, SYSTEM_BUCKET}
-    while True:
-        page = await volume.list(after, LIST_PAGE)
-        found = await volume.examine(page.chunks, deep=False)
-        good = [each for each in found if not each.problem]
-        report.damaged.update(each.problem for each in found if each.problem and each.problem != "missing")
-        if bucket:
-            good = [each for each in good if each.record is not None and each.record.bucket in wanted]
-        await run_blocking(census.add, volume_id, good)
-        report.chunks += len(page.chunks)
-        progress("chunks", len(page.chunks))
-        if not page.truncated:
-            return
-        after = page.chunks[-1]
+    return Census(folder / "census", volumes)

@@ -5,25 +5,31 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from meta.directory import container_id
 from meta.protocol.listing import ListRequest
 from meta.protocol.object import Attributes, Change
-from node.errors import ConfigError
+from node.errors import ConfigError, Unavailable
 from store import keepsake, rewrite, workers
 from store.layout import Layout
+from store.rebuild import helper as help_process
+from store.rebuild import survey
 from store.rebuild.compare import differences
 from store.rebuild.report import Report
 from store.rebuild.site import build, open_site
+from store.rebuild.survey import Page
 from store.rebuild.swap import NEW_FOLDER, base_of, finish_renames, is_built, put_in_place, unhealthy
 from store.source import BytesSource
 from store.store import Store
 from tests.component.store.history import History, contents, quiet
 from tests.component.store.support import BUCKET, chunk_files, opened, put, records
-from tests.support import survey
+from tests.support import survey as outside
 from tests.support.survey import is_keepsake
 
 OBJECTS = 300
@@ -43,6 +49,53 @@ async def rebuilt(path: Path, *, bucket: str = "") -> Report:
     """The metadata in PATH/meta.rebuilt, not put in place."""
     async with open_site(path) as site:
         return await build(site, path / NEW_FOLDER, bucket=bucket)
+
+
+@pytest.mark.parametrize("helper", ["well", "killed"])
+async def test_a_second_process_finds_what_one_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, helper: str
+) -> None:
+    async with opened(tmp_path, 9) as store:
+        for number in range(120):
+            await put(store, f"k{number}", b"x" * number)
+    alone = await rebuilt(tmp_path)
+    os.rename(tmp_path / NEW_FOLDER, tmp_path / "alone")
+    monkeypatch.setattr(survey, "HELP_CHUNKS", 1)
+    monkeypatch.setattr(survey, "LIST_PAGE", 10)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    told: list[list[Page]] = []
+
+    async def asked(*arguments: Any) -> list[Page]:
+        told.append(await ask(*arguments))
+        if helper == "killed":
+            raise Unavailable("it ended with code -9")
+        return told[0]
+
+    ask = help_process._ask
+    monkeypatch.setattr(help_process, "_ask", asked)
+    both = await rebuilt(tmp_path)
+    assert sum(page.chunks for page in told[0]) > 0
+    assert replace(both, seconds=0) == replace(alone, seconds=0)
+    found = differences(tmp_path / "alone", tmp_path / NEW_FOLDER)
+    assert [each for each in found if each.base != "accounts.db"] == []  # that says when it was made
+    assert ("a helper failed" in caplog.text) == (helper == "killed")
+    assert not list((tmp_path / NEW_FOLDER).glob("census*"))
+    caplog.clear()
+
+
+async def test_a_helper_that_ends_before_its_time_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(tmp_path, 3) as store:
+        for number in range(30):
+            await put(store, f"k{number}", b"x")
+    monkeypatch.setattr(survey, "HELP_CHUNKS", 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    report = await rebuilt(tmp_path)
+    assert (report.versions, report.chunks) == (30, 90)
+    assert "a helper failed" in caplog.text
+    caplog.clear()
 
 
 @pytest.mark.slow
@@ -136,7 +189,7 @@ async def test_too_few_chunks_are_told_and_fewer_than_promised_too(tmp_path: Pat
     os.truncate(files[list(thin.places())[2][1]], 5)
     for chunk in headless.metachunks[-1].chunks:
         files[chunk.name].unlink()
-    for kept in [path for path in survey.chunk_paths([tmp_path]) if is_keepsake(path)]:
+    for kept in [path for path in outside.chunk_paths([tmp_path]) if is_keepsake(path)]:
         kept.unlink()
     shutil.rmtree(tmp_path / "meta")
     report = await rebuilt(tmp_path)
