@@ -28,7 +28,8 @@ from node.errors import BaseNotFound, FrazilError, NotLeader
 from rawx.protocol import Rawx
 from store.cluster import open_cluster_store
 from store.fleet import Fleet
-from store.rebuild.site import Site, build
+from store.rebuild.site import build
+from store.rebuild.survey import Site
 from store.rebuild.swap import META_FOLDER, NEW_FOLDER, base_of
 
 SHORT_S = 5.0

@@ -14,7 +14,7 @@ from cli.rebuilt import Progress, tell, tell_differences
 from cli.session import Session, with_session
 
 if TYPE_CHECKING:
-    from store.rebuild.site import Site
+    from store.rebuild.survey import Site
 
 
 @click.group("rebuild", short_help="Make anew what a disk has lost.")
