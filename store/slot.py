@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import trio
@@ -16,6 +17,7 @@ from rawx.protocol import Rawx
 from rawx.volume import Forget, Volume, open_volume
 from store.absent import AbsentVolume
 from store.fleet import Fleet
+from store.settings import Settings
 
 LOOK_PERIOD_S = 2.0
 """How often each volume's folder is looked at."""
@@ -102,6 +104,12 @@ class Slot:
             return not os.path.samestat(os.fstat(self._real.root), os.stat(self.path))
         except OSError:
             return True
+
+
+def slots_of(settings: Settings, first: Path) -> Iterator[Slot]:
+    """To be entered."""
+    devices = Devices()
+    return (Slot(slot.id, settings.path_of(slot, first), settings.namespace, devices) for slot in settings.volumes)
 
 
 async def keep_open(fleet: Fleet, slots: list[Slot]) -> None:

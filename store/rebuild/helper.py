@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -20,8 +21,9 @@ from node.errors import Unavailable
 from node.log import get_logger
 from node.threads import run_blocking
 from store.rebuild.census import Census
-from store.rebuild.survey import Page, Survey, pages, slots_of
+from store.rebuild.page import Page, pages
 from store.settings import load_settings
+from store.slot import slots_of
 
 PARTS = Path(__file__).resolve().parents[2]
 """The folder that `store/` and its neighbours are in: not where Python looks by itself when Frazil is installed."""
@@ -29,27 +31,27 @@ _decode = msgspec.json.Decoder(Page).decode
 log = get_logger("store.rebuild")
 
 
-async def help_with(survey: Survey, census: Census) -> None:
-    """Has a helper take volumes from the survey's list until it is empty; all of them are on it again when the helper fails."""
+async def help_with(first: Path, bucket: str, waiting: deque[str], census: Census, show: Callable[[Page], None]) -> list[Page]:
+    """What a helper found that took volumes from the list `waiting` until it was empty; all of them are on it again when it failed."""
     taken: list[str] = []
     path = census.path.with_name("census-of-helper")
     try:
-        told = await _ask(survey, taken, path)
+        found = await _ask([str(first), bucket, str(path)], waiting, taken, show)
     except (Unavailable, OSError) as error:
         log.warning("a helper failed; its volumes are looked at again", extra={"error": str(error)})
-        survey.waiting.extend(taken)
+        waiting.extend(taken)
+        return []
     else:
         await run_blocking(census.take_over, path)
-        for page in told:
-            survey.count(page)
+        return found
     finally:
         path.unlink(missing_ok=True)
 
 
-async def _ask(survey: Survey, taken: list[str], path: Path) -> list[Page]:
+async def _ask(arguments: list[str], waiting: deque[str], taken: list[str], show: Callable[[Page], None]) -> list[Page]:
     """Raises: Unavailable when the helper ends before its time; OSError."""
     # -P: nothing is imported from wherever the command was given. In a group of its own: Ctrl-C goes to the parent, which ends it.
-    command = [sys.executable, "-P", "-m", __name__, str(survey.site.first), survey.bucket, str(path)]
+    command = [sys.executable, "-P", "-m", "store.rebuild.helper", *arguments]
     process = await trio.lowlevel.open_process(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0, env=os.environ | {"PYTHONPATH": str(PARTS)}
     )
@@ -58,12 +60,12 @@ async def _ask(survey: Survey, taken: list[str], path: Path) -> list[Page]:
     told: list[Page] = []
     try:
         answers = _Answers(process.stdout)
-        while survey.waiting:
-            taken.append(survey.waiting.popleft())
+        while waiting:
+            taken.append(waiting.popleft())
             await process.stdin.send_all(f"{taken[-1]}\n".encode())
             async for page in answers:
                 told.append(page)
-                survey.show(page)
+                show(page)
                 if page.last:
                     break
             else:

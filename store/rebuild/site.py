@@ -27,8 +27,9 @@ from store.rebuild.census import Census
 from store.rebuild.filler import Filler
 from store.rebuild.grouping import put_together
 from store.rebuild.report import Progress, Report
-from store.rebuild.survey import Site, Survey, slots_of
+from store.rebuild.survey import Site, Survey
 from store.settings import exclusive
+from store.slot import slots_of
 
 
 @asynccontextmanager

@@ -19,11 +19,12 @@ from node.errors import ConfigError, Unavailable
 from store import keepsake, rewrite, workers
 from store.layout import Layout
 from store.rebuild import helper as help_process
+from store.rebuild import page as page_module
 from store.rebuild import survey
 from store.rebuild.compare import differences
+from store.rebuild.page import Page
 from store.rebuild.report import Report
 from store.rebuild.site import build, open_site
-from store.rebuild.survey import Page
 from store.rebuild.swap import NEW_FOLDER, base_of, finish_renames, is_built, put_in_place, unhealthy
 from store.source import BytesSource
 from store.store import Store
@@ -61,7 +62,7 @@ async def test_a_second_process_finds_what_one_would(
     alone = await rebuilt(tmp_path)
     os.rename(tmp_path / NEW_FOLDER, tmp_path / "alone")
     monkeypatch.setattr(survey, "HELP_CHUNKS", 1)
-    monkeypatch.setattr(survey, "LIST_PAGE", 10)
+    monkeypatch.setattr(page_module, "LIST_PAGE", 10)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     told: list[list[Page]] = []
 
