@@ -1,4 +1,4 @@
-"""All metadata of a cluster anew from the chunks of its hosts, or compared with what they tell."""
+"""All metadata of a cluster, or of one bucket, anew from the chunks of its hosts, or compared with what they tell."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -24,13 +25,17 @@ from meta.cluster.routing import RoutedMeta
 from meta.cluster.wire import Surveying
 from meta.coordinator import Candidate
 from meta.directory import container_base
-from node.errors import BaseNotFound, FrazilError, NotLeader
+from meta.local import open_meta
+from node.errors import BaseCorrupt, BaseNotFound, BucketNotFound, FrazilError, NotLeader
+from node.threads import run_blocking
 from rawx.protocol import Rawx
 from store.cluster import open_cluster_store
 from store.fleet import Fleet
+from store.rebuild.report import Report
+from store.rebuild.single import OneBucket
 from store.rebuild.site import build
 from store.rebuild.survey import Site
-from store.rebuild.swap import META_FOLDER, NEW_FOLDER, base_of
+from store.rebuild.swap import META_FOLDER, NEW_FOLDER, base_of, unhealthy
 
 SHORT_S = 5.0
 """Patience with metadata that may be lost."""
@@ -42,9 +47,6 @@ COMPARED = ("accounts", "registry", "encryption")
 async def renew(session: Session, bucket: str, *, force: bool) -> Exit:
     """Raises: Hinted, FrazilError."""
     output = session.output
-    if bucket and not output.dry_run:
-        hint = "compare it with --dry-run; leave --bucket out to make all of the metadata anew"
-        raise Hinted("in a cluster one bucket alone can't be put in place", hint, code=Exit.USAGE)
     async with open_door(session.directory()) as node, open_cluster_store(cluster_of(node)) as store:
         site = await _site(node, dict(store.volumes))
         if site.away and not (force or output.dry_run):
@@ -55,14 +57,63 @@ async def renew(session: Session, bucket: str, *, force: bool) -> Exit:
             if output.dry_run:
                 return await _compare(session, node, site, bucket)
             async with renewal.exclusive(node.coordinator, Candidate(f"command-{os.urandom(4).hex()}", node.address)):
-                await _check(node, force=force)
-                meta = await renewal.begin(node.coordinator, node.client, node.config.meta.replicas)
-                output.note(f"the metadata is made anew in {', '.join(meta.made.among)}")
-                report = await build(site, site.first / "census", progress=Progress(output), into=meta)
-                await renewal.finish(node.coordinator, meta)
+                report = await (_one(session, node, site, bucket, force) if bucket else _all(session, node, site, force))
             return tell(output, report, 0)
         finally:
             shutil.rmtree(site.first, ignore_errors=True)
+
+
+async def _all(session: Session, node: Node, site: Site, force: bool) -> Report:
+    await _check(node, force=force)
+    meta = await renewal.begin(node.coordinator, node.client, node.config.meta.replicas)
+    session.output.note(f"the metadata is made anew in {', '.join(meta.made.among)}")
+    report = await build(site, site.first / "census", progress=Progress(session.output), into=meta)
+    await renewal.finish(node.coordinator, meta)
+    return report
+
+
+async def _one(session: Session, node: Node, site: Site, bucket: str, force: bool) -> Report:
+    """The bucket's container, while the others go on serving."""
+    await _check_bucket(node, site, bucket, force)
+    meta = await renewal.begin_bucket(node.coordinator, node.client, node.config.meta.replicas, bucket)
+    session.output.note(f"the metadata of {bucket} is made anew in {meta.made.set}")
+    async with open_meta(site.first / "here", key=node.key, clock=node.clock) as here:
+        into = OneBucket(bucket, here=here, there=meta)
+        report = await build(site, site.first / "census", bucket=bucket, progress=Progress(session.output), into=into)
+    if bucket in report.guessed and not report.versions + report.markers + report.uploads:
+        await renewal.clear(node.coordinator, meta)
+        raise Hinted(f"no chunk tells of a bucket {bucket}", "look for it with `frazil ls`", code=Exit.NOT_FOUND)
+    await renewal.finish_bucket(node.coordinator, meta)
+    return report
+
+
+async def _check_bucket(node: Node, site: Site, bucket: str, force: bool) -> None:
+    """Whether nobody can be writing to the container that is to be replaced. Raises: Hinted, Unavailable."""
+    try:
+        await RoutedMeta(node.coordinator, node.client, patience_s=SHORT_S).container(bucket).settings()
+    except (BucketNotFound, BaseCorrupt):  # it is lost, or damaged at every peer: nobody can
+        return
+    if not force and await _is_whole(node, site, bucket):
+        hint = "compare it with --dry-run; to replace it, stop all gateways and give --force"
+        raise Hinted(f"the metadata of {bucket} is whole", hint, code=Exit.CONFLICT)
+    gateways = _gateways(node)
+    if gateways:
+        hint = "stop them first (and unmount what is mounted): what they write meanwhile would be lost"
+        raise Hinted(f"the bucket {bucket} can still be written to, and gateways run: {', '.join(gateways)}", hint, code=Exit.CONFLICT)
+
+
+async def _is_whole(node: Node, site: Site, bucket: str) -> bool:
+    there = site.first / META_FOLDER
+    try:
+        await _fetch(node, there, bucket)
+    except BaseCorrupt:
+        return False
+    return not await run_blocking(partial(unhealthy, there, bucket=bucket))
+
+
+def _gateways(node: Node) -> list[str]:
+    """Those that live."""
+    return [each.registration.address for each in node.directory.of_kind("gateway") if not is_dead(each)]
 
 
 async def _site(node: Node, volumes: dict[str, Rawx]) -> Site:
@@ -84,7 +135,7 @@ async def _check(node: Node, *, force: bool) -> None:
     """Whether nobody can be writing to the metadata that is to be replaced. Raises: Hinted."""
     await renewal.clear(node.coordinator)
     led = await _led(node)
-    gateways = [each.registration.address for each in node.directory.of_kind("gateway") if not is_dead(each)]
+    gateways = _gateways(node)
     if led and not force and await _answers(node):
         hint = "compare it with --dry-run; to replace it, stop all gateways and give --force"
         raise Hinted("the metadata is there", hint, code=Exit.CONFLICT)

@@ -34,7 +34,8 @@ def meta(session: Session, bucket: str, dry_run: bool, force: bool) -> Exit:
     whole is told. What was there before is kept beside it, as meta.before-TIME. Exit code 7 when something could not be restored, or
     differs.
 
-    In a cluster all of its metadata is made anew on the peers that are up, while it serves nobody; with --bucket it is only compared.
+    In a cluster all of its metadata is made anew on the peers that are up, while it serves nobody; with --bucket that of one which is
+    lost, or damaged at every peer, while the others are served.
     """
     if session.directory().is_cluster:
         from cli.cluster.renew import renew

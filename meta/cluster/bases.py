@@ -26,7 +26,7 @@ from meta.registry import REGISTRY
 from meta.transaction import CONTAINER, ContainerTransaction
 from node.auth import NamespaceKey
 from node.clock import Clock
-from node.errors import BaseNotFound, InvalidArgument
+from node.errors import BaseCorrupt, BaseNotFound, InvalidArgument
 
 OPENED = "opened"
 TRANSFER = "transfer"
@@ -97,8 +97,8 @@ class SetBases(LocalMeta):
         for bucket in self._touched:
             try:
                 await self._lead(container_base(bucket))
-            except BaseNotFound:
-                continue  # opened for a creation that failed
+            except (BaseNotFound, BaseCorrupt):  # opened for a creation that failed; or this one's work waits, the others' goes on
+                continue
         dirty = await super().dirty_containers()
         clean = self._marked - self._touched
         if len(clean) > CLEAN_KEPT_MAX:

@@ -63,16 +63,24 @@ class Layout(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Renewal(msgspec.Struct, frozen=True):
-    """Metadata that is being made anew: see meta/cluster/renewal.py. sets: that are being filled, nobody else's yet."""
+    """Metadata that is being made anew: see meta/cluster/renewal.py. sets: that are being filled, nobody else's yet;
+    bucket: whose container alone it is, "" = all of it"""
 
     sets: tuple[str, ...]
     v: int = 1
+    bucket: str = ""
 
 
 async def renewed_sets(coordinator: Coordinator) -> tuple[str, ...]:
     """Raises: Unavailable."""
+    renewal = await renewal_under_way(coordinator)
+    return renewal.sets if renewal is not None else ()
+
+
+async def renewal_under_way(coordinator: Coordinator) -> Renewal | None:
+    """Raises: Unavailable."""
     document = await coordinator.read(RENEWAL)
-    return decode(document, Renewal, RENEWAL).sets if document.version else ()
+    return decode(document, Renewal, RENEWAL) if document.version else None
 
 
 def decode(document: Document, kind: type[V], name: str) -> V:

@@ -33,6 +33,7 @@ from meta.protocol.directory import Assignments, Place, Prefix, Prefixes
 from meta.wire import Method, methods
 from node.errors import (
     BadRequest,
+    BaseCorrupt,
     BucketNotFound,
     BucketOwned,
     CallNotAuthenticated,
@@ -214,13 +215,13 @@ class RoutedMeta(MetaDoors):
         place = await self.place(subject)
         try:
             return await self._call(partial(self._set_of_container, subject), method, body, container=subject)
-        except BucketNotFound:
+        except (BucketNotFound, BaseCorrupt):
             if not known:
                 raise
-        self._places.pop(subject, None)  # it was moved, or made anew elsewhere
-        moved = await self.place(subject)
-        if moved.set == place.set:
-            raise BucketNotFound("there is no such bucket")
+            self._places.pop(subject, None)  # it was moved, or made anew elsewhere
+            moved = await self.place(subject)
+            if moved.set == place.set:
+                raise
         self._standings.pop(subject, None)
         return await self._call(partial(self._set_of_container, subject), method, body, container=subject)
 

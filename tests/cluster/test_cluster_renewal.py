@@ -128,3 +128,54 @@ def test_wiped_metadata_of_all_hosts_comes_back_equal(folder: Path, seed: str, s
         new = metadata(cluster, folder / NEW_FOLDER)
         found = differences(old, new, directory=False)
         assert [each for each in found if "another" not in str(each.key) and container_id("another") not in each.base] == []
+
+
+def lose(cluster: ClusterProcesses, bucket: str, *, how: str) -> None:
+    """The bucket's base at every peer, while nobody has it open."""
+    stop_meta(cluster.hosts)
+    for host in cluster.hosts:
+        for path in (host.folder / "state" / "meta").glob(f"set-*/container/*/{container_id(bucket)}.db"):
+            for name in (path.name + "-wal", path.name + "-shm"):
+                path.with_name(name).unlink(missing_ok=True)
+            if how == "lost":
+                path.unlink()
+            else:
+                path.write_bytes(b"not a base" * 5_000)
+    for host in cluster.hosts:
+        host.service("meta").start()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("how", ["lost", "damaged"])
+def test_one_bucket_comes_back_while_the_others_are_served(folder: Path, seed: str, scale: float, rounds: int, how: str) -> None:
+    if how == "damaged" and scale < 2:
+        pytest.skip("a long one: FRAZIL_TEST_SCALE=2")
+    rng = random.Random(seed)
+    with ClusterProcesses(folder) as cluster:
+        with cluster.client() as client:
+            live(client, rng, int(OBJECTS * scale))
+            before = contents(client)
+        assert until(lambda: told(cluster, "rebuild", "meta", "-n", code=None)[-1]["differences"] == 0, KEEP_S)
+        refused = cluster.command("rebuild", "meta", "--bucket", "plain", check=False)
+        assert (refused.returncode, "the metadata of plain is whole" in refused.stderr) == (8, True)
+        unheard = cluster.command("rebuild", "meta", "--bucket", "unheard", check=False)
+        assert (unheard.returncode, "no chunk tells of a bucket unheard" in unheard.stderr) == (3, True)
+        lose(cluster, "plain", how=how)
+        with cluster.client() as client:  # of a gateway that ran all the while
+            assert until(lambda: client.get("versions", client.keys("versions")[0]).status == 200, 60), cluster.errors()
+            assert until(lambda: client.get("plain", "parts").status in ((404,) if how == "lost" else (500, 503)), 60)
+            for _ in range(rounds // 10):  # one that is killed leaves nothing that the next minds
+                with begun(cluster, "rebuild", "meta", "--bucket", "plain") as command:
+                    time.sleep(rng.uniform(1.0, 4.0))
+                    command.kill()
+            summary = told(cluster, "rebuild", "meta", "--bucket", "plain", host=3, code=None)[-1]
+            if summary.get("message") != "the metadata of plain is whole":  # else the killed one had come to its end
+                assert (summary["unwhole"], summary["buckets"]) == (0, 1), summary
+            assert until(lambda: client.get("plain", "parts").status == 200, 60), cluster.errors()
+            assert contents(client) == before
+            assert client.put("plain", "after", b"more").status == 200
+            assert client.delete("plain", "after").status == 204
+            assert client.put("versions", "after", b"more").status == 200
+        assert until(lambda: told(cluster, "rebuild", "meta", "-n", "--bucket", "plain", code=None)[-1]["differences"] == 0, KEEP_S)
+        assert until(lambda: told(cluster, "base", "check", code=None)[-1]["differing"] == 0, 30)
+        assert len([each for each in told(cluster, "election", "list") if "peers" in each]) == 4  # what the killed ones made is dissolved
