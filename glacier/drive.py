@@ -10,6 +10,7 @@ import trio
 
 from glacier.board import Shelf
 from glacier.protocol import DiskReport, DiskState
+from glacier.transfer import Arrival
 from node.errors import ConfigError, DiskAsleep, DiskFailed
 from rawx.attributes import sync_folder, write_all_bytes
 
@@ -67,6 +68,8 @@ class Drive:
         self.powered_since_us = 0
         self.ready_at_us = 0
         self.stuck = False
+        self.cut: Arrival | None = None
+        """A chunk whose way in broke; it waits for its next try for as long as the disk has power, or until another is cut."""
         self.state = DiskState.FAILED if notes.failures >= STARTS_MAX else DiskState.OFF
 
     def __repr__(self) -> str:
@@ -157,6 +160,11 @@ class Drive:
             volume=notes.volume,
             problem=(faults.sick if faults else "") or notes.problem,
         )
+
+    async def drop_cut(self) -> None:
+        cut, self.cut = self.cut, None
+        if cut is not None:
+            await cut.abort()
 
     def take_faults(self) -> None:
         """Adds what the shelf counted to what is kept; the shelf is not asked again."""

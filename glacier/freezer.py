@@ -18,8 +18,8 @@ import trio
 from glacier.board import Board, Shelf
 from glacier.drive import Drive, Notes, load_notes, save_notes
 from glacier.power import Budget, Grants
-from glacier.protocol import WHOLE, BusReport, ChunkHead, ChunkIds, DiskReport, DiskState, FsckReport, Incoming, Sent
-from glacier.transfer import LocalIncoming, checked_record, is_there, receive
+from glacier.protocol import WHOLE, BusReport, ChunkHead, ChunkIds, DiskReport, DiskState, FsckReport, Incoming, Resume, Sent
+from glacier.transfer import Arrival, LocalIncoming, checked_record, is_there
 from node.clock import Clock
 from node.errors import Busy, ChunkCorrupt, Damaged, DeadlineExceeded, DiskFailed, DiskNotFound, FrazilError, VolumeFull, VolumeSick
 from node.log import get_logger
@@ -179,6 +179,7 @@ class BoardFreezer:
         try:
             with trio.fail_after(STOP_S_MAX):
                 shelf = drive.shelf
+                await drive.drop_cut()
                 drive.take_faults()
                 if shelf is not None:
                     await shelf.close()
@@ -226,6 +227,7 @@ class BoardFreezer:
             drive.take_faults()
             try:
                 with trio.CancelScope(shield=True):
+                    await drive.drop_cut()
                     await shelf.close()
                     await self.board.unmount(drive.number)
                 return await self.board.fsck(drive.number, repair=repair)
@@ -262,17 +264,41 @@ class BoardFreezer:
         if scope.cancelled_caught:
             raise Busy(f"disk {drive.number} was switched off by force")
 
-    async def send(self, drive: Drive, head: ChunkHead, data: AsyncIterable[Buffer], *, check: bool) -> Sent:
+    async def send(self, drive: Drive, head: ChunkHead, data: AsyncIterable[Buffer], *, check: bool, resume: Resume | None) -> Sent:
         record = checked_record(head)
         with self.using(drive) as shelf:
             if await is_there(shelf, head, check=check):
                 return Sent(existed=True, checked=check, bytes_free=await self._measure(drive, shelf))
-            if await self._measure(drive, shelf) < head.size:
+            arrival = self._take_up(drive, head, resume)
+            if arrival is None and await self._measure(drive, shelf) < head.size:
                 raise VolumeFull(f"disk {drive.number} has {drive.notes.bytes_free} bytes left, the chunk has {head.size}")
-            await receive(shelf, head, record, data)
+            arrival = arrival or await Arrival.begin(shelf, head)
+            try:
+                await arrival.receive(record, data)
+            finally:
+                if arrival.is_cut:
+                    await self._keep(drive, arrival, kept=resume is not None and drive.shelf is shelf)
             if check:
                 await self._read_back(shelf, head)
             return Sent(existed=False, checked=check, bytes_free=await self._measure(drive, shelf))
+
+    @staticmethod
+    def _take_up(drive: Drive, head: ChunkHead, resume: Resume | None) -> Arrival | None:
+        """The same chunk where its way in broke, if it is kept. No await: two tries at once would share it."""
+        if resume is None or drive.cut is None or drive.cut.head != head:
+            return None
+        arrival, drive.cut = drive.cut, None
+        resume(arrival.done)
+        return arrival
+
+    @staticmethod
+    async def _keep(drive: Drive, arrival: Arrival, *, kept: bool) -> None:
+        """One chunk for each disk: the last that was cut."""
+        dropped = drive.cut if kept else arrival
+        if kept:
+            drive.cut = arrival
+        if dropped is not None:
+            await dropped.abort()
 
     @staticmethod
     async def _read_back(shelf: Shelf, head: ChunkHead) -> None:
@@ -337,8 +363,10 @@ class BusFreezer:
         await self._board.power_off(self._drive(disk))
         return self._board.report(disk)
 
-    async def send(self, disk: int, head: ChunkHead, data: AsyncIterable[Buffer], *, check: bool = True) -> Sent:
-        return await self._board.send(self._drive(disk), head, data, check=check)
+    async def send(
+        self, disk: int, head: ChunkHead, data: AsyncIterable[Buffer], *, check: bool = True, resume: Resume | None = None
+    ) -> Sent:
+        return await self._board.send(self._drive(disk), head, data, check=check, resume=resume)
 
     @asynccontextmanager
     async def get(self, disk: int, chunk: str, *, checksum: bytes = b"", offset: int = 0, count: int = WHOLE) -> AsyncIterator[Incoming]:

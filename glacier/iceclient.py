@@ -16,7 +16,7 @@ from glacier.icepipe import Frame, Pipe
 from glacier.icerequest import DeleteRequest, DiskRequest, Flag, GetRequest, LinkRequest, ListRequest, SendRequest
 from glacier.icesession import Session
 from glacier.pace import PacedStream, Rate
-from glacier.protocol import WHOLE, BusReport, ChunkHead, ChunkIds, DiskReport, FsckReport, Sent
+from glacier.protocol import WHOLE, BusReport, ChunkHead, ChunkIds, DiskReport, FsckReport, Resume, Sent
 from node.auth import NamespaceKey
 from node.errors import FrameMalformed, InvalidArgument, PeerUnreachable
 from rawx.chunk import Buffer
@@ -124,11 +124,16 @@ class IceClient:
     async def power_off(self, disk: int) -> DiskReport:
         return iceanswer.parse_report(await self._call(Opcode.DISK_POWER_OFF, DiskRequest(disk).encode()))
 
-    async def send(self, disk: int, head: ChunkHead, data: AsyncIterable[Buffer], *, check: bool = True) -> Sent:
-        request = SendRequest(disk, Flag.CHECK if check else Flag.NONE, head)
+    async def send(
+        self, disk: int, head: ChunkHead, data: AsyncIterable[Buffer], *, check: bool = True, resume: Resume | None = None
+    ) -> Sent:
+        flags = (Flag.CHECK if check else Flag.NONE) | (Flag.RESUME if resume is not None else Flag.NONE)
+        request = SendRequest(disk, flags, head)
         async with self._calling(Opcode.SEND_DATA, request.encode()):
             frame = await self._frame(ANSWER_S)
             if frame.kind is Kind.GO:
+                if resume is not None:
+                    resume(_begin(frame, head))
                 total = await self._send_all(data)
                 await self._pipe.send(Opcode.SEND_DATA, Kind.END, iceanswer.encode_total(total))
                 frame = await self._frame(ANSWER_S)
@@ -238,6 +243,14 @@ class IceIncoming:
         if said != self._total:
             raise FrameMalformed(f"{self._total} bytes came, the freezer says {said}")
         raise StopAsyncIteration
+
+
+def _begin(frame: Frame, head: ChunkHead) -> int:
+    """From which byte on the freezer wants the chunk. Raises: FrameMalformed."""
+    offset = iceanswer.parse_total(frame.payload)
+    if offset > head.size:
+        raise FrameMalformed(f"the freezer has {offset} bytes of a chunk of {head.size}")
+    return offset
 
 
 def _go(frame: Frame) -> memoryview:

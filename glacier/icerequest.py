@@ -21,6 +21,7 @@ class Flag(IntFlag):
     FORCE = 1  # DISK_POWER_ON: although it failed; SATA_CLEAN: although transfers run
     BOARD = 2  # SATA_CLEAN: all buses
     CHECK = 1  # SEND_DATA, GET_DATA: read all from the disk and compare
+    RESUME = 2  # SEND_DATA: go on behind what came of the chunk before
     HEAD = 2  # GET_DATA: no bytes
     REPAIR = 1  # FSCK_DISK
 

@@ -223,10 +223,11 @@ async def _power_off(freezer: Freezer, pipe: Pipe, payload: memoryview) -> bytes
 
 async def _send_data(freezer: Freezer, pipe: Pipe, payload: memoryview) -> bytes:
     request = SendRequest.parse(payload)
-    check = _flags(request.flags, Flag.CHECK) == Flag.CHECK
-    coming = _Coming(pipe)
+    flags = _flags(request.flags, Flag.CHECK | Flag.RESUME)
+    coming = _Coming(pipe, resumes=bool(flags & Flag.RESUME))
     try:
-        sent = await freezer.send(request.disk, request.head, coming, check=check)
+        resume = coming.begin_at if flags & Flag.RESUME else None
+        sent = await freezer.send(request.disk, request.head, coming, check=bool(flags & Flag.CHECK), resume=resume)
     except FrazilError:
         await coming.drain()
         raise
@@ -234,20 +235,25 @@ async def _send_data(freezer: Freezer, pipe: Pipe, payload: memoryview) -> bytes
 
 
 class _Coming:
-    """The bytes of SEND_DATA: asks for them when the first is wanted, and ends with END."""
+    """The bytes of SEND_DATA: asks for them when the first is wanted, and ends with END. resumes: the worker asked how many are there."""
 
-    def __init__(self, pipe: Pipe) -> None:
+    def __init__(self, pipe: Pipe, *, resumes: bool) -> None:
         self._pipe = pipe
+        self._resumes = resumes
+        self._offset = 0
         self._asked = False
         self._total = 0
 
     def __aiter__(self) -> _Coming:
         return self
 
+    def begin_at(self, offset: int) -> None:
+        self._offset = offset
+
     async def __anext__(self) -> memoryview:
         if not self._asked:
             self._asked = True
-            await self._pipe.send(Opcode.SEND_DATA, Kind.GO)
+            await self._pipe.send(Opcode.SEND_DATA, Kind.GO, iceanswer.encode_total(self._offset) if self._resumes else b"")
         piece = await self._next()
         if piece is None:
             raise StopAsyncIteration

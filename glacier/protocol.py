@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,6 +12,8 @@ from rawx.chunk import Buffer
 
 ChunkIds = list[str]
 """Spelled out here because Freezer has a method named list."""
+Resume = Callable[[int], None]
+"""Told from which byte on a chunk is wanted, before any of it is."""
 WHOLE = (1 << 64) - 1
 """As a count of bytes: up to the chunk's end."""
 
@@ -147,10 +149,13 @@ class Freezer(Protocol):
     async def power_off(self, disk: int) -> DiskReport:
         """Returns when it has no power; at once when it is off already. Raises: Busy while a transfer uses it."""
 
-    async def send(self, disk: int, head: ChunkHead, data: AsyncIterable[Buffer], *, check: bool = True) -> Sent:
+    async def send(
+        self, disk: int, head: ChunkHead, data: AsyncIterable[Buffer], *, check: bool = True, resume: Resume | None = None
+    ) -> Sent:
         """Writes a chunk: synced, and with `check` read back from the disk, before this returns. The same chunk twice is no error.
 
-        data: head.size bytes in pieces of any size.
+        data: head.size bytes in pieces of any size, or those that lack: with `resume` what came of it before the way to the freezer broke
+        is kept while the disk has power, and `resume` is told how much that is.
         Raises: AlreadyExists (another chunk has this id), ChecksumMismatch, VolumeFull, VolumeReadOnly, ChunkCorrupt (read back wrong).
         """
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import aclosing
 
 import trio
 import xxhash
@@ -10,11 +11,20 @@ import xxhash
 from glacier.board import Shelf
 from glacier.ice import DATA_BYTES_MAX
 from glacier.protocol import WHOLE, ChunkHead
-from node.errors import AlreadyExists, ChecksumMismatch, ChunkCorrupt, ChunkNotFound, InvalidArgument, RecordCorrupt
+from node.errors import (
+    AlreadyExists,
+    ChecksumMismatch,
+    ChunkCorrupt,
+    ChunkNotFound,
+    DeadlineExceeded,
+    InvalidArgument,
+    PeerUnreachable,
+    RecordCorrupt,
+)
 from rawx.attributes import check_units
 from rawx.chunk import UNIT_DIGEST_BYTES, Buffer, ChunkRecord, check_chunk_id, chunk_checksum
 from rawx.housekeeping import verify
-from rawx.protocol import Reader
+from rawx.protocol import Reader, Upload
 from rawx.reader import check_range
 
 
@@ -52,20 +62,58 @@ async def is_there(shelf: Shelf, head: ChunkHead, *, check: bool) -> bool:
     return True
 
 
-async def receive(shelf: Shelf, head: ChunkHead, record: ChunkRecord, data: AsyncIterable[Buffer]) -> None:
-    """Durable at return. Raises: ChecksumMismatch, and nothing is kept; as Upload."""
-    upload = await shelf.create(head)
-    checker = _UnitChecker(head)
-    try:
-        async for piece in data:
-            checker.add(piece)
-            await upload.write(piece)
-        checker.finish()
-        await upload.commit(record, head.units)
-    except BaseException:
+class Arrival:
+    """A chunk on its way in. When the way breaks, what came of it is kept for the next try, whatever lies behind a whole unit too."""
+
+    def __init__(self, head: ChunkHead, upload: Upload) -> None:
+        self.head = head
+        self._upload = upload
+        self._checker = _UnitChecker(head)
+        self.is_cut = False
+
+    def __repr__(self) -> str:
+        return f"<Arrival {self.head.chunk} {self.done} of {self.head.size}{' cut' if self.is_cut else ''}>"
+
+    @classmethod
+    async def begin(cls, shelf: Shelf, head: ChunkHead) -> Arrival:
+        return cls(head, await shelf.create(head))
+
+    @property
+    def done(self) -> int:
+        """Bytes that came, each of them written."""
+        return self._checker.done
+
+    async def receive(self, record: ChunkRecord, data: AsyncIterable[Buffer]) -> None:
+        """The bytes behind `done`; durable at return. Raises: ChecksumMismatch, and nothing is kept; as Upload; what `data` raises, and
+        then `is_cut` says that it was that, and what came is kept."""
+        self.is_cut = False
+        try:
+            async with aclosing(self._coming(data)) as pieces:
+                async for piece in pieces:
+                    self._checker.add(piece)
+                    await self._upload.write(piece)
+            self._checker.finish()
+            await self._upload.commit(record, self.head.units)
+        except BaseException:
+            if not self.is_cut:
+                await self.abort()
+            raise
+
+    async def _coming(self, data: AsyncIterable[Buffer]) -> AsyncGenerator[Buffer, None]:
+        pieces = aiter(data)
+        while True:
+            try:
+                piece = await anext(pieces)
+            except StopAsyncIteration:
+                return
+            except (PeerUnreachable, DeadlineExceeded):
+                self.is_cut = True
+                raise
+            yield piece
+
+    async def abort(self) -> None:
         with trio.CancelScope(shield=True):
-            await upload.abort()
-        raise
+            await self._upload.abort()
 
 
 class _UnitChecker:
@@ -75,6 +123,10 @@ class _UnitChecker:
         self._head = head
         self._hasher = xxhash.xxh3_64()
         self._done = 0
+
+    @property
+    def done(self) -> int:
+        return self._done
 
     def add(self, piece: Buffer) -> None:
         """Raises: ChecksumMismatch."""

@@ -52,7 +52,7 @@ async def send(freezer: Freezer, disk: int, files: ColdChunks, chunk: str) -> No
     try:
         head = ChunkHead(chunk, record.size, stored.unit_bytes, bytes.fromhex(record.checksum), record.encode(), stored.units)
         async with aclosing(pieces.all()) as data:
-            sent = await freezer.send(disk, head, data, check=True)
+            sent = await freezer.send(disk, head, data, check=True, resume=pieces.begin_at)
         if not sent.checked:
             await freezer.head(disk, chunk, checksum=head.checksum, check=True)
     except FrazilError as error:
@@ -64,24 +64,29 @@ async def send(freezer: Freezer, disk: int, files: ColdChunks, chunk: str) -> No
 
 
 class _Pieces:
-    """All bytes of an open chunk; remembers that it was reading them that failed."""
+    """All bytes of an open chunk, or those that lack; remembers that it was reading them that failed."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
+        self._begin = 0
         self.trouble: FrazilError | None = None
 
+    def begin_at(self, offset: int) -> None:
+        """What is before it came with an earlier try."""
+        self._begin = offset
+
     async def all(self) -> AsyncGenerator[memoryview, None]:
-        reader = self._reader
+        reader, begin = self._reader, self._begin
         step = max(PIECE_BYTES // reader.unit_bytes, 1) * reader.unit_bytes
         buffer = memoryview(bytearray(min(step, reader.size)))
-        for offset in range(0, reader.size, step):
+        for offset in range(begin // reader.unit_bytes * reader.unit_bytes, reader.size, step):
             piece = buffer[: min(step, reader.size - offset)]
             try:
                 await reader.read(offset, piece)
             except FrazilError as error:
                 self.trouble = error
                 raise
-            yield piece
+            yield piece[max(begin - offset, 0) :]
 
 
 async def fetch(freezer: Freezer, disk: int, files: ColdChunks, chunk: str) -> None:

@@ -8,7 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import trio
 
-from glacier.protocol import WHOLE, BusReport, ChunkHead, ChunkIds, DiskReport, DiskState, FsckReport, Sent
+from glacier.protocol import WHOLE, BusReport, ChunkHead, ChunkIds, DiskReport, DiskState, FsckReport, Resume, Sent
 from node.errors import (
     AlreadyExists,
     ChecksumMismatch,
@@ -17,6 +17,7 @@ from node.errors import (
     DiskAsleep,
     DiskFailed,
     DiskNotFound,
+    PeerUnreachable,
     PowerBudgetSpent,
     VolumeFull,
 )
@@ -30,6 +31,7 @@ class MemoryFreezer:
 
     step    awaited before every step of every call, with its name: where tests cancel, fail, or look
     dead    disks that don't come up;  torn: those with a damaged file system;  disk_bytes: of each
+    cut     what came of chunks whose way in broke;  taken: bytes that came in all
     bad     (disk, chunk) where a sector is bad: each try to read or write it there ends with DiskFailed
     """
 
@@ -42,6 +44,8 @@ class MemoryFreezer:
         self.torn: set[int] = set()
         self.bad: set[tuple[int, str]] = set()
         self.errors: Counter[int] = Counter()
+        self.cut: dict[tuple[int, str], bytearray] = {}
+        self.taken = 0
         self.disk_bytes = disk_bytes
         self.step: Callable[[str, int], Awaitable[None]] = self._nothing
 
@@ -103,7 +107,9 @@ class MemoryFreezer:
             self.powered = None
         return self.report(disk)
 
-    async def send(self, disk: int, head: ChunkHead, data: AsyncIterable[Buffer], *, check: bool = True) -> Sent:
+    async def send(
+        self, disk: int, head: ChunkHead, data: AsyncIterable[Buffer], *, check: bool = True, resume: Resume | None = None
+    ) -> Sent:
         await self.step("send", disk)
         self._meet_bad_sector(disk, head.chunk)
         there = self._on(disk).get(head.chunk)
@@ -111,10 +117,17 @@ class MemoryFreezer:
             if there[0].checksum != head.checksum:
                 raise AlreadyExists(f"another chunk {head.chunk}")
             return Sent(existed=True, checked=True, bytes_free=0)
-        content = bytearray()
+        content = self.cut.pop((disk, head.chunk), bytearray()) if resume is not None else bytearray()
+        if resume is not None:
+            resume(len(content))
         async for piece in data:
             content += piece
-            await self.step("sending", disk)
+            self.taken += len(piece)
+            try:
+                await self.step("sending", disk)
+            except PeerUnreachable:
+                self.cut[disk, head.chunk] = content
+                raise
         if len(content) != head.size or unit_digests(content, head.unit_bytes) != head.units or chunk_checksum(head.units) != head.checksum:
             raise ChecksumMismatch("what came is not what was announced")
         if sum(len(data) for _, data in self.disks[disk].values()) + head.size > self.disk_bytes:
