@@ -12,13 +12,16 @@ import msgspec
 from glacier.boards import Boards
 from glacier.lifecycle.calendar import DAY_US, GRACE_US
 from meta.protocol.container import Container
+from meta.protocol.holding import Holding
 from meta.protocol.listing import Listed, ListRequest
 from meta.protocol.object import ObjectRow
 from meta.protocol.restore import COLD_CLASSES, restore_of
-from node.errors import BucketNotFound, NotFound
+from node.errors import BucketNotFound, ContentLost, NotEnoughServices, NotFound, Superseded
+from node.log import get_logger
 from store.context import Context
 from store.jobs.duty import STANDING, Duty
 from store.layout import Layout
+from store.recode import is_right, recode
 from store.tally import Tally
 from store.tier import Priority, Temperature
 
@@ -29,6 +32,7 @@ ROW_BYTES, WISH_BYTES = 4096, 64 << 10
 """What looking at a version, and having one frozen, count for at the job's pace."""
 DUTY = Duty(8 << 20, 24 * 3600.0, delay_s=60.0)
 """120 objects in a second: 10 million in a day. Their workers freeze them when their disks allow it."""
+log = get_logger("glacier.lifecycle")
 
 
 class Position(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -90,7 +94,8 @@ class FreezeTask:
             return None, 0
         rows = await self._rows(container, [each for each in page.rows if _is_to_be_cold(each)])
         states = await self._boards.states([Layout.parse(row.layout) for row in rows]) if rows else []
-        planned = [row for row, state in zip(rows, states, strict=True) if state.temperature is Temperature.HOT]
+        hot = [row for row, state in zip(rows, states, strict=True) if state.temperature is Temperature.HOT]
+        planned = [placed for row in hot if (placed := await self._placed(place.bucket, row)) is not None]
         for row in planned:
             await self._freeze(container, row)
         self._tally.counts["versions"] += len(rows)
@@ -106,6 +111,20 @@ class FreezeTask:
             except NotFound:  # gone meanwhile
                 continue
         return found
+
+    async def _placed(self, bucket: str, row: ObjectRow) -> ObjectRow | None:
+        """The version on volumes that lead to the boards of its class, where it is moved if it lies on others; None while it can't be."""
+        context = self._context
+        own = context.classes.get(row.storage_class)
+        if own is None or not own.pool or is_right(Layout.parse(row.layout), own, context.fleet):
+            return row
+        try:
+            await recode(context, bucket, Holding(row.key, row.layout, row), own)
+            return await context.container(bucket).get(row.key, row.version)
+        except (Superseded, NotFound, ContentLost, NotEnoughServices) as error:
+            told = {"bucket": bucket, "key": row.key, "error": str(error)}
+            log.warning("a version can't be moved to volumes that lead to the boards of its class; it stays where it is", extra=told)
+            return None
 
     async def _freeze(self, container: Container, row: ObjectRow) -> None:
         """Unless a restore was asked for since the row was read: then its bytes stay."""

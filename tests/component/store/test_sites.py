@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import pytest
 
+from glacier.boards import Boards as RealBoards
+from glacier.lifecycle.backfill import FreezeTask
 from meta.protocol.object import Attributes, ObjectRow, Seen
 from node.errors import NotEnoughServices
 from store.embedded import follow_sites
 from store.layout import Layout
 from store.settings import load_settings, save_settings
 from store.store import Store
+from store.tally import Tally
+from store.tier import HOT, TierState
 from store.transition import transition
 from tests.component.store.support import BUCKET, opened, put, read
 
@@ -94,3 +100,37 @@ async def test_a_store_that_starts_knows_its_sites_before_its_boards_answer(tmp_
         with pytest.raises(NotEnoughServices):
             await put(store, "k", LARGE, storage_class="GLACIER")
         await put(store, "k", LARGE)
+
+
+class Boards:
+    """As glacier.boards.Boards: everything is hot, and what is to be frozen is remembered."""
+
+    workers = ("one",)
+
+    def __init__(self) -> None:
+        self.frozen: list[Layout] = []
+
+    async def states(self, contents: Sequence[Layout]) -> list[TierState]:
+        return [HOT] * len(contents)
+
+    async def freeze(self, content: Layout) -> None:
+        self.frozen.append(content)
+
+
+async def test_what_was_cold_before_its_class_had_a_site_moves_there_before_it_is_frozen(tmp_path: Path) -> None:
+    boards = Boards()
+    async with opened(tmp_path, 9) as store:
+        for number in range(6):
+            await put(store, f"k{number}", LARGE if number % 2 else SMALL, storage_class="GLACIER")
+        await put(store, "deep", LARGE, storage_class="DEEP_ARCHIVE")
+        far = await reserve(store, tmp_path, 4)
+        task, position = FreezeTask(store._context, Tally(), {}, boards=cast(RealBoards, boards)), ""
+        while (following := (await task.step(position))[0]) is not None:
+            position = following
+        assert len(boards.frozen) == 6  # the other's boards are nowhere
+        for content in boards.frozen:
+            assert {volume for volume, _ in content.places()} <= far
+        for number in range(6):
+            row = await store.get_row(BUCKET, f"k{number}")
+            assert volumes_of(row) <= far
+            assert await read(store, row) == (LARGE if number % 2 else SMALL)
