@@ -21,6 +21,8 @@ from node.http.server import Handler
 from node.log import ROOT, sentence
 
 LOG = b"/node/1/log"
+ASKED = b"/"
+"""What callers ask a new connection first, to be told by a refusal what proofs are made of (node/auth.py); the inner may need none."""
 LINES_KEPT = 500
 LINE_CHARACTERS_MAX = 2_000
 LOG_BYTES_MAX = 16 << 20
@@ -73,6 +75,8 @@ class LogCall:
 
     async def __call__(self, request: Request, reply: Reply) -> None:
         """Raises: CallNotAuthenticated; what the inner one raises."""
+        if request.raw_path == ASKED:
+            self._verifier.verify(request)
         if request.raw_path != LOG or request.method != "GET":
             await self._inner(request, reply)
             return

@@ -70,8 +70,10 @@ class Told:
         return [Line(AT_US, "info", f"{service or 'the store'} serves"), Line(AT_US + 10**6, "warning", "a volume is away reason=[gone]")]
 
 
-def play(scenario: Scenario, told: Told | None = None, *, size: tuple[int, int] = (120, 40), write: bool = False) -> None:
-    """Runs the app with what `told` reads until the scenario is over."""
+def play(
+    scenario: Scenario, told: Told | None = None, *, size: tuple[int, int] = (120, 40), write: bool = False, every_s: float = 1.0
+) -> None:
+    """Runs the app with what `told` reads until the scenario is over. every_s: each reading makes the pilot wait longer for its keys."""
     reader = told or Told()
 
     @asynccontextmanager
@@ -79,7 +81,7 @@ def play(scenario: Scenario, told: Told | None = None, *, size: tuple[int, int] 
         yield reader
 
     async def run() -> None:
-        app = Top(opening, every_s=0.1, write=write)
+        app = Top(opening, every_s=every_s, write=write)
         app.animation_level = "none"
         async with app.run_test(size=size, notifications=True) as pilot:
             while app.snapshot is None:
@@ -358,7 +360,7 @@ def test_a_held_screen_stays_as_it_is() -> None:
         await pilot.pause(0.3)
         assert app.snapshot is told.snapshot
 
-    play(scenario, told)
+    play(scenario, told, every_s=0.1)
 
 
 def test_a_store_out_of_reach_is_told_and_tried_again() -> None:
@@ -374,7 +376,7 @@ def test_a_store_out_of_reach_is_told_and_tried_again() -> None:
     async def scenario(app: Top, pilot: Pilot[None]) -> None:
         assert app.snapshot is BUSY
 
-    play(scenario, Failing())
+    play(scenario, Failing(), every_s=0.1)
 
 
 def test_help_names_the_keys_and_goes_away() -> None:
