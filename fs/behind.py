@@ -1,6 +1,7 @@
 """What need not be waited for: saves of small files that were closed, and removals. In order, bounded, and soon.
 
-Saves run side by side, so that the store commits many in one transaction; removals of a bucket go together. A removal that waits
+What comes within a moment goes together, unless somebody waits for it: saves run side by side, so that many share a sync of chunks, a
+message and a transaction; removals of a bucket are one request. A removal that waits
 hides its object from this mount; whatever needs the object gone settles first. Only the object that was seen is removed: what another
 client puts in its place meanwhile stays. Whoever fills a queue waits for room in it.
 """
@@ -8,8 +9,8 @@ client puts in its place meanwhile stays. Whoever fills a queue waits for room i
 from __future__ import annotations
 
 import errno
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import islice
 
 import trio
@@ -25,6 +26,8 @@ SAVES_AT_ONCE = 64
 """As many as share a sync of chunks (rawx/device.py)."""
 SAVES_WAITING_MAX = 512
 REMOVALS_MAX = 10_000
+GATHER_S = 0.05
+"""For which what waits is joined by what comes next."""
 AGAIN_S = 1.0
 """Between two tries while the store is away."""
 log = get_logger("fs.behind")
@@ -55,6 +58,9 @@ class Behind:
         self._saved = trio.Event()
         self._bell = trio.Event()
         self._settled = trio.Event()
+        self._gathered = 0
+        self._due = trio.Event()
+        self._waited_for = 0
 
     def __repr__(self) -> str:
         return f"<Behind saves={len(self._waiting)} removals={len(self.removing)} failures={self.failures}>"
@@ -88,18 +94,20 @@ class Behind:
     async def settle(self) -> None:
         """Waits until what was to be removed by now is gone. Raises: OSError (EIO) when the store doesn't take it: it is tried again."""
         wanted = dict(self.removing)
-        while wanted:
-            self._bell.set()
-            await self._settled.wait()
-            self._check_trouble()
-            wanted = {place: content for place, content in wanted.items() if self.removing.get(place) == content}
+        with self._hurried():
+            while wanted:
+                self._bell.set()
+                await self._settled.wait()
+                self._check_trouble()
+                wanted = {place: content for place, content in wanted.items() if self.removing.get(place) == content}
 
     async def drain(self) -> None:
         """Waits until everything that waits by now is stored. Raises: as settle."""
         wanted = set(self._waiting)
-        while not wanted.isdisjoint(self._waiting):
-            await self._saved.wait()
-            self._check_trouble()
+        with self._hurried():
+            while not wanted.isdisjoint(self._waiting):
+                await self._saved.wait()
+                self._check_trouble()
         await self.settle()
 
     async def pay(self, bucket: str, key: str) -> None:
@@ -123,9 +131,36 @@ class Behind:
             nursery.start_soon(self._run_removals)
             task_status.started()
 
+    @contextmanager
+    def _hurried(self) -> Iterator[None]:
+        """While somebody waits, nothing is waited for that may come next."""
+        self._waited_for += 1
+        self._go()
+        try:
+            yield
+        finally:
+            self._waited_for -= 1
+
+    async def _gather(self) -> None:
+        """Until what came by now is to be done."""
+        self._gathered += 1
+        if self._waited_for or self._gathered >= SAVES_AT_ONCE // 2:
+            self._go()
+            return
+        with trio.move_on_after(GATHER_S) as limit:
+            await self._due.wait()
+        if limit.cancelled_caught:
+            self._go()
+
+    def _go(self) -> None:
+        self._gathered = 0
+        self._due, due = trio.Event(), self._due
+        due.set()
+
     async def _run_saves(self) -> None:
         async for number, inode in self._to_save:
             try:
+                await self._gather()
                 while not await self._try(inode):  # noqa: ASYNC110 - the store's doing
                     await trio.sleep(AGAIN_S)
             finally:
@@ -180,6 +215,7 @@ class Behind:
     async def _run_removals(self) -> None:
         while True:
             await self._bell.wait()
+            await self._gather()
             self._bell = trio.Event()
             while self.removing:
                 bucket = next(iter(self.removing))[0]

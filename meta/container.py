@@ -17,7 +17,7 @@ from meta import upload as uploads
 from meta import version as versions
 from meta.base import Base, Underway
 from meta.protocol.bucket import BucketSettings, Counters, LockSettings
-from meta.protocol.container import ColdRows, DeleteResults, Deletions, Holders, Holdings, RecordsToSync
+from meta.protocol.container import ColdRows, DeleteResults, Deletions, Holders, Holdings, PutOutcomes, RecordsToSync
 from meta.protocol.folder import BROWSE_LIMIT_MAX, BrowsePage, Changes, Moved, Peek
 from meta.protocol.holding import Claim, Cursor, Holding, Refill
 from meta.protocol.listing import LIST_LIMIT_MAX, ListPage, ListRequest
@@ -147,6 +147,9 @@ class LocalContainer:
 
     async def put(self, row: ObjectRow, condition: Condition = NO_CONDITION) -> PutResult:
         return await self._write(versions.put, row, condition)
+
+    async def put_many(self, rows: Sequence[ObjectRow]) -> PutOutcomes:
+        return await self._write(versions.put_many, rows)
 
     async def put_again(self, row: ObjectRow, condition: Condition = NO_CONDITION) -> PutResult:
         return await self._write(versions.put_again, row, condition)

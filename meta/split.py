@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from meta.gather import Gathered
 from meta.local import HANDLES_MAX, LocalMeta
 from meta.protocol.accounts import Accounts
 from meta.protocol.bucket import BucketSettings
@@ -74,7 +75,8 @@ class SplitMeta:
         if container is None:
             if len(self._containers) >= HANDLES_MAX:
                 self._containers.clear()
-            container = self._containers[bucket] = cast(Container, _Split(self._reads.container(bucket), self._writes.container(bucket)))
+            writes = Gathered(self._writes.container(bucket))
+            container = self._containers[bucket] = cast(Container, _Split(self._reads.container(bucket), writes))
         return container
 
     async def create_bucket(self, settings: BucketSettings) -> None:

@@ -15,6 +15,7 @@ from meta.lock import check_change, is_protected, with_default
 from meta.protocol.object import (
     DELETE_MANY_MAX,
     NO_CONDITION,
+    PUT_MANY_MAX,
     Attributes,
     Change,
     Condition,
@@ -22,6 +23,7 @@ from meta.protocol.object import (
     DeleteResult,
     Dropped,
     ObjectRow,
+    PutOutcome,
     PutResult,
 )
 from meta.protocol.restore import COLD_CLASSES, RESTORE, without_restore
@@ -37,6 +39,7 @@ from node.errors import (
     QuotaExceeded,
     Superseded,
     VersionNotFound,
+    encode_error,
 )
 
 _FIND_CONTENT = "SELECT age, is_null, mtime_us FROM objects WHERE key = ? AND content = ?"
@@ -60,6 +63,20 @@ def put(transaction: ContainerTransaction, row: ObjectRow, condition: Condition)
     if condition is not NO_CONDITION:
         check_current(condition, newest)
     return store(transaction, row, newest)
+
+
+def put_many(transaction: ContainerTransaction, rows: Sequence[ObjectRow]) -> list[PutOutcome]:
+    """Each is done or refused by itself; a refusal is told in its outcome."""
+    if len(rows) > PUT_MANY_MAX:
+        raise InvalidArgument(f"at most {PUT_MANY_MAX} objects in one request")
+    _ = transaction.settings  # no such bucket: the whole request fails
+    outcomes = []
+    for row in rows:
+        try:
+            outcomes.append(PutOutcome(put(transaction, row, NO_CONDITION)))
+        except FrazilError as error:
+            outcomes.append(PutOutcome(error=encode_error(error)))
+    return outcomes
 
 
 def put_again(transaction: ContainerTransaction, row: ObjectRow, condition: Condition) -> PutResult:

@@ -18,6 +18,7 @@ from meta.protocol.object import (
     DeleteResult,
     Dropped,
     ObjectRow,
+    PutOutcome,
     PutResult,
     Rewrite,
 )
@@ -27,6 +28,7 @@ from meta.protocol.upload import Complete, PartPage, PartRow, UploadPage, Upload
 Holdings = list[Holding]
 Holders = list[Holding | None]
 DeleteResults = list[DeleteResult]
+PutOutcomes = list[PutOutcome]
 Deletions = list[Dropped]
 ColdRows = list[ColdRow]
 RecordsToSync = list[RecordToSync]
@@ -66,6 +68,9 @@ class Container(Protocol):
 
         Raises: PreconditionFailed, ObjectNotFound, Locked, QuotaExceeded.
         """
+
+    async def put_many(self, rows: Sequence[ObjectRow]) -> PutOutcomes:
+        """Unconditional puts in one transaction, each of which is done or refused by itself."""
 
     async def put_again(self, row: ObjectRow, condition: Condition = NO_CONDITION) -> PutResult:
         """A put whose answer was lost: tells what came of it; when it surely came to nothing, does it now.

@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 
 DELETE_MANY_MAX = 1_000
+PUT_MANY_MAX = 64
+"""As many as share a sync of chunks (rawx/device.py)."""
 
 
 class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -101,6 +103,13 @@ class PutResult(msgspec.Struct, frozen=True):
     null: bool
     mtime_us: int
     dropped: tuple[Dropped, ...] = ()
+
+
+class PutOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Of one put among many. error: as node.errors.encode_error words it, when it was refused."""
+
+    result: PutResult | None = None
+    error: bytes = b""
 
 
 class Seen(msgspec.Struct, frozen=True, omit_defaults=True):

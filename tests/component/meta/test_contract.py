@@ -13,7 +13,7 @@ from meta.protocol.bucket import DefaultRetention, LockSettings
 from meta.protocol.container import Container
 from meta.protocol.door import Meta
 from meta.protocol.listing import ListRequest
-from meta.protocol.object import Attributes, Change, Condition, DeleteRequest, ObjectRow, Seen
+from meta.protocol.object import PUT_MANY_MAX, Attributes, Change, Condition, DeleteRequest, ObjectRow, Seen
 from meta.protocol.restore import Restore, is_readable, restore_of
 from meta.protocol.upload import Complete, PartRow, UploadRow
 from node.clock import FakeClock
@@ -34,6 +34,7 @@ from node.errors import (
     Superseded,
     UploadNotFound,
     VersionNotFound,
+    decode_error,
 )
 from tests.component.meta.conftest import KEY, keep, settings
 
@@ -268,6 +269,27 @@ async def test_many_deletes_are_done_or_refused_one_by_one(container: Container)
         ("", "InvalidArgument"),
     ]
     assert (await keys(container))[0] == ["b"]
+
+
+async def test_many_puts_are_done_or_refused_one_by_one(meta: Meta) -> None:
+    await meta.create_bucket(settings(quota_bytes=100))
+    container = meta.container("pictures")
+    await container.put(row("a", "one", size=10))
+    wanted = [row("a", "two", size=20), row("b", "three", size=90), row("", "four"), row("c", "five", size=80)]
+    outcomes = await container.put_many(wanted)
+    refusals = [type(decode_error(outcome.error, 500)).__name__ for outcome in outcomes if outcome.error]
+    assert ([outcome.result is not None for outcome in outcomes], refusals) == (
+        [True, False, False, True],
+        ["QuotaExceeded", "InvalidArgument"],
+    )
+    assert outcomes[0].result is not None
+    assert len(outcomes[0].result.dropped) == 1
+    assert [(await container.get(key)).content for key in ("a", "c")] == ["two", "five"]
+    assert (await keys(container))[0] == ["a", "c"]
+    with pytest.raises(InvalidArgument):
+        await container.put_many([row(f"k{number}", "") for number in range(PUT_MANY_MAX + 1)])
+    with pytest.raises(BucketNotFound):
+        await meta.container("nowhere").put_many(wanted)
 
 
 @pytest.mark.parametrize("key", ["", "x" * 1025, "ü" * 513, "\ud800"])

@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 import trio
 
-from fs.behind import SAVES_AT_ONCE, Behind
+from fs.behind import GATHER_S, SAVES_AT_ONCE, Behind
 from fs.connection import Connection
 from fs.inode import ROOT, Inode
 from node.errors import PeerUnreachable, QuotaExceeded
@@ -62,8 +62,33 @@ async def test_removals_go_together_and_hide_their_objects_until_they_are_done(
     assert behind.hides("b", "k3", "c3")
     assert not behind.hides("b", "k3", "another content")
     await behind.settle()
-    assert store.removed == [["k0"], ["k1", "k2", "k3", "k4"]]
+    assert store.removed == [["k0", "k1", "k2", "k3", "k4"]]
     assert not behind.hides("b", "k3", "c3")
+
+
+async def test_saves_begin_together_a_moment_later_or_as_soon_as_somebody_waits(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    store, began = Store(), dict[str, float]()
+
+    async def save(inode: Inode) -> None:
+        began[inode.part] = trio.current_time()
+
+    behind = Behind(cast(Connection, store), save, store.release, store.owe)
+    await nursery.start(behind.run)
+    first = trio.current_time()
+    await behind.save_later(inode("a"))
+    await trio.sleep(GATHER_S / 2)
+    await behind.save_later(inode("b"))
+    await trio.sleep(GATHER_S)
+    assert began == {"a": pytest.approx(first + GATHER_S), "b": pytest.approx(first + GATHER_S)}
+    now = trio.current_time()
+    await behind.save_later(inode("waited for"))
+    await behind.drain()
+    for number in range(SAVES_AT_ONCE):
+        await behind.save_later(inode(f"{number}"))
+    await trio.testing.wait_all_tasks_blocked()
+    assert [began[part] for part in ("waited for", "0", f"{SAVES_AT_ONCE - 1}")] == [now] * 3
 
 
 async def test_a_refused_removal_shows_again_and_is_counted(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> None:
