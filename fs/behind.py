@@ -79,7 +79,10 @@ class Behind:
         self._owe(True)
         self._waiting[number] = inode
         try:
-            await self._saves.send((number, inode))
+            try:
+                self._saves.send_nowait((number, inode))
+            except trio.WouldBlock:
+                await self._saves.send((number, inode))
         except BaseException:
             self._done(number)
             raise

@@ -29,6 +29,7 @@ from fs.attribute import Stat, with_stat
 from fs.cold import Cold
 from fs.connection import ABSENT, Connection
 from fs.extent import Extents
+from fs.gate import Latch
 from fs.inode import Inode
 from fs.readahead import Budget, ReadAhead
 from fs.source import FileSource
@@ -78,11 +79,11 @@ class File:
         self.row = row
         self.stat = stat
         self.attributes = row.attributes if row is not None else Attributes()
-        self.lock = trio.Lock()
+        self.lock = Latch()
         self._shared, self._inode = shared, inode
         self._stack = AsyncExitStack()
         self._ahead: ReadAhead | None = None
-        self._opening = trio.Lock()
+        self._opening = Latch()
         self._spool = Spool(shared.spools)
         self._written = Extents()
         self._kept = row.size if row is not None else 0

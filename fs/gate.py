@@ -1,4 +1,4 @@
-"""A gate that many pass at once, and that one may close: saves of files against moves of the folders that they lie in."""
+"""A gate that many pass at once, and that one may close: saves of files against moves of the folders that they lie in. And a lock."""
 
 from __future__ import annotations
 
@@ -6,6 +6,25 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
+
+
+class Latch:
+    """A lock that is taken at once where it is free: trio's own has everybody give way first, which takes as long as a small read."""
+
+    def __init__(self) -> None:
+        self._lock = trio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Latch locked={self._lock.locked()}>"
+
+    async def __aenter__(self) -> None:
+        try:
+            self._lock.acquire_nowait()
+        except trio.WouldBlock:
+            await self._lock.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 class Gate:

@@ -113,7 +113,8 @@ class ReadAhead:
             if unit is None:
                 await self._fetch(number, number + 1)
                 unit = self._units[number]
-            await unit.ready.wait()
+            if not unit.ready.is_set():  # else it is not worth giving way
+                await unit.ready.wait()
             if unit.error is not None:
                 self._units.pop(number, None)
                 raise unit.error
