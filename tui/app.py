@@ -12,14 +12,14 @@ from textual import work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen, Screen
+from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Input, Static, TabbedContent, TabPane
 
 from glacier.worker.protocol import Verb
 from node.errors import FrazilError
 from tui import pages
-from tui.boards import LEGEND, BoardPanel
-from tui.dialog import Bytes, Confirm, Log
+from tui.boards import BoardPanel
+from tui.dialog import Bytes, Confirm, Help, Log
 from tui.feed import Feed, Opening, Reader
 from tui.listing import Listing, Row
 from tui.overview import Overview
@@ -31,33 +31,6 @@ STALE_S = 5.0
 """What is older is said to be."""
 TABS = ("overview", "volumes", "buckets", "jobs", "boards", "waiting", "services", "elections", "events", "hosts")
 _TITLES = ("Overview", "Volumes", "Buckets", "Jobs", "Boards", "Queue", "Services", "Elections", "Events", "Hosts")
-HELP = """\
- 1 to 9, 0  a page             tab        next thing on it
- /          filter rows        esc        no filter
- s, S       sort, reverse      enter, click on a title: sort by it
- j k g G    move               ctrl+p     commands and themes
- p          hold still         r          read now
- W          may change things  q          leave
- space, x   pause or resume, abort the chosen job (only after W)
- l          lock or unlock the chosen service: it takes nothing new (only after W)
- L          log of the chosen service, or of the store
- o f v      power on or off, check the file system, read all chunks of the chosen
-            disk;  b: bytes per second of its bus (only after W)
-
-Boards: """
-
-
-class Help(ModalScreen[None]):
-    """Which keys do what."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark", "dismiss", "Close")]
-    DEFAULT_CSS = """
-    Help { align: center middle; }
-    Help Static { width: 78; height: auto; border: round $accent; padding: 1 2; background: $surface; }
-    """
-
-    def compose(self) -> ComposeResult:
-        yield Static(Text(HELP + LEGEND))
 
 
 class Top(App[None]):

@@ -17,10 +17,38 @@ from textual.widgets import Input, Static
 from node.errors import FrazilError
 from node.logbook import Line
 from tui import pages
+from tui.boards import LEGEND
 from tui.listing import Listing
 from tui.text import bytes_of
 
 LOG_EVERY_S = 2.0
+HELP = """\
+ 1 to 9, 0  a page             tab        next thing on it
+ /          filter rows        esc        no filter
+ s, S       sort, reverse      enter, click on a title: sort by it
+ j k g G    move               ctrl+p     commands and themes
+ p          hold still         r          read now
+ W          may change things  q          leave
+ space, x   pause or resume, abort the chosen job (only after W)
+ l          lock or unlock the chosen service: it takes nothing new (only after W)
+ L          log of the chosen service, or of the store
+ o f v      power on or off, check the file system, read all chunks of the chosen
+            disk;  b: bytes per second of its bus (only after W)
+
+Boards: """
+
+
+class Help(ModalScreen[None]):
+    """Which keys do what."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark", "dismiss", "Close")]
+    DEFAULT_CSS = """
+    Help { align: center middle; }
+    Help Static { width: 78; height: auto; border: round $accent; padding: 1 2; background: $surface; }
+    """
+
+    def compose(self) -> ComposeResult:
+        yield Static(Text(HELP + LEGEND))
 
 
 class Confirm(ModalScreen[bool]):
