@@ -12,6 +12,7 @@ import stat as modes
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -189,15 +190,17 @@ class Tree:
                 yield bucket.bucket.encode(), *self.place_bucket(bucket.bucket, bucket.created_us)
             return
         shown: set[bytes] = set()
+        unsaved = [child.name for child in self.unsaved_in(folder)]  # what is stored while this reads may be behind it already
         prefix = len(folder.place[1])
         async for node in self.nodes(folder):
             entry = self.place_node(folder, node.key[prefix:], node)
             shown.add(entry[0])
             yield entry
-        for child in self.unsaved_in(folder):
-            if child.name not in shown:
-                assert isinstance(child.file, File)
-                yield child.name, child, child.file.stat
+        for raw in (*unsaved, *(child.name for child in self.unsaved_in(folder))):
+            if raw not in shown:
+                shown.add(raw)
+                with suppress(NotFound, FileNotFoundError):  # it is gone by now, or called otherwise
+                    yield raw, *await self.lookup(folder, raw)
 
     def unsaved_in(self, folder: Inode) -> list[Inode]:
         """New files in the folder of which nothing is stored yet."""

@@ -8,9 +8,9 @@ from typing import cast
 import pytest
 import trio
 
-from fs.attribute import Defaults
+from fs.attribute import Defaults, file_stat
 from fs.connection import Connection
-from fs.file import Shared
+from fs.file import File, Shared
 from fs.spool import SpoolFolder
 from fs.tree import Tree
 from meta.protocol.folder import BrowsePage, Node, Peek
@@ -51,6 +51,35 @@ async def test_a_listing_that_began_before_a_save_doesnt_part_the_open_file_from
     assert store.data("z") == b"new and more"
     await tree.release(inode)
     spools.close()
+
+
+async def test_a_new_file_that_is_stored_or_removed_while_a_listing_goes_on_shows_once_or_not(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    store = Bucket()
+    store.keep("a", b"old")
+    spools = SpoolFolder(tmp_path)
+    assert await spools.open()
+    shared = Shared(cast(Connection, store), spools, nursery)
+    tree = Tree(shared, Defaults(), bucket="b")
+    root, stat = tree.table.root, file_stat(ObjectRow("x"), Defaults())
+    files: dict[str, File] = {}
+    for part in ("closed", "open", "removed", "saved"):
+        inode = tree.table.add(root, part.encode(), part, folder=False)
+        inode.file = files[part] = File(shared, inode, None, stat)
+        tree.table.open(inode)
+        await files[part].write(0, part.encode())
+    listing = tree.entries(root)
+    seen = [(await anext(listing))[0]]
+    for part in ("saved", "closed"):
+        await files[part].save()
+    closed, removed = tree.table.child(root, b"closed"), tree.table.child(root, b"removed")
+    assert closed is not None
+    assert removed is not None
+    await tree.release(closed)
+    tree.table.detach(removed)
+    seen += [name async for name, _, _ in listing]
+    assert sorted(seen) == [b"a", b"closed", b"open", b"saved"]
 
 
 class Folders(Store):
