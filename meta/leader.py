@@ -20,7 +20,7 @@ import trio
 
 from meta.commit import NOTHING, Entry, Header
 from meta.peer import Standing
-from node.errors import BaseNotFound, Behind, Fenced, FrazilError, NotLeader, Undecided
+from node.errors import BaseCorrupt, BaseNotFound, Behind, Fenced, FrazilError, NotLeader, Undecided
 from node.log import get_logger
 
 AGREE_S = 5.0
@@ -92,8 +92,8 @@ class Leader:
     async def take_over(self, base: str, *, create: bool = True) -> Header:
         """Makes this node's log the furthest of a majority and commits an empty entry: only then may anyone be answered.
 
-        Raises: BaseNotFound when no peer of a majority has it, and not `create`; Fenced, NotLeader, Undecided, what the peers raise. This
-        leader is over then.
+        Raises: BaseNotFound when no peer of a majority has it, and not `create`; BaseCorrupt when too many have a damaged one; Fenced,
+        NotLeader, Undecided, what the peers raise. This leader is over then.
         """
         try:
             found = await self._survey()
@@ -138,9 +138,11 @@ class Leader:
                 await enough.wait()
                 nursery.cancel_scope.cancel()
         if len(found) < self._majority:
-            raise NotLeader(f"{len(found)} of {len(self._followed) + 1} peers answer; {self._majority} are needed") from (
-                failures[0] if failures else None
-            )
+            peers, damaged = len(self._followed) + 1, sum(isinstance(failure, BaseCorrupt) for failure in failures)
+            if damaged > peers - self._majority:  # no other leader would find a majority either
+                hint = "make it anew with `frazil rebuild meta`"
+                raise BaseCorrupt(f"the replicas of {damaged} of {peers} peers are damaged: {hint}") from failures[0]
+            raise NotLeader(f"{len(found)} of {peers} peers answer; {self._majority} are needed") from (failures[0] if failures else None)
         return found
 
     async def replicate(self, entry: Entry) -> None:

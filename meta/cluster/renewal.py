@@ -147,12 +147,12 @@ async def begin_bucket(coordinator: Coordinator, client: Client, replicas: int, 
 
 async def finish_bucket(coordinator: Coordinator, meta: RenewedBucket) -> None:
     """The container that was made takes the place of the one that was there. Raises: BucketTaken, Superseded, Unavailable."""
+    if await renewed_sets(coordinator) != (meta.made.set,):
+        raise Superseded("another rebuild was begun meanwhile")
     bucket = meta.made.bucket
     settings = await meta.container(bucket).settings()
     entry = BucketEntry(bucket, settings.account, settings.created_us, settings.region)
     await meta.registry.claim(entry)
-    if await renewed_sets(coordinator) != (meta.made.set,):
-        raise Superseded("another rebuild was begun meanwhile")
     await meta.put_in_place()
     _log.warning("the metadata of the bucket %s lies in the set %s now", bucket, meta.made.set)
     await meta.accounts.add_bucket(entry)

@@ -11,9 +11,9 @@ import trio
 from meta.cluster import renewal
 from meta.cluster.roster import DIRECTORY, SET_FOLDER, Layout
 from meta.coordinator import Candidate
-from node.errors import BucketNotFound, Busy, Conflict, Superseded
+from node.errors import BaseCorrupt, BucketNotFound, Busy, Conflict, Superseded
 from tests.component.meta.cluster.conftest import Cluster
-from tests.component.meta.cluster.test_cluster import row, until
+from tests.component.meta.cluster.test_cluster import base_path, row, until
 from tests.component.meta.conftest import settings
 
 pytestmark = pytest.mark.slow
@@ -100,3 +100,96 @@ async def test_a_set_that_is_only_out_of_sight_loses_nothing(cluster: Cluster, t
     await trio.sleep(0.5)
     assert put_away(cluster) == set()
     await cluster.meta.container("pictures").put(row("still"))
+
+
+async def begin_one(cluster: Cluster, bucket: str = "pictures") -> renewal.RenewedBucket:
+    return await renewal.begin_bucket(cluster.coordinator, cluster.meta._client, 3, bucket)
+
+
+async def lose(cluster: Cluster, bucket: str, *, how: str) -> None:
+    """Its base at every peer."""
+    of = (await cluster.meta.place(bucket)).set
+    peers = list(cluster.processes)
+    for peer in peers:
+        await cluster.kill(peer)
+        path = base_path(cluster, peer, of)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        if how == "lost":
+            path.unlink()
+        else:
+            path.write_bytes(b"\xff" * 8192)
+    for peer in peers:
+        await cluster.start(peer)
+
+
+async def neighbour(cluster: Cluster) -> str:
+    """Another bucket of the set that has `pictures`."""
+    for number in range(100):
+        await cluster.meta.create_bucket(settings(f"beside-{number}"))
+        if (await cluster.meta.place(f"beside-{number}")).set == (await cluster.meta.place("pictures")).set:
+            return f"beside-{number}"
+    raise AssertionError
+
+
+@pytest.mark.parametrize(("how", "error"), [("lost", BucketNotFound), ("damaged", BaseCorrupt)])
+async def test_one_bucket_is_made_anew_while_the_others_of_its_set_are_written(cluster: Cluster, how: str, error: type[Exception]) -> None:
+    await cluster.meta.create_bucket(settings())
+    await cluster.meta.container("pictures").put(row("old"))
+    beside, of = await neighbour(cluster), (await cluster.meta.place("pictures")).set
+    await lose(cluster, "pictures", how=how)
+    await cluster.meta.container(beside).put(row("before"))
+    reigns = await cluster.coordinator.candidates(of)
+    with pytest.raises(error):
+        await cluster.meta.container("pictures").get("old")
+    made = await begin_one(cluster)
+    await made.container("pictures").create(settings())
+    await made.container("pictures").put(row("new"))
+    with pytest.raises(error):
+        await cluster.meta.container("pictures").get("new")
+    await cluster.meta.container(beside).put(row("meanwhile"))
+    assert await cluster.coordinator.candidates(of) == reigns, "a base that nobody can have is no reason to lead nothing"
+    await renewal.finish_bucket(cluster.coordinator, made)
+    assert (await cluster.meta.container("pictures").get("new")).key == "new", "who knew the old place looks for the new one"
+    assert "pictures" in await cluster.meta.dirty_containers()
+    await cluster.meta.container(beside).put(row("after"))
+    assert await sets(cluster) == {"set-1", "set-2", "set-3", "set-4"}
+
+
+async def test_a_bucket_that_was_begun_and_broken_off_is_as_it_was(cluster: Cluster) -> None:
+    await cluster.meta.create_bucket(settings())
+    await cluster.meta.container("pictures").put(row("still"))
+    before, place = await sets(cluster), await cluster.meta.place("pictures")
+    broken = await begin_one(cluster)
+    await broken.container("pictures").create(settings())
+    second = await begin_one(cluster)
+    assert broken.made.set != second.made.set
+    with pytest.raises(Superseded):
+        await renewal.finish_bucket(cluster.coordinator, broken)
+    await renewal.clear(cluster.coordinator, cluster.meta)
+    assert await sets(cluster) == before
+    assert (await cluster.meta.container("pictures").get("still")).key == "still"
+    assert await (await cluster.meta.assignments("pictures")).find("pictures") == place
+
+
+async def test_a_bucket_whose_renewal_was_broken_off_after_the_change_of_place_keeps_it(cluster: Cluster) -> None:
+    await cluster.meta.create_bucket(settings())
+    made = await begin_one(cluster)
+    await made.container("pictures").create(settings())
+    await made.put_in_place()
+    again = await begin_one(cluster)
+    await renewal.clear(cluster.coordinator, again)
+    assert await sets(cluster) == {"set-1", "set-2", "set-3", made.made.set}
+    cluster.meta._forget_directory()
+    await cluster.meta.container("pictures").put(row("there"))
+    assert (await cluster.meta.place("pictures")).set == made.made.set
+
+
+async def test_all_metadata_can_be_made_anew_after_a_bucket_was_broken_off(cluster: Cluster) -> None:
+    await cluster.meta.create_bucket(settings())
+    await begin_one(cluster)
+    made = await begin(cluster)
+    await made.create_bucket(settings("others"))
+    await renewal.finish(cluster.coordinator, made)
+    assert await sets(cluster) == set(made.made.among)
+    await cluster.meta.container("others").put(row("new"))
