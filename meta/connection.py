@@ -48,6 +48,23 @@ def limit_memory() -> None:
     apsw.soft_heap_limit(HEAP_BYTES_MAX)
 
 
+def make_file(path: Path, content: bytes) -> None:
+    """A base as a whole, or none. Its name is durable with the first commit: SQLite syncs the folder for the log. Blocks on the disk.
+
+    Raises: the leaves of `translate`.
+    """
+    new = path.with_name(f".{path.name}.new")
+    try:
+        _make_folder(path.parent)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        with open(descriptor, "wb", buffering=0) as file:
+            file.write(content)
+            os.fdatasync(descriptor)
+        os.rename(new, path)
+    except OSError as error:
+        raise translate(error, path) from error
+
+
 def open_writer(path: Path, *, create: bool) -> apsw.Connection:
     """A connection that may write: WAL, synchronous=FULL, no checkpoint of its own accord. Blocks on the disk.
 

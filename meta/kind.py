@@ -10,8 +10,12 @@ from typing import Generic, TypeVar
 
 import apsw
 
+from meta.connection import APPLICATION_ID, PAGE_BYTES
 from meta.script import Script, Values
 
+_VERSIONS = slice(18, 20)
+"""Which formats a program must know to write and to read the file. Source: https://www.sqlite.org/fileformat2.html ("The Database Header")"""
+_WAL = b"\x02\x02"
 _SCHEMA_FOLDER = Path(__file__).parent / "schema"
 
 
@@ -67,3 +71,17 @@ class Kind(Generic[T]):
 def schema(name: str) -> str:
     """SQL that makes an empty base of that kind, without the tables every base has (`base.sql`)."""
     return (_SCHEMA_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
+
+
+@cache
+def blank(name: str, version: int) -> bytes:
+    """The file of an empty base of that kind and format, ready for a write-ahead log. A copy of it costs a tenth of running the schema."""
+    db = apsw.Connection(":memory:")
+    db.execute(f"PRAGMA page_size={PAGE_BYTES}")
+    db.execute(schema("base"))
+    db.execute(schema(name))
+    db.execute(f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={version}")
+    file = bytearray(db.serialize("main"))
+    db.close()
+    file[_VERSIONS] = _WAL
+    return bytes(file)

@@ -20,8 +20,8 @@ import msgspec
 
 from meta.attempt import Attempt, Trace, answer_of, answered
 from meta.commit import Committer, Entry, Header
-from meta.connection import APPLICATION_ID, DISK_ERRORS, open_checkpointer, open_writer, sync_folder, translate
-from meta.kind import Kind, Transaction, schema
+from meta.connection import APPLICATION_ID, DISK_ERRORS, make_file, open_checkpointer, open_writer, sync_folder, translate
+from meta.kind import Kind, Transaction, blank, schema
 from meta.script import run as run_script
 from node.errors import ConfigError, Forgotten, FrazilError
 
@@ -192,6 +192,8 @@ class Writer(Generic[T]):
             db.close()
 
     def _open(self) -> apsw.Connection:
+        if not self._path.exists():
+            make_file(self._path, blank(self._kind.name, self._kind.format))
         db = open_writer(self._path, create=True)
         try:
             self._prepare(db)

@@ -61,10 +61,9 @@ class Births:
             except BucketOwned:
                 there = True
             await self._lead()
-            if not await self._listed(account, bucket):
-                await parts.accounts.add_bucket(entry)
-            elif there:
+            if there and await self._listed(account, bucket):
                 raise BucketOwned(f"the bucket {bucket} is yours already")
+            await parts.accounts.add_bucket(entry)
 
     async def remove_bucket(self, bucket: str, *, created_us: int = 0) -> None:
         """As Meta.remove_bucket."""

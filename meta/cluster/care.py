@@ -31,6 +31,8 @@ PING_S = 1.0
 COMPARED_AT_ONCE = 100
 COMPARE_PAUSE_S = 0.05
 """Between two handfuls of bases: 2,000 in a second at the most."""
+COMPARE_SHARE = 1 / 4
+"""Of the time that comparing may take: a reign that begins with thousands of bases serves meanwhile."""
 COMPARE_S = 3600.0
 """How often all bases are compared although no peer was away."""
 SPREAD_S = 5.0
@@ -109,8 +111,9 @@ class Care:
         differing = 0
         async with aclosing(self._routed.handfuls(self._member.name, COMPARED_AT_ONCE)) as handfuls:
             async for bases in handfuls:
+                began_s = trio.current_time()
                 differing += await self._compare(reign, peer, bases)
-                await trio.sleep(COMPARE_PAUSE_S)
+                await trio.sleep(max(COMPARE_PAUSE_S, (trio.current_time() - began_s) * (1 / COMPARE_SHARE - 1)))
         return differing
 
     async def _compare(self, reign: Reign, peer: str, bases: list[str]) -> int:

@@ -14,6 +14,7 @@ import os
 import random
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -56,6 +57,8 @@ PATIENCE_S = 20.0
 RETRY_S = (0.05, 0.5)
 """Pause before a call is made again: the first, and the longest."""
 PLACES_MAX = 100_000
+CENSUS_S = 2.0
+"""How long a part of the directory is trusted to have the containers that it had: new sets get theirs after it."""
 HANDFUL = 100
 _BIRTHS = frozenset(methods("meta")[name].target for name in BIRTHS)
 _SAFE = (NotLeader, ShuttingDown, NotConnected)
@@ -77,6 +80,7 @@ class RoutedMeta(MetaDoors):
         self._layout = layout
         self._prefixes: list[Prefix] = []
         self._places: OrderedDict[str, Place] = OrderedDict()
+        self._censuses: dict[str, _Census] = {}
         self._leaders: dict[str, str] = {}
         self._standings: OrderedDict[str, Header] = OrderedDict()  # of containers, as answers told them
 
@@ -146,10 +150,13 @@ class RoutedMeta(MetaDoors):
 
     async def assignments(self, bucket: str) -> Assignments:
         """The part of the directory that knows the bucket."""
+        return self.part(await self._part_of(bucket))
+
+    async def _part_of(self, bucket: str) -> str:
         number = container_id(bucket)
         for prefix in await self.prefixes():
             if number.startswith(prefix.prefix):
-                return self.part(prefix.base)
+                return prefix.base
         raise NotLeader("the namespace is not laid out yet")
 
     def part(self, base: str) -> Assignments:
@@ -165,18 +172,25 @@ class RoutedMeta(MetaDoors):
 
     async def assign(self, bucket: str) -> Place:
         """To one of the sets that have the fewest containers, unless it has a place."""
-        door = await self.assignments(bucket)
-        counts = await door.counts()
+        part = await self._part_of(bucket)
+        census = self._censuses.get(part)
+        if census is None or trio.current_time() > census.until_s:
+            census = self._censuses[part] = await self._census(part)
+        wish = census.fewest()
+        place = await self.part(part).assign(bucket, wish)
+        if place.set in census.counts:
+            census.counts[place.set] += 1
+        self._remember(place)
+        return place
+
+    async def _census(self, part: str) -> _Census:
         names: Collection[str] = (await self._read_layout()).among
         if not names:
             names = set(await self._coordinator.names("set")) - {*await renewed_sets(self._coordinator)}
         if not names:
             raise NotLeader("the namespace has no sets yet")
-        fewest = min(counts.get(name, 0) for name in names)
-        wish = random.choice([name for name in names if counts.get(name, 0) == fewest])
-        place = await door.assign(bucket, wish)
-        self._remember(place)
-        return place
+        counts = await self.part(part).counts()
+        return _Census({name: counts.get(name, 0) for name in names}, trio.current_time() + CENSUS_S)
 
     async def mark_removed(self, bucket: str) -> None:
         await (await self.assignments(bucket)).mark_removed(bucket)
@@ -204,6 +218,7 @@ class RoutedMeta(MetaDoors):
         """All metadata may be in other sets by now: see meta/cluster/renewal.py."""
         self._layout, self._prefixes = self._given, []
         self._places.clear()
+        self._censuses.clear()
         self._standings.clear()
 
     # Calls
@@ -307,6 +322,18 @@ class RoutedMeta(MetaDoors):
                 raise NotLeader(f"nobody stands for the set {of}: is one of its peers up?")
             found = self._leaders[of] = queue[0].address
         return found
+
+
+@dataclass(slots=True)
+class _Census:
+    """How many containers each set has that takes new ones, as one part of the directory knows, and what came since."""
+
+    counts: dict[str, int]
+    until_s: float
+
+    def fewest(self) -> str:
+        fewest = min(self.counts.values())
+        return random.choice([name for name, count in self.counts.items() if count == fewest])
 
 
 async def _known(of: str) -> str:
