@@ -14,7 +14,7 @@ from meta.connection import APPLICATION_ID, PAGE_BYTES
 from meta.script import Script, Values
 
 _VERSIONS = slice(18, 20)
-"""Which formats a program must know to write and to read the file. Source: https://www.sqlite.org/fileformat2.html ("The Database Header")"""
+"""Which formats a program must know to write and to read it. Source: https://www.sqlite.org/fileformat2.html ("The Database Header")"""
 _WAL = b"\x02\x02"
 _SCHEMA_FOLDER = Path(__file__).parent / "schema"
 

@@ -158,6 +158,9 @@ class RemoteRawx:
         for at in range(0, len(chunks), DELETE_BATCH_MAX):
             await self.call("POST", self.target("settle"), msgspec.json.encode(chunks[at : at + DELETE_BATCH_MAX]))
 
+    async def retire(self, retired: bool) -> builtins.list[str]:
+        return _decode(await self.call("POST", self.target("retire"), msgspec.json.encode(retired)), builtins.list[str])
+
     async def quarantine(self, chunk: str, reason: str) -> None:
         await self.call("POST", self.target("quarantine", check_chunk_id(chunk)), msgspec.json.encode(Reason(reason)))
 

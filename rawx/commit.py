@@ -15,6 +15,7 @@ from rawx import attributes, system
 from rawx.chunk import Buffer, ChunkRecord
 from rawx.durability import Unsynced
 from rawx.folders import Folders, NewFile, path_of
+from rawx.gate import Gate, refusal, refused
 from rawx.health import Health
 from rawx.journal import Journal
 
@@ -88,9 +89,10 @@ class Begun:
 class Committer:
     """A volume's part in batches: `begin`, then the sync that rawx/device.py does for all its volumes, then `end`."""
 
-    def __init__(self, folders: Folders, journal: Journal, health: Health) -> None:
+    def __init__(self, folders: Folders, journal: Journal, health: Health, gate: Gate) -> None:
         self._folders = folders
         self._journal = journal
+        self._gate = gate
         self.health = health
 
     def begin(self, begun: Begun) -> None:
@@ -140,6 +142,7 @@ class Committer:
 
     def _prepare_all(self, arrivals: list[tuple[int, Arrival]], results: list[Result]) -> list[tuple[int, Arrival]]:
         prepared = []
+        fresh = [arrival.chunk for _, arrival in arrivals if arrival.file is None]  # of an upload it was told when that began
         for index, arrival in arrivals:
             try:
                 self._prepare(arrival)
@@ -153,11 +156,19 @@ class Committer:
         if prepared:
             try:
                 self._journal.add(arrival.chunk for _, arrival in prepared)
+                late = refused(fresh, self._gate)
+                if late:
+                    self._journal.drop(late)
             except OSError as error:
                 for index, arrival in prepared:
                     results[index] = self.health.write_failed(error, "writing the journal")
                     self._forget_sidecar(arrival)
                 return []
+            for index, arrival in prepared:
+                if arrival.chunk in late:
+                    results[index] = refusal()
+                    self._forget_sidecar(arrival)
+            prepared = [(index, arrival) for index, arrival in prepared if arrival.chunk not in late]
         return prepared
 
     def _prepare(self, arrival: Arrival) -> None:

@@ -87,6 +87,17 @@ class Journal:
             content = [self._read(name) for name in self._left_by_dead()] + [self._read(self._own)]
         return list(_parse(b"".join(part[: part.rfind(b"\n") + 1] for part in content)))[:RECENT_MAX]
 
+    def drop(self, chunks: Iterable[str]) -> None:
+        """Takes off what this process noted. Raises: OSError."""
+        self._append(_settling(chunks))
+
+    def begun(self) -> set[str]:
+        """Chunks noted and not settled by processes that live, this one among them. Raises: OSError."""
+        with self._lock:
+            dead = set(self._left_by_dead())
+            names = [name for name in os.listdir(self._folder) if name not in dead and not name.startswith(".")]
+            return {chunk for name in names for chunk in _parse(self._read(name))}
+
     def noted(self) -> set[str]:
         """Chunks noted and not settled, by whichever process. Raises: OSError."""
         found: set[str] = set()

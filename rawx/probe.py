@@ -11,6 +11,7 @@ import trio
 from node.errors import Busy, FrazilError, VolumeSick
 from node.threads import run_blocking
 from rawx.attributes import FILE_MODE, RECORD_ATTRIBUTE, write_all_bytes
+from rawx.gate import Gate
 from rawx.health import Health
 from rawx.identity import Identity, read_identity
 from rawx.journal import JOURNAL_FOLDER
@@ -41,10 +42,10 @@ def lack(root: int) -> str:
     return ""
 
 
-def volume_stat(root: int, volume_id: str, health: Health) -> VolumeStat:
+def volume_stat(root: int, volume_id: str, health: Health, gate: Gate) -> VolumeStat:
     """Raises: FrazilError."""
     try:
-        space = os.fstatvfs(root)
+        space, retired = os.fstatvfs(root), gate.closed
     except OSError as error:
         raise health.read_failed(error, "asking for space") from error
     return VolumeStat(
@@ -54,6 +55,7 @@ def volume_stat(root: int, volume_id: str, health: Health) -> VolumeStat:
         inodes_free=space.f_favail,
         sick=health.sick,
         read_only=health.read_only,
+        retired=retired,
     )
 
 

@@ -70,7 +70,7 @@ FREE_SHARE_LEAST = 0.05
 
 
 class VolumeStat(msgspec.Struct, frozen=True):
-    """sick: the reason why the volume must not be used, "" when healthy."""
+    """sick: the reason why the volume must not be used, "" when healthy; retired: it takes no new chunks."""
 
     volume: str
     bytes_total: int
@@ -78,6 +78,7 @@ class VolumeStat(msgspec.Struct, frozen=True):
     inodes_free: int
     sick: str = ""
     read_only: bool = False
+    retired: bool = False
 
     @property
     def trouble(self) -> str:
@@ -174,6 +175,10 @@ class Rawx(Protocol):
 
     async def settle(self, chunks: Sequence[str]) -> None:
         """Takes chunks off the journal of recent ones."""
+
+    async def retire(self, retired: bool) -> ChunkIds:
+        """Whether it takes no new chunks from now on, by whichever process: it refuses them with VolumeReadOnly. What was begun before may
+        come to its end: it is told, as long as its metadata may be on its way."""
 
     async def quarantine(self, chunk: str, reason: str) -> None:
         """Moves a damaged chunk aside, out of the way of reads and lists, with the reason in an attribute."""

@@ -161,6 +161,7 @@ class RawxService:
             ("GET", "noted", 1): self._noted,
             ("GET", "recent", 1): self._recent,
             ("POST", "settle", 1): self._settle,
+            ("POST", "retire", 1): self._retire,
             ("GET", "stat", 1): self._stat,
         }
 
@@ -332,6 +333,9 @@ class RawxService:
     async def _settle(self, call: Call) -> None:
         await call.volume.settle(await call.body(list[str]))
         await call.reply.whole(204, [])
+
+    async def _retire(self, call: Call) -> None:
+        await call.answer(await call.volume.retire(await call.body(bool)))
 
     async def _stat(self, call: Call) -> None:
         await call.no_body()

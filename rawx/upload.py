@@ -10,11 +10,12 @@ from typing import Any
 
 import trio
 
-from node.errors import DeadlineExceeded, FrazilError, InvalidArgument
+from node.errors import DeadlineExceeded, FrazilError, InvalidArgument, VolumeReadOnly
 from rawx import attributes, system
 from rawx.chunk import Buffer, ChunkRecord
 from rawx.commit import Arrival, Request
 from rawx.folders import Folders, NewFile
+from rawx.gate import Gate
 from rawx.health import Health
 
 WRITE_BACK_BYTES = 8 << 20
@@ -40,8 +41,11 @@ Submit = Callable[[Request], Awaitable[list[str]]]
 class LocalUpload:
     """Upload into a local volume (protocol: rawx.protocol.Upload). One caller at a time; the first write makes the file, in its thread."""
 
-    def __init__(self, chunk: str, size_hint: int, *, folders: Folders, health: Health, run: BlockingCall, submit: Submit) -> None:
+    def __init__(
+        self, chunk: str, size_hint: int, *, folders: Folders, gate: Gate, health: Health, run: BlockingCall, submit: Submit
+    ) -> None:
         self._chunk = chunk
+        self._gate = gate
         self._folders = folders
         self._health = health
         self._run = run
@@ -65,6 +69,7 @@ class LocalUpload:
         try:
             if self._file is None:
                 self._file = self._folders.new_file(self._chunk)
+                self._gate.enter(self._chunk)  # `abort` takes it back
             if _is_hole(data):
                 self._leave_hole(self._file.descriptor, len(data))
                 return
@@ -80,6 +85,9 @@ class LocalUpload:
         except OSError as error:
             self._failure = self._health.write_failed(error, f"writing chunk {self._chunk}")
             raise self._failure from error
+        except VolumeReadOnly as error:
+            self._failure = error
+            raise
         finally:
             self._end()
 
@@ -173,6 +181,10 @@ class LocalUpload:
         file, self._file = self._file, None
         if file is not None:
             self._folders.discard(file)
+            try:
+                self._gate.leave(self._chunk)
+            except OSError as error:  # it stays noted, as of a process that was killed
+                self._health.write_failed(error, "writing the journal")
 
 
 def _is_hole(data: Buffer) -> bool:

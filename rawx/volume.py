@@ -20,6 +20,7 @@ from rawx.commit import Arrival, Change, Committer, Removal, Request, Result
 from rawx.device import Addressed, Devices
 from rawx.examine import EXAMINED_MAX, examine_blocking
 from rawx.folders import Folders, path_of
+from rawx.gate import Gate
 from rawx.geometry import Geometry, UnitsCache
 from rawx.health import Health, translate
 from rawx.identity import Identity, claim
@@ -65,7 +66,8 @@ class Volume:
         self.folders = Folders(root)
         self.journal = Journal(root)
         housekeeping.make_quarantine(root)
-        self._committer = Committer(self.folders, self.journal, self.health)
+        self._gate = Gate(root, self.journal)
+        self._committer = Committer(self.folders, self.journal, self.health, self._gate)
         self._devices = devices or Devices()
         self._device = self._devices.enter(root)
         self._given_up: set[str] = set()
@@ -130,7 +132,9 @@ class Volume:
     async def create(self, chunk: str, size_hint: int) -> LocalUpload:
         self.health.admit_write()
         check_chunk_id(chunk)
-        return LocalUpload(chunk, size_hint, folders=self.folders, health=self.health, run=self._writing, submit=self._submit)
+        return LocalUpload(
+            chunk, size_hint, folders=self.folders, gate=self._gate, health=self.health, run=self._writing, submit=self._submit
+        )
 
     def get_now(self, chunk: str, size: int, checksum: bytes) -> bytes | None:
         if self.health.sick:
@@ -313,8 +317,16 @@ class Volume:
         self.health.admit_write()
         check_chunk_id(target)
         _, reader = await self.bounded("reading a record", self._head_blocking, source)
-        arrival = await self.bounded("copying", housekeeping.copy_blocking, self.folders, self.health, reader, target, record)
+        arrival = await self.bounded("copying", self._copy_blocking, reader, target, record)
         await self._submit(arrival)
+
+    def _copy_blocking(self, reader: LocalReader, target: str, record: ChunkRecord) -> Arrival:
+        self._told(self._gate.enter, target)
+        try:
+            return housekeeping.copy_blocking(self.folders, self.health, reader, target, record)
+        except BaseException:
+            self._told(self._gate.leave, target)
+            raise
 
     async def link(self, source: str, target: str, record: ChunkRecord) -> None:
         """A second chunk with the same bytes, which are not copied, and a record of its own; durable at return. Twice the same: no error.
@@ -359,6 +371,10 @@ class Volume:
         self.health.admit_delete()
         await self.bounded("writing the journal", self._told, self.journal.settle, chunks)
 
+    async def retire(self, retired: bool) -> ChunkIds:
+        self.health.admit_delete()
+        return await self.bounded("marking the volume", self._told, self._gate.retire, retired)
+
     def _told(self, function: Callable[..., T], *args: Any) -> T:
         try:
             return function(*args)
@@ -381,7 +397,7 @@ class Volume:
         """Answers for a sick volume too, without touching its disk."""
         if self.health.sick:
             return VolumeStat(self.volume_id, 0, 0, 0, sick=self.health.sick, read_only=self.health.read_only)
-        return await self.bounded("asking for space", volume_stat, self.root, self.volume_id, self.health)
+        return await self.bounded("asking for space", volume_stat, self.root, self.volume_id, self.health, self._gate)
 
     async def sweep(self) -> int:
         """Removes what a crash left: see housekeeping.sweep. For the process that owns the volume, once at start."""

@@ -64,6 +64,9 @@ class AbsentVolume:
     async def settle(self, chunks: Sequence[str]) -> None:
         raise self._sick()
 
+    async def retire(self, retired: bool) -> ChunkIds:
+        raise self._sick()
+
     async def quarantine(self, chunk: str, reason: str) -> None:
         raise self._sick()
 

@@ -16,7 +16,7 @@ from node.metrics import gauge
 from store.context import Context
 from store.jobs.duty import DUTIES, STANDING, Duty
 from store.jobs.kind import KINDS, MakeTask
-from store.jobs.retired import LOOK_S, retire
+from store.jobs.retired import LOOK_S, reopen, retire
 from store.parallel import gather
 from store.tally import SHARE, Tally
 from store.worker import State
@@ -77,6 +77,7 @@ class JobRunner:
     async def work(self) -> State:
         wished = {job.id: job for job in await self._context.meta.jobs.jobs()}
         retire(self._context.fleet, list(wished.values()))
+        await reopen(self._context)
         self._running = {number: each for number, each in self._running.items() if each.goes_on(wished.get(number))}
         await self._prepare(wished.values())
         for job in wished.values():

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
-import trio
-
 from meta.protocol.holding import Holding
 from node.errors import FrazilError
 from node.log import get_logger
-from rawx.protocol import Examined
+from rawx.protocol import Examined, Rawx
 from store.context import Context
 from store.jobs.mover import Mover
-from store.jobs.retired import LOOK_S
 from store.jobs.task import volumes_of
 from store.layout import Layout
 from store.parallel import gather
@@ -29,6 +26,9 @@ COLD_S = 60.0
 """Between the passes of one that waits for thaws."""
 WAIT_S = 30.0
 """Between the passes of a rebuild that waits for volumes."""
+BEGUN_S = 24 * 3600.0
+"""So long after a chunk was written its metadata may come: behind the rest of a large and slow upload. A gateway that was killed, and
+does not start again, leaves such for good."""
 WRITERS_S = 10.0
 """Between the passes of a decommission that waits for writes."""
 AWAY_AGE_S = 10.0
@@ -107,28 +107,24 @@ class RebuildVolume(Mover):
 class Decommission(Mover):
     """Moves everything off volumes, which take nothing new any more: passes, until one finds nothing there.
 
-    What was begun before they were retired may be named behind a pass's cursor; the next pass finds it. Writes of this process that began
-    before are waited for. Those of other processes are known to nobody until they are named: see README.
+    What was begun before they were retired may be named behind a pass's cursor; the next pass finds it. The volumes themselves refuse what
+    is begun later, and say what was begun before and may still be named: by whichever process, it is waited for (rawx/gate.py).
     """
 
     def __init__(self, context: Context, tally: Tally, arguments: dict[str, str]) -> None:
         super().__init__(context, tally, arguments)
         self._volumes = frozenset(volumes_of(arguments))
-        self._writing: set[str] | None = None
-        """Contents that were being written when the volumes were retired, and still are."""
+        self._marked = False
+        """Whether this process told the volumes."""
         self._doubtful = False
-        """Whether there were such when the pass began: what it did not find may be there by now."""
+        """Whether something was being written there when the pass began: what it did not find may be there by now."""
 
     async def step(self, position: str) -> tuple[str | None, int]:
         counts = self._tally.counts
         if self._dry:
             return await super().step(position)
-        if self._writing is None:
-            if not position and not counts["passes"]:
-                await trio.sleep(LOOK_S * 3)  # until every process knows that nothing new goes there: see `keep_retired`
-            self._writing = set(self._context.afterwork.in_flight)
-        if not position:
-            self._doubtful = bool(self._writing)
+        if not position or not self._marked:
+            self._doubtful = await self._begun() > 0
         following, size = await super().step(position)
         if following is not None:
             return following, size
@@ -136,17 +132,34 @@ class Decommission(Mover):
             counts["found"] = counts["lost"] = counts["cold"] = 0
             self.pause_s = COLD_S
             return "", size
-        self._writing &= self._context.afterwork.in_flight
         if self._doubtful:
             counts["found"] = counts["lost"] = 0
-            self._tally.notes = [f"{len(self._writing)} writes that began before are waited for"] if self._writing else []
-            self.pause_s = WRITERS_S if self._writing else 0.0
+            begun = await self._begun()
+            self._tally.notes = [f"{begun} chunks that were begun before are waited for"] if begun else []
+            self.pause_s = WRITERS_S if begun else 0.0
             return "", size
         counts["passes"] += 1
         if counts["found"] == counts["lost"] or counts["passes"] >= PASSES_MAX:
             return None, size
         counts["found"] = counts["lost"] = 0
         return "", size
+
+    async def _begun(self) -> int:
+        """Has the volumes refuse new chunks; how many were begun before that are on their way or may still be named."""
+        begun = 0
+        for name in self._volumes:
+            try:
+                begun += await self._begun_at(self._context.fleet.volume(name))
+            except FrazilError as error:
+                log.warning("a volume that is emptied can't be told to take nothing new", extra={"volume": name, "error": str(error)})
+        self._marked = True
+        return begun
+
+    async def _begun_at(self, volume: Rawx) -> int:
+        chunks = await volume.retire(True)
+        late_us = self._context.clock.now_us() - int(BEGUN_S * 1e6)
+        looks = await volume.examine(chunks, deep=False)
+        return sum(look.problem == "missing" or look.mtime_us > late_us for look in looks)
 
     async def is_cold(self, need: Need) -> None:
         await thaw(self._context, need)

@@ -55,11 +55,11 @@ async def test_buckets_cost_zookeeper_nothing_and_are_served_soon_after_a_restar
                 for number in range(begin, BUCKETS, 16):
                     await made(meta, BucketSettings(f"bucket-{number}", "ann", "owner", 1))
 
-            before_s = sum(processor_s(peer) for peer in peers)
+            before_s = sum(map(processor_s, peers))
             async with trio.open_nursery() as nursery:
                 for begin in range(16):
                     nursery.start_soon(create, begin)
-            spent_s = sum(processor_s(peer) for peer in peers) - before_s
+            spent_s = sum(map(processor_s, peers)) - before_s
             print(f"{1000 * spent_s / BUCKETS:.1f} ms of processor time per bucket, of all three peers")
             assert isinstance(coordinator, ZooKeeper)
             assert await trio.to_thread.run_sync(znodes, coordinator, coordinator._root) < ZNODES_MAX

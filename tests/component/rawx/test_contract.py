@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import trio
 
-from node.errors import AlreadyExists, BadRequest, ChunkCorrupt, ChunkNotFound, FrazilError, InvalidArgument, RecordCorrupt
+from node.errors import AlreadyExists, BadRequest, ChunkCorrupt, ChunkNotFound, FrazilError, InvalidArgument, RecordCorrupt, VolumeReadOnly
 from rawx.chunk import chunk_checksum, new_chunk_id, unit_digests
 from rawx.fanout import write_all
 from rawx.protocol import Rawx
@@ -388,3 +388,41 @@ async def test_noted_chunks_are_those_not_settled(rawx: Rawx) -> None:
     made = [await put(rawx, sample(10)) for _ in range(3)]
     await rawx.settle([made[0].chunk])
     assert sorted(await rawx.noted()) == sorted(each.chunk for each in made[1:])
+
+
+async def test_a_retired_volume_takes_nothing_new_tells_what_was_begun_and_lets_that_end(rawx: Rawx, volume: Volume) -> None:
+    begun, there = sample(3 << 20), await put(rawx, sample(1_000))
+    upload = await rawx.create(begun.chunk, 0)
+    await upload.write(begun.data)
+    with trio.fail_after(10):
+        while begun.chunk not in await volume.noted():  # noqa: ASYNC110 - the bytes are on their way
+            await trio.sleep(0.01)
+    assert set(await rawx.retire(True)) == {begun.chunk, there.chunk}
+    assert (await rawx.stat()).retired
+    with pytest.raises(VolumeReadOnly):
+        await put(rawx, sample(1_000))
+    late = sample(3 << 20)
+    large = await rawx.create(late.chunk, 0)
+    with pytest.raises(VolumeReadOnly):
+        await large.write(late.data)
+        await large.commit(late.record, late.units)
+    await large.abort()
+    with pytest.raises(VolumeReadOnly):
+        await rawx.copy(there.chunk, new_chunk_id(), there.record)
+    await upload.commit(begun.record, begun.units)
+    await rawx.settle([there.chunk])
+    assert await rawx.retire(True) == [begun.chunk]
+    await rawx.settle([begun.chunk])
+    assert await rawx.retire(True) == []
+    assert await rawx.retire(False) == []
+    await put(rawx, sample(1_000))
+
+
+async def test_an_upload_that_is_given_up_is_not_told_as_begun(rawx: Rawx, volume: Volume) -> None:
+    made = sample(3 * UNIT)
+    upload = await rawx.create(made.chunk, 0)
+    await upload.write(bytes(3 << 20))
+    await upload.abort()
+    with trio.fail_after(10):
+        while await rawx.retire(True):  # noqa: ASYNC110 - the other end hears of it
+            await trio.sleep(0.01)
