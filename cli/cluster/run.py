@@ -13,8 +13,10 @@ from cli.cluster.node import Node, open_node, report_services
 from cli.cluster.roles import serve_conscience, serve_gateway, serve_meta, serve_rawx
 from cli.process import settle
 from node.errors import ConfigError
+from node.log import get_logger
 from node.runner import Ready
 
+_log = get_logger("node")
 Serve = Callable[..., Awaitable[None]]
 
 
@@ -42,6 +44,7 @@ async def _serve_front(node: Node, roles: dict[str, Serve], drain: trio.Event, r
                 front.cancel_scope.cancel()
                 return
         settle()
+        _log.info("serving %s", ", ".join(roles))  # the first line for who looks at this process from elsewhere
         ready.ready(node.config.gateway.listen if "gateway" in roles else "")
         await drain.wait()
         node.draining = True
