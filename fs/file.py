@@ -26,19 +26,18 @@ from msgspec.structs import replace
 
 from fs.along import ALONG_MAX, BEGIN_BYTES, Along
 from fs.attribute import Stat, with_stat
-from fs.cold import Cold
-from fs.connection import ABSENT, Connection
+from fs.connection import ABSENT
 from fs.extent import Extents
 from fs.gate import Latch
 from fs.inode import Inode
-from fs.readahead import Budget, ReadAhead
+from fs.readahead import ReadAhead
+from fs.shared import Shared
 from fs.source import FileSource
-from fs.spool import FILE_BYTES_MAX, Note, Spool, SpoolFolder
+from fs.spool import FILE_BYTES_MAX, Note, Spool
 from fs.stage import Stage, Uploads, part_bytes
 from meta.protocol.object import Attributes, ObjectRow
 from node.errors import Conflict, FrazilError, Locked, NotFound, QuotaExceeded
 from node.log import get_logger
-from store.debts import Debts
 from store.overlay import Patch
 
 GROW_BYTES_MAX = 256 << 30
@@ -49,27 +48,6 @@ PATCHES_MAX = 500
 """Of one save; where more ranges were written, those between them are written again as well."""
 TYPE_DEFAULT = "application/octet-stream"
 log = get_logger("fs.file")
-
-
-class Shared:
-    """What the files of a mount have in common."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        spools: SpoolFolder,
-        nursery: trio.Nursery,
-        *,
-        cold: str = "error",
-        uploads: Uploads | None = None,
-        debts: Debts | None = None,
-    ) -> None:
-        """uploads: for files that are larger than the spool; None: there are none. debts: what other mounts of the host have not stored."""
-        self.connection, self.spools, self.nursery, self.uploads = connection, spools, nursery, uploads
-        self.cold = Cold(connection, cold)
-        self.budget = Budget()
-        self.alongs = 0
-        self.debts = debts or Debts(None)
 
 
 class File:

@@ -15,11 +15,11 @@ import trio
 from fs import inlet
 from fs.change import Changes
 from fs.connection import Rules, StoreConnection
-from fs.file import Shared
 from fs.follower import PERIOD_DISTANT_S, PERIOD_S, Follower
 from fs.option import MountOptions
 from fs.patience import patient, patient_uploads
 from fs.recovery import recover
+from fs.shared import Shared
 from fs.shell import Operations
 from fs.spool import SpoolFolder
 from fs.tree import Tree

@@ -14,8 +14,9 @@ import msgspec
 from msgspec.structs import replace
 
 from fs.attribute import Defaults, file_stat
-from fs.file import File, Shared
+from fs.file import File
 from fs.inode import Inode
+from fs.shared import Shared
 from fs.spool import DATA, HEAD, NOTE, Note
 from fs.stage import Stage
 from meta.protocol.object import Attributes, ObjectRow

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from fs.attribute import Defaults, Stat, file_stat, folder_stat
-from fs.file import File, Shared
+from fs.file import File
 from fs.inode import ROOT, Inode, InodeTable
 from fs.name import KEY_BYTES_MAX, Name, NameTooLong, digest_of, parse, show
+from fs.shared import Shared
 from meta.protocol.folder import FOLDER_END, Node, Peek
 from meta.protocol.object import ObjectRow
 from node.errors import NotFound

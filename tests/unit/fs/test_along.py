@@ -17,7 +17,8 @@ import fs.along
 import fs.file
 from fs.attribute import Defaults, file_stat
 from fs.connection import Connection
-from fs.file import File, Shared
+from fs.file import File
+from fs.shared import Shared
 from fs.spool import SpoolFolder
 from meta.protocol.object import Attributes, ObjectRow
 from node.errors import Unavailable

@@ -13,7 +13,7 @@ import trio
 from fs.attribute import Defaults
 from fs.change import Caller, Changes
 from fs.connection import Connection
-from fs.file import Shared
+from fs.shared import Shared
 from fs.spool import SpoolFolder
 from fs.tree import Tree
 from meta.protocol.folder import BrowsePage, Node, Peek

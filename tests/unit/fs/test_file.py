@@ -10,7 +10,8 @@ from typing import Any, cast
 import trio
 
 from fs.connection import Connection
-from fs.file import File, Shared
+from fs.file import File
+from fs.shared import Shared
 from fs.spool import SpoolFolder
 from meta.protocol.object import ObjectRow
 from node.errors import ContentLost

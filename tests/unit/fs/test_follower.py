@@ -6,9 +6,9 @@ from typing import cast
 
 from fs.attribute import Defaults
 from fs.connection import Connection
-from fs.file import Shared
 from fs.follower import Follower
 from fs.inode import INODES_MAX, Inode
+from fs.shared import Shared
 from fs.tree import Tree
 from meta.protocol.folder import ChangedKey, Changes, Peek
 from meta.protocol.object import ObjectRow

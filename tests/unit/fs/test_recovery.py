@@ -12,9 +12,10 @@ import trio
 
 from fs.attribute import Defaults, file_stat
 from fs.connection import Connection
-from fs.file import File, Shared
+from fs.file import File
 from fs.inode import ROOT, Inode
 from fs.recovery import recover
+from fs.shared import Shared
 from fs.spool import MEMORY_BYTES_FILE_MAX, SpoolFolder
 from meta.protocol.object import Attributes, ObjectRow
 from node.errors import ObjectNotFound

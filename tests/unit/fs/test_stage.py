@@ -16,8 +16,9 @@ import trio
 from fs import stage
 from fs.attribute import Defaults, file_stat
 from fs.connection import Connection
-from fs.file import File, Shared
+from fs.file import File
 from fs.recovery import recover
+from fs.shared import Shared
 from fs.spool import SpoolFolder
 from fs.stage import PARTS_ALIKE, Uploads, part_bytes
 from meta.protocol.object import Attributes, ObjectRow

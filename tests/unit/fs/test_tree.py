@@ -10,7 +10,8 @@ import trio
 
 from fs.attribute import Defaults, file_stat
 from fs.connection import Connection
-from fs.file import File, Shared
+from fs.file import File
+from fs.shared import Shared
 from fs.spool import SpoolFolder
 from fs.tree import Tree
 from meta.protocol.folder import BrowsePage, Node, Peek
