@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import groupby
@@ -45,6 +46,7 @@ class Census:
         self._volumes = sorted(volumes)
         self._indexes = {volume: index for index, volume in enumerate(self._volumes)}
         self.chunks = 0
+        self._lock = threading.Lock()  # volumes are looked at side by side, each in threads of its own; an apsw connection is one thread's
 
     def __repr__(self) -> str:
         return f"<Census {self.path.name} chunks={self.chunks}>"
@@ -59,11 +61,12 @@ class Census:
 
     def take_over(self, path: Path) -> None:
         """The chunks of another census of the same volumes. Blocking."""
-        self._db.execute("ATTACH ? AS other", (str(path),))
-        with self._db:
-            self._db.execute("INSERT INTO chunks SELECT * FROM other.chunks; INSERT INTO mosaics SELECT * FROM other.mosaics")
-            self.chunks += self._db.execute("SELECT count(*) FROM other.chunks").get
-        self._db.execute("DETACH other")
+        with self._lock:
+            self._db.execute("ATTACH ? AS other", (str(path),))
+            with self._db:
+                self._db.execute("INSERT INTO chunks SELECT * FROM other.chunks; INSERT INTO mosaics SELECT * FROM other.mosaics")
+                self.chunks += self._db.execute("SELECT count(*) FROM other.chunks").get
+            self._db.execute("DETACH other")
 
     def add(self, volume: str, found: Sequence[Examined]) -> None:
         """Chunks whose record can be read. Blocking."""
@@ -75,10 +78,10 @@ class Census:
         ]
         told = [each.record for each in found if each.record is not None]
         mosaics = [(each.bucket, each.object.version, each.content) for each in told if each.object is not None and has_mosaic(each.object)]
-        with self._db:
+        with self._lock, self._db:
             self._db.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?)", rows)
             self._db.executemany("INSERT INTO mosaics VALUES (?, ?, ?)", mosaics)
-        self.chunks += len(rows)
+            self.chunks += len(rows)
 
     def contents(self) -> Iterator[list[Fact]]:
         """All chunks of contents that nothing has claimed, content by content, bucket by bucket."""

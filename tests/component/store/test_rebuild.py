@@ -84,6 +84,17 @@ async def test_a_second_process_finds_what_one_would(
     caplog.clear()
 
 
+async def test_volumes_that_are_looked_at_side_by_side_share_one_census(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(tmp_path, 9) as store:
+        for number in range(60):
+            await put(store, f"k{number}", b"x")
+    monkeypatch.setattr(page_module, "LIST_PAGE", 4)
+    async with open_site(tmp_path) as site:
+        for _ in range(5):
+            report = await build(replace(site, here=False), tmp_path / NEW_FOLDER)  # as the volumes of a cluster are
+            assert report.versions == 60
+
+
 async def test_a_helper_that_ends_before_its_time_is_done_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
