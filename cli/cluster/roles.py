@@ -27,6 +27,7 @@ from meta.coordinator import Coordinator
 from meta.protocol.door import Meta
 from node.clock import SystemClock
 from node.errors import FrazilError, Unavailable
+from node.exposure import expose
 from node.http.message import Request
 from node.http.reply import Reply
 from node.http.server import Handler, Observer, serve
@@ -324,5 +325,4 @@ def _observer(component: str, listen: str) -> Observer | None:
 
 async def _serve_metrics(node: Node, listen: str, drain: trio.Event) -> None:
     if listen:
-        sockets = bind(host_port(listen, "metrics"), shared=False)
-        await node.nursery.start(functools.partial(serve, serve_metrics, sockets, name="metrics", drain=drain))
+        await node.nursery.start(expose, listen, drain)

@@ -15,12 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.exit import Exit, Hinted
+from cli.exit import Exit, Hinted, leaves
 from cli.session import Session, with_session
+from node.errors import BucketNotFound
 
 if TYPE_CHECKING:
+    import trio
+
+    from fs.mount import Host
     from fs.option import MountOptions
     from meta.protocol.bucket import BucketSettings
+    from node.runner import Ready
     from store.envelope import Envelope
     from store.store import Store
 
@@ -109,7 +114,7 @@ def _serve(session: Session, wanted: MountOptions, ready_fd: int | None) -> Exit
     from cli.owner import as_root, work_as_owner_of
     from cli.process import prepare, settle
     from fs.connection import Rules
-    from fs.mount import Host, serve_mount
+    from fs.mount import Host
     from node import log, runner
     from s3.target import is_bucket_name
 
@@ -117,8 +122,21 @@ def _serve(session: Session, wanted: MountOptions, ready_fd: int | None) -> Exit
     log.set_up()
     work_as_owner_of(_secret_of(wanted))
     host = Host(_store_of(wanted), Rules(_default_envelope, is_bucket_name), settle, as_root, distant=wanted.home is not None)
-    main = functools.partial(serve_mount, wanted, host)
+    main = functools.partial(_mounted, wanted, host)
     return Exit(runner.run(worded(session.output, main), ready_fd=ready_fd))
+
+
+async def _mounted(wanted: MountOptions, host: Host, drain: trio.Event, ready: Ready) -> None:
+    """Raises: Hinted when it was the statistics that were asked for, of a folder that is no mount; as serve_mount."""
+    from fs.mount import serve_mount
+
+    try:
+        await serve_mount(wanted, host, drain, ready)
+    except BaseException as error:
+        if wanted.target == "stats" and all(isinstance(leaf, BucketNotFound) for leaf in leaves(error)):
+            message = f"{wanted.directory} is no mount, and there is no bucket named stats to mount there"
+            raise Hinted(message, "see `findmnt -t fuse.frazil`", code=Exit.NOT_FOUND) from error
+        raise
 
 
 def _secret_of(wanted: MountOptions) -> Path:

@@ -64,6 +64,11 @@ def test_a_second_mount_on_a_directory_is_refused_at_once(shared_store: StorePro
     assert "already" in done.stderr
 
 
+def test_statistics_of_a_folder_that_is_no_mount_are_refused_in_these_words(shared_store: StoreProcess, directory: Path) -> None:
+    refused = shared_store.command("mount", "stats", str(directory), check=False)
+    assert (refused.returncode, f"{directory} is no mount" in refused.stderr, "findmnt" in refused.stderr) == (3, True, True)
+
+
 def test_a_daemon_that_cannot_serve_says_why(shared_store: StoreProcess, directory: Path) -> None:
     done = shared_store.command("mount", "--daemon", "nowhere", str(directory), check=False)
     assert done.returncode != 0
