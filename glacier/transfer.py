@@ -13,6 +13,7 @@ from glacier.ice import DATA_BYTES_MAX
 from glacier.protocol import WHOLE, ChunkHead
 from node.errors import (
     AlreadyExists,
+    BodyTooSlow,
     ChecksumMismatch,
     ChunkCorrupt,
     ChunkNotFound,
@@ -106,7 +107,7 @@ class Arrival:
                 piece = await anext(pieces)
             except StopAsyncIteration:
                 return
-            except (PeerUnreachable, DeadlineExceeded):
+            except (PeerUnreachable, BodyTooSlow, DeadlineExceeded):  # a line that went dead says nothing any more
                 self.is_cut = True
                 raise
             yield piece

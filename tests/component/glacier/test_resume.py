@@ -13,6 +13,7 @@ from trio.testing import MockClock
 
 from glacier.freezer import BoardFreezer
 from glacier.iceclient import connected
+from glacier.icepipe import FRAME_S
 from glacier.iceserver import IceServer
 from glacier.protocol import Freezer
 from glacier.simulated import SimulatedBoard
@@ -107,6 +108,29 @@ async def test_the_next_try_sends_only_what_lacks(autojump_clock: MockClock, who
         assert await read(freezer, CHUNK) == DATA
         assert whole.drives[1].cut is None
         await freezer.power_off(1)
+
+
+class Stalling(Sending):
+    """The line goes dead behind `cut` instead: nobody says that it did."""
+
+    async def __anext__(self) -> Buffer:
+        try:
+            return await super().__anext__()
+        except PeerUnreachable:
+            await trio.sleep_forever()
+            raise
+
+
+async def test_what_came_before_a_line_went_dead_without_a_word_is_kept_too(autojump_clock: MockClock, whole: BoardFreezer) -> None:
+    stalls = Stalling(DATA, CUT_AT)
+    async with reaching(whole, "over ICE") as freezer:
+        with trio.move_on_after(3 * FRAME_S):
+            await freezer.send(1, head_of(CHUNK, DATA), stalls, resume=stalls.begin_at)
+    again = Sending(DATA)
+    async with reaching(whole, "over ICE") as freezer:
+        await freezer.send(1, head_of(CHUNK, DATA), again, resume=again.begin_at)
+        assert again.begin == stalls.sent >= CUT_AT
+        assert await read(freezer, CHUNK) == DATA
 
 
 @WAYS
