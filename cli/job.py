@@ -11,9 +11,9 @@ import trio
 
 from cli.exit import Exit, combined, leaves, main_cause
 from cli.meter import Meter
-from cli.output import Output, count_text, visible
+from cli.output import Output, count_text
 from node import errors
-from node.text import bytes_text
+from node.text import bytes_text, visible
 
 JOBS_DEFAULT = 8
 RATE_BYTES_LEAST = 1 << 20

@@ -11,6 +11,7 @@ from typing import IO
 import msgspec
 
 from cli.exit import Exit, to_exit, to_words
+from node.text import visible
 
 SCHEMA = 1
 """Version of the JSON records; a field never changes its meaning within one."""
@@ -45,15 +46,6 @@ def time_json(moment: datetime) -> str:
 def count_text(count: int, noun: str) -> str:
     """1 -> "1 object", 2 -> "2 objects"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def visible(text: str) -> str:
-    """Control characters and undecodable bytes made harmless for a terminal; ordinary text is untouched."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode() for character in text
-    )
 
 
 class Output:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.exit import Exit
-from cli.output import Output, count_text, visible
+from cli.output import Output, count_text
+from node.text import visible
 
 if TYPE_CHECKING:
     from store.rebuild.report import Report

@@ -14,6 +14,8 @@ from typing import IO, Any
 
 import msgspec
 
+from node.text import visible
+
 ROOT = "frazil"
 REDACTED = "[redacted]"
 _SECRET_NAME = re.compile(r"authorization|secret|signature|password|passwd|token|credential|private|namespace_key", re.IGNORECASE)
@@ -61,11 +63,11 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def sentence(record: logging.LogRecord) -> str:
-    """A record as one line for people: message and fields, without secrets; time and level stand elsewhere."""
+    """A record as one line for people, harmless for a terminal: message and fields, without secrets; time and level stand elsewhere."""
     line = redact(record.getMessage()) + "".join(f" {key}={value}" for key, value in _fields(record).items())
     if request_id := _request_id.get():
         line += f" request={request_id}"
-    return line
+    return visible(line)
 
 
 class _Formatter(logging.Formatter):

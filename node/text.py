@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers and strange texts as people read them."""
 
 from __future__ import annotations
 
@@ -33,3 +33,12 @@ def span_text(seconds: float) -> str:
     if not minutes:
         return f"{whole} s"
     return f"{minutes} min {whole % 60} s" if whole % 60 and minutes < SECONDS_TOLD_MIN else f"{minutes} min"
+
+
+def visible(text: str) -> str:
+    """Control characters and undecodable bytes made harmless for a terminal; ordinary text is untouched."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode() for character in text
+    )

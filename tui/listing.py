@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import DataTable
 
+from node.text import visible
 from tui.snapshot import Level
 
 COLOURS = {Level.GOOD: "", Level.WARNING: "yellow", Level.BAD: "red"}
@@ -114,4 +115,4 @@ class Listing(DataTable[Text]):
         self.scroll_to(offset.x, offset.y, animate=False)
 
     def _cell(self, index: int, text: str, style: str) -> Text:
-        return Text(text, style=style, justify="right" if self._right[index] else "left", no_wrap=True)
+        return Text(visible(text), style=style, justify="right" if self._right[index] else "left", no_wrap=True)

@@ -9,7 +9,7 @@ import trio
 
 from cli.cluster.peers import Cast, open_cast
 from cli.exit import Exit
-from cli.output import count_text, visible
+from cli.output import count_text
 from cli.session import Session
 from meta.cluster.link import Link
 from meta.cluster.routing import RoutedMeta
@@ -17,6 +17,7 @@ from meta.cluster.wire import Surveying
 from meta.commit import Header
 from meta.directory import container_base
 from node.errors import BaseNotFound, Damaged, FrazilError
+from node.text import visible
 
 TRIES = 5
 PAUSE_S = 0.5

@@ -12,13 +12,14 @@ import trio
 from cli.cluster.door import open_door
 from cli.cluster.node import Node
 from cli.exit import Exit, Hinted
-from cli.output import count_text, visible
+from cli.output import count_text
 from cli.session import Session
 from meta.cluster.link import leave_set
 from meta.cluster.roster import PeerSet, Roster, wanted_change
 from meta.cluster.routing import RoutedMeta
 from meta.coordinator import Candidate
 from node.errors import BucketNotFound
+from node.text import visible
 
 MOVE_S = 3600.0
 """How long a move is watched; it goes on by itself."""

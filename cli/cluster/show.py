@@ -5,12 +5,13 @@ from __future__ import annotations
 from cli.cluster.door import open_door
 from cli.cluster.node import Node
 from cli.exit import Exit
-from cli.output import Output, count_text, visible
+from cli.output import Output, count_text
 from cli.session import Session
 from meta.cluster.link import lag_of_set
 from meta.cluster.roster import SET_FOLDER
 from meta.conscience.protocol import Service
 from node.errors import FrazilError
+from node.text import visible
 
 
 async def show_cluster(session: Session) -> Exit:

@@ -6,10 +6,11 @@ import click
 
 from cli.exit import Exit, Hinted
 from cli.identity import each, keep_an_admin, marks, shown, stamped
-from cli.output import count_text, visible
+from cli.output import count_text
 from cli.session import Session, with_session
 from meta.protocol.door import Meta
 from meta.protocol.identities import Account, Subject
+from node.text import visible
 
 
 @click.group("account", short_help="Make, list, suspend and resume accounts.")

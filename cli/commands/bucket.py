@@ -11,10 +11,10 @@ from cli.confirm import confirm
 from cli.exit import Exit
 from cli.job import Runner
 from cli.meter import SilentMeter
-from cli.output import visible
 from cli.parameter import REMOTE, dry_run_option
 from cli.session import Session, with_session
 from node.errors import FrazilError
+from node.text import visible
 
 
 def _check_buckets(buckets: tuple[Remote, ...]) -> None:

@@ -12,11 +12,11 @@ import msgspec
 
 from cli.checks import Finding, directory_findings, host_findings, store_findings
 from cli.exit import Exit
-from cli.output import visible
 from cli.place import StoreDirectory, find
 from cli.session import Session, with_session
 from cli.state import SETTINGS_FILE
 from node.errors import FrazilError
+from node.text import visible
 
 _MARKS = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "failure": ("FAILURE", "red")}
 

@@ -12,11 +12,12 @@ from cli.address import Remote
 from cli.exit import Exit
 from cli.job import Job, Runner
 from cli.meter import SilentMeter
-from cli.output import Output, time_json, time_text, visible
+from cli.output import Output, time_json, time_text
 from cli.parameter import REMOTE, dry_run_option, jobs_option
 from cli.session import Session, with_session
 from meta.protocol.encryption import EncryptionKey
 from node.errors import InvalidArgument, NotFound
+from node.text import visible
 from store.envelope import envelope_of
 from store.rewrap import Wanted, newest_version
 from store.store import Store

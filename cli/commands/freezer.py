@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.exit import Exit, Hinted
-from cli.output import count_text, time_text, visible
+from cli.output import count_text, time_text
 from cli.parameter import SIZE
 from cli.session import Session, with_session
-from node.text import bytes_text
+from node.text import bytes_text, visible
 
 if TYPE_CHECKING:
     from cli.board import Board

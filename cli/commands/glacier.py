@@ -13,11 +13,11 @@ import click
 import msgspec
 
 from cli.exit import Exit, Hinted
-from cli.output import count_text, visible
+from cli.output import count_text
 from cli.parameter import SIZE
 from cli.session import Session, with_session
 from cli.trial import short_time, simulate
-from node.text import bytes_text, span_text
+from node.text import bytes_text, span_text, visible
 
 if TYPE_CHECKING:
     import trio

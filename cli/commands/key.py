@@ -9,13 +9,13 @@ import click
 
 from cli.exit import Exit, Hinted
 from cli.identity import each, keep_an_admin, marks, provide_policies, shown, stamped
-from cli.output import visible
 from cli.place import SECRET_BYTES_MAX, check_secret, read_secret
 from cli.session import Session, with_session
 from meta.protocol.accounts import KeyPair
 from meta.protocol.door import Meta
 from meta.protocol.identities import Subject
 from node.errors import FrazilError
+from node.text import visible
 
 
 @click.group("key", short_help="Make, list, suspend and revoke access keys.")

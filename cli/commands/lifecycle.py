@@ -9,9 +9,10 @@ import click
 
 from cli.address import Remote
 from cli.exit import Exit
-from cli.output import count_text, time_json, time_text, visible
+from cli.output import count_text, time_json, time_text
 from cli.parameter import REMOTE, dry_run_option
 from cli.session import Session, with_session
+from node.text import visible
 
 if TYPE_CHECKING:
     from glacier.lifecycle.walk import Due, Walk

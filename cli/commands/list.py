@@ -12,11 +12,11 @@ from cli.answer import Entry
 from cli.client import S3Client
 from cli.exit import Exit
 from cli.match import Filter
-from cli.output import Output, count_text, time_json, time_text, visible
+from cli.output import Output, count_text, time_json, time_text
 from cli.parameter import REMOTE, filter_options
 from cli.session import Session, with_session
 from node.errors import ObjectNotFound
-from node.text import bytes_text
+from node.text import bytes_text, visible
 
 TREE_DEPTH_MAX = 100
 CLASS_WIDTH = 19

@@ -11,10 +11,10 @@ import click
 
 from cli.exit import Exit, Hinted
 from cli.identity import each, provide_policies, shown, stamped
-from cli.output import visible
 from cli.session import Session, with_session
 from meta.protocol.door import Meta
 from meta.protocol.identities import NamedPolicy, Subject
+from node.text import visible
 
 POLICY_HELP = "read-only, bucket:NAME and prefix:BUCKET/PREFIX are there by name."
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import click
 
 from cli.exit import Exit
-from cli.output import count_text, time_text, visible
+from cli.output import count_text, time_text
 from cli.session import Session, with_session
-from node.text import bytes_text
+from node.text import bytes_text, visible
 
 _volume = click.option("--volume", default="", metavar="ID", help="Of this volume only.")
 DAY_S = 86_400

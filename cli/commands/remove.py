@@ -16,10 +16,10 @@ from cli.exit import Exit
 from cli.job import Runner
 from cli.match import Filter
 from cli.meter import SilentMeter
-from cli.output import visible
 from cli.parameter import REMOTE, dry_run_option, filter_options, jobs_option
 from cli.session import Session, with_session
 from node.errors import FrazilError, ObjectNotFound
+from node.text import visible
 
 T = TypeVar("T")
 BATCHES_AT_ONCE = 4

@@ -16,9 +16,10 @@ from cli.exit import Exit, Hinted, NeedsRestore, RestoreUnderWay
 from cli.job import Job, Runner
 from cli.match import Filter
 from cli.meter import SilentMeter, metered
-from cli.output import Output, count_text, visible
+from cli.output import Output, count_text
 from cli.parameter import REMOTE, dry_run_option, filter_options, jobs_option
 from cli.session import Session, with_session
+from node.text import visible
 
 DAYS_DEFAULT = 1
 LOOK_S = (0.2, 10.0)

@@ -14,11 +14,11 @@ from cli.customer import CustomerKeys
 from cli.exit import Exit
 from cli.job import Runner
 from cli.meter import SilentMeter
-from cli.output import Output, time_json, time_text, visible
+from cli.output import Output, time_json, time_text
 from cli.parameter import REMOTE, customer_key_option
 from cli.session import Session, with_session
 from node.errors import FrazilError
-from node.text import bytes_text
+from node.text import bytes_text, visible
 
 _SHOWN = ("content-type", "cache-control", "content-disposition", "content-encoding", "content-language", "expires")
 

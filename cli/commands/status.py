@@ -10,13 +10,13 @@ import click
 from cli.door import check_store, local_store, running
 from cli.estimate import ENDED, share_of
 from cli.exit import Exit
-from cli.output import Output, count_text, visible
+from cli.output import Output, count_text
 from cli.place import Profile, StoreDirectory
 from cli.session import Session, with_session
 from cli.state import missing_boards
 from meta.protocol.registry import BucketEntry
 from node.errors import BucketNotFound
-from node.text import bytes_text, span_text
+from node.text import bytes_text, span_text, visible
 from rawx.protocol import VolumeStat
 from store.jobs.duty import STANDING
 from store.store import Store, StoreStatus

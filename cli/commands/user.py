@@ -6,10 +6,10 @@ import click
 
 from cli.exit import Exit, Hinted
 from cli.identity import ACCOUNT_OPTION, each, keep_an_admin, marks, provide_policies, shown, stamped
-from cli.output import visible
 from cli.session import Session, with_session
 from meta.protocol.door import Meta
 from meta.protocol.identities import Subject, User
+from node.text import visible
 
 
 @click.group("user", short_help="Make, list, suspend and remove users of accounts.")

@@ -11,13 +11,13 @@ from cli.address import Remote
 from cli.door import local_store
 from cli.exit import Exit
 from cli.meter import Meter, metered
-from cli.output import Output, count_text, visible
+from cli.output import Output, count_text
 from cli.parameter import REMOTE
 from cli.session import Session, with_session
 from cli.stored import buckets, versions
 from meta.protocol.listing import Listed
 from node.errors import FrazilError, NotFound, ObjectNotFound
-from node.text import bytes_text
+from node.text import bytes_text, visible
 from store.fleet import ChunkFinding
 from store.store import Store
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.exit import Exit, Hinted
-from cli.output import visible
 from cli.session import Session, with_session
+from node.text import visible
 
 if TYPE_CHECKING:
     from store.webhooks import Webhook

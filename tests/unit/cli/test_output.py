@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.exit import Exit
-from cli.output import Output, time_json, use_color, visible
+from cli.output import Output, time_json, use_color
 from node.errors import ObjectNotFound
-from node.text import bytes_text
+from node.text import bytes_text, visible
 
 
 class Terminal(io.StringIO):

@@ -53,6 +53,13 @@ def test_exceptions_and_odd_values_do_not_break_the_line(stream: io.StringIO) ->
     assert stream.getvalue().count("\n") == 1
 
 
+def test_a_line_for_people_is_one_line_whatever_names_hold(stream: io.StringIO) -> None:
+    set_up("info", stream=stream, json=False, colour=False)
+    get_logger("x").warning("key %s", "a\x1b[2J\nforged", extra={"key": "\x1b]0;title\x07"})
+    (line,) = stream.getvalue().splitlines()
+    assert line.endswith("key a\\x1b[2J\\nforged key=\\x1b]0;title\\x07")
+
+
 CANARY = "canaryCANARY+/1234"
 
 
