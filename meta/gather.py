@@ -14,10 +14,13 @@ import trio
 
 from meta.protocol.container import Container
 from meta.protocol.object import NO_CONDITION, PUT_MANY_MAX, Condition, ObjectRow, PutResult
-from node.errors import decode_error
+from meta.wire import CALL_BYTES_MAX
+from node.errors import FrazilError, NotFound, decode_error
 
 MESSAGES_AT_ONCE = 2
 """One is on its way while the writer works on the other."""
+LAYOUT_BYTES_MAX = CALL_BYTES_MAX // PUT_MANY_MAX // 2
+"""The layout of a put that travels with others; the other half is for its attributes. A larger one is a message of its own."""
 
 
 class _Place:
@@ -46,7 +49,7 @@ class Gathered:
         return getattr(self._container, name)
 
     async def put(self, row: ObjectRow, condition: Condition = NO_CONDITION) -> PutResult:
-        if condition != NO_CONDITION:
+        if condition != NO_CONDITION or len(row.layout) > LAYOUT_BYTES_MAX:
             return await self._container.put(row, condition)
         place = _Place(row)
         if self._under_way < MESSAGES_AT_ONCE:
@@ -92,5 +95,16 @@ class Gathered:
     async def _ask(self, rows: Sequence[ObjectRow]) -> Sequence[PutResult | BaseException]:
         if len(rows) == 1:
             return [await self._container.put(rows[0])]
-        outcomes = await self._container.put_many(rows)
+        try:
+            outcomes = await self._container.put_many(rows)
+        except NotFound as error:
+            if type(error) is not NotFound:  # the bucket
+                raise
+            return [await self._alone(row) for row in rows]  # the writer is of an older version, which has no such call
         return [outcome.result or decode_error(outcome.error, 500) for outcome in outcomes]
+
+    async def _alone(self, row: ObjectRow) -> PutResult | FrazilError:
+        try:
+            return await self._container.put(row)
+        except FrazilError as error:
+            return error

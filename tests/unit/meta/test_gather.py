@@ -9,10 +9,10 @@ import pytest
 import trio
 import trio.testing
 
-from meta.gather import MESSAGES_AT_ONCE, Gathered
+from meta.gather import LAYOUT_BYTES_MAX, MESSAGES_AT_ONCE, Gathered
 from meta.protocol.container import Container
 from meta.protocol.object import PUT_MANY_MAX, Condition, ObjectRow, PutOutcome, PutResult
-from node.errors import Locked, PeerUnreachable, encode_error
+from node.errors import BucketNotFound, Locked, NotFound, PeerUnreachable, encode_error
 
 
 class Writer:
@@ -23,12 +23,15 @@ class Writer:
         self.conditions = 0
         self.go = trio.Semaphore(0)
         self.away = False
+        self.refusal: NotFound | None = None
 
     async def put(self, row: ObjectRow, condition: Condition | None = None) -> PutResult:
         self.conditions += condition is not None
         return (await self._answer([row]))[0]
 
     async def put_many(self, rows: Sequence[ObjectRow]) -> list[PutOutcome]:
+        if self.refusal is not None:
+            raise self.refusal
         locked = PutOutcome(error=encode_error(Locked("a legal hold")))
         results = await self._answer(rows)
         return [locked if row.key == "locked" else PutOutcome(result) for row, result in zip(rows, results, strict=True)]
@@ -51,7 +54,7 @@ class Puts:
     async def put(self, key: str, size: int = 1) -> None:
         try:
             self.answers[key] = (await self.container.put(ObjectRow(key, size=size))).version
-        except (Locked, PeerUnreachable) as error:
+        except (Locked, NotFound, PeerUnreachable) as error:
             self.answers[key] = error.code
 
 
@@ -140,6 +143,40 @@ async def test_a_message_has_so_many_and_no_more_and_conditions_go_alone() -> No
             writer.go.release()
             await trio.testing.wait_all_tasks_blocked()
     assert sorted(map(len, writer.messages)) == [1, 1, 1, 5, PUT_MANY_MAX]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "answers"),
+    [
+        (NotFound("no such call"), {"a": 0, "b": 1, "c": 2, "d": 3}),
+        (BucketNotFound("no such bucket"), {"a": 0, "b": 1, "c": "BucketNotFound", "d": "BucketNotFound"}),
+    ],
+)
+async def test_a_writer_of_before_this_call_is_told_one_after_the_other(refusal: NotFound, answers: dict[str, int | str]) -> None:
+    writer = Writer()
+    writer.refusal = refusal
+    puts = Puts(writer)
+    async with trio.open_nursery() as nursery:
+        await begin(puts, nursery, ["a", "b", "c", "d"])
+        writer.go.release()
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(3):
+            writer.go.release()
+    assert puts.answers == answers
+
+
+async def test_what_is_large_travels_alone() -> None:
+    """A message has room for so many small ones only."""
+    writer = Writer()
+    puts = Puts(writer)
+    async with trio.open_nursery() as nursery:
+        await begin(puts, nursery, ["a", "b"])
+        for key in ("large", "larger"):
+            nursery.start_soon(puts.container.put, ObjectRow(key, layout=bytes(LAYOUT_BYTES_MAX + 1)))
+            await trio.testing.wait_all_tasks_blocked()
+        assert writer.messages == [["a"], ["b"], ["large"], ["larger"]]
+        for _ in range(4):
+            writer.go.release()
 
 
 @pytest.mark.parametrize("name", ["delete", "change"])
