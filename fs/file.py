@@ -210,23 +210,24 @@ class File:
         stop, shared = self._written.reach(0), self._shared
         if self._along is not None:
             self._along.written(stop)
-        elif stop >= BEGIN_BYTES and self._may_go_along and not self._kept and self._stage is None and shared.alongs < ALONG_MAX:
+        elif stop >= BEGIN_BYTES and self._can_go_along() and shared.alongs < ALONG_MAX:
             bucket, key = self._inode.place
             self._along = Along(key, self.fill)
             self._along.written(stop)
             put = partial(shared.connection.put, bucket, key, attributes=self._wanted(self.attributes), describe=self._wanted)
-            shared.alongs += 1
-            shared.nursery.start_soon(self._along.run, put)
+            shared.go_along(self._along, put)
+
+    def _can_go_along(self) -> bool:
+        return self._may_go_along and not self._kept and self._stage is None and not self._inode.gone
 
     async def _part_from(self, start: int) -> None:
-        """The bytes from there on change: a put that has taken some of them is none of this file."""
-        if self._along is not None and start < self._along.taken:
+        """The bytes from there on change: a put that has taken some of them is none of this file, nor is any of one that is gone."""
+        if self._along is not None and (start < self._along.taken or self._inode.gone):
             await self._end_along().aclose()
 
     def _end_along(self) -> Along:
         along, self._along, self._may_go_along = self._along, None, False
         assert along is not None
-        self._shared.alongs -= 1
         return along
 
     async def _stage_more(self) -> bool:

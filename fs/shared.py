@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 
+from fs.along import Along, Put
 from fs.cold import Cold
 from fs.connection import Connection
 from fs.readahead import Budget
@@ -13,7 +14,7 @@ from store.debts import Debts
 
 
 class Shared:
-    """Of one mount. alongs: puts that go along with files that are written."""
+    """Of one mount. alongs: puts that go along with files that are written, and have not ended."""
 
     def __init__(
         self,
@@ -31,3 +32,13 @@ class Shared:
         self.budget = Budget()
         self.alongs = 0
         self.debts = debts or Debts(None)
+
+    def go_along(self, along: Along, put: Put) -> None:
+        self.alongs += 1
+        self.nursery.start_soon(self._run, along, put)
+
+    async def _run(self, along: Along, put: Put) -> None:
+        try:
+            await along.run(put)
+        finally:  # not when its file is closed: one that is written to once an hour would keep its place for ever
+            self.alongs -= 1

@@ -64,25 +64,29 @@ async def _outcome(call: Callable[[], Awaitable[T]]) -> T | FrazilError:
 
 
 class Errand(Generic[T]):
-    """One call on its way in a nursery; what came of it waits for whoever asks."""
+    """One call on its way in a nursery; what came of it, an error of whatever kind too, waits for whoever asks."""
 
-    __slots__ = ("_done", "_outcome")
+    __slots__ = ("_done", "_error", "_outcome")
 
     def __init__(self, nursery: trio.Nursery, call: Callable[..., Awaitable[T]], *args: Any) -> None:
         self._done = trio.Event()
-        self._outcome: T | FrazilError | None = None
+        self._error: Exception | None = None
+        self._outcome: T
         nursery.start_soon(self._run, partial(call, *args))
 
     async def _run(self, call: Callable[[], Awaitable[T]]) -> None:
-        self._outcome = await _outcome(call)
+        try:
+            self._outcome = await call()
+        except Exception as error:  # noqa: BLE001 - raised by `result`, so that no group wraps it
+            self._error = error
         self._done.set()
 
     async def result(self) -> T:
         """Ask from within the errand's own nursery: when that is cancelled, so are both."""
         await self._done.wait()
-        if isinstance(self._outcome, FrazilError):
-            raise self._outcome
-        return self._outcome  # type: ignore[return-value]
+        if self._error is not None:
+            raise self._error
+        return self._outcome
 
 
 @asynccontextmanager

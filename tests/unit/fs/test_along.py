@@ -168,6 +168,31 @@ async def test_so_many_at_once_and_no_more(shared: Shared) -> None:
     assert shared.alongs == 0
 
 
+async def test_files_that_stay_open_keep_no_place(shared: Shared, autojump_clock: trio.testing.MockClock) -> None:
+    store, logs = store_of(shared), [new_file(shared, f"log{number}") for number in range(fs.file.ALONG_MAX)]
+    for file in logs:
+        await write_in_order(file, bytes(500))
+    await trio.sleep(fs.along.IDLE_S + 1)
+    file = new_file(shared)
+    await write_in_order(file, bytes(500))
+    assert store.begun == fs.file.ALONG_MAX + 1
+    for each in (file, *logs):
+        await each.save()
+    assert {len(data) for data in store.bytes.values()} == {500}
+    assert shared.alongs == 0
+
+
+async def test_what_is_written_to_a_file_without_a_name_does_not_go_along(shared: Shared) -> None:
+    store, before, after = store_of(shared), new_file(shared, "before"), new_file(shared, "after")
+    before._inode.gone = True
+    await write_in_order(before, bytes(500))
+    assert store.begun == 0
+    await write_in_order(after, bytes(500))
+    after._inode.gone = True
+    await write_in_order(after, bytes(500))
+    assert (store.begun, shared.alongs) == (1, 0)
+
+
 Step = tuple[str, int, int]
 STEPS = st.lists(
     st.tuples(st.sampled_from(["go on", "go on", "go on", "write", "cut", "save", "look"]), st.integers(0, 400), st.integers(1, 200)),
