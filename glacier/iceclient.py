@@ -93,6 +93,7 @@ class IceClient:
         self._pipe = pipe
         self._lock = trio.Lock()
         self._broken = False
+        self._resumes = True
 
     def __repr__(self) -> str:
         return f"<IceClient {self.bus.board} bus={self.bus.bus} {self._pipe.session!r}{' broken' if self._broken else ''}>"
@@ -127,6 +128,25 @@ class IceClient:
     async def send(
         self, disk: int, head: ChunkHead, data: AsyncIterable[Buffer], *, check: bool = True, resume: Resume | None = None
     ) -> Sent:
+        if resume is None or not self._resumes:
+            return await self._send(disk, head, data, check, None)
+        begun = False
+
+        def begin_at(offset: int) -> None:
+            nonlocal begun
+            begun = True
+            resume(offset)
+
+        try:
+            return await self._send(disk, head, data, check, begin_at)
+        except InvalidArgument:
+            if begun:
+                raise
+        sent = await self._send(disk, head, data, check, None)  # an older freezer knows no such flag
+        self._resumes = False
+        return sent
+
+    async def _send(self, disk: int, head: ChunkHead, data: AsyncIterable[Buffer], check: bool, resume: Resume | None) -> Sent:
         flags = (Flag.CHECK if check else Flag.NONE) | (Flag.RESUME if resume is not None else Flag.NONE)
         request = SendRequest(disk, flags, head)
         async with self._calling(Opcode.SEND_DATA, request.encode()):

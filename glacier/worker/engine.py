@@ -77,7 +77,8 @@ class Engine:
                     self._doing = Doing(f"can't go on: {error}")
                     log.warning("the worker can't go on now", extra={"board": self._core.report.board, "error": str(error)})
                 self._connected = False
-                self._orders.refuse_all(f"the freezer does not answer: {self._doing.words}")
+                while order := self._orders.take():  # none is for later
+                    self._refuse(order, Unavailable(f"the freezer does not answer: {self._doing.words}"))
                 await trio.sleep(self._core.options.retry_s)
 
     # What needs no disk
@@ -260,14 +261,17 @@ class Engine:
                 case Verb.FSCK | Verb.REPAIR:
                     outcome = await self._order_fsck(freezer, order.disk, repair=order.verb is Verb.REPAIR)
         except FrazilError as error:
-            if order.late:
-                core.notes[order.disk] = f"{order.verb.words}: {error}"
-            order.end(error)
+            self._refuse(order, error)
             if not isinstance(error, DiskFailed | DiskAsleep | PowerBudgetSpent | Busy):
                 raise
         else:
             log.info("an operator's order was carried out", extra={"disk": order.disk, "order": order.verb.value, "outcome": outcome})
             order.end(outcome)
+
+    def _refuse(self, order: Order, error: FrazilError) -> None:
+        if order.late:
+            self._core.notes[order.disk] = f"{order.verb.words}: {error}"
+        order.end(error)
 
     async def _order_on(self, freezer: Freezer, disk: int, *, force: bool) -> str:
         core = self._core

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import trio
 
 from glacier.worker.protocol import Verb
-from node.errors import Busy, FrazilError, Unavailable
+from node.errors import Busy, FrazilError
 
 ANSWER_S = 5.0
 """So long an answer waits for the outcome; a disk takes longer to come up, and a check hours."""
@@ -49,11 +49,6 @@ class Orders:
 
     def take(self) -> Order | None:
         return self._waiting.popleft() if self._waiting else None
-
-    def refuse_all(self, why: str) -> None:
-        """Nothing of it can be done now, and an order is not for later."""
-        while order := self.take():
-            order.end(Unavailable(why))
 
 
 async def answer(order: Order) -> str:

@@ -109,6 +109,30 @@ async def test_an_order_waits_for_the_job_that_runs_and_answers_before_it_is_don
         await until(lambda: freezer.powered is None)
 
 
+async def test_an_order_that_waits_while_the_freezer_goes_away_says_what_became_of_it(
+    tmp_path: Path, volumes: dict[str, Volume], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order, "ANSWER_S", 0.01)
+    freezer, volume, begun, go_on = MemoryFreezer(), next(iter(volumes.values())), trio.Event(), trio.Event()
+    made = await put(volume, sample(3 * UNIT))
+
+    async def step(name: str, _disk: int) -> None:
+        await trio.lowlevel.checkpoint()
+        if name == "sending" and not go_on.is_set():
+            begun.set()
+            await go_on.wait()
+            raise PeerUnreachable("the freezer is gone")
+
+    freezer.step = step
+    async with working(tmp_path, volumes, freezer, replace(OPTIONS, scheduler=PATIENT)) as worker:
+        await worker.door.create([item(volume, made)])
+        await begun.wait()
+        assert "under way" in await worker.door.order(3, Verb.FSCK)
+        go_on.set()
+        await until_state(worker, item(volume, made), "cold")
+        assert "the freezer is gone" in (await told(worker, 3)).note
+
+
 async def test_without_a_freezer_orders_are_refused(tmp_path: Path, volumes: dict[str, Volume]) -> None:
     freezer, is_away = MemoryFreezer(), False
 

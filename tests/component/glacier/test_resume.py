@@ -11,13 +11,16 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from glacier import iceserver
 from glacier.freezer import BoardFreezer
+from glacier.ice import Opcode
 from glacier.iceclient import connected
-from glacier.icepipe import FRAME_S
+from glacier.icepipe import FRAME_S, Pipe
+from glacier.icerequest import Flag, SendRequest
 from glacier.iceserver import IceServer
 from glacier.protocol import Freezer
 from glacier.simulated import SimulatedBoard
-from node.errors import ChecksumMismatch, PeerUnreachable
+from node.errors import ChecksumMismatch, InvalidArgument, PeerUnreachable
 from rawx.chunk import Buffer
 from rawx.volume import Volume
 from tests.component.glacier.conftest import item, until_state, working
@@ -171,6 +174,27 @@ async def test_who_does_not_ask_begins_anew_and_so_does_another_chunk(autojump_c
     await freezer.send(1, head_of(CHUNK, DATA), plain)
     assert plain.begin == 0
     assert (await read(freezer, CHUNK), await read(freezer, OTHER)) == (DATA, DATA[::-1])
+
+
+async def test_a_freezer_of_before_is_asked_without(
+    autojump_clock: MockClock, whole: BoardFreezer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, refused = iceserver._CALLS[Opcode.SEND_DATA], 0
+
+    async def older(freezer: Freezer, pipe: Pipe, payload: memoryview) -> bytes:
+        nonlocal refused
+        if SendRequest.parse(payload).flags & Flag.RESUME:
+            refused += 1
+            raise InvalidArgument("flags 3 mean nothing here")
+        return await real(freezer, pipe, payload)
+
+    monkeypatch.setitem(iceserver._CALLS, Opcode.SEND_DATA, older)
+    async with reaching(whole, "over ICE") as freezer:
+        for chunk, data in ((CHUNK, DATA), (OTHER, DATA[::-1])):
+            sending = Sending(data)
+            await freezer.send(1, head_of(chunk, data), sending, resume=sending.begin_at)
+            assert await read(freezer, chunk) == data
+    assert refused == 1
 
 
 async def test_one_chunk_is_kept_for_each_disk_and_only_while_it_has_power(autojump_clock: MockClock, whole: BoardFreezer) -> None:
