@@ -51,11 +51,14 @@ def limit_memory() -> None:
 def make_file(path: Path, content: bytes) -> None:
     """A base as a whole, or none. Its name is durable with the first commit: SQLite syncs the folder for the log. Blocks on the disk.
 
+    A log that is there is of an earlier base of that name, whose removal was broken off: SQLite would put its pages into this one.
     Raises: the leaves of `translate`.
     """
     new = path.with_name(f".{path.name}.new")
     try:
         _make_folder(path.parent)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         with open(descriptor, "wb", buffering=0) as file:
             file.write(content)

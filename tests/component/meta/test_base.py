@@ -75,6 +75,20 @@ def no_errors(results: Sequence[object]) -> bool:
     return not any(isinstance(result, Exception) for result in results)
 
 
+def test_the_log_of_a_base_whose_removal_was_broken_off_is_not_taken_for_that_of_the_next(tmp_path: Path) -> None:
+    path, log = tmp_path / "base.db", tmp_path / "base.db-wal"
+    first = make(path)
+    assert no_errors(first.work(puts("a", "b")))
+    left = log.read_bytes()
+    first.close()
+    path.unlink()
+    log.write_bytes(left)
+    second = make(path)
+    assert no_errors(second.work(puts("c")))
+    assert keys(path) == ["c"]
+    second.close()
+
+
 def test_each_transaction_is_one_entry_that_makes_a_copy_equal(tmp_path: Path) -> None:
     recorder = Recorder()
     made = make(tmp_path / "base.db", recorder)
