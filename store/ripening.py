@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 
 
 class Ripening:
@@ -19,6 +20,10 @@ class Ripening:
         """The highest number that was seen of it; 0 when none was."""
         seen = self._seen.get(bucket)
         return seen[-1][1] if seen else 0
+
+    def keep(self, buckets: Collection[str]) -> None:
+        """The lists of all others are empty: nothing is remembered of them, for the numbers of a bucket that is made anew may be lower."""
+        self._seen = {bucket: seen for bucket, seen in self._seen.items() if bucket in buckets}
 
     def ripe(self, bucket: str, newest: int, now: float) -> int:
         """`newest` is in the list by now (s, of any steady clock). The highest number that has been for reading_s; 0 when none has."""

@@ -67,7 +67,9 @@ class Deleter:
             return State.IDLE
         if trio.current_time() - self._scanned_at >= SCAN_PERIOD_S:
             self._scanned_at = trio.current_time()
-            buckets |= set(await self._context.meta.dirty_containers())
+            dirty = set(await self._context.meta.dirty_containers())
+            self._ripening.keep(dirty)
+            buckets |= dirty
         for bucket in sorted(buckets):
             await _unhindered(self.name, bucket, self._delete_all)
         return State.IDLE

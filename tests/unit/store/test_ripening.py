@@ -30,3 +30,13 @@ def test_containers_are_told_apart() -> None:
     ripening.ripe("a", 3, 0.0)
     assert ripening.ripe("b", 8, 11.0) == 0
     assert ripening.ripe("a", 3, 11.0) == 3
+
+
+def test_a_list_that_was_emptied_otherwise_may_begin_anew_with_lower_numbers() -> None:
+    ripening = Ripening(300)
+    ripening.ripe("b", 50, 0.0)
+    ripening.ripe("c", 60, 0.0)
+    ripening.keep({"c"})
+    assert ripening.newest("b") == 0
+    assert ripening.ripe("b", 2, 400.0) == 0
+    assert ripening.ripe("c", 60, 400.0) == 60
