@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 from node.errors import VolumeReadOnly
 from rawx.attributes import FILE_MODE
+from rawx.folders import path_of
 from rawx.journal import Journal
 
 RETIRED = "retired"
@@ -48,7 +49,10 @@ class Gate:
         self._journal.drop([chunk])
 
     def retire(self, retired: bool) -> list[str]:
-        """Durable at return. The chunks that processes which live have begun, and whose metadata may be on its way."""
+        """Durable at return. The chunks that were begun, and whose metadata may be on its way.
+
+        Of those of a dead process the ones that became visible: who had it write them may live, on another host, and name them yet.
+        """
         if retired:
             os.close(os.open(RETIRED, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE, dir_fd=self._root))
         else:
@@ -57,7 +61,14 @@ class Gate:
             except FileNotFoundError:
                 pass
         os.fsync(self._root)
-        return sorted(self._journal.begun())
+        return sorted(self._journal.begun() | set(filter(self._is_there, self._journal.left())))
+
+    def _is_there(self, chunk: str) -> bool:
+        try:
+            os.stat(path_of(chunk), dir_fd=self._root)
+        except FileNotFoundError:
+            return False
+        return True
 
 
 def refusal() -> VolumeReadOnly:

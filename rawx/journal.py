@@ -98,6 +98,11 @@ class Journal:
             names = [name for name in os.listdir(self._folder) if name not in dead and not name.startswith(".")]
             return {chunk for name in names for chunk in _parse(self._read(name))}
 
+    def left(self) -> set[str]:
+        """Chunks that dead processes noted, and nobody settled. Raises: OSError."""
+        with self._lock:
+            return {chunk for name in self._left_by_dead() for chunk in _parse(self._read(name))}
+
     def noted(self) -> set[str]:
         """Chunks noted and not settled, by whichever process. Raises: OSError."""
         found: set[str] = set()

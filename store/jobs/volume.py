@@ -117,14 +117,16 @@ class Decommission(Mover):
         self._marked = False
         """Whether this process told the volumes."""
         self._doubtful = False
-        """Whether something was being written there when the pass began: what it did not find may be there by now."""
+        """Whether something was being written there when the pass began, or nobody here knows: what it did not find may be there by now."""
+        self._untold: frozenset[str] = frozenset()
+        """Volumes that could not be told: what they took meanwhile is not known."""
 
     async def step(self, position: str) -> tuple[str | None, int]:
         counts = self._tally.counts
         if self._dry:
             return await super().step(position)
         if not position or not self._marked:
-            self._doubtful = await self._begun() > 0
+            self._doubtful = await self._begun() > 0 or bool(position)  # another process began the pass, which is gone
         following, size = await super().step(position)
         if following is not None:
             return following, size
@@ -132,7 +134,7 @@ class Decommission(Mover):
             counts["found"] = counts["lost"] = counts["cold"] = 0
             self.pause_s = COLD_S
             return "", size
-        if self._doubtful:
+        if self._doubtful or await self._has_come_back():
             counts["found"] = counts["lost"] = 0
             begun = await self._begun()
             self._tally.notes = [f"{begun} chunks that were begun before are waited for"] if begun else []
@@ -146,14 +148,22 @@ class Decommission(Mover):
 
     async def _begun(self) -> int:
         """Has the volumes refuse new chunks; how many were begun before that are on their way or may still be named."""
-        begun = 0
+        begun, untold = 0, set()
         for name in self._volumes:
             try:
                 begun += await self._begun_at(self._context.fleet.volume(name))
             except FrazilError as error:
+                untold.add(name)
                 log.warning("a volume that is emptied can't be told to take nothing new", extra={"volume": name, "error": str(error)})
-        self._marked = True
+        self._marked, self._untold = True, frozenset(untold)
         return begun
+
+    async def _has_come_back(self) -> bool:
+        """Whether a volume that could not be told when the pass began can be by now. One that stays away holds nothing up."""
+        before = self._untold
+        if before:
+            await self._begun()
+        return not before <= self._untold
 
     async def _begun_at(self, volume: Rawx) -> int:
         chunks = await volume.retire(True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 
 import msgspec
 import pytest
@@ -12,8 +13,8 @@ from node.errors import AlreadyExists, BadRequest, ChunkCorrupt, ChunkNotFound, 
 from rawx.chunk import chunk_checksum, new_chunk_id, unit_digests
 from rawx.fanout import write_all
 from rawx.protocol import Rawx
-from rawx.volume import Volume
-from tests.component.rawx.conftest import UNIT, file_of, put, sample
+from rawx.volume import Volume, open_volume
+from tests.component.rawx.conftest import NAMESPACE, UNIT, file_of, put, sample
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096, UNIT])
@@ -416,6 +417,16 @@ async def test_a_retired_volume_takes_nothing_new_tells_what_was_begun_and_lets_
     assert await rawx.retire(True) == []
     assert await rawx.retire(False) == []
     await put(rawx, sample(1_000))
+
+
+async def test_of_what_a_dead_process_noted_a_retired_volume_tells_what_became_visible(rawx: Rawx, volume: Volume) -> None:
+    """The gateway of another host, whose chunk that process wrote, may name it yet."""
+    with closing(open_volume(volume.path, namespace=NAMESPACE)) as other:
+        there = await put(other, sample(1_000))
+        other.journal.add([new_chunk_id()])  # as of an upload that went with the process
+    assert await rawx.retire(True) == [there.chunk]
+    await rawx.settle([there.chunk])
+    assert await rawx.retire(True) == []
 
 
 async def test_an_upload_that_is_given_up_is_not_told_as_begun(rawx: Rawx, volume: Volume) -> None:

@@ -15,7 +15,7 @@ from meta.jobs import LocalJobs
 from meta.protocol.holding import Cursor
 from meta.protocol.jobs import Job
 from meta.protocol.object import Attributes
-from node.errors import AlreadyExists, ContentCold, InvalidArgument, VolumeReadOnly
+from node.errors import AlreadyExists, ContentCold, InvalidArgument, VolumeReadOnly, VolumeSick
 from rawx.chunk import new_chunk_id
 from rawx.volume import Volume, open_volume
 from store import repairer, scrub
@@ -34,6 +34,7 @@ from store.repair import Need, remake
 from store.source import BytesSource
 from store.store import Store
 from store.tally import Tally
+from store.workers import Settler
 from tests.component.store.support import BUCKET, chunk_files, file_of, flip, opened, put, read, until_none
 
 ENDED = ("done", "failed", "aborted")
@@ -237,6 +238,60 @@ async def test_an_emptied_volume_is_done_only_when_what_other_processes_began_th
             with trio.fail_after(10):
                 while (await theirs.stat()).retired:  # noqa: ASYNC110 - workers do it
                     await trio.sleep(0.02)
+
+
+async def passed(task: Decommission, position: str = "") -> tuple[str, str | None]:
+    """Steps to the end of a pass: where the last one began, and what it answered ("": another pass)."""
+    while True:
+        following, _ = await task.step(position)
+        if not following:
+            return position, following
+        position = following
+
+
+async def test_who_takes_an_emptying_over_within_a_pass_makes_another(tmp_path: Path) -> None:
+    """What came behind the cursor came before he asked the volume what was begun there."""
+    async with opened(tmp_path, 2, policy="SINGLE") as store:
+        volume, other = store.volumes
+        context, bodies = store._context, {"k1": b"1", "k2": b"2"}
+        for key, body in bodies.items():
+            await put(store, key, body)
+        await Settler(context).work()
+        context.fleet.retire({volume})
+        last, _ = await passed(Decommission(context, Tally(), {"volume": volume}))
+        context.fleet.retire({other})
+        await store.volumes[volume].retire(False)  # as for what was begun before
+        await put(store, "a", b"late")
+        await Settler(context).work()
+        context.fleet.retire({volume})
+        task = Decommission(context, Tally(), {"volume": volume})
+        assert (await passed(task, last))[1] == ""
+        while (await passed(task))[1] is not None:
+            pass
+        assert await on(store, volume, bodies | {"a": b"late"}) == 0
+
+
+@pytest.mark.parametrize("returns", [False, True])
+async def test_an_emptying_is_done_without_a_volume_that_stays_away_but_not_when_it_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, returns: bool
+) -> None:
+    async with opened(tmp_path, 2, policy="SINGLE") as store:
+        volume, away, retire = next(iter(store.volumes)), [True], Volume.retire
+
+        async def told(to: Volume, retired: bool) -> list[str]:
+            if away and to.volume_id == volume:
+                raise VolumeSick("it does not answer")
+            return await retire(to, retired)
+
+        monkeypatch.setattr(Volume, "retire", told)
+        store._context.fleet.retire({volume})
+        task = Decommission(store._context, Tally(), {"volume": volume})
+        following, _ = await task.step("")
+        if returns:
+            away.clear()
+        ended = following if following is None else (await passed(task, following))[1]
+        assert ended == ("" if returns else None)
+        assert (await passed(task))[1] is None
 
 
 async def test_no_chunk_of_an_object_of_many_metachunks_is_left_behind(tmp_path: Path) -> None:
