@@ -94,7 +94,7 @@ class SetBases(LocalMeta):
         return await super().writable(bucket, create=create)
 
     async def dirty_containers(self) -> list[str]:
-        for bucket in self._touched:
+        for bucket in sorted(self._touched):
             try:
                 await self._lead(container_base(bucket))
             except (BaseNotFound, BaseCorrupt):  # opened for a creation that failed; or this one's work waits, the others' goes on

@@ -43,6 +43,7 @@ from node.errors import (
     Forgotten,
     FrazilError,
     NotConnected,
+    NotFound,
     NotLeader,
     PeerUnreachable,
     ShuttingDown,
@@ -285,6 +286,8 @@ class RoutedMeta(MetaDoors):
                     raise _Told(doubt) from error
                 raise
             except FrazilError as error:
+                if doubt is not None and type(error) is NotFound:  # no such call: a host that is still to be upgraded
+                    raise _Told(doubt) from error
                 if doubt is not None and method.target in _BIRTHS:
                     raise _Repeated(error) from error
                 raise

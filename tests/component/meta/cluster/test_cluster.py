@@ -13,12 +13,14 @@ import msgspec
 import pytest
 import trio
 
+from meta import local
 from meta.client import post
+from meta.cluster.bases import SetBases
 from meta.cluster.keepsake import load
 from meta.cluster.replica import check_snapshot
 from meta.cluster.roster import Peer, PeerSet
 from meta.cluster.service import BIRTHS
-from meta.commit import Header
+from meta.commit import Header, LocalCommit
 from meta.coordinator import Document
 from meta.directory import container_base, container_id
 from meta.protocol.container import Container
@@ -27,12 +29,15 @@ from meta.protocol.object import DeleteRequest, ObjectRow
 from meta.transaction import CONTAINER
 from meta.wire import Method
 from meta.writer import newest
+from node.clock import SystemClock
 from node.errors import (
     BaseCorrupt,
     BucketNotEmpty,
     BucketNotFound,
     BucketOwned,
     CallNotAuthenticated,
+    FrazilError,
+    NotFound,
     ObjectNotFound,
     PeerUnreachable,
     Unavailable,
@@ -41,7 +46,7 @@ from node.errors import (
 from node.http.client import Client
 from node.metrics import registry
 from tests.component.meta.cluster.conftest import Cluster
-from tests.component.meta.conftest import keep, settings
+from tests.component.meta.conftest import KEY, keep, settings
 
 pytestmark = pytest.mark.slow
 
@@ -357,8 +362,27 @@ async def test_a_replica_that_cannot_be_opened_is_replaced_although_nobody_write
     await equal(cluster, of)
 
 
+async def test_a_bucket_that_is_made_while_a_leader_looks_for_work_does_not_break_the_look(scratch: Path) -> None:
+    """Bases are taken over for it, which takes a while after an election."""
+    coming: list[str] = []
+
+    async def lead(_base: str, *, create: bool = False) -> None:
+        if coming:
+            await bases.container(coming.pop()).create(settings("later"))
+
+    async with local.kept(SetBases(scratch, key=KEY, clock=SystemClock(), committer=LocalCommit(), lead=lead)) as bases:
+        await bases.container("sooner").create(settings("sooner"))
+        coming.append("later")
+        assert set(await bases.dirty_containers()) == {"sooner", "later"}
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [CallNotAuthenticated("too many calls to remember; try again later"), NotFound("no such call: this host is still to be upgraded")],
+    ids=lambda refusal: type(refusal).__name__,
+)
 async def test_a_refusal_after_a_lost_answer_leaves_a_write_undecided(
-    cluster: Cluster, container: Container, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, container: Container, monkeypatch: pytest.MonkeyPatch, refusal: FrazilError
 ) -> None:
     """The refused call says nothing of the one before, which was carried out."""
     await container.put(row("first"))
@@ -370,7 +394,7 @@ async def test_a_refusal_after_a_lost_answer_leaves_a_write_undecided(
         if calls == 1:
             await post(*call, **named)
             raise PeerUnreachable("the answer was lost")
-        raise CallNotAuthenticated("too many calls to remember; try again later")
+        raise refusal
 
     monkeypatch.setattr("meta.cluster.routing.post", lossy)
     with pytest.raises(Undecided):
