@@ -72,6 +72,7 @@ class Boards:
     def __init__(self, workers: Sequence[ColdDoor]) -> None:
         self.workers = list(workers)
         self._homes: dict[str, int] = {}
+        self._sites: dict[int, dict[str, str]] = {}
 
     def __repr__(self) -> str:
         return f"<Boards workers={len(self.workers)} volumes={len(self._homes)}>"
@@ -115,7 +116,12 @@ class Boards:
             await self._in_pages(items, self.workers[worker].delete)
 
     async def sites(self) -> dict[str, str]:
-        return {volume: status.site for status in [await worker.status() for worker in self.workers] for volume in status.volumes}
+        for number, answer in enumerate(await gather([worker.status for worker in self.workers])):
+            if isinstance(answer, FrazilError):  # what it told before stands, and the others' sites need not wait for it
+                log.info("a worker does not tell its site now", extra={"worker": number, "error": str(answer)})
+            else:
+                self._sites[number] = dict.fromkeys(answer.volumes, answer.site)
+        return {volume: site for told in self._sites.values() for volume, site in told.items()}
 
     async def _look(self, content: Layout) -> list[tuple[Metachunk, list[Known]]]:
         items = _items(content)

@@ -75,7 +75,7 @@ class Tier(Protocol):
         """Chunks that were cold once are about to be deleted: rawx.volume.Forget."""
 
     async def sites(self) -> dict[str, str]:
-        """The data centre of the boards of each volume that has some, "" = here. Raises: Unavailable."""
+        """The data centre of the boards of each volume that has some, "" = here, as far as it is known."""
 
 
 OpenTier = Callable[[NamespaceKey], AbstractAsyncContextManager[Tier]]

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -23,7 +23,7 @@ from glacier.lifecycle.news import Silent
 from glacier.lifecycle.transit import Transit
 from glacier.schedule import Scheduler, Terms
 from glacier.strays import StraySweep
-from glacier.worker.protocol import Item
+from glacier.worker.protocol import ColdDoor, Item, Status
 from glacier.worker.volumes import HotVolumes
 from glacier.worker.worker import Worker, open_worker
 from meta.protocol.object import Change, DeleteRequest, ObjectRow
@@ -385,3 +385,26 @@ async def test_a_store_that_is_started_without_its_boards_says_that_they_are_mis
         with pytest.raises(BoardsMissing):
             await store.tier.thaw(Layout.parse(gone.layout), Priority.BULK, 0)
         await store.tier.thaw(Layout.parse(back.layout), Priority.BULK, 0)
+
+
+class OfSite:
+    """A worker that tells its site while it is there."""
+
+    def __init__(self, site: str, volume: str) -> None:
+        self.site, self.volume, self.is_away = site, volume, False
+
+    async def status(self) -> Status:
+        if self.is_away:
+            raise PeerUnreachable("the worker is away")
+        return Status("board", 0, True, "resting", [self.volume], [], {}, {}, 0, 0, site=self.site)
+
+
+async def test_the_sites_of_some_boards_are_known_while_others_are_away() -> None:
+    near, far = OfSite("near", "v1"), OfSite("far", "v2")
+    boards = Boards(cast(list[ColdDoor], [near, far]))
+    near.is_away = True
+    assert await boards.sites() == {"v2": "far"}
+    near.is_away = False
+    assert await boards.sites() == {"v1": "near", "v2": "far"}
+    far.is_away = True
+    assert await boards.sites() == {"v1": "near", "v2": "far"}
