@@ -165,7 +165,7 @@ class Fleet:
         self._slow[volume_id] = self._now() + AVOID_S
 
     def answered(self, volume_id: str, seconds: float) -> None:
-        """A read from another host, by its time."""
+        """A read from another host, by its time for each unit."""
         self.pace.observe(seconds)
         self._lags.pop(volume_id, None)
 

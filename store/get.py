@@ -199,15 +199,15 @@ class MetachunkReader:
             return await self._fetch(order[place], at, own[place])
 
         race = Race([partial(attempt, place) for place in range(len(order))], enough=bool, further=lambda _, hoped: 1 - len(hoped))
-        won = await self._run(race, order, 1)
+        won = await self._run(race, order, 1, len(unit))
         if not won:
             raise self.content_lost()
         if 0 not in won:
             unit[:] = own[min(won)]
 
-    async def _run(self, race: Race, order: Sequence[int], at_once: int) -> set[int]:
-        """Who lost it is asked last from now on."""
-        won = await race.run(at_once, self._fleet.pace.delay_s)
+    async def _run(self, race: Race, order: Sequence[int], at_once: int, size: int) -> set[int]:
+        """size: what each is asked for. Who lost it is asked last from now on."""
+        won = await race.run(at_once, self._fleet.pace.delay_of(self._unit_count(size)))
         for place in race.late:
             self._doubted |= {order[place]}
             self._fleet.lagged(self._volumes[self._chunks[order[place]].volume])
@@ -242,7 +242,7 @@ class MetachunkReader:
 
         attempts = [partial(self._fetch, position, offset, slots[position]) for position in order]
         race = Race(attempts, enough=lambda done: goal <= done or len(done) >= data, further=further)
-        got = {order[place] for place in await self._run(race, order, len(first))}
+        got = {order[place] for place in await self._run(race, order, len(first), len(slots[0]))}
         if not got >= set(wanted):
             await self._rebuild(slots, offset, wanted, got)
 
@@ -276,7 +276,8 @@ class MetachunkReader:
         positions = [position for position in sorted(self._chunks) if position not in self._lost]
         if not self._policy.coded and len(positions) > 1:
             turn = self._metachunk.chunks[0].id[0] % len(positions)
-            positions = [position for position in self._readers if position in positions] or positions[turn:] + positions[:turn]
+            positions = positions[turn:] + positions[:turn]
+            positions.sort(key=lambda position: position not in self._readers)  # what is open first; the others if that fails
             if self._far:
                 positions.sort(key=self._is_far)
         if self._doubted:
@@ -302,8 +303,11 @@ class MetachunkReader:
             self.lose(chunk, error)
             return False
         if self._far and self._is_far(position):
-            self._fleet.answered(self._volumes[chunk.volume], trio.current_time() - began)
+            self._fleet.answered(self._volumes[chunk.volume], (trio.current_time() - began) / self._unit_count(len(into)))
         return True
+
+    def _unit_count(self, size: int) -> int:
+        return max(-(-size // self._policy.unit_bytes), 1)
 
     async def _read_from(self, chunk: Chunk, offset: int, into: memoryview) -> None:
         # In a race nobody waits for who is late, so it may take its time: others may turn out to be later still.
@@ -374,7 +378,8 @@ async def read_content(fleet: Fleet, buffers: BufferPool, subject: Subject, layo
     index = {id(metachunk): number for number, metachunk in enumerate(layout.metachunks)}
     need = max(room_bytes(layout.policies[each.metachunk.policy]) for each in slices)
     if fleet.topology is not None:
-        wanted = 2 * need * max(AHEAD_BYTES // max(policy.stripe_bytes for policy in layout.policies), 1)
+        ahead = min(AHEAD_BYTES, stop - start)  # a short read takes no more of the pool than it can use
+        wanted = 2 * need * max(ahead // max(policy.stripe_bytes for policy in layout.policies), 1)
         need = max(buffers.share(wanted, need) // (2 * need) * 2 * need, need)
     async with buffers.take(need) as buffer:
         for each in slices:

@@ -30,7 +30,7 @@ Attempt = Callable[[], Awaitable[bool]]
 
 
 class Pace:
-    """How long reads take, and after which time one is late."""
+    """How long reads take for each unit, and after which time one is late."""
 
     def __init__(self) -> None:
         self._recent: deque[float] = deque(maxlen=SAMPLES)
@@ -48,6 +48,10 @@ class Pace:
             usual = sorted(self._recent)[int(len(self._recent) * SHARE)]
             least, longest = DELAY_S
             self.delay_s = max(least, min(longest, usual * DELAY_FACTOR))
+
+    def delay_of(self, units: int) -> float:
+        """Of a read of so many units: one of MiB is not late because many small ones were quick."""
+        return min(self.delay_s * units, DELAY_S[1])
 
 
 class Race:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import trio
 
+from node.buffers import BufferPool
 from node.errors import VolumeSick
 from rawx.chunk import Buffer
 from rawx.protocol import Rawx, Reader
-from store.get import HEDGE_S
+from store.get import AHEAD_BYTES, HEDGE_S, room_bytes
 from store.hedge import DELAY_S
 from store.layout import Layout
 from store.location import Location, group_counts
@@ -25,21 +26,23 @@ USUAL_S = 0.002
 
 
 class Far:
-    """A volume as if on another host: reads take `pause_s`, writes go on as they were. Counts reads, and who left without an answer."""
+    """A volume as if on another host: reads take `pause_s`, and `unit_s` for each further unit, writes go on as they were.
+    Counts reads, and who left without an answer."""
 
     def __init__(self, volume: Rawx) -> None:
         self._volume = volume
         self.pause_s = USUAL_S
+        self.unit_s = 0.0
         self.asked = self.left = 0
         self.broken = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._volume, name)
 
-    async def _pause(self) -> None:
+    async def _pause(self, units: int = 1) -> None:
         self.asked += 1
         try:
-            await trio.sleep(self.pause_s)
+            await trio.sleep(self.pause_s + self.unit_s * (units - 1))
         except trio.Cancelled:
             self.left += 1
             raise
@@ -66,7 +69,7 @@ class FarReader:
         return getattr(self._reader, name)
 
     async def read(self, offset: int, into: memoryview) -> None:
-        await self._far._pause()
+        await self._far._pause(-(-len(into) // self._reader.unit_bytes))
         await self._reader.read(offset, into)
 
 
@@ -147,3 +150,54 @@ async def test_what_comes_next_is_on_its_way_while_bytes_are_handed_on(tmp_path:
         await store.read(row, 0, size, slow_sink)
         assert got == data
         assert meanwhile >= sum(far.asked for far in volumes.values()) // 2
+
+
+@pytest.mark.parametrize(("policy", "size", "needed"), [("THREECOPIES", 8_000_000, 1), ("EC42", 8_000_000, 4)])
+async def test_a_long_read_is_not_late_because_short_ones_are_quick(tmp_path: Path, policy: str, size: int, needed: int) -> None:
+    data = os.urandom(size)
+    async with opened(tmp_path, 6, policy=policy) as store:
+        row, short = await put(store, "k", data), await put(store, "short", b"s" * 3_000)
+        volumes = spread(store)
+        for _ in range(40):
+            await read(store, short)
+        assert store._context.fleet.pace.delay_s < 3 * DELAY_S[0]
+        for far in volumes.values():
+            far.asked, far.unit_s = (
+                0,
+                4 * store._context.fleet.pace.delay_s / (AHEAD_BYTES // Layout.parse(row.layout).policies[0].stripe_bytes),
+            )
+        assert await read(store, row) == data
+        assert sum(far.asked > 0 for far in volumes.values()) == needed
+
+
+async def test_a_short_read_takes_no_more_memory_than_it_can_use(tmp_path: Path) -> None:
+    data = os.urandom(300_000)
+    async with opened(tmp_path, 6, policy="EC42") as store:
+        row = await put(store, "k", data)
+        spread(store)
+        lent: list[int] = []
+
+        async def sink(piece: Buffer) -> None:
+            lent.append(store._context.reads.lent)
+
+        await store.read(row, 0, len(data), sink)
+        assert max(lent) <= BufferPool.size_class(2 * room_bytes(Layout.parse(row.layout).policies[0]))
+
+
+@pytest.mark.parametrize("broken", [True, False])
+async def test_a_copy_whose_host_goes_while_it_is_read_is_followed_by_another(tmp_path: Path, broken: bool) -> None:
+    data = os.urandom(3_000_000)
+    async with opened(tmp_path, 6, policy="THREECOPIES") as store:
+        row = await put(store, "k", data)
+        volumes = spread(store)
+        got = bytearray()
+
+        async def sink(piece: Buffer) -> None:
+            for far in volumes.values():
+                if far.asked and not got:
+                    far.broken, far.pause_s = broken, far.pause_s if broken else 3600
+            got.extend(piece)
+
+        with trio.fail_after(5):
+            await store.read(row, 0, len(data), sink)
+        assert got == data
