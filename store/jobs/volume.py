@@ -27,8 +27,8 @@ COLD_S = 60.0
 WAIT_S = 30.0
 """Between the passes of a rebuild that waits for volumes."""
 BEGUN_S = 24 * 3600.0
-"""So long after a chunk was written its metadata may come: behind the rest of a large and slow upload. A gateway that was killed, and
-does not start again, leaves such for good."""
+"""So long after a chunk was written its metadata may come: behind the rest of a large and slow upload; and so long one may be written. A
+gateway that was killed, and does not start again, leaves such for good."""
 WRITERS_S = 10.0
 """Between the passes of a decommission that waits for writes."""
 AWAY_AGE_S = 10.0
@@ -120,6 +120,8 @@ class Decommission(Mover):
         """Whether something was being written there when the pass began, or nobody here knows: what it did not find may be there by now."""
         self._untold: frozenset[str] = frozenset()
         """Volumes that could not be told: what they took meanwhile is not known."""
+        self._missing: dict[str, int] = {}
+        """Since when (us) chunks that were begun are not there; 0 for those that were."""
 
     async def step(self, position: str) -> tuple[str | None, int]:
         counts = self._tally.counts
@@ -167,9 +169,16 @@ class Decommission(Mover):
 
     async def _begun_at(self, volume: Rawx) -> int:
         chunks = await volume.retire(True)
-        late_us = self._context.clock.now_us() - int(BEGUN_S * 1e6)
+        now_us = self._context.clock.now_us()
         looks = await volume.examine(chunks, deep=False)
-        return sum(look.problem == "missing" or look.mtime_us > late_us for look in looks)
+        return sum(self._since_us(look, now_us) > now_us - int(BEGUN_S * 1e6) for look in looks)
+
+    def _since_us(self, look: Examined, now_us: int) -> int:
+        """Since when a chunk is waited for. One that was there and is gone was deleted: whoever was to settle it may be dead."""
+        if look.problem == "missing":
+            return self._missing.setdefault(look.chunk, now_us)
+        self._missing[look.chunk] = 0
+        return look.mtime_us
 
     async def is_cold(self, need: Need) -> None:
         await thaw(self._context, need)

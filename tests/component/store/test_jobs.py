@@ -18,7 +18,7 @@ from meta.protocol.object import Attributes
 from node.errors import AlreadyExists, ContentCold, InvalidArgument, VolumeReadOnly, VolumeSick
 from rawx.chunk import new_chunk_id
 from rawx.volume import Volume, open_volume
-from store import repairer, scrub
+from store import repairer, scrub, workers
 from store.context import Context
 from store.jobs import mover, retired, runner
 from store.jobs import volume as emptying
@@ -238,6 +238,26 @@ async def test_an_emptied_volume_is_done_only_when_what_other_processes_began_th
             with trio.fail_after(10):
                 while (await theirs.stat()).retired:  # noqa: ASYNC110 - workers do it
                     await trio.sleep(0.02)
+
+
+async def test_an_emptying_does_not_wait_for_chunks_that_were_deleted_and_never_settled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after the death of the gateway that wrote them through another process, which lives; nor for ever for what it never ended."""
+    monkeypatch.setattr(emptying, "WRITERS_S", 0.1)
+    monkeypatch.setattr(workers, "SCAN_PERIOD_S", 0.1)
+    async with filled(tmp_path, 5, 3) as (store, bodies):
+        volume = next(iter(store.volumes))
+        mine = store.volumes[volume]
+        assert isinstance(mine, Volume)
+        layouts = [Layout.parse((await store.get_row(BUCKET, key)).layout) for key in bodies]
+        named = [chunk for layout in layouts for place, chunk in layout.places() if place == volume]
+        with closing(open_volume(mine.path, namespace=mine.identity.namespace, volume_id=volume)) as theirs:
+            theirs.journal.add(named)
+            assert (await ended(store, await store.submit_job(Job("decommission", {"volume": volume})))).state == "done"
+            theirs.journal.add([new_chunk_id()])
+            monkeypatch.setattr(emptying, "BEGUN_S", 1.0)
+            assert (await ended(store, await store.submit_job(Job("decommission", {"volume": volume})))).state == "done"
 
 
 async def passed(task: Decommission, position: str = "") -> tuple[str, str | None]:
