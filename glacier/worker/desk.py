@@ -19,7 +19,7 @@ from glacier.worker.loss import Losses
 from glacier.worker.order import Orders, answer
 from glacier.worker.protocol import ITEMS_MAX, ChunkState, DiskStatus, Item, QueuedJob, Status, Stray, Verb
 from glacier.worker.shelf import LOST_DISK
-from node.errors import ChunkNotFound, DiskNotFound, InvalidArgument, Unavailable, VolumeFull
+from node.errors import ChunkNotFound, DiskNotFound, InvalidArgument, Unavailable, VolumeFull, VolumeNotFound, VolumeSick
 from node.text import bytes_text
 from rawx.protocol import Examined
 
@@ -283,9 +283,16 @@ class Desk:
             await self._steps(lambda book, _: book.close_disk(disk, LOST_DISK), held=True)
             await core.reckon()
         entries = await core.ledger.on_disk(disk)  # now that nothing more can be meant for it
+        left = 0
         for entry in entries:
-            await self._losses.lose(entry, f"disk {disk} is lost")
+            try:
+                await self._losses.lose(entry, f"disk {disk} is lost")
+            except (VolumeNotFound, VolumeSick):  # its file can't be told; the others' can
+                left += 1
         await self._steps(lambda book, changes: self._drop_all(book, disk, changes))
+        if left:
+            words = f"disk {disk} is given up, but {left} of its {len(entries)} chunks are of volumes that are away"
+            raise Unavailable(f"{words}: bring them back, or give those up too, and say it again")
         return len(entries)
 
     async def order(self, disk: int, verb: Verb) -> str:

@@ -182,7 +182,8 @@ class ColdDoor(Protocol):
         """Limits the bytes per second to the freezer and from it, until the worker ends; 0: not at all. Raises: InvalidArgument."""
 
     async def lose(self, disk: int) -> int:
-        """The disk is gone for good: what lay on it is made anew from other chunks. How many chunks. Raises: DiskNotFound."""
+        """The disk is gone for good: what lay on it is made anew from other chunks. How many chunks. Raises: DiskNotFound; Unavailable
+        when some are of volumes that are away, once all others are done."""
 
     async def order(self, disk: int, verb: Verb) -> str:
         """Has it done as soon as what runs now is over; what came of it, in words, or that it is under way.

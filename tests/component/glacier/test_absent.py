@@ -13,7 +13,7 @@ from glacier.worker import desk
 from glacier.worker import volumes as hot_volumes
 from glacier.worker.protocol import Item, Stray
 from glacier.worker.volumes import HotVolumes
-from node.errors import VolumeNotFound
+from node.errors import Unavailable, VolumeNotFound
 from rawx.volume import Volume, open_volume
 from tests.component.glacier.conftest import AT_ONCE, OPTIONS, item, until, until_state, working
 from tests.component.rawx.conftest import NAMESPACE, UNIT, put, sample
@@ -44,6 +44,24 @@ async def test_what_a_volume_that_is_gone_had_on_cold_disks_is_told_and_can_be_d
         assert await worker.door.strays(Item("", ""), 10) == []
         with pytest.raises(VolumeNotFound):
             await worker.door.delete([Item("another", lost.chunk)])
+
+
+async def test_a_disk_is_given_up_for_those_who_are_there_while_a_volume_is_away(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, found = MemoryFreezer([0]), sorted(volumes.values(), key=lambda volume: volume.volume_id)
+    made = [await put(volume, sample(UNIT)) for volume in found]
+    items = [item(volume, each) for volume, each in zip(found, made, strict=True)]
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker.door.create(items)
+        for each in items:
+            await until_state(worker, each, "cold")
+    async with working(tmp_path, {volume.volume_id: volume for volume in found[1:]}, freezer) as worker:
+        with pytest.raises(Unavailable, match="1 of its 3 chunks are of volumes that are away"):
+            await worker.door.lose(0)
+        states = [each.state for each in await worker.door.states(items)]
+        assert states == ["cold", "lost", "lost"]
+    async with working(tmp_path, volumes, freezer) as worker:
+        assert await worker.door.lose(0) == 1
+        assert [each.state for each in await worker.door.states(items)] == ["lost"] * 3
 
 
 async def test_a_second_copy_of_what_nobody_knows_goes_with_the_first(tmp_path: Path, volumes: dict[str, Volume]) -> None:
