@@ -223,9 +223,10 @@ def _has_data(path: Path) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--objects", type=int, default=Plan.objects)
-    parser.add_argument("--spin-up", type=float, default=Plan.spin_up_s)
-    parser.add_argument("--day", type=float, default=Plan.day_s)
+    usual = Plan()
+    parser.add_argument("--objects", type=int, default=usual.objects)
+    parser.add_argument("--spin-up", type=float, default=usual.spin_up_s)
+    parser.add_argument("--day", type=float, default=usual.day_s)
     options = parser.parse_args()
     scratch = Path(tempfile.mkdtemp(prefix="frazil-demo-"))
     began = time.monotonic()
