@@ -37,6 +37,8 @@ READING_S = 10.0
 """For which chunks of deleted objects stay: longer than any read of a test takes, and not as long as five minutes."""
 HOSTS_MAX = 12
 _numbers = itertools.cycle(range(20))
+ZOOKEEPER_GONE = "Connection dropped"
+"""What kazoo says of each server that it tries; that would hide everything else."""
 HAPROXY_TEMPLATE = Path(__file__).parents[2] / "packaging" / "haproxy.cfg"
 
 
@@ -127,7 +129,8 @@ class Service:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
 
     def complaints(self) -> list[str]:
-        return [line for line in self.log.read_text(errors="replace").splitlines() if is_complaint(line)]
+        lines = self.log.read_text(errors="replace").splitlines()
+        return [line for line in lines if is_complaint(line) and not line.startswith(ZOOKEEPER_GONE)]
 
 
 @dataclass(frozen=True, slots=True)
