@@ -24,8 +24,10 @@ from node.errors import (
 )
 from rawx.protocol import Rawx, VolumeStat
 from store.hedge import LAGS_MAX, Pace
+from store.location import LEVELS
 from store.parallel import gather
 from store.placement import Candidate, Topology, draw, spread, weight
+from store.policy import Usable
 
 FINDINGS_MAX = 10_000
 """Findings kept for repair; the oldest go first: scrub finds them again."""
@@ -69,6 +71,10 @@ class ChunkFinding(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
+def _hosts(candidates: Iterable[Candidate]) -> int:
+    return len({each.location.group(LEVELS.index("host")) for each in candidates})
+
+
 def problem_of(error: FrazilError) -> str:
     if isinstance(error, ChunkNotFound):
         return "missing"
@@ -102,6 +108,7 @@ class Fleet:
         """Of reads from other hosts."""
         self._blame: dict[str, tuple[float, float]] = {}
         self._candidates: list[Candidate] = []
+        self._usable = Usable(0)
         self._candidates_until = -math.inf
 
     def __repr__(self) -> str:
@@ -220,6 +227,8 @@ class Fleet:
             until_s = self._asked_at + STAT_AGE_S_MAX
             found = [Candidate(name, weight) for name in self.volumes if (weight := self._weight(name)) > 0]
         found = self._candidates = [each for each in found if not self._avoids(each.volume, now)]
+        hosts = (_hosts(found), _hosts(self.topology.members.values())) if self.topology is not None else (0, 0)
+        self._usable = Usable(len(found), *hosts)
         self._candidates_until = min([until_s, *(until for until, _ in self._avoided.values() if until > now)])
         return found
 
@@ -245,8 +254,9 @@ class Fleet:
             return candidate
         return replace(candidate, weight=candidate.weight / (1.0 + self._blamed(candidate.volume)))
 
-    async def usable(self) -> int:
-        return len(await self.candidates())
+    async def usable(self) -> Usable:
+        await self.candidates()
+        return self._usable
 
     async def draw(
         self, least: int, wanted: int, *, without: Collection[str] = (), beside: Collection[str] = (), policy: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from node.errors import ConfigError, NotEnoughServices
@@ -107,6 +108,32 @@ _STEPS = {EC123: EC63, EC63: EC42, EC42: THREECOPIES, FOURCOPIES: THREECOPIES, E
 """What is written instead while too few volumes are usable for a quorum. Nothing steps down to where one loss would lose data."""
 
 
+def _steps(policy: Policy) -> Iterator[Policy]:
+    yield policy
+    while (lower := _STEPS.get(policy)) is not None:
+        yield lower
+        policy = lower
+
+
+@dataclass(frozen=True, slots=True)
+class Usable:
+    """What takes writes now. hosts: those that have such volumes, of so many that there are; 0 of 0 where hosts don't count."""
+
+    volumes: int
+    hosts: int = 0
+    of_hosts: int = 0
+
+    def reaches(self, policy: Policy) -> bool:
+        """Whether the policy can have its quorum."""
+        return self.volumes >= policy.quorum
+
+    def bears_a_host(self, policy: Policy) -> bool:
+        """Whether what is written so can be read when a host goes. While all hosts are there that is for whoever chose the policy to say;
+        while one is away its chunks crowd on the others, and the next that goes, if only for a restart, would take too many."""
+        spread = self.hosts == self.of_hosts or -(-policy.chunks // max(self.hosts, 1)) <= policy.tolerates
+        return spread and self.reaches(policy)
+
+
 @dataclass(frozen=True, slots=True)
 class PolicySet:
     """The namespace's choice: one policy for small objects, one for the rest."""
@@ -173,19 +200,21 @@ class PolicySet:
             return policy
         return self.small if small else self.large
 
-    def choose(self, size: int | None, usable: int) -> Policy:
-        """The policy for an object of `size` bytes (None: unknown, so large) while `usable` volumes take writes.
+    def choose(self, size: int | None, usable: Usable) -> Policy:
+        """The policy for an object of `size` bytes (None: unknown, so large) for what takes writes now.
 
         Raises: NotEnoughServices when not even the policies it may step down to reach their quorum.
         """
         return self.lower(self.small if size is not None and size <= SMALL_BYTES_MAX else self.large, usable)
 
-    def lower(self, policy: Policy, usable: int) -> Policy:
-        """The policy itself, or the first that it may step down to for so few volumes. Raises: NotEnoughServices."""
-        wanted = policy
-        while usable < policy.quorum:
-            lower = _STEPS.get(policy)
-            if lower is None:
-                raise NotEnoughServices(f"policy {wanted.name} cannot be met: {usable} volumes are usable for writing")
-            policy = lower if lower.pool == wanted.pool else replace(lower, pool=wanted.pool)
-        return policy
+    def lower(self, policy: Policy, usable: Usable) -> Policy:
+        """The policy itself, or the first that it may step down to that bears the loss of a host, or else that reaches its quorum.
+
+        Raises: NotEnoughServices.
+        """
+        steps = list(_steps(policy))
+        for bears in (usable.bears_a_host, usable.reaches):
+            for step in steps:
+                if bears(step):
+                    return step if step.pool == policy.pool else replace(step, pool=policy.pool)
+        raise NotEnoughServices(f"policy {policy.name} cannot be met: {usable.volumes} volumes are usable for writing")

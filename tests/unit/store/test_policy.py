@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from node.errors import ConfigError, NotEnoughServices
 from rawx.chunk import UNIT_BYTES_MAX
-from store.policy import EC42, EC63, POLICIES, SMALL_BYTES_MAX, THREECOPIES, PolicySet
+from store.policy import EC42, EC63, POLICIES, SMALL_BYTES_MAX, THREECOPIES, PolicySet, Usable
 
 ALL = sorted(POLICIES.values(), key=lambda policy: policy.name)
 
@@ -31,20 +31,38 @@ def test_default_follows_from_the_number_of_volumes(volumes: int, small: str, la
 
 def test_size_decides_between_small_and_large() -> None:
     chosen = PolicySet.for_volumes(9)
-    assert chosen.choose(SMALL_BYTES_MAX, 9).name == "FOURCOPIES"
-    assert chosen.choose(SMALL_BYTES_MAX + 1, 9).name == "EC63"
-    assert chosen.choose(None, 9).name == "EC63"
+    assert chosen.choose(SMALL_BYTES_MAX, Usable(9)).name == "FOURCOPIES"
+    assert chosen.choose(SMALL_BYTES_MAX + 1, Usable(9)).name == "EC63"
+    assert chosen.choose(None, Usable(9)).name == "EC63"
 
 
 @pytest.mark.parametrize(("usable", "name"), [(9, "EC63"), (7, "EC63"), (6, "EC42"), (5, "EC42"), (4, "THREECOPIES"), (2, "THREECOPIES")])
 def test_few_usable_volumes_step_down_to_a_policy_that_still_bears_a_loss(usable: int, name: str) -> None:
-    assert PolicySet.for_volumes(9).choose(1 << 20, usable).name == name
+    assert PolicySet.for_volumes(9).choose(1 << 20, Usable(usable)).name == name
+
+
+@pytest.mark.parametrize(
+    ("volumes", "hosts", "of_hosts", "name"),
+    [
+        (9, 3, 3, "EC63"),
+        (6, 2, 3, "THREECOPIES"),  # as EC42 each host would have three of the six, and its restart would leave too few
+        (24, 2, 3, "THREECOPIES"),
+        (6, 2, 2, "EC42"),  # there are no more hosts: whoever chose the code knows
+        (9, 3, 4, "EC63"),
+        (4, 2, 3, "THREECOPIES"),
+        (3, 1, 3, "THREECOPIES"),  # nothing bears the loss of the last host
+    ],
+)
+def test_while_a_host_is_away_nothing_is_written_that_the_next_one_would_take_along(
+    volumes: int, hosts: int, of_hosts: int, name: str
+) -> None:
+    assert PolicySet.for_volumes(9).choose(1 << 20, Usable(volumes, hosts, of_hosts)).name == name
 
 
 def test_one_usable_volume_takes_nothing_that_was_promised_two_copies() -> None:
     for volumes in (2, 3, 6, 9):
         with pytest.raises(NotEnoughServices):
-            PolicySet.for_volumes(volumes).choose(4096, 1)
+            PolicySet.for_volumes(volumes).choose(4096, Usable(1))
 
 
 def test_a_quorum_always_bears_a_loss() -> None:
@@ -88,6 +106,6 @@ def test_a_class_with_a_pool_of_its_own_steps_down_within_it_and_is_no_other_pol
     own = PolicySet(THREECOPIES, EC63).in_pool("GLACIER")
     assert own == PolicySet(THREECOPIES, EC63)
     assert (own.pool, own.large.draws, PolicySet(THREECOPIES, EC63).large.draws) == ("GLACIER", "GLACIER", "EC63")
-    lower = own.choose(None, EC63.quorum - 1)
+    lower = own.choose(None, Usable(EC63.quorum - 1))
     assert (lower, lower.draws) == (EC42, "GLACIER")
     assert own.wanted(EC63, 1 << 30) is EC63
