@@ -15,7 +15,7 @@ from rawx import attributes, system
 from rawx.chunk import Buffer, ChunkRecord
 from rawx.durability import Unsynced
 from rawx.folders import Folders, NewFile, path_of
-from rawx.gate import Gate, refusal, refused
+from rawx.gate import Gate, refusal
 from rawx.health import Health
 from rawx.journal import Journal
 
@@ -156,7 +156,7 @@ class Committer:
         if prepared:
             try:
                 self._journal.add(arrival.chunk for _, arrival in prepared)
-                late = refused(fresh, self._gate)
+                late = self._gate.refused(fresh)
                 if late:
                     self._journal.drop(late)
             except OSError as error:

@@ -44,6 +44,11 @@ class Gate:
             self._journal.drop([chunk])
             raise refusal()
 
+    def refused(self, fresh: Iterable[str]) -> set[str]:
+        """Of chunks that were noted just now those that must not become visible."""
+        chunks = set(fresh)
+        return chunks if chunks and self.closed else set()
+
     def leave(self, chunk: str) -> None:
         """It is given up."""
         self._journal.drop([chunk])
@@ -73,9 +78,3 @@ class Gate:
 
 def refusal() -> VolumeReadOnly:
     return VolumeReadOnly("the volume is being emptied, or was: it takes no new chunks")
-
-
-def refused(fresh: Iterable[str], gate: Gate) -> set[str]:
-    """Of chunks that were noted just now those that must not become visible."""
-    chunks = set(fresh)
-    return chunks if chunks and gate.closed else set()

@@ -23,6 +23,7 @@ from node.errors import (
     VolumeNotFound,
 )
 from rawx.protocol import Rawx, VolumeStat
+from rawx.volume import Volume
 from store.hedge import LAGS_MAX, Pace
 from store.location import LEVELS
 from store.parallel import gather
@@ -151,6 +152,10 @@ class Fleet:
         self.volumes = dict(volumes)
         self.topology = topology
         self._candidates_until = -math.inf
+
+    def is_far(self, volume_id: str) -> bool:
+        """Whether it is on another host: this process has not opened it itself."""
+        return not isinstance(self.volumes.get(volume_id), Volume)
 
     def likely(self, volume_id: str) -> bool:
         """Whether a read there will probably be answered soon; if not, others are asked first."""

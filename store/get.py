@@ -23,7 +23,6 @@ from node.errors import Busy, ChunkCold, ContentCold, ContentLost, DeadlineExcee
 from node.log import get_logger
 from rawx.chunk import Buffer
 from rawx.protocol import Reader
-from rawx.volume import Volume
 from store.codec import codec
 from store.fleet import ChunkFinding, Fleet, problem_of
 from store.hedge import Race
@@ -198,7 +197,7 @@ class MetachunkReader:
                 own[place] = memoryview(bytearray(len(unit)))
             return await self._fetch(order[place], at, own[place])
 
-        race = Race([partial(attempt, place) for place in range(len(order))], enough=bool, further=lambda _, hoped: 1 - len(hoped))
+        race = Race.for_one([partial(attempt, place) for place in range(len(order))])
         won = await self._run(race, order, 1, len(unit))
         if not won:
             raise self.content_lost()
@@ -286,7 +285,7 @@ class MetachunkReader:
 
     def _is_far(self, position: int) -> bool:
         """Whether the chunk is on another host."""
-        return not isinstance(self._fleet.volumes.get(self._volumes[self._chunks[position].volume]), Volume)
+        return self._fleet.is_far(self._volumes[self._chunks[position].volume])
 
     async def _fetch(self, position: int, offset: int, into: memoryview) -> bool:
         """Fills `into` from one chunk; False, and the chunk is lost for this read, when it can't."""
@@ -357,9 +356,7 @@ async def unhurried(call: Callable[..., Awaitable[T]], *arguments: Any) -> T:
 
 def _is_spread(fleet: Fleet, layout: Layout, metachunk: Metachunk) -> bool:
     """Whether some of its chunks are on other hosts."""
-    return fleet.topology is not None and any(
-        not isinstance(fleet.volumes.get(layout.volumes[chunk.volume]), Volume) for chunk in metachunk.chunks
-    )
+    return fleet.topology is not None and any(fleet.is_far(layout.volumes[chunk.volume]) for chunk in metachunk.chunks)
 
 
 def room_bytes(policy: Policy) -> int:

@@ -77,6 +77,11 @@ class Race:
         self.late: set[int] = set()
         """Those that were not counted on any more, and had not answered, when it was enough; not who was asked instead just now."""
 
+    @classmethod
+    def for_one(cls, attempts: Sequence[Attempt]) -> Race:
+        """Of which one must succeed: begun one after the other, `run` with 1 at once."""
+        return cls(attempts, enough=bool, further=lambda _, hoped: 1 - len(hoped))
+
     def __repr__(self) -> str:
         return f"<Race done={sorted(self.done)} running={sorted(self._running)} of={len(self._attempts)}>"
 

@@ -9,7 +9,6 @@ import trio
 
 from node.errors import Busy, DeadlineExceeded, FrazilError
 from rawx.protocol import Rawx
-from rawx.volume import Volume
 from store.fleet import Fleet
 from store.get import HEDGE_S, PATIENCE_S, MetachunkReader, Subject, unhurried
 from store.hedge import Race
@@ -25,7 +24,7 @@ async def read_small(fleet: Fleet, subject: Subject, layout: Layout) -> bytes:
     if fleet.topology is not None or fleet.doubts:
         ordered = tuple(sorted(ordered, key=lambda chunk: _dislike(fleet, layout.volumes[chunk.volume])))
     small = _SmallReader(fleet, subject, layout, metachunk)
-    if fleet.topology is not None and len(ordered) > 1 and small.is_far(ordered[0]):
+    if fleet.topology is not None and len(ordered) > 1 and fleet.is_far(layout.volumes[ordered[0].volume]):
         return await small.first(ordered)
     for chunk in ordered:
         if await small.get(chunk, HEDGE_S if chunk is not ordered[-1] else PATIENCE_S):
@@ -43,9 +42,6 @@ class _SmallReader:
         self._metachunk = metachunk
         self._reader: MetachunkReader | None = None
         self._found: bytes | None = None
-
-    def is_far(self, chunk: Chunk) -> bool:
-        return not isinstance(self._fleet.volumes.get(self._layout.volumes[chunk.volume]), Volume)
 
     def found(self) -> bytes:
         """Raises: ContentLost, ContentCold."""
@@ -65,7 +61,7 @@ class _SmallReader:
         again = [*ordered[1:], ordered[0]] if scope.cancelled_caught else ordered[1:]
         if scope.cancelled_caught:
             fleet.lagged(self._layout.volumes[ordered[0].volume])
-        race = Race([partial(self.get, chunk, PATIENCE_S) for chunk in again], enough=bool, further=lambda _, hoped: 1 - len(hoped))
+        race = Race.for_one([partial(self.get, chunk, PATIENCE_S) for chunk in again])
         await race.run(1, fleet.pace.delay_s)
         return self.found()
 
@@ -92,4 +88,4 @@ async def _get(volume: Rawx, chunk: Chunk, size: int, limit_s: float) -> bytes:
 
 def _dislike(fleet: Fleet, volume: str) -> int:
     """Rank among copies: those of this host first, those that will probably not answer last."""
-    return 2 if not fleet.likely(volume) else 0 if isinstance(fleet.volumes.get(volume), Volume) else 1
+    return 2 if not fleet.likely(volume) else int(fleet.is_far(volume))

@@ -176,17 +176,15 @@ class Store:
         """All bytes of a small object. Raises: ContentLost, SealBroken, Busy."""
         layout = Layout.parse(row.layout)
         context = self._context
-        if len(layout.metachunks) == 1:
-            policy = layout.policies[0]
-            if not policy.parity and layout.metachunks[0].size <= policy.unit_bytes and not row.attributes.parts:
-                try:
-                    data = await read_small(context.fleet, Subject(bucket, row.key, row.version), layout)
-                except ContentLost:
-                    now = await moved(context, bucket, row)
-                    if now is None:
-                        raise
-                    return await self.read_whole(now, data_key=data_key)
-                return open_content(data, row.size, 0, data_key) if ENCRYPTION in row.attributes.extra else data
+        if layout.at_once and not row.attributes.parts:
+            try:
+                data = await read_small(context.fleet, Subject(bucket, row.key, row.version), layout)
+            except ContentLost:
+                now = await moved(context, bucket, row)
+                if now is None:
+                    raise
+                return await self.read_whole(now, data_key=data_key)
+            return open_content(data, row.size, 0, data_key) if ENCRYPTION in row.attributes.extra else data
         pieces: list[bytes] = []
 
         async def keep(piece: object) -> None:
