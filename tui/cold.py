@@ -45,10 +45,6 @@ def named(statuses: Sequence[Status]) -> list[Status]:
     return [msgspec.structs.replace(each, board=f"{each.board}@{each.place}") if len(places[each.board]) > 1 else each for each in statuses]
 
 
-def bus_name(status: Status) -> str:
-    return f"{status.board}/{status.bus}"
-
-
 class ColdKeys:
     """What keys do to boards: each bus by the name that the last snapshot gave it."""
 
@@ -60,7 +56,7 @@ class ColdKeys:
 
     def learn(self, doors: Iterable[ColdDoor], statuses: Iterable[Status]) -> None:
         """statuses: of the doors, in their order, as `named` returned them."""
-        self._doors = {bus_name(status): door for door, status in zip(doors, statuses, strict=True)}
+        self._doors = {status.name: door for door, status in zip(doors, statuses, strict=True)}
 
     def _door(self, bus: str) -> ColdDoor:
         found = self._doors.get(bus)

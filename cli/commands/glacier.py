@@ -143,7 +143,7 @@ async def _queue(session: Session, limit: int, workers: tuple[str, ...]) -> Exit
 
 
 def _tell_bus(session: Session, status: Status) -> None:
-    name = f"{status.board}/{status.bus}"
+    name = status.name
     waiting = ", ".join(f"{number:,} {kind}" for kind, number in sorted(status.waiting.items())) or "nothing"
     state = "" if status.connected else "  (the freezer does not answer)"
     lost = f"; {count_text(status.lost, 'chunk')} lost" if status.lost else ""
@@ -196,7 +196,7 @@ async def _verify(session: Session, disk: int | None, bus: str, workers: tuple[s
                 continue
             count = await worker.verify(-1 if disk is None else disk)
             total += count
-            name = f"{status.board}/{status.bus}"
+            name = status.name
             since = _since(status.unverified_us)
             session.output.record("bus", f"bus {name}: {count_text(count, 'chunk')} will be read; {since}", bus=name, chunks=count)
         if disk is not None and not total:
@@ -240,7 +240,7 @@ async def _named(boards: Boards, bus: str) -> list[tuple[ColdDoor, Status]]:
     if not found:
         raise Hinted(f"there is no bus {bus}", "`frazil glacier queue` lists them", code=Exit.NOT_FOUND)
     if bus and len(found) > 1:
-        names = " or ".join(f"{status.board}@{status.place}/{status.bus}" for _, status in found)
+        names = " or ".join(status.full_name for _, status in found)
         raise Hinted(f"there are several buses {bus}", f"name one with --bus {names}", code=Exit.USAGE)
     return found
 
@@ -252,9 +252,9 @@ async def _worker_of(boards: Boards, disk: int, bus: str) -> ColdDoor:
         where = f"bus {bus}" if bus else "any bus"
         raise Hinted(f"there is no disk {disk} on {where}", "`frazil glacier queue --json` lists them", code=Exit.NOT_FOUND)
     if len(found) > 1:
-        names = {f"{status.board}/{status.bus}" for _, status in found}
+        names = {status.name for _, status in found}
         if len(names) < len(found):
-            names = {f"{status.board}@{status.place}/{status.bus}" for _, status in found}
+            names = {status.full_name for _, status in found}
         raise Hinted(f"several buses have a disk {disk}", f"name one with --bus {' or '.join(sorted(names))}", code=Exit.USAGE)
     return found[0][0]
 
@@ -325,7 +325,7 @@ async def _pace(session: Session, rate: int, bus: str, workers: tuple[str, ...])
     async with _boards(session, workers) as boards:
         for worker, status in await _named(boards, bus):
             await worker.pace(float(rate))
-            name, words = f"{status.board}/{status.bus}", f"at most {bytes_text(rate)} per second" if rate else "no limit"
+            name, words = status.name, f"at most {bytes_text(rate)} per second" if rate else "no limit"
             session.output.record("bus", f"bus {name}: {words}", bus=name, rate_bytes=rate)
     return Exit.OK
 

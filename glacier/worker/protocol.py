@@ -140,10 +140,20 @@ class Status(msgspec.Struct, frozen=True):
     rate_bytes: float = 0.0
     place: str = ""
 
+    @property
+    def name(self) -> str:
+        """As people call the bus."""
+        return f"{self.board}/{self.bus}"
+
+    @property
+    def full_name(self) -> str:
+        """The same, where boards of one name are to be told apart."""
+        return f"{self.board}@{self.place}/{self.bus}"
+
 
 def is_named(status: Status, bus: str) -> bool:
     """Whether BOARD/BUS or BOARD@PLACE/BUS means this one; "" means all."""
-    return bus in ("", f"{status.board}/{status.bus}", f"{status.board}@{status.place}/{status.bus}")
+    return bus in ("", status.name, status.full_name)
 
 
 class ColdDoor(Protocol):
