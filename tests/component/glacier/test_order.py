@@ -13,7 +13,7 @@ from glacier.worker import order
 from glacier.worker.order import ORDERS_MAX
 from glacier.worker.protocol import DiskStatus, Verb
 from glacier.worker.worker import Worker
-from node.errors import Busy, DiskFailed, DiskNotFound, PeerUnreachable, PowerBudgetSpent, Unavailable
+from node.errors import Busy, DiskFailed, DiskNotFound, FrazilError, PeerUnreachable, PowerBudgetSpent, Unavailable
 from rawx.volume import Volume
 from tests.component.glacier.conftest import AT_ONCE, OPTIONS, item, until, until_state, working
 from tests.component.rawx.conftest import UNIT, put, sample
@@ -26,6 +26,22 @@ PATIENT = Scheduler(AT_ONCE.terms, AT_ONCE.rates, least_s=0.0, idle_s=3600.0)
 async def told(worker: Worker, disk: int) -> DiskStatus:
     status = await worker.door.status()
     return next(each for each in status.disks if each.disk == disk)
+
+
+def held_at_sending(freezer: MemoryFreezer, error: FrazilError | None = None) -> tuple[trio.Event, trio.Event]:
+    """The first chunk that is sent waits there, and fails then if there is an error: set when it does; to be set when it may go on."""
+    begun, go_on = trio.Event(), trio.Event()
+
+    async def step(name: str, _disk: int) -> None:
+        await trio.lowlevel.checkpoint()
+        if name == "sending" and not go_on.is_set():
+            begun.set()
+            await go_on.wait()
+            if error is not None:
+                raise error
+
+    freezer.step = step
+    return begun, go_on
 
 
 async def test_a_disk_is_switched_on_and_off_when_somebody_asks(tmp_path: Path, volumes: dict[str, Volume]) -> None:
@@ -83,16 +99,9 @@ async def test_an_order_waits_for_the_job_that_runs_and_answers_before_it_is_don
     tmp_path: Path, volumes: dict[str, Volume], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(order, "ANSWER_S", 0.01)
-    freezer, volume, begun, go_on = MemoryFreezer(), next(iter(volumes.values())), trio.Event(), trio.Event()
+    freezer, volume = MemoryFreezer(), next(iter(volumes.values()))
     made = await put(volume, sample(3 * UNIT))
-
-    async def step(name: str, _disk: int) -> None:
-        await trio.lowlevel.checkpoint()
-        if name == "sending":
-            begun.set()
-            await go_on.wait()
-
-    freezer.step = step
+    begun, go_on = held_at_sending(freezer)
     async with working(tmp_path, volumes, freezer, replace(OPTIONS, scheduler=PATIENT)) as worker:
         await worker.door.create([item(volume, made)])
         await begun.wait()
@@ -113,17 +122,9 @@ async def test_an_order_that_waits_while_the_freezer_goes_away_says_what_became_
     tmp_path: Path, volumes: dict[str, Volume], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(order, "ANSWER_S", 0.01)
-    freezer, volume, begun, go_on = MemoryFreezer(), next(iter(volumes.values())), trio.Event(), trio.Event()
+    freezer, volume = MemoryFreezer(), next(iter(volumes.values()))
     made = await put(volume, sample(3 * UNIT))
-
-    async def step(name: str, _disk: int) -> None:
-        await trio.lowlevel.checkpoint()
-        if name == "sending" and not go_on.is_set():
-            begun.set()
-            await go_on.wait()
-            raise PeerUnreachable("the freezer is gone")
-
-    freezer.step = step
+    begun, go_on = held_at_sending(freezer, PeerUnreachable("the freezer is gone"))
     async with working(tmp_path, volumes, freezer, replace(OPTIONS, scheduler=PATIENT)) as worker:
         await worker.door.create([item(volume, made)])
         await begun.wait()

@@ -211,6 +211,13 @@ async def test_an_emptied_volume_is_done_only_when_the_writes_that_drew_it_befor
         await check(store, bodies)
 
 
+def opened_beside(store: Store, volume: str) -> Volume:
+    """As another process has it."""
+    mine = store.volumes[volume]
+    assert isinstance(mine, Volume)
+    return open_volume(mine.path, namespace=mine.identity.namespace, volume_id=volume)
+
+
 async def test_an_emptied_volume_is_done_only_when_what_other_processes_began_there_has_come_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,9 +225,7 @@ async def test_an_emptied_volume_is_done_only_when_what_other_processes_began_th
     monkeypatch.setattr(retired, "REOPEN_S", 0.0)
     async with filled(tmp_path, 5, 5) as (store, bodies):
         volume = next(iter(store.volumes))
-        mine = store.volumes[volume]
-        assert isinstance(mine, Volume)
-        with closing(open_volume(mine.path, namespace=mine.identity.namespace, volume_id=volume)) as theirs:
+        with closing(opened_beside(store, volume)) as theirs:
             upload = await theirs.create(new_chunk_id(), 0)
             await upload.write(b"of another gateway")
             job = await store.submit_job(Job("decommission", {"volume": volume}))
@@ -248,11 +253,9 @@ async def test_an_emptying_does_not_wait_for_chunks_that_were_deleted_and_never_
     monkeypatch.setattr(workers, "SCAN_PERIOD_S", 0.1)
     async with filled(tmp_path, 5, 3) as (store, bodies):
         volume = next(iter(store.volumes))
-        mine = store.volumes[volume]
-        assert isinstance(mine, Volume)
         layouts = [Layout.parse((await store.get_row(BUCKET, key)).layout) for key in bodies]
         named = [chunk for layout in layouts for place, chunk in layout.places() if place == volume]
-        with closing(open_volume(mine.path, namespace=mine.identity.namespace, volume_id=volume)) as theirs:
+        with closing(opened_beside(store, volume)) as theirs:
             theirs.journal.add(named)
             assert (await ended(store, await store.submit_job(Job("decommission", {"volume": volume})))).state == "done"
             theirs.journal.add([new_chunk_id()])
