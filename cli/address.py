@@ -85,7 +85,7 @@ def parse_remote(text: str, profiles: Collection[str] = ()) -> Remote:
     if not bucket:
         raise InvalidArgument(f"{text!r} names no bucket; an object is written s3://BUCKET/KEY")
     if not _BUCKET.fullmatch(bucket):
-        raise InvalidArgument(f"{bucket!r} can't be a bucket's name")
+        raise InvalidArgument(f"{bucket!r} can't be a bucket's name: those have 3 to 63 lower-case letters, digits, dots and hyphens")
     check_key(key)
     return Remote(bucket, key, profile)
 

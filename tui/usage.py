@@ -8,6 +8,7 @@ from meta.protocol.door import Meta
 from meta.protocol.jobs import Job
 from node.clock import Clock
 from node.errors import BucketNotFound
+from store.jobs.duty import STANDING
 from tui.snapshot import BucketView, JobView
 
 BUCKETS_SHOWN_MAX = 1_000
@@ -51,5 +52,10 @@ class Usage:
         return tuple(self._job_view(job) for job in reversed(await self._meta.jobs.jobs()))
 
     def _job_view(self, job: Job) -> JobView:
-        words = " ".join([job.kind, *(f"{name}={value}" for name, value in sorted(job.arguments.items()))])
-        return JobView(job.id, words, job.state, self._sentence(job), job.pace_bytes, job.message)
+        return JobView(job.id, title(job), job.state, self._sentence(job), job.pace_bytes, job.message)
+
+
+def title(job: Job) -> str:
+    """What it does, in words: `scrub-chunks deep, by itself`."""
+    given = [name if value == "1" else f"{name}={value}" for name, value in sorted(job.arguments.items()) if name != STANDING]
+    return " ".join([job.kind, *given]) + (", by itself" if STANDING in job.arguments else "")

@@ -6,6 +6,7 @@ import json
 import time
 import urllib.request
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -96,8 +97,20 @@ def test_services_tell_how_they_are(shared_cluster: ClusterProcesses) -> None:
             assert client.put("measured", f"k{number}", b"x" * 5_000).status == 200
     still = {each for each in watched if total(cluster, each[0], having=each[1]) <= before[each]}
     assert not still
-    lines = [json.loads(line) for line in cluster.command("--json", "cluster", "status", check=False).stdout.splitlines()]
+    lines = status(cluster)
     sets = [each for each in lines if each["type"] == "election" and each["election"].startswith("set-")]
     assert all(len(each["lag"]) == 2 for each in sets)
-    services = [each for each in lines if each["type"] == "service" and each["kind"] == "rawx"]
-    assert all(each["statistics"]["latency_ms"] > 0 and each["statistics"]["sync"] > 0 for each in services)
+    with cluster.client() as client:
+        until = time.monotonic() + 30
+        while not all(each.get("latency_ms", 0) > 0 and each.get("sync", 0) > 0 for each in volumes(cluster)):
+            assert time.monotonic() < until, volumes(cluster)
+            assert client.put("measured", f"k{time.monotonic()}", b"x" * 5_000).status == 200  # not every volume got one of the eight
+
+
+def status(cluster: ClusterProcesses) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in cluster.command("--json", "cluster", "status", check=False).stdout.splitlines()]
+
+
+def volumes(cluster: ClusterProcesses) -> list[dict[str, float]]:
+    """The statistics of each rawx service, as announced."""
+    return [each["statistics"] for each in status(cluster) if each["type"] == "service" and each["kind"] == "rawx"]

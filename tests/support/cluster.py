@@ -550,7 +550,9 @@ def play(folder: Path, arguments: Sequence[str]) -> None:
         }
         print(cluster.command("cluster", "status").stdout)
         print(f"S3 is served at {cluster.url} by two gateways behind HAProxy. Try:")
-        print("  frazil cluster status; frazil mb s3://b; frazil put FILE s3://b/key; aws s3 ls; frazil config get; frazil doctor")
+        print(
+            "  frazil cluster status; frazil mb s3://photos; frazil put FILE s3://photos/key; aws s3 ls; frazil config get; frazil doctor"
+        )
         print(f"Logs: {folder}/host*/*.log. Leave the shell to end the cluster.", flush=True)
         subprocess.run([os.environ.get("SHELL", "/bin/bash")], env=os.environ | variables, check=False)
 
