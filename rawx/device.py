@@ -12,6 +12,7 @@ import time
 from node.lane import Lane
 from rawx.commit import Begun, Committer, Request, Result
 from rawx.durability import Syncer, Unsynced
+from rawx.turns import Turns
 
 BATCH_MAX = 64
 """Requests that share one sync at most."""
@@ -88,12 +89,13 @@ class Device:
 
 
 class Devices:
-    """The devices of a process, by file system. Thread-safe.
+    """The devices of a process, by file system. Thread-safe. looks: of all their volumes at chunks.
 
     A device holds a descriptor, so the kernel gives its file system's number to no other as long as it is here.
     """
 
     def __init__(self) -> None:
+        self.looks = Turns()
         self._devices: dict[int, Device] = {}
         self._lock = threading.Lock()
 

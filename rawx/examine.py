@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 EXAMINED_MAX = 1_000
 """Chunks of one call."""
+LOOKS_S, LOOK_S = 0.01, 0.0001
+"""A hop of looks at what is cached takes less, and so much less for each chunk (35 us): one that takes longer waits for its disk."""
 HOP_BYTES = 64 << 20
 """Bytes read in one thread hop before the caller gets a turn; the slowest healthy disk needs seconds for it."""
 

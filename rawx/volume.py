@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from rawx.attributes import Stored, check_units
 from rawx.chunk import UNIT_BYTES_MAX, UNIT_DIGEST_BYTES, Buffer, ChunkRecord, check_chunk_id, chunk_checksum
 from rawx.commit import Arrival, Change, Committer, Removal, Request, Result
 from rawx.device import Addressed, Devices
-from rawx.examine import EXAMINED_MAX, examine_blocking
+from rawx.examine import EXAMINED_MAX, LOOK_S, LOOKS_S, examine_blocking
 from rawx.folders import Folders, path_of
 from rawx.gate import Gate
 from rawx.geometry import Geometry, UnitsCache
@@ -356,7 +357,9 @@ class Volume:
             check_chunk_id(chunk)
         found: list[Examined] = []
         while len(found) < len(chunks):
-            found += await self.bounded("examining chunks", examine_blocking, self, chunks[len(found) : len(found) + EXAMINED_MAX], deep)
+            some = chunks[len(found) : len(found) + EXAMINED_MAX]
+            async with nullcontext() if deep else self._devices.looks.turn(LOOKS_S + LOOK_S * len(some)):
+                found += await self.bounded("examining chunks", examine_blocking, self, some, deep)
         return found
 
     async def noted(self) -> ChunkIds:
