@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 import trio
 
@@ -14,6 +14,7 @@ from cli.cluster.door import open_door
 from cli.cluster.node import Node
 from cli.cluster.settings import check_services, read_settings
 from cli.exit import to_words
+from cli.output import count_text
 from cli.place import StoreDirectory
 from meta.conscience.protocol import Service
 from node.errors import FrazilError
@@ -75,6 +76,7 @@ def _service_findings(node: Node) -> Iterator[Finding]:
         if each.reason:
             subject = f"{each.registration.kind} {each.id} at {each.registration.address}"
             yield Finding("service", "warning", subject, each.reason, _hint(each))
+    yield from location_findings(services)
     kinds = Counter(each.registration.kind for each in services)
     places = {(each.registration.kind, each.registration.address.rpartition(":")[0]) for each in services}
     hosts = Counter(kind for kind, _ in places)
@@ -82,6 +84,16 @@ def _service_findings(node: Node) -> Iterator[Finding]:
         if hosts[kind] < least:
             text = f"{kinds[kind]} on {hosts[kind]} hosts"
             yield Finding("spread", "warning", kind, text, f"the loss of a host is borne with {least} hosts or more")
+
+
+def location_findings(services: Iterable[Service]) -> Iterator[Finding]:
+    """Volumes that count as one disk."""
+    volumes = [each.registration for each in services if each.registration.kind == "rawx"]
+    for location, number in Counter(each.location for each in volumes).items():
+        if number > 1:
+            at = ", ".join(sorted(each.address for each in volumes if each.location == location))
+            text = f"{count_text(number, 'volume')} at {at} say that this is where they are: they take one chunk of an object together"
+            yield Finding("location", "failure", location, text, "give each host a `location` of its own in its node.toml")
 
 
 def _hint(service: Service) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,6 +19,7 @@ from store.location import LEVELS, PART_CHARACTERS_MAX
 
 ROLES = ("conscience", "meta", "freezer", "rawx", "worker", "gateway")
 ZOOKEEPER_PORT = 2181
+PORT_MAX = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,14 @@ class RawxConfig:
     port: int = 6200
     slots: tuple[str, ...] = ()
     metrics: str = ""
+
+    def __post_init__(self) -> None:
+        _check_ports("port", self.port, len(self.volumes))
+
+    @property
+    def disks(self) -> tuple[str, ...]:
+        """The last part of each volume's location: no two of a host are on one disk."""
+        return disk_names(self.volumes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +55,9 @@ class WorkerRole:
     buses: tuple[Path, ...] = ()
     port: int = 6400
 
+    def __post_init__(self) -> None:
+        _check_ports("port", self.port, len(self.buses))
+
 
 @dataclass(frozen=True, slots=True)
 class MetaConfig:
@@ -54,12 +69,20 @@ class MetaConfig:
     port: int = 6100
     metrics: str = ""
 
+    def __post_init__(self) -> None:
+        if self.replicas < 1 or self.replicas % 2 == 0:
+            raise ValueError(f"replicas is 1, 3 or 5, not {self.replicas}: more than half of them decide")
+        _check_ports("port", self.port)
+
 
 @dataclass(frozen=True, slots=True)
 class ConscienceConfig:
     run: bool = False
     port: int = 6000
     metrics: str = ""
+
+    def __post_init__(self) -> None:
+        _check_ports("port", self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +106,10 @@ class GatewayConfig:
     reading_s: float = READING_S
 
     def __post_init__(self) -> None:
-        if self.lifecycle_day_s <= 0:
-            raise ValueError("lifecycle_day_s is positive")
-        if self.reading_s < 0:
-            raise ValueError("reading_s is not negative")
+        if not 0 < self.lifecycle_day_s < math.inf:
+            raise ValueError("lifecycle_day_s is a positive number of seconds")
+        if not 0 <= self.reading_s < math.inf:
+            raise ValueError("reading_s is a number of seconds, not negative")
 
     @property
     def calendar(self) -> Calendar:
@@ -118,6 +141,8 @@ class NodeConfig:
     def __post_init__(self) -> None:
         if not self.zookeeper:
             raise ValueError("zookeeper names no server")
+        for each in self.zookeeper:
+            _zookeeper(each)
         parts = self.location.split(".")
         if len(parts) >= len(LEVELS) or any(len(part) > PART_CHARACTERS_MAX for part in parts):
             raise ValueError(f"location is {'.'.join(LEVELS[:-1])}, not {self.location!r}")
@@ -138,7 +163,7 @@ class NodeConfig:
     @property
     def hosts(self) -> str:
         """As ZooKeeper's client takes them."""
-        return ",".join(each if ":" in each else f"{each}:{ZOOKEEPER_PORT}" for each in self.zookeeper)
+        return ",".join(map(_zookeeper, self.zookeeper))
 
     @property
     def place(self) -> str:
@@ -168,6 +193,9 @@ def load_node(path: Path) -> NodeConfig:
     """Relative paths in it are the file's neighbours. Raises: ConfigError."""
     config = load(NodeConfig, path)
     base = path.absolute().parent
+    volumes = [os.path.normpath(base / volume) for volume in config.rawx.volumes]
+    if twice := next((each for each in volumes if volumes.count(each) > 1), None):
+        raise ConfigError(f"{path}: rawx.volumes names {twice} twice")
     return replace(
         config,
         key=base / config.key,
@@ -177,6 +205,33 @@ def load_node(path: Path) -> NodeConfig:
         rawx=replace(config.rawx, volumes=tuple(base / volume for volume in config.rawx.volumes)),
         meta=replace(config.meta, directory=str(base / config.meta.directory) if config.meta.directory else ""),
     )
+
+
+def disk_names(volumes: Sequence[Path]) -> tuple[str, ...]:
+    """Of different folders: their last part, with as many before it as tell them apart ("disk1-frazil" of /srv/disk1/frazil)."""
+    for depth in range(1, max((len(each.parts) for each in volumes), default=0) + 1):
+        names = tuple("-".join(each.parts[-depth:]).replace(".", "-").lstrip("/-")[-PART_CHARACTERS_MAX:] for each in volumes)
+        if len(set(names)) == len(volumes):
+            return names
+    return tuple(f"disk{number}" for number in range(1, len(volumes) + 1))
+
+
+def _check_ports(what: str, first: int, count: int = 1) -> None:
+    """Raises: ValueError."""
+    if not 1 <= first <= PORT_MAX + 1 - max(count, 1):
+        raise ValueError(f"{what} is 1 to {PORT_MAX}, and each further part has the next one; not {first}")
+
+
+def _zookeeper(text: str) -> str:
+    """HOST:PORT of a server. Raises: ValueError."""
+    try:
+        split = urlsplit(f"//{text}")
+        port = ZOOKEEPER_PORT if split.port is None else split.port
+    except ValueError as error:
+        raise ValueError(f"zookeeper names HOST:PORT, not {text!r}") from error
+    if not split.hostname or split.netloc != text:
+        raise ValueError(f"zookeeper names HOST:PORT, not {text!r}")
+    return text if split.port is not None else f"{text}:{port}"
 
 
 def host_port(text: str, what: str) -> tuple[str, int]:

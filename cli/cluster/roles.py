@@ -143,13 +143,12 @@ class _ServedVolume:
     """One volume and the listener in front of it."""
 
     def __init__(self, node: Node, number: int, slot: Slot, home: Home) -> None:
-        path = slot.path
         self.port = node.config.rawx.port + number
         self._node = node
         self._slot = slot
         self._home = home
-        self._location = f"{node.config.place}.{path.name.replace('.', '-')}"
-        self._disk = Disk(path)
+        self._location = f"{node.config.place}.{node.config.rawx.disks[number]}"
+        self._disk = Disk(slot.path)
         self._trust = Trust()
         self._offered: dict[str, Volume] = {}
         self.service = RawxService(self._offered, node.key)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.cluster.config import NodeConfig, host_port, load_node
+from cli.cluster.config import NodeConfig, disk_names, host_port, load_node
 from node.config import parse
 from node.errors import ConfigError
 
@@ -43,13 +43,41 @@ def test_paths_are_the_files_neighbours_and_roles_follow_from_what_is_set(tmp_pa
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("zookeeper = []", "zookeeper"), ('location = "a.b.c.d.e"', "location"), ("[rawx]\nvolume = 1", "did you mean volumes")],
+    [
+        ("zookeeper = []", "zookeeper"),
+        ('zookeeper = ["10.0.0.1:"]\nmeta.port = 0', "port"),
+        ('zookeeper = ["10.0.0.1:x"]', "zookeeper names HOST:PORT, not '10.0.0.1:x'"),
+        ('zookeeper = ["10.0.0.1:2181,10.0.0.2:2181"]', "zookeeper names HOST:PORT"),
+        ('location = "a.b.c.d.e"', "location"),
+        ("[rawx]\nvolume = 1", "did you mean volumes"),
+        ('rawx.volumes = ["d1", "d2/../d1"]', "d1 twice"),
+        ("meta.replicas = 0", "meta: replicas is 1, 3 or 5, not 0"),
+        ("meta.replicas = 2", "replicas"),
+        ("meta.port = 70000", "meta: port is 1 to 65535"),
+        ('rawx.port = 65535\nrawx.volumes = ["d1", "d2"]', "rawx: port"),
+        ("gateway.lifecycle_day_s = nan", "lifecycle_day_s"),
+        ("gateway.reading_s = inf", "reading_s"),
+    ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "node.toml"
     file.write_text(text)
     with pytest.raises(ConfigError, match=words):
         load_node(file)
+
+
+def test_disks_of_a_host_have_names_of_their_own() -> None:
+    """Else they count as one disk, which takes one chunk of each metachunk: as packaging/README.md has it, all folders are "frazil"."""
+    assert disk_names([Path("/srv/disk1"), Path("/srv/disk.2")]) == ("disk1", "disk-2")
+    assert disk_names([Path("/srv/disk1/frazil"), Path("/srv/disk2/frazil")]) == ("disk1-frazil", "disk2-frazil")
+    assert disk_names([Path("/frazil"), Path("/srv/frazil")]) == ("frazil", "srv-frazil")
+    deep = [Path("/srv") / f"{number}" / ("x" * 80) for number in range(3)]
+    assert disk_names(deep) == ("disk1", "disk2", "disk3")
+    assert disk_names([]) == ()
+
+
+def test_zookeepers_without_a_port_have_the_usual_one() -> None:
+    assert NodeConfig(zookeeper=("a", "b:1", "[::1]", "[::1]:3")).hosts == "a:2181,b:1,[::1]:2181,[::1]:3"
 
 
 def test_an_address_is_read() -> None:
