@@ -16,7 +16,7 @@ def _http_date(time_s: int) -> bytes:
 
 @lru_cache(maxsize=DATES_CACHED)
 def _iso_date(time_s: int) -> str:
-    return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    return datetime.fromtimestamp(time_s, UTC).replace(tzinfo=None).isoformat() + ".000Z"  # strftime writes the year 1 as "1"
 
 
 def http_date(time_us: int) -> bytes:

@@ -155,7 +155,8 @@ def abortion_of(lifecycle: Lifecycle, key: str, started_us: int, calendar: Calen
 
 def parse_date(text: str) -> int:
     """A date of a rule as microseconds. Raises: ValueError."""
-    moment = datetime.fromisoformat(text)
+    year, rest = text.split("-", 1)
+    moment = datetime.fromisoformat(f"{year:0>4}-{rest}")  # years before 1000 were once stored without their zeros
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) * 1_000_000 + moment.microsecond
 
 

@@ -13,6 +13,7 @@ from glacier.lifecycle.calendar import REAL
 from glacier.lifecycle.rule import AbortUpload, Expiration, Filter, Lifecycle, Rule, abortion_of, expiration_of
 from s3.errors import S3Error
 from s3.lifecycle_document import checked
+from s3.moment import http_date, iso_date
 from s3.shape import read, write
 from s3.xml import parse
 
@@ -120,3 +121,29 @@ def test_what_is_no_date_is_refused(date: str) -> None:
     with pytest.raises(S3Error) as caught:
         checked(Lifecycle((Rule(filter=Filter(), status="Enabled", expiration=Expiration(date=date)),)))
     assert caught.value.code == "MalformedXML"
+
+
+@pytest.mark.parametrize("date", ["0001-01-01T00:00:00Z", "0999-12-31", "1969-12-31T00:00:00Z", "9999-12-31T00:00:00.000Z"])
+def test_the_oddest_dates_come_back_as_they_were_and_can_be_reckoned_with(date: str) -> None:
+    lifecycle = checked(_lifecycle([({}, (f"<Date>{date}</Date>", None), "Enabled")]))
+    again = checked(read(parse(write(lifecycle, "L").encode(), "L"), Lifecycle))
+    due = expiration_of(again, "k", {}, 1, 0)
+    assert due is not None
+    assert iso_date(due.at_us) == f"{date[:10]}T00:00:00.000Z"
+    assert date[:4].encode() in http_date(due.at_us)
+
+
+def test_a_year_that_was_stored_without_its_zeros_is_understood() -> None:
+    rule = Rule(status="Enabled", filter=Filter(), expiration=Expiration(date="1-01-01T00:00:00.000Z"))
+    due = expiration_of(Lifecycle((rule,)), "k", {}, 1, 0)
+    assert due is not None
+    assert iso_date(due.at_us) == "0001-01-01T00:00:00.000Z"
+
+
+@pytest.mark.parametrize("days", [2_932_000, 2**31 - 1])
+def test_what_is_due_later_than_a_date_can_say_is_due_on_the_last(days: int) -> None:
+    rule = Rule(status="Enabled", filter=Filter(), expiration=Expiration(days=days), abort_upload=AbortUpload(days))
+    lifecycle, now_us = Lifecycle((rule,)), 1_800_000_000_000_000
+    for due in (expiration_of(lifecycle, "k", {}, 1, now_us), abortion_of(lifecycle, "k", now_us)):
+        assert due is not None
+        assert http_date(due.at_us) == b"Fri, 31 Dec 9999 00:00:00 GMT"
