@@ -203,10 +203,15 @@ class Core:
         """Nobody needs its copies any more."""
         self.end_thaws(book, entry, changes)
         for disk in {entry.disk, entry.also} - {-1}:
-            changes.asked.append(book.ask(self.task(DELETE, Kind.DELETE, entry, disk=disk)))
+            self.leave(book, entry, disk, changes)
         book.forget(entry)
         if entry.disk >= 0:
             self.shelf.drop(entry.disk, entry.size)
+
+    def leave(self, book: Book, entry: Entry, disk: int, changes: Changes) -> None:
+        """Its copy on a disk is to go, when that has power next: a lost one never has."""
+        if self.shelf.closed.get(disk) != LOST_DISK:
+            changes.asked.append(book.ask(self.task(DELETE, Kind.DELETE, entry, disk=disk)))
 
     def end_thaws(self, book: Book, entry: Entry, changes: Changes) -> None:
         """And whatever else waits for the chunk, but for deletions."""

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import msgspec
 
-from glacier.backlog import Kind
 from glacier.protocol import Freezer
 from glacier.worker import carry
 from glacier.worker.carry import ColdLost, HotTrouble
@@ -158,7 +157,7 @@ class Errands:
                 return
             core.shelf.drop(entry.disk, entry.size)
             if task.tries:  # something of it may lie there; what a kill left is found when stock is taken
-                changes.asked.append(book.ask(core.task(DELETE, Kind.DELETE, entry)))
+                core.leave(book, entry, entry.disk, changes)
             core.want(book, entry, changes, without=frozenset({task.disk}))
 
         try:
@@ -212,10 +211,10 @@ class Errands:
             changes.over.append(task.id)
             now = book.entry(task.volume, task.chunk)
             if now is None or now.state != WANTED or now.disk != task.disk:  # forgotten meanwhile: so is its copy
-                changes.asked.append(book.ask(core.task(DELETE, Kind.DELETE, entry)))
+                core.leave(book, entry, entry.disk, changes)
                 return
             if now.also not in (-1, task.disk):
-                changes.asked.append(book.ask(core.task(DELETE, Kind.DELETE, now, disk=now.also)))
+                core.leave(book, now, now.also, changes)
             book.put(msgspec.structs.replace(now, state=SENT, also=-1, verified_us=core.now_us))
             book.sent(task.disk, now.size)
             core.shelf.stored[task.disk] += now.size

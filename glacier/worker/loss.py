@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from glacier.worker.core import Changes, Core
-from glacier.worker.ledger import COLD, FREEZE, LOST, Book, Entry
+from glacier.worker.ledger import COLD, FREEZE, LOST, STRAY, Book, Entry
 from glacier.worker.shelf import LOST_DISK
 from node.errors import ChunkNotFound, VolumeFull
 from node.log import get_logger
@@ -34,6 +34,9 @@ class Losses:
             if now.state in (COLD, LOST):
                 await self._give_up(now)
                 return
+            if now.state == STRAY:
+                await core.change(lambda book, changes: self._lose_stray(book, now, changes))
+                return
 
             def again(book: Book, changes: Changes) -> None:
                 changes.over += [task.id for task in book.tasks_of(now.volume, now.chunk) if task.task == FREEZE]
@@ -46,6 +49,16 @@ class Losses:
                 await core.change(again)
             except VolumeFull as error:
                 await self._keep_hot(now, error)
+
+    def _lose_stray(self, book: Book, entry: Entry, changes: Changes) -> None:
+        """No file has its bytes, so no copy can be made of them; another that was found stays for the metadata to judge."""
+        core = self._core
+        if entry.also == -1:
+            core.forget(book, entry, changes)
+            return
+        core.shelf.drop(entry.disk, entry.size)
+        core.shelf.add(entry.also, entry.size)
+        book.put(msgspec.structs.replace(entry, disk=entry.also, also=-1))
 
     async def _keep_hot(self, entry: Entry, why: VolumeFull) -> None:
         """No disk has room for another copy, so the file must not be emptied: the tier has never heard of it."""

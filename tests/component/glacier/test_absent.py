@@ -87,6 +87,53 @@ async def test_a_second_copy_of_what_nobody_knows_goes_with_the_first(tmp_path: 
         await until(lambda: not freezer.copies(made.chunk), "both copies are deleted")
 
 
+@pytest.mark.parametrize("twice", [False, True])
+async def test_a_stray_of_a_lost_disk_is_forgotten_unless_another_disk_has_it(
+    tmp_path: Path, volumes: dict[str, Volume], twice: bool
+) -> None:
+    freezer, volume = MemoryFreezer(), next(iter(volumes.values()))
+    made = await put(volume, sample(UNIT))
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker.door.create([item(volume, made)])
+        await until_state(worker, item(volume, made), "cold")
+    (disk,) = freezer.copies(made.chunk)
+    other = next(each for each in freezer.disks if each != disk)
+    if twice:
+        freezer.disks[other][made.chunk] = freezer.disks[disk][made.chunk]
+    (tmp_path / "ledger.db").unlink()
+    freezer.powered = None
+    patient = replace(OPTIONS, scheduler=replace(AT_ONCE, idle_s=3600.0))
+    async with working(tmp_path, volumes, freezer, patient) as worker:
+        await until(lambda: worker.connected)
+        for each in (disk, other):
+            await worker._engine._power(freezer, each)
+        assert await worker.door.lose(disk) == 1
+        assert not worker.core.tasks
+        strays = await worker.door.strays(Item("", ""), 10)
+        assert [stray.chunk for stray in strays] == [made.chunk] * twice
+        assert +worker.core.shelf.used == ({other: UNIT} if twice else {})
+        await worker.door.delete([Item(stray.volume, stray.chunk) for stray in strays])
+        await until(lambda: freezer.copies(made.chunk) == [disk], "the other copy is deleted")
+        await until(lambda: not worker.core.tasks, "nothing waits for the lost disk")
+
+
+async def test_a_move_off_a_disk_that_is_lost_meanwhile_leaves_no_deletion_there(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(), next(iter(volumes.values()))
+    made = await put(volume, sample(UNIT))
+    async with working(tmp_path, volumes, freezer) as worker:
+        await worker.door.create([item(volume, made)])
+        await until_state(worker, item(volume, made), "cold")
+        (disk,) = freezer.copies(made.chunk)
+        freezer.dead = set(freezer.disks) - {disk}
+        await worker.door.clear(disk)
+        await until_state(worker, item(volume, made), "wanted")
+        assert await worker.door.lose(disk) == 0
+        freezer.dead = set()
+        worker.core.away.clear()
+        await until_state(worker, item(volume, made), "cold")
+        await until(lambda: not worker.core.tasks, "nothing waits for the lost disk")
+
+
 async def test_a_disk_that_hangs_keeps_no_other_volume_from_being_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hot_volumes, "LOOK_S_MAX", 0.05)
     hangs, goes_on = tmp_path / "hangs", threading.Event()
