@@ -30,6 +30,8 @@ FILE_MODE = 0o640
 _RECORD_NAME, _UNITS_NAME = RECORD_ATTRIBUTE.encode(), UNITS_ATTRIBUTE.encode()
 _UNITS_HEADER = struct.Struct("<BI")
 _UNITS_VERSION = 1
+_SHORT_UNITS = (system.SHORT_ATTRIBUTE_BYTES - _UNITS_HEADER.size) // UNIT_DIGEST_BYTES
+"""Checksums of so many units are a short attribute."""
 DOES_NOT_FIT = frozenset({errno.ENOSPC, errno.E2BIG, errno.ERANGE, errno.EOVERFLOW, errno.EFBIG})
 _POINTER = b'{"v":1,"sidecar":true}'
 
@@ -160,11 +162,16 @@ def read(descriptor: int, root: int, path: str) -> Stored:
     if data is None or data == _POINTER:
         return _read_sidecar(root, path)
     record = ChunkRecord.parse(data)
-    units = system.attribute(descriptor, _UNITS_NAME)
+    units = _read_units(descriptor, record)
     if units is None:
         raise RecordCorrupt("the chunk has no unit checksums")
     unit_bytes, digests = decode_units(units)
     return Stored(record, unit_bytes, digests)
+
+
+def _read_units(descriptor: int, record: ChunkRecord) -> bytes | None:
+    read = system.short_attribute if record.size <= _SHORT_UNITS * record.unit_bytes else system.attribute
+    return read(descriptor, _UNITS_NAME)
 
 
 def _read_sidecar(root: int, path: str) -> Stored:

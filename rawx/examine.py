@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EXAMINED_MAX = 1_000
 """Chunks of one call."""
-LOOKS_S, LOOK_S = 0.01, 0.0001
+LOOKS_S, LOOK_S = 0.01, 0.0002
 """A hop of looks at what is cached takes less, and so much less for each chunk (35 us): one that takes longer waits for its disk."""
 HOP_BYTES = 64 << 20
 """Bytes read in one thread hop before the caller gets a turn; the slowest healthy disk needs seconds for it."""
@@ -87,23 +87,18 @@ def _look(volume: Volume, chunk: str, descriptor: int, path: str, room: _Room | 
     record, status = stored.record, os.fstat(descriptor)
     checksum = chunk_checksum(stored.units)
     cold = mark is not None and mark.state == COLD
-
-    def told(problem: str, detail: str) -> Examined:
-        place = "" if mark is None else mark.place
-        size = record.size if cold else status.st_size
-        return Examined(chunk, problem, detail, record, size, checksum, status.st_mtime_ns // 1000, place, asleep=cold)
-
+    problem = detail = ""
     if mark is not None and mark.state == LOST:
-        return told("corrupt", f"its bytes were on the cold disk {mark.place}, which lost them")
-    if status.st_size != record.size and not cold:
-        return told("truncated", f"it has {status.st_size} bytes, its record says {record.size}")
-    if checksum.hex() != record.checksum:
-        return told("corrupt", "its unit checksums are not those that its record names")
-    if room is not None and record.size and not cold:  # whoever owns the cold disks looks after what lies there
-        problem = _read_all(volume, chunk, os.dup(descriptor), record, stored.unit_bytes, stored.units, room)
-        if problem:
-            return told("corrupt", problem)
-    return told("", "")
+        problem, detail = "corrupt", f"its bytes were on the cold disk {mark.place}, which lost them"
+    elif status.st_size != record.size and not cold:
+        problem, detail = "truncated", f"it has {status.st_size} bytes, its record says {record.size}"
+    elif checksum.hex() != record.checksum:
+        problem, detail = "corrupt", "its unit checksums are not those that its record names"
+    elif room is not None and record.size and not cold:  # whoever owns the cold disks looks after what lies there
+        detail = _read_all(volume, chunk, os.dup(descriptor), record, stored.unit_bytes, stored.units, room)
+        problem = "corrupt" if detail else ""
+    size, place = record.size if cold else status.st_size, mark.place if mark is not None else ""
+    return Examined(chunk, problem, detail, record, size, checksum, status.st_mtime_ns // 1000, place, cold)
 
 
 def _read_all(volume: Volume, chunk: str, own: int, record: ChunkRecord, unit_bytes: int, units: bytes, room: _Room) -> str:
