@@ -69,10 +69,13 @@ def gateways(cluster: ClusterProcesses) -> Iterator[list[Client]]:
         yield [stack.enter_context(Client(url, cluster.credentials, 60.0)) for url in urls]
 
 
-def until(condition: Callable[[], bool], what: str, cluster: ClusterProcesses) -> None:
+def until(
+    condition: Callable[[], bool], what: str, cluster: ClusterProcesses, left: Callable[[ClusterProcesses], str] = lambda cluster: ""
+) -> None:
+    """left: what is there instead, for whoever reads of the failure."""
     ends = time.monotonic() + SETTLE_S
     while not condition():
-        assert time.monotonic() < ends, f"this did not come about: {what}\n{cluster.errors()}"
+        assert time.monotonic() < ends, f"this did not come about: {what}\n{left(cluster)}\n{cluster.errors()}"
         time.sleep(0.2)
 
 
@@ -80,14 +83,27 @@ def header(client: Client, key: str, name: str) -> str:
     return dict(client.call("HEAD", BUCKET, key).headers).get(name, "")
 
 
-def chunks(cluster: ClusterProcesses) -> list[os.stat_result]:
-    """Of all but the smallest objects."""
-    files = [path for host in cluster.hosts for path in host.folder.glob("disk*/[0-9a-f][0-9a-f][0-9a-f]/*")]
-    found = []
-    for path in files:
+def files(cluster: ClusterProcesses) -> dict[Path, os.stat_result]:
+    """The chunks of all but the smallest objects."""
+    found = {}
+    for path in [path for host in cluster.hosts for path in host.folder.glob("disk*/[0-9a-f][0-9a-f][0-9a-f]/*")]:
         with contextlib.suppress(FileNotFoundError):
-            found.append(path.stat())
-    return [each for each in found if each.st_size > EMPTY_BYTES]
+            found[path] = path.stat()
+    return {path: each for path, each in found.items() if each.st_size > EMPTY_BYTES}
+
+
+def chunks(cluster: ClusterProcesses) -> list[os.stat_result]:
+    return list(files(cluster).values())
+
+
+def left(cluster: ClusterProcesses) -> str:
+    """What waits, and whose each chunk is that is there yet."""
+    lines = [f"waiting: {waiting(cluster)}"]
+    for path, status in sorted(files(cluster).items()):
+        record = {name: os.getxattr(path, name) for name in os.listxattr(path)}
+        lines.append(f"{path}: {status.st_size} bytes, {status.st_blocks} blocks, of {status.st_mtime:.0f}, {record}")
+    journals = [path for host in cluster.hosts for path in host.folder.glob("disk*/journal/*")]
+    return "\n".join([*lines, *(f"{path}: {path.read_text()[-2_000:]!r}" for path in journals)])
 
 
 def hot(cluster: ClusterProcesses) -> int:
@@ -195,7 +211,7 @@ def test_objects_survive_kills_of_freezers_workers_volumes_and_the_master(cluste
     for host in cluster.hosts:  # a worker that begins takes stock of each disk it powers
         host.service("worker").stop()
         host.service("worker").start()
-    until(lambda: not chunks(cluster) and waiting(cluster) == {}, "all that was deleted is gone", cluster)
+    until(lambda: not chunks(cluster) and waiting(cluster) == {}, "all that was deleted is gone", cluster, left)
     lost = [bus["lost"] for bus in told(cluster, "glacier", "queue") if bus["type"] == "bus"]
     assert lost == [0] * 6
 
