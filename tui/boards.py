@@ -99,8 +99,8 @@ def draw(board: BoardView, width: int, chosen: DiskView | None = None) -> Text:
     used, total = sum(disk.bytes_used for disk in board.disks), sum(disk.bytes_total for disk in board.disks)
     text.append(f"{board.name}", style="bold")
     text.append(
-        f"  {len(board.disks)} disks, {len(on)} powered, {board.power_ons_hour} power-ons in the last hour, {board.watt_hours:.1f} Wh"
-        f", {bytes_text(used)} of {bytes_text(total)} used\n"
+        f"  {len(board.disks)} disks, {len(on)} powered, {bytes_text(used)} of {bytes_text(total)} used"
+        f"; while you look {board.power_ons} power-on{'s' if board.power_ons != 1 else ''}, {board.watt_hours:.1f} Wh\n"
     )
     if board.trouble:
         text.append(f"{board.trouble}\n", style="bold red")
@@ -150,7 +150,10 @@ def _line(text: Text, disk: DiskView, *, chosen: bool) -> None:
         words.append(f"{disk.errors} error{'s' if disk.errors > 1 else ''}")
     text.append(f"{mark} ", style=style)
     if disk.cycles:
-        words.append(f"powered on {disk.cycles} times" + (f", {span_text(disk.powered_s)} in all" if disk.powered_s else ""))
+        words.append(
+            f"powered on {'once' if disk.cycles == 1 else f'{disk.cycles} times'}"
+            + (f", {span_text(disk.powered_s)} in all" if disk.powered_s else "")
+        )
     if chosen:
         words.append(f"{bytes_text(disk.bytes_used)} of {bytes_text(disk.bytes_total)} used" if disk.bytes_total else "never measured")
     if disk.note:

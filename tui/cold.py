@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
@@ -14,27 +13,20 @@ from node.errors import Unavailable
 from node.text import bytes_text, span_text
 from tui.snapshot import BoardView, BusView, DiskState, DiskView, WaitingView
 
-HOUR_S = 3600.0
 _PRIORITIES = {"expedited": "Expedited", "standard": "Standard", "bulk": "Bulk"}
 
 
 @dataclass
 class Meter:
-    """What one sees only by looking on: power-ons of the last hour and energy, since the dashboard was opened."""
+    """What one sees only by looking on, since the dashboard was opened. first: how often disks had been powered on before."""
 
-    _counts: deque[tuple[float, int]] = field(default_factory=deque)
-    _at_s: float | None = None
+    at_s: float
+    first: int
     watt_hours: float = 0.0
 
-    def look(self, at_s: float, power_ons: int, powered: int) -> int:
-        """Power-ons within the last hour."""
-        if self._at_s is not None:
-            self.watt_hours += powered * ON_W * (at_s - self._at_s) / 3600
-        self._at_s = at_s
-        self._counts.append((at_s, power_ons))
-        while self._counts[0][0] < at_s - HOUR_S:
-            self._counts.popleft()
-        return max(0, power_ons - self._counts[0][1])
+    def look(self, at_s: float, powered: int) -> None:
+        self.watt_hours += powered * ON_W * (at_s - self.at_s) / 3600
+        self.at_s = at_s
 
 
 def named(statuses: Sequence[Status]) -> list[Status]:
@@ -92,13 +84,21 @@ class Meters:
     def _board(self, at_s: float, name: str, buses: Sequence[Status]) -> BoardView:
         disks = [disk_view(bus, disk) for bus in buses for disk in bus.disks]
         powered = sum(disk.state in (DiskState.ON, DiskState.BUSY, DiskState.SPINNING_UP) for disk in disks)
-        meter = self._meters.setdefault(name, Meter())
-        within = meter.look(at_s, sum(bus.power_ons for bus in buses), powered)
+        power_ons = sum(bus.power_ons for bus in buses)
+        meter = self._meters.setdefault(name, Meter(at_s, power_ons))
+        meter.look(at_s, powered)
         silent = [f"the freezer of bus {bus.bus} does not answer ({bus.doing})" for bus in buses if not bus.connected]
         lost = sum(bus.lost for bus in buses)
         troubles = silent + ([f"{lost:,} chunks were lost"] if lost else [])
         views = tuple(BusView(bus.bus, bus.doing, bus.site, bus.rate_bytes) for bus in sorted(buses, key=lambda bus: bus.bus))
-        return BoardView(name, tuple(sorted(disks, key=lambda disk: disk.number)), within, meter.watt_hours, "; ".join(troubles), views)
+        return BoardView(
+            name,
+            tuple(sorted(disks, key=lambda disk: disk.number)),
+            max(0, power_ons - meter.first),
+            meter.watt_hours,
+            "; ".join(troubles),
+            views,
+        )
 
 
 _STATES = {"rising": DiskState.SPINNING_UP, "on": DiskState.ON, "falling": DiskState.ON, "failed": DiskState.FAILED}

@@ -101,12 +101,12 @@ class BusView(msgspec.Struct, frozen=True):
 class BoardView(msgspec.Struct, frozen=True):
     """name: unique, boards of one name are NAME@PLACE; trouble: what is wrong.
 
-    power_ons_hour, watt_hours: seen in the last hour and since the dashboard was opened, energy estimated
+    power_ons, watt_hours: since the dashboard was opened, energy estimated
     """
 
     name: str
     disks: tuple[DiskView, ...]
-    power_ons_hour: int = 0
+    power_ons: int = 0
     watt_hours: float = 0.0
     trouble: str = ""
     buses: tuple[BusView, ...] = ()

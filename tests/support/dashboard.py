@@ -64,7 +64,7 @@ BUSY = Snapshot(
         JobView(6, "rebalance", "paused", "210 chunks, 1.0 GiB; 12 moved", 16 << 20),
         JobView(5, "scrub-meta", "failed", "9 chunks, 1.0 MiB", message="the base of bucket photos is corrupt"),
     ),
-    boards=(BoardView("icebox-1", tuple(map(disk, range(56))), power_ons_hour=12, watt_hours=181.5),),
+    boards=(BoardView("icebox-1", tuple(map(disk, range(56))), power_ons=12, watt_hours=181.5),),
     waiting=(
         WaitingView("a1", "thaw", "Expedited", "archive/film.mkv", 40 * GIB, 75, 225, "3", "running"),
         WaitingView("a2", "thaw", "Standard", "archive/2019.tar", 8 * GIB, 3_600, 7_200, "30", "waits for its disk"),
@@ -115,8 +115,8 @@ CLUSTER = Snapshot(
     buckets=BUSY.buckets,
     jobs=BUSY.jobs,
     boards=(
-        BoardView("host1-a", tuple(map(disk, range(56))), power_ons_hour=12, watt_hours=181.5),
-        BoardView("host2-a", tuple(disk(number) for number in range(56) if number not in (3, 30, 41)), power_ons_hour=1),
+        BoardView("host1-a", tuple(map(disk, range(56))), power_ons=12, watt_hours=181.5),
+        BoardView("host2-a", tuple(disk(number) for number in range(56) if number not in (3, 30, 41)), power_ons=1),
         BoardView("host3-a", tuple(disk(number) for number in range(4, 28)), trouble="the freezer of bus 0 does not answer"),
     ),
     waiting=BUSY.waiting,

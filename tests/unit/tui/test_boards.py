@@ -37,7 +37,7 @@ def test_a_disk_that_takes_longer_than_usual_to_spin_up_is_told_from_one_that_co
     assert lines[-3:] == [
         "↻ disk 0 (bus 0): spinning up, ready in 7 s, powered on 3 times, 1 h 1 min in all",
         "↻ disk 1 (bus 0): spinning up, later than usual",
-        "✗ disk 2 (bus 0): failed, no answer within 60 s, tried again in 9 min 9 s, 1 error, powered on 1 times, 1 min in all",
+        "✗ disk 2 (bus 0): failed, no answer within 60 s, tried again in 9 min 9 s, 1 error, powered on once, 1 min in all",
     ]
 
 

@@ -67,12 +67,12 @@ def test_what_is_no_number_of_bytes_is_refused(text: str) -> None:
         bytes_of(text)
 
 
-def test_power_ons_count_for_an_hour_and_energy_adds_up() -> None:
+def test_power_ons_and_energy_add_up_from_the_first_look_on() -> None:
     meters = Meters()
     on = [msgspec.structs.replace(IDLE, powered=True, state="on")]
     for at_s, power_ons in ((0.0, 5), (1800.0, 9), (3600.0, 9), (5400.0, 12)):
         (board,) = meters.boards(at_s, [msgspec.structs.replace(BUS, disks=on, power_ons=power_ons)])
-    assert board.power_ons_hour == 3
+    assert board.power_ons == 7
     assert board.watt_hours == pytest.approx(9.0)
 
 
