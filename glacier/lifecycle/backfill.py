@@ -29,7 +29,9 @@ KIND = "freeze"
 ROWS = 200
 BUCKETS_PAGE = 100
 ROW_BYTES, WISH_BYTES = 4096, 64 << 10
-"""What looking at a version, and having one frozen, count for at the job's pace."""
+"""What looking at a version, and having one frozen, count for at the job's pace; what is moved for it counts for its bytes."""
+STEP_BYTES = 64 << 20
+"""A step ends once it has moved so much: it is what a pace can be kept with."""
 DUTY = Duty(8 << 20, 24 * 3600.0, delay_s=60.0)
 """120 objects in a second: 10 million in a day. Their workers freeze them when their disks allow it."""
 log = get_logger("glacier.lifecycle")
@@ -95,13 +97,20 @@ class FreezeTask:
         rows = await self._rows(container, [each for each in page.rows if _is_to_be_cold(each)])
         states = await self._boards.states([Layout.parse(row.layout) for row in rows]) if rows else []
         hot = [row for row, state in zip(rows, states, strict=True) if state.temperature is Temperature.HOT]
-        planned = [placed for row in hot if (placed := await self._placed(place.bucket, row)) is not None]
-        for row in planned:
-            await self._freeze(container, row)
+        cost, last = len(page.rows) * ROW_BYTES, Position(place.bucket, page.next_after, page.next_version or 0)
+        moved = 0
+        for row in hot:
+            placed, size = await self._placed(place.bucket, row)
+            moved += size
+            if placed is not None:
+                await self._freeze(container, placed)
+                self._tally.counts["planned"] += 1
+                cost += WISH_BYTES
+            if moved >= STEP_BYTES and row is not rows[-1]:
+                self._tally.counts["versions"] += rows.index(row) + 1
+                return Position(place.bucket, row.key, row.version), cost + moved
         self._tally.counts["versions"] += len(rows)
-        self._tally.counts["planned"] += len(planned)
-        cost = len(page.rows) * ROW_BYTES + len(planned) * WISH_BYTES
-        return (Position(place.bucket, page.next_after, page.next_version or 0) if page.truncated else None), cost
+        return (last if page.truncated else None), cost + moved
 
     async def _rows(self, container: Container, listed: list[Listed]) -> list[ObjectRow]:
         found = []
@@ -112,19 +121,20 @@ class FreezeTask:
                 continue
         return found
 
-    async def _placed(self, bucket: str, row: ObjectRow) -> ObjectRow | None:
-        """The version on volumes that lead to the boards of its class, where it is moved if it lies on others; None while it can't be."""
+    async def _placed(self, bucket: str, row: ObjectRow) -> tuple[ObjectRow | None, int]:
+        """The version on volumes that lead to the boards of its class, and the bytes that were moved there; None while it can't be."""
         context = self._context
         own = context.classes.get(row.storage_class)
         if own is None or not own.pool or is_right(Layout.parse(row.layout), own, context.fleet):
-            return row
+            return row, 0
+        size = 0
         try:
-            await recode(context, bucket, Holding(row.key, row.layout, row), own)
-            return await context.container(bucket).get(row.key, row.version)
+            size = await recode(context, bucket, Holding(row.key, row.layout, row), own)
+            return await context.container(bucket).get(row.key, row.version), size
         except (Superseded, NotFound, ContentLost, NotEnoughServices) as error:
             told = {"bucket": bucket, "key": row.key, "error": str(error)}
             log.warning("a version can't be moved to volumes that lead to the boards of its class; it stays where it is", extra=told)
-            return None
+            return None, size
 
     async def _freeze(self, container: Container, row: ObjectRow) -> None:
         """Unless a restore was asked for since the row was read: then its bytes stay."""

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from glacier.boards import Boards as RealBoards
-from glacier.lifecycle.backfill import FreezeTask
+from glacier.lifecycle.backfill import ROW_BYTES, WISH_BYTES, FreezeTask
 from meta.protocol.object import Attributes, ObjectRow, Seen
 from node.errors import NotEnoughServices
 from store.embedded import follow_sites
@@ -134,3 +134,29 @@ async def test_what_was_cold_before_its_class_had_a_site_moves_there_before_it_i
             row = await store.get_row(BUCKET, f"k{number}")
             assert volumes_of(row) <= far
             assert await read(store, row) == (LARGE if number % 2 else SMALL)
+
+
+async def steps(store: Store, tally: Tally) -> list[int]:
+    """What each step of a pass of the freeze job counted for."""
+    task, position, counted = FreezeTask(store._context, tally, {}, boards=cast(RealBoards, Boards())), "", list[int]()
+    while True:
+        following, size = await task.step(position)
+        counted.append(size)
+        if following is None:
+            return counted
+        position = following
+
+
+async def test_a_pass_counts_the_bytes_that_it_moves_and_takes_not_too_many_in_a_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glacier.lifecycle.backfill.STEP_BYTES", 2 * len(LARGE))
+    async with opened(tmp_path, 9) as store:
+        for number in range(5):
+            await put(store, f"k{number}", LARGE, storage_class="GLACIER")
+        await reserve(store, tmp_path, 4)
+        tally = Tally()
+        two = 2 * (len(LARGE) + WISH_BYTES)
+        assert await steps(store, tally) == [two + 5 * ROW_BYTES, two + 3 * ROW_BYTES, two // 2 + ROW_BYTES]
+        assert tally.counts == {"versions": 5, "planned": 5}
+        assert await steps(store, Tally()) == [5 * (WISH_BYTES + ROW_BYTES)]  # all of them are where they belong
