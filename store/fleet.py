@@ -281,6 +281,13 @@ class Fleet:
         there = sum(1 for each in candidates if each.volume not in without) if without else len(candidates)
         return draw(candidates, max(least, min(wanted, there)), self._random, without=without)
 
+    def belongs(self, volume: str, policy: str) -> bool:
+        """Whether a draw for this policy (Policy.draws) may take the volume: whether its boards are at the site that the pool names."""
+        if self.topology is None:
+            return policy not in self.reserved or volume in self.reserved[policy]
+        member = self.topology.members.get(volume)
+        return member is not None and self.topology.pool_of(policy).takes(member)
+
     def shortage(self, error: NotEnoughServices) -> FrazilError:
         """The same refusal with the reason why volumes take no chunks; VolumeFull when it is space that some lack."""
         now = self._now()

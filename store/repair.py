@@ -100,13 +100,17 @@ async def _join(context: Context, layout: Layout, places: Sequence[Place]) -> No
 
 
 async def _targets(context: Context, need: Need, layout: Layout, metachunk: Metachunk) -> dict[int, str]:
-    """A volume for each position: none that holds another chunk of the metachunk; the old one's own only when there is no other."""
+    """A volume for each position: none that holds another chunk of the metachunk; the old one's own only when there is no other.
+
+    What can't be placed as its pool wishes is placed as it can be: at the pool's sites as long as a volume there takes it, else elsewhere,
+    which is told, for a chunk too few is worse than one that must move again.
+    """
     fleet = context.fleet
     old = {chunk.position: layout.volumes[chunk.volume] for chunk in metachunk.chunks if chunk.position in need.positions}
     others = {layout.volumes[chunk.volume] for chunk in metachunk.chunks if chunk.position not in need.positions}
     wanted = sorted(need.positions)
+    policy = context.draws(need.holder.row, layout.policies[metachunk.policy].name)
     try:
-        policy = context.draws(need.holder.row, layout.policies[metachunk.policy].name)
         drawn = await fleet.draw(
             len(wanted), len(wanted), without={*others, *old.values(), *need.avoid}, beside=others - set(need.avoid), policy=policy
         )
@@ -117,12 +121,21 @@ async def _targets(context: Context, need: Need, layout: Layout, metachunk: Meta
         if need.keep:
             raise
     usable = {each.volume for each in await fleet.candidates() if each.weight > 0} - others - set(need.avoid)
-    chosen: dict[int, str] = {}
+    chosen, stale = dict[int, str](), set(old.values())
+
+    def rank(volume: str) -> tuple[bool, bool, str]:
+        return not fleet.belongs(volume, policy), volume in stale, volume
+
     for position in wanted:
         mine = old.get(position)
-        volume = mine if mine in usable else min(usable - set(old.values()) or usable, default=None)
+        volume = mine if mine in usable else min(usable, key=rank, default=None)
         if volume is None:
             continue
+        if not fleet.belongs(volume, policy):
+            told = {"bucket": need.bucket, "key": need.holder.key, "volume": volume, "pool": policy}
+            log.warning(
+                "a chunk is made anew elsewhere than at the sites of its pool, for no volume there takes it: make room there", extra=told
+            )
         chosen[position] = volume
         usable.discard(volume)
     if not chosen:

@@ -21,6 +21,7 @@ from store.tally import Tally
 from store.tier import HOT, TierState
 from store.transition import transition
 from tests.component.store.support import BUCKET, opened, put, read
+from tests.component.store.test_scrub import by_metadata
 
 SMALL, LARGE = b"ice" * 1_000, b"ice" * 200_000
 
@@ -160,3 +161,22 @@ async def test_a_pass_counts_the_bytes_that_it_moves_and_takes_not_too_many_in_a
         assert await steps(store, tally) == [two + 5 * ROW_BYTES, two + 3 * ROW_BYTES, two // 2 + ROW_BYTES]
         assert tally.counts == {"versions": 5, "planned": 5}
         assert await steps(store, Tally()) == [5 * (WISH_BYTES + ROW_BYTES)]  # all of them are where they belong
+
+
+async def test_a_repair_stays_at_the_site_as_long_as_it_can_and_tells_when_it_must_leave_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened(tmp_path, 9) as store:
+        far = await reserve(store, tmp_path, 4)
+        row = await put(store, "k", SMALL, storage_class="GLACIER")
+        assert len(volumes_of(row)) == 3
+        lost = list(Layout.parse(row.layout).places())[:2]
+        store._context.fleet.retire([volume for volume, _ in lost])
+        for volume, chunk in lost:
+            await store._context.fleet.volume(volume).delete([chunk])
+        assert (await by_metadata(store)).counts["outcome:repaired"] == 2
+        row = await store.get_row(BUCKET, "k")
+        assert (len(volumes_of(row)), len(volumes_of(row) - far)) == (3, 1)  # one was left there for the two
+        (told,) = [each for each in caplog.records if "elsewhere than at the sites of its pool" in each.message]
+        assert told.levelname == "WARNING"
+        assert await read(store, row) == SMALL
