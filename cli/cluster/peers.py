@@ -95,7 +95,8 @@ async def move_peer(session: Session, of: str, way: tuple[str, str], *, detach: 
         before = cast.roster.sets[of]
         if target not in cast.roster.peers:
             raise Hinted(f"no peer {target!r} is up", "`frazil election list --json` names those of each set", code=Exit.NOT_FOUND)
-        await cast.roster.change_set(of, before, wanted_change(before, source, target))
+        if not (before.wanted and target in before.wanted and source not in before.wanted):  # else it was asked for before
+            await cast.roster.change_set(of, before, wanted_change(before, source, target))
         session.output.record("move", f"{target} takes the place of {source} in {of}", set=of, source=source, target=target)
         if not detach:
             await _follow(session, cast, of)

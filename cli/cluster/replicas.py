@@ -29,11 +29,11 @@ async def replace_peers(session: Session, node: Node, leaving: Sequence[str], *,
     await roster.look()
     without = 0
     for name, before in sorted(roster.sets.items()):
-        for peer in [peer for peer in before.peers if peer in leaving]:
-            target = None if before.wanted else _substitute(roster, before, leaving)
-            if before.wanted:
-                session.output.record("replica", f"{name} is on its way to other peers already", set=name, peers=before.peers)
-            elif target is None:
+        for peer in [peer for peer in before.peers if peer in leaving and peer not in before.goal]:
+            session.output.record("replica", f"{peer} is on its way out of {name} already", set=name, peer=peer)
+        for peer in [peer for peer in before.goal if peer in leaving]:
+            target = _substitute(roster, before, leaving)
+            if target is None:
                 without += 1
                 line = f"{name} stays without {peer}: there is no other peer; start meta on another host, then run this again"
                 session.output.record("replica", line, set=name, peer=peer, target=None)
@@ -49,8 +49,9 @@ async def replace_peers(session: Session, node: Node, leaving: Sequence[str], *,
 def _substitute(roster: Roster, before: PeerSet, leaving: Sequence[str]) -> str | None:
     """Of the living peers on hosts that the set is not on, the one with the fewest sets."""
     load = {name: sum(name in each.peers or name in each.wanted for each in roster.sets.values()) for name in roster.peers}
-    taken = {_host(roster.peers[name]) for name in before.peers if name in roster.peers and name not in leaving}
-    free = [peer for peer in roster.peers.values() if peer.name not in (*before.peers, *leaving) and _host(peer) not in taken]
+    taken = {_host(roster.peers[name]) for name in before.goal if name in roster.peers and name not in leaving}
+    known = {*before.peers, *before.goal, *leaving}
+    free = [peer for peer in roster.peers.values() if peer.name not in known and _host(peer) not in taken]
     return min(free, key=lambda peer: (load[peer.name], peer.name)).name if free else None
 
 

@@ -56,8 +56,8 @@ async def _check(session: Session, buckets: tuple[str, ...]) -> Exit:
 def move(session: Session, of: str, source: str, target: str, detach: bool) -> Exit:
     """Have the peer TO take the place of the peer FROM in a SET, also when FROM is lost for good. `frazil election list` names them.
 
-    Sets move, not single buckets: given a BUCKET, its set moves, with all buckets in it. TO joins first, then FROM leaves; each step waits
-    until a majority has everything. Reads and writes go on meanwhile.
+    Sets move, not single buckets: given a BUCKET, its set moves, with all buckets in it. TO joins first, then FROM leaves, once TO has
+    everything. Reads and writes go on meanwhile. A move under way may be changed: moving TO to FROM again takes it back.
     """
     return session.run(lambda: _move(session, of, source, target, detach))
 

@@ -2,7 +2,9 @@
 
 Theory of operation of a change of peers. It goes in steps of one peer, so each majority meets each majority of the step before. Two steps
 apart they need not meet: hence before a step every base of the set is taken over in this epoch, with the peers that are there now; after
-that all it has counts as agreed by a majority of them. A leader works with the peers that the set's document names when its reign begins,
+that all it has counts as agreed by a majority of them. A peer that joins is up, and has everything before the one whose place it takes
+leaves: else the set would stand on fewer replicas than before. Only who is lost for good is not held back by a newcomer that is away, too.
+A leader works with the peers that the set's document names when its reign begins,
 and a change of the document ends the reign.
 
 Source: Ongaro: Consensus, Bridging Theory and Practice (2014), section 4.1.
@@ -18,11 +20,12 @@ import trio
 from meta.cluster.link import Link
 from meta.cluster.member import REST_S, Member, Watcher
 from meta.cluster.reign import Reign
-from meta.cluster.roster import Roster
+from meta.cluster.roster import PeerSet, Roster
 from meta.cluster.routing import RoutedMeta
 from meta.cluster.wire import Standings
+from meta.commit import NOTHING, Header
 from meta.coordinator import Coordinator
-from node.errors import BaseNotFound, Fenced, FrazilError
+from node.errors import BaseNotFound, Fenced, FrazilError, PeerUnreachable, Superseded
 from node.log import get_logger
 from node.metrics import gauge
 
@@ -174,8 +177,36 @@ class Care:
             if now is None or following is None or now.peers != self._member.peers.peers:
                 continue
             try:
+                self._check_step(now, following)
                 await self.take_over_all(reign)
+                if len(following.peers) < len(now.peers):
+                    await self._wait_joined(reign, now)
                 await self._roster.change_set(reign.name, now, following)
                 _log.info("the peers of the set %s: %s", reign.name, ", ".join(following.peers))
             except FrazilError as error:
                 _log.info("the peers of the set %s can't change yet: %s", reign.name, error)
+
+    def _check_step(self, now: PeerSet, following: PeerSet) -> None:
+        """Raises: PeerUnreachable."""
+        living = self._roster.peers.keys()
+        joining, leaving = set(following.peers) - set(now.peers), set(now.peers) - set(following.peers)
+        needed = joining or (set(now.joined) if leaving and leaving <= living else set())
+        if away := sorted(needed - living):
+            raise PeerUnreachable(f"{', '.join(away)} is to join and is away")
+
+    async def _wait_joined(self, reign: Reign, now: PeerSet) -> None:
+        """Until those that joined have all that this leader has now; it drives them. Raises: Superseded, FrazilError."""
+        for peer in [peer for peer in now.joined if peer in self._roster.peers and peer != self._member.own.name]:
+            async with aclosing(self._routed.handfuls(self._member.name, COMPARED_AT_ONCE)) as handfuls:
+                async for bases in handfuls:
+                    wanted = {base: self._member.replica(base).header() for base in bases}
+                    while wanted := await self._lacking(reign, peer, wanted):
+                        await trio.sleep(PING_S)
+                        if self._roster.sets.get(reign.name) != now:
+                            raise Superseded("the set is to have other peers")
+
+    async def _lacking(self, reign: Reign, peer: str, wanted: dict[str, Header]) -> dict[str, Header]:
+        """What of these bases the peer does not have yet up to there."""
+        theirs = await self._links[peer].standings(Standings(reign.name, reign.epoch, tuple(wanted)))
+        found = dict(zip(wanted, theirs, strict=True))
+        return {base: header for base, header in wanted.items() if (found[base] or NOTHING) < header}

@@ -41,6 +41,17 @@ class PeerSet(msgspec.Struct, frozen=True):
     peers: tuple[str, ...]
     wanted: tuple[str, ...] = ()
 
+    @property
+    def goal(self) -> tuple[str, ...]:
+        """Who the peers are once all is done that was asked for."""
+        return self.wanted or self.peers
+
+    @property
+    def joined(self) -> tuple[str, ...]:
+        """Those that came for peers which are still to leave: step puts them last."""
+        leaving = sum(peer not in self.goal for peer in self.peers)
+        return tuple(peer for peer in self.peers[len(self.peers) - leaving :] if peer in self.goal)
+
     def step(self) -> PeerSet | None:
         """The next on the way: one joins or one leaves, so that each majority meets each of the one before. None: nothing is to change."""
         joining = [peer for peer in self.wanted if peer not in self.peers]
@@ -193,12 +204,12 @@ class Roster:
 
 
 def wanted_change(peers: PeerSet, source: str, target: str) -> PeerSet:
-    """With `target` in the place of `source`. Raises: InvalidArgument."""
-    if peers.wanted:
-        raise InvalidArgument(f"the set is on its way to {', '.join(peers.wanted)} already")
-    if source not in peers.peers or target in peers.peers:
-        raise InvalidArgument(f"the set has the peers {', '.join(peers.peers)}: give one of them, and one that is not")
-    return PeerSet(peers.peers, tuple(target if peer == source else peer for peer in peers.peers))
+    """With `target` in the place of `source`, also while the set is on its way: back to where it was, say. Raises: InvalidArgument."""
+    goal = peers.goal
+    if source not in goal or target in goal:
+        way = "is on its way to" if peers.wanted else "has"
+        raise InvalidArgument(f"the set {way} the peers {', '.join(goal)}: give one of them, and one that is not")
+    return PeerSet(peers.peers, tuple(target if peer == source else peer for peer in goal))
 
 
 def first_sets(peers: Sequence[str], replicas: int) -> dict[str, PeerSet]:

@@ -17,12 +17,14 @@ from meta import local
 from meta.client import post
 from meta.cluster.bases import SetBases
 from meta.cluster.keepsake import load
+from meta.cluster.member import Member
 from meta.cluster.replica import check_snapshot
-from meta.cluster.roster import Peer, PeerSet
+from meta.cluster.roster import Peer, PeerSet, wanted_change
 from meta.cluster.service import BIRTHS
 from meta.commit import Header, LocalCommit
 from meta.coordinator import Document
 from meta.directory import container_base, container_id
+from meta.peer import Standing
 from meta.protocol.container import Container
 from meta.protocol.listing import ListRequest
 from meta.protocol.object import DeleteRequest, ObjectRow
@@ -32,6 +34,7 @@ from meta.writer import newest
 from node.clock import SystemClock
 from node.errors import (
     BaseCorrupt,
+    Behind,
     BucketNotEmpty,
     BucketNotFound,
     BucketOwned,
@@ -262,6 +265,47 @@ async def test_a_peer_takes_the_place_of_another_while_all_is_read_and_written(c
     await until(lambda: of not in cluster.processes[left].members)
     paths = [base_path(cluster, name, of) for name in cluster.processes if name != left]
     await until(lambda: all(path.exists() for path in paths) and all(dump(path) == dump(paths[0]) for path in paths[1:]))
+
+
+async def test_a_peer_stays_until_the_one_in_its_place_has_everything(
+    cluster: Cluster, container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the set stands on two replicas meanwhile, and the loss of one more host takes its bases away."""
+    of = await set_of(cluster)
+    await container.put(row("a"))
+    await cluster.start("d")
+    roster, new = cluster.processes["a"].roster, cluster.processes["d"].peer.name
+    await until(lambda: len(roster.peers) == 4)
+    before, held, pull = roster.sets[of], True, Member.pull
+
+    async def slow(self: Member, base: str, epoch: int, source: str) -> Standing:
+        if held and self.own.name == new:
+            raise Behind("its disk is slow")
+        return await pull(self, base, epoch, source)
+
+    monkeypatch.setattr(Member, "pull", slow)
+    wanted = (*before.peers[1:], new)
+    await roster.change_set(of, before, PeerSet(before.peers, wanted))
+    await until(lambda: roster.sets[of].peers == (*before.peers, new), 30)
+    await until(lambda: cluster.leader(of) is not None)
+    await trio.sleep(1.5)  # many steps' time
+    assert roster.sets[of].peers == (*before.peers, new)
+    held = False
+    await until(lambda: roster.sets[of] == PeerSet(wanted), 40)
+
+
+async def test_nobody_leaves_for_a_peer_that_is_away_and_the_change_can_be_taken_back(cluster: Cluster, container: Container) -> None:
+    of = await set_of(cluster)
+    await container.put(row("a"))
+    roster = cluster.processes["a"].roster
+    before = roster.sets[of]
+    moved = wanted_change(before, before.peers[2], "lost")
+    await roster.change_set(of, before, moved)
+    await until(lambda: roster.sets[of] == moved)
+    await trio.sleep(1.0)
+    assert roster.sets[of] == moved
+    await roster.change_set(of, moved, wanted_change(moved, "lost", before.peers[2]))
+    await until(lambda: roster.sets[of] == before)
 
 
 async def test_a_new_peer_gets_sets_of_its_own_and_new_containers(cluster: Cluster, container: Container) -> None:
