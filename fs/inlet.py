@@ -22,6 +22,8 @@ import pyfuse3
 import trio
 
 LINGER_S = 50e-6
+END_CHECK_S = 1.0
+"""Between two looks whether the mount's end was missed."""
 TURNS_MAX = 16
 """So many requests in a row may keep other tasks of this process waiting."""
 DESCRIPTORS_MAX = 1024
@@ -82,6 +84,13 @@ class Inlet:
         if not self._waiting:
             self._idle.unpark()
 
+    async def watch(self) -> None:
+        """Until the mount ends. A task that saw a request, and read the mount's end in its place, ends itself without a word: then
+        nobody reads, and the others would wait for ever."""
+        while not self._closed:
+            await trio.sleep(END_CHECK_S)
+            self._look()
+
     def _close(self) -> None:
         self._closed = True
         self._idle.unpark_all()
@@ -120,6 +129,12 @@ def install() -> None:
     if descriptor is not None and descriptor < DESCRIPTORS_MAX and hasattr(pyfuse3, "_wait_fuse_readable"):
         _inlet = Inlet(descriptor)
         pyfuse3._wait_fuse_readable = _inlet.readable
+
+
+async def watch() -> None:
+    """In a mount, beside pyfuse3's tasks."""
+    if _inlet is not None:
+        await _inlet.watch()
 
 
 def _fuse_descriptor() -> int | None:

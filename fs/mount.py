@@ -80,6 +80,7 @@ async def serve_mount(options: MountOptions, host: Host, drain: trio.Event, read
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_end_with, drain)
+                nursery.start_soon(inlet.watch)
                 nursery.start_soon(Follower(tree, _invalidate, PERIOD_DISTANT_S if host.distant else PERIOD_S).run)
                 nursery.start_soon(_begin, operations, options, host, ready)
                 await pyfuse3.main(max_tasks=REQUESTS_AT_ONCE)
@@ -117,7 +118,7 @@ async def _save_open(tree: Tree, changes: Changes) -> None:
     """Files that were open when the mount was told to end: nobody will close them here."""
     for inode in list(tree.table.oldest()):
         try:
-            await changes.save(inode)
+            await changes.saving.save(inode)
         except (FrazilError, OSError) as error:
             log.error("%s was open at the end and could not be stored: %s", "/".join(inode.place), error)
 

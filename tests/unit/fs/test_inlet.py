@@ -35,7 +35,7 @@ class Server:
     async def serve(self, name: str) -> None:
         while await self.inlet.readable():
             request = os.read(self._descriptor, 1)
-            if not request:
+            if not request or request == b"e":  # the mount's end, which came behind the look that saw a request
                 return
             await stepping(self._handle(name, request))
 
@@ -136,3 +136,18 @@ async def test_a_request_that_is_taken_back_before_it_is_read_doesnt_end_the_tas
         assert await served.readable()
     assert (taken, os.read(pipe[0], 1)) == ([b"a"], b"b")
     os.close(pipe[1])
+
+
+async def test_all_tasks_end_when_one_ended_in_silence(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    server = Server(pipe[0], monkeypatch)
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            for name in ("one", "other", "third"):
+                nursery.start_soon(server.serve, name)
+            nursery.start_soon(server.inlet.watch)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            os.write(pipe[1], b"e")
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            os.close(pipe[1])
