@@ -9,9 +9,10 @@ client puts in its place meanwhile stays. Whoever fills a queue waits for room i
 from __future__ import annotations
 
 import errno
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
+from typing import Protocol
 
 import trio
 
@@ -24,6 +25,8 @@ from node.log import get_logger
 
 SAVES_AT_ONCE = 64
 """As many as share a sync of chunks (rawx/device.py)."""
+BATCHES_AT_ONCE = 2
+"""Of as many saves: one writes chunks while the other waits for the store's process."""
 SAVES_WAITING_MAX = 512
 REMOVALS_MAX = 10_000
 GATHER_S = 0.05
@@ -33,23 +36,36 @@ AGAIN_S = 1.0
 log = get_logger("fs.behind")
 Place = tuple[str, str]
 """Bucket and key."""
-Act = Callable[[Inode], Awaitable[None]]
 Owe = Callable[[bool], None]
 """Whether anything waits."""
+
+
+class Files(Protocol):
+    """What is done with open files."""
+
+    async def save_together(self, inodes: Sequence[Inode]) -> None:
+        """Makes those durable for which that costs less so."""
+
+    async def save_late(self, inode: Inode) -> None:
+        """Makes one durable. Raises: what the store raises."""
+
+    def is_saved(self, inode: Inode) -> bool: ...
+
+    async def release(self, inode: Inode) -> None:
+        """Lets go of it."""
 
 
 class Behind:
     """Of one mount.
 
-    save, release   make an open file durable; let go of it, in any case
     owe             told before something waits, and when nothing does any more
     trouble         why the store did not take the last that it was given: what waits is tried again, and nobody should add to it
     """
 
-    def __init__(self, connection: Connection, save: Act, release: Act, owe: Owe) -> None:
+    def __init__(self, connection: Connection, files: Files, owe: Owe) -> None:
         self.removing: dict[Place, str] = {}
         self.failures = 0
-        self._connection, self._save, self._release, self._owe = connection, save, release, owe
+        self._connection, self._files, self._owe = connection, files, owe
         self.trouble: FrazilError | None = None
         self._saves, self._to_save = trio.open_memory_channel[tuple[int, Inode]](SAVES_WAITING_MAX)
         self._waiting: dict[int, Inode] = {}
@@ -58,8 +74,8 @@ class Behind:
         self._saved = trio.Event()
         self._bell = trio.Event()
         self._settled = trio.Event()
-        self._gathered = 0
         self._due = trio.Event()
+        self._batches, self._slots = trio.Semaphore(BATCHES_AT_ONCE), trio.Semaphore(SAVES_AT_ONCE)
         self._waited_for = 0
 
     def __repr__(self) -> str:
@@ -83,6 +99,8 @@ class Behind:
                 self._saves.send_nowait((number, inode))
             except trio.WouldBlock:
                 await self._saves.send((number, inode))
+            if self._to_save.statistics().current_buffer_used >= SAVES_AT_ONCE // 2:
+                self._due.set()
         except BaseException:
             self._done(number)
             raise
@@ -129,8 +147,7 @@ class Behind:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """For ever."""
         async with trio.open_nursery() as nursery:
-            for _ in range(SAVES_AT_ONCE):
-                nursery.start_soon(self._run_saves)
+            nursery.start_soon(self._run_saves, nursery)
             nursery.start_soon(self._run_removals)
             task_status.started()
 
@@ -146,34 +163,55 @@ class Behind:
 
     async def _gather(self) -> None:
         """Until what came by now is to be done."""
-        self._gathered += 1
-        if self._waited_for or self._gathered >= SAVES_AT_ONCE // 2:
-            self._go()
+        if self._waited_for:
             return
-        with trio.move_on_after(GATHER_S) as limit:
+        with trio.move_on_after(GATHER_S):
             await self._due.wait()
-        if limit.cancelled_caught:
-            self._go()
+        self._go()
 
     def _go(self) -> None:
-        self._gathered = 0
         self._due, due = trio.Event(), self._due
         due.set()
 
-    async def _run_saves(self) -> None:
-        async for number, inode in self._to_save:
-            try:
-                await self._gather()
-                while not await self._try(inode):  # noqa: ASYNC110 - the store's doing
-                    await trio.sleep(AGAIN_S)
-            finally:
-                await self._release(inode)
+    async def _run_saves(self, nursery: trio.Nursery) -> None:
+        while True:
+            batch = [await self._to_save.receive()]
+            await self._gather()
+            await self._batches.acquire()
+            with suppress(trio.WouldBlock):
+                while len(batch) < SAVES_AT_ONCE:
+                    batch.append(self._to_save.receive_nowait())
+            nursery.start_soon(self._save_batch, nursery, batch)
+
+    async def _save_batch(self, nursery: trio.Nursery, batch: Sequence[tuple[int, Inode]]) -> None:
+        try:
+            await self._files.save_together([inode for _, inode in batch])
+        except Exception:  # a bug, as below: each is tried by itself
+            log.exception("storing what was closed stopped by an internal error")
+        finally:
+            self._batches.release()
+        for number, inode in batch:
+            if self._files.is_saved(inode):
+                await self._files.release(inode)
                 self._done(number)
+                self.trouble = None
+            else:
+                await self._slots.acquire()
+                nursery.start_soon(self._run_save, number, inode)
+
+    async def _run_save(self, number: int, inode: Inode) -> None:
+        try:
+            while not await self._try(inode):  # noqa: ASYNC110 - the store's doing
+                await trio.sleep(AGAIN_S)
+        finally:
+            self._slots.release()
+            await self._files.release(inode)
+            self._done(number)
 
     async def _try(self, inode: Inode) -> bool:
         """False when it is to be tried again."""
         try:
-            await self._save(inode)
+            await self._files.save_late(inode)
         except (FrazilError, OSError) as error:
             if self._is_trouble(error):
                 return False

@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import stat as modes
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -28,21 +28,18 @@ from fs.attribute import (
     with_xattrs,
     xattrs_of,
 )
-from fs.behind import Behind
 from fs.connection import ABSENT
 from fs.file import File
 from fs.gate import Gate
 from fs.inode import Inode
 from fs.name import Name
-from fs.patience import may_help
+from fs.saving import Saving
 from fs.tree import Tree, failure, key_in
 from meta.protocol.folder import FOLDER_END
 from meta.protocol.object import NO_CONDITION, Attributes, ObjectRow
 from node.errors import FrazilError, NotFound
 from store.source import BytesSource
 
-LATE_BYTES_MAX = 1 << 20
-"""Files up to here are stored after they were closed, where that is wished."""
 LAST = 2
 """So many nodes in a folder are more than the one that leaves."""
 
@@ -67,7 +64,8 @@ class Changes:
         self._tree = tree
         self._buckets, self._exclusive, self._late = buckets, exclusive, late
         self._gate = Gate()
-        self.behind = Behind(tree.connection, self._save_late, tree.release, tree.shared.debts.owe)
+        self.saving = Saving(tree, self._gate, late=late)
+        self.behind = self.saving.behind
         tree.hides = self.behind.hides
 
     def __repr__(self) -> str:
@@ -147,10 +145,10 @@ class Changes:
             await self._vacate(inode)
             stored = inode.covers if isinstance(inode.file, File) and inode.file.row is None else inode.content
             if stored:
-                if self._leaves:
+                if self.saving.leaves:
                     await self.behind.remove_later(*inode.place, stored)
                 else:
-                    with self._watched():
+                    with self.saving.watched():
                         await self._tree.connection.remove(*inode.place)
             self._gone(inode)
         touch(parent)
@@ -195,7 +193,7 @@ class Changes:
             name = Name(there.part, there.beside)
         else:
             name = await self._new_name(new_parent, new_raw)
-        await self._thaw(inode)
+        await self.saving.thaw(inode)
         await self._settle_others(inode)
         async with self._gate.closed():
             await self.behind.settle()
@@ -242,7 +240,7 @@ class Changes:
             return
         self._check_move(one, new_parent)
         self._check_move(other, parent)
-        await self._thaw(one, other)
+        await self.saving.thaw(one, other)
         await self._settle_others(one, other)
         async with self._gate.closed():
             await self.behind.settle()
@@ -314,7 +312,7 @@ class Changes:
             self._tree.table.open(inode)  # else a save that ends meanwhile takes the open file away
             try:
                 if not await file.restate(change, rename) and not inode.gone:
-                    await self.save(inode)
+                    await self.saving.save(inode)
             finally:
                 await self._tree.release(inode)
             return file.stat
@@ -360,57 +358,6 @@ class Changes:
         if inode.folder:
             return await self._tree.marker(inode)
         return await self._tree.stored(inode)
-
-    # Saving
-
-    async def save(self, inode: Inode) -> None:
-        """Makes an open file durable and visible. Raises: what the store raises."""
-        if isinstance(inode.file, File) and inode.file.unsaved and not inode.gone:
-            if inode.place in self.behind.removing:
-                await self.behind.settle()
-            await self._thaw(inode)
-            async with self._gate.passing():
-                with self._watched():
-                    await inode.file.save()
-
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        """While the store is in trouble nothing is left for later: whoever calls is to hear of it."""
-        try:
-            yield
-        except FrazilError as error:
-            if may_help(error):
-                self.behind.trouble = error
-            raise
-        else:
-            self.behind.trouble = None
-
-    @property
-    def _leaves(self) -> bool:
-        """Whether what can wait is left for later."""
-        return self._late and self.behind.trouble is None
-
-    async def _thaw(self, *inodes: Inode) -> None:
-        """Before the gate, where others would wait for it, too: what a save has to read of a cold object may be hours away."""
-        for inode in inodes:
-            if isinstance(inode.file, File):
-                await inode.file.thaw()
-
-    async def close(self, inode: Inode) -> None:
-        """One of its handles is closed: what was written is visible then, or is so in a moment."""
-        file = inode.file
-        if self._leaves and isinstance(file, File) and file.unsaved and not inode.gone and file.stat.size <= LATE_BYTES_MAX:
-            self._tree.table.open(inode)
-            await self.behind.save_later(inode)
-        else:
-            await self.save(inode)
-
-    async def _save_late(self, inode: Inode) -> None:
-        file = inode.file
-        assert isinstance(file, File)
-        await self.save(inode)
-        while file.unsaved and inode.opened == 1 and not inode.gone:  # cut or restated meanwhile, by who left that to the last holder
-            await self.save(inode)
 
     # What they share
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -21,13 +22,15 @@ from meta.protocol.identities import Account
 from meta.protocol.object import NO_CONDITION, Attributes, Change, Condition, DeleteRequest, ObjectRow, Seen
 from meta.protocol.registry import BucketEntry
 from meta.protocol.restore import Restore
-from node.errors import InvalidArgument, ObjectNotFound, Superseded
+from node.errors import FrazilError, InvalidArgument, ObjectNotFound, Superseded
 from rawx.protocol import VolumeStat
 from store.copy import of_one_piece
 from store.envelope import Envelope, envelope_of, without_envelope
 from store.overlay import Patch
-from store.source import Source
+from store.parallel import gather
+from store.source import BytesSource, Source
 from store.store import Store
+from store.together import Small
 from store.window import Window
 
 CHANGES_MAX = 5
@@ -86,6 +89,9 @@ class Connection(Protocol):
 
         Raises: PreconditionFailed, QuotaExceeded, Locked, VolumeFull.
         """
+
+    async def put_together(self, bucket: str, smalls: Sequence[Small]) -> list[ObjectRow | FrazilError]:
+        """Small whole objects, each durable and visible at return, or why it is not stored."""
 
     async def rewrite(self, bucket: str, row: ObjectRow, source: MakePatches, size: int, describe: Describe) -> ObjectRow:
         """The version with some bytes changed, or of another size. Raises: as put; Conflict when another content has its key."""
@@ -169,6 +175,13 @@ class StoreConnection:
         return await self._store.put_object(
             bucket, key, source(), attributes=attributes, owner=settings.owner, condition=condition, data_key=data_key, restate=describe
         )
+
+    async def put_together(self, bucket: str, smalls: Sequence[Small]) -> list[ObjectRow | FrazilError]:
+        settings = await self.settings(bucket)
+        if self._rules.default_envelope(settings) is not None:
+            return await gather([partial(self.put, bucket, each.key, partial(BytesSource, each.data), each.attributes) for each in smalls])
+        plain = [Small(each.key, each.data, of_a_new_object(each.attributes)) for each in smalls]
+        return await self._store.put_together(bucket, plain, owner=settings.owner)
 
     async def rewrite(self, bucket: str, row: ObjectRow, source: MakePatches, size: int, describe: Describe) -> ObjectRow:
         return await self._store.rewrite(bucket, row, source(), size, describe=describe, data_key=await self._data_key(row))

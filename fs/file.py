@@ -39,6 +39,7 @@ from meta.protocol.object import Attributes, ObjectRow
 from node.errors import Conflict, FrazilError, Locked, NotFound, QuotaExceeded
 from node.log import get_logger
 from store.overlay import Patch
+from store.together import TOGETHER_BYTES_MAX, Small
 
 GROW_BYTES_MAX = 256 << 30
 """By which a file grows at once without being written: its zeros take no disk, but are hashed and checked as all bytes are."""
@@ -290,12 +291,20 @@ class File:
             elif self._restated:
                 await self._save_attributes()
 
+    def small(self) -> Small | None:
+        """What a save would store, if that is little, was written here altogether, and needs no waiting. Not while it is locked."""
+        if self._inode.gone or not self.rewritten or self._stage is not None or self._along is not None:
+            return None
+        if self.stat.size > TOGETHER_BYTES_MAX or (data := self._spool.whole(self.stat.size)) is None:
+            return None
+        return Small(self._inode.place[1], data, self._wanted(self.attributes))
+
     async def claim(self) -> None:
         """Stores the new, empty file if there is no object of its name. Raises: PreconditionFailed; as save."""
         async with self.lock:
             bucket, key = self._inode.place
             source = partial(FileSource, self.fill, 0, 0)
-            await self._stored(await self._shared.connection.put(bucket, key, source, self._wanted(self.attributes), condition=ABSENT))
+            await self.stored(await self._shared.connection.put(bucket, key, source, self._wanted(self.attributes), condition=ABSENT))
 
     async def _save_bytes(self) -> None:
         """In part, where something of the stored version stays; whole otherwise, and when another object has taken its place by now."""
@@ -303,20 +312,20 @@ class File:
         size, connection = self.stat.size, self._shared.connection
         row = await self._put_along(key)
         if row is not None:
-            await self._stored(row)
+            await self.stored(row)
             return
         if self._stage is not None and size > WHOLE_BYTES_MAX:
             await self._complete(self._stage)
             return
         if self.row is not None and size > WHOLE_BYTES_MAX and self._written.bytes < size:
             try:
-                await self._stored(await connection.rewrite(bucket, self.row, self._patches, size, self._wanted))
+                await self.stored(await connection.rewrite(bucket, self.row, self._patches, size, self._wanted))
                 return
             except (Conflict, NotFound) as error:
                 if isinstance(error, QuotaExceeded | Locked):
                     raise
         row = await connection.put(bucket, key, lambda: FileSource(self.fill, 0, size), self._wanted(self.attributes))
-        await self._stored(row)
+        await self.stored(row)
 
     async def _put_along(self, key: str) -> ObjectRow | None:
         """The object, if it was put while it was written, under the name that it still has."""
@@ -344,7 +353,7 @@ class File:
         if here is stage:
             self._stage = None
         await stage.aclose()
-        await self._stored(row)
+        await self.stored(row)
 
     def _is_staged(self, start: int, stop: int) -> bool:
         """Whether the file still has the bytes that were staged there."""
@@ -365,9 +374,10 @@ class File:
         assert self.row is not None
         bucket, _ = self._inode.place
         row = await self._shared.connection.change(bucket, self.row, self._wanted)
-        await self._stored(row)
+        await self.stored(row)
 
-    async def _stored(self, row: ObjectRow) -> None:
+    async def stored(self, row: ObjectRow) -> None:
+        """With the lock held: the file as it is now is that object."""
         self._swaps += 1
         await self._close_stored()
         await self._unstage()

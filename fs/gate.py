@@ -17,14 +17,23 @@ class Latch:
     def __repr__(self) -> str:
         return f"<Latch locked={self._lock.locked()}>"
 
-    async def __aenter__(self) -> None:
+    def take(self) -> bool:
+        """Without waiting; False when it is not free. To be given back by the same task."""
         try:
             self._lock.acquire_nowait()
         except trio.WouldBlock:
+            return False
+        return True
+
+    def give_back(self) -> None:
+        self._lock.release()
+
+    async def __aenter__(self) -> None:
+        if not self.take():
             await self._lock.acquire()
 
     async def __aexit__(self, *_: object) -> None:
-        self._lock.release()
+        self.give_back()
 
 
 class Gate:

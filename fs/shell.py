@@ -152,7 +152,7 @@ class Operations(pyfuse3.Operations):
         try:
             await file.truncate(size, trusted=trusted)
             if inode.opened == 1:
-                await self._changes.save(inode)
+                await self._changes.saving.save(inode)
         finally:
             await self._tree.release(inode)
 
@@ -311,11 +311,11 @@ class Operations(pyfuse3.Operations):
 
     @translated
     async def flush(self, fh: int) -> None:
-        await self._changes.close(self._inode(fh))
+        await self._changes.saving.close(self._inode(fh))
 
     @translated
     async def fsync(self, fh: int, datasync: bool) -> None:
-        await self._changes.save(self._inode(fh))
+        await self._changes.saving.save(self._inode(fh))
         self._changes.behind.check()
 
     @translated
@@ -325,7 +325,7 @@ class Operations(pyfuse3.Operations):
         self._trusted.discard(fh)
         try:
             if inode.opened == 1:
-                await self._changes.save(inode)
+                await self._changes.saving.save(inode)
         finally:
             await self._tree.release(inode)
 

@@ -158,6 +158,12 @@ class Spool:
         else:
             await run_blocking(_read_all, self._data, into, start)
 
+    def whole(self, size: int) -> bytes | None:
+        """The first bytes, if they were all written and are in memory."""
+        if self._memory is None or self._ranges.reach(0) < size:
+            return None
+        return bytes(self._memory[:size])
+
     def cut(self, size: int) -> None:
         """What is beyond counts as never written; also tells of a file that grew."""
         if self._memory is not None:

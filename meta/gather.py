@@ -12,10 +12,10 @@ from typing import Any
 
 import trio
 
-from meta.protocol.container import Container
-from meta.protocol.object import NO_CONDITION, PUT_MANY_MAX, Condition, ObjectRow, PutResult
+from meta.protocol.container import Container, PutOutcomes
+from meta.protocol.object import NO_CONDITION, PUT_MANY_MAX, Condition, ObjectRow, PutOutcome, PutResult
 from meta.wire import CALL_BYTES_MAX
-from node.errors import FrazilError, NotFound, decode_error
+from node.errors import FrazilError, NotFound, decode_error, encode_error
 
 MESSAGES_AT_ONCE = 2
 """One is on its way while the writer works on the other."""
@@ -92,19 +92,22 @@ class Gathered:
         else:
             self._under_way -= 1
 
-    async def _ask(self, rows: Sequence[ObjectRow]) -> Sequence[PutResult | BaseException]:
-        if len(rows) == 1:
-            return [await self._container.put(rows[0])]
+    async def put_many(self, rows: Sequence[ObjectRow]) -> PutOutcomes:
+        """For who has gathered them already."""
         try:
-            outcomes = await self._container.put_many(rows)
+            return await self._container.put_many(rows)
         except NotFound as error:
             if type(error) is not NotFound:  # the bucket
                 raise
             return [await self._alone(row) for row in rows]  # the writer is of an older version, which has no such call
-        return [outcome.result or decode_error(outcome.error, 500) for outcome in outcomes]
 
-    async def _alone(self, row: ObjectRow) -> PutResult | FrazilError:
+    async def _ask(self, rows: Sequence[ObjectRow]) -> Sequence[PutResult | BaseException]:
+        if len(rows) == 1:
+            return [await self._container.put(rows[0])]
+        return [outcome.result or decode_error(outcome.error, 500) for outcome in await self.put_many(rows)]
+
+    async def _alone(self, row: ObjectRow) -> PutOutcome:
         try:
-            return await self._container.put(row)
+            return PutOutcome(await self._container.put(row))
         except FrazilError as error:
-            return error
+            return PutOutcome(error=encode_error(error))

@@ -21,11 +21,12 @@ import msgspec
 import trio
 
 from node.buffers import BufferPool
-from node.errors import ContentLost, NotEnoughServices
+from node.errors import ContentLost, FrazilError, NotEnoughServices
 from node.lane import PENDING, Job
 from node.log import get_logger
 from node.threads import run_blocking
 from rawx.chunk import Buffer, ChunkRecord, ObjectRecord, UploadRecord
+from rawx.fanout import Put
 from store.delete import delete_places
 from store.digests import DIGEST_INLINE_BYTES_MAX, Digests
 from store.fleet import OF_A_PART, SLABS_AT_ONCE, ChunkFinding, Fleet
@@ -134,6 +135,24 @@ class ContentWriter:
                 self.policy = self._policies.choose(count, usable)
                 return await self._write_whole(digests, room, count, finish, name)
             return await self._write_slabs(source, digests, room, finish)
+
+    async def begin_whole(self, data: memoryview) -> list[Put]:
+        """The chunks of a small content, for who puts them together with others'; `end_whole` is to be told what came of them.
+
+        Raises: NotEnoughServices; then `undo` is still to be called.
+        """
+        self.policy = policy = self._policies.choose(len(data), await self._fleet.usable())
+        assert not policy.coded, "small contents are kept as copies"
+        digests = Digests(())
+        digests.update(data)
+        self.summary = Summary(len(data), digests.finish()["md5"].hex(), {})
+        self._writers.append(await MetachunkWriter.place(self._fleet, policy, memoryview(b"")))
+        return self._writers[0].puts(data, self._common(0, last=self._describe(self.summary)))
+
+    def end_whole(self, outcomes: Sequence[FrazilError | None]) -> Layout | None:
+        """outcomes: of its chunks, in order. None where one is missing: then `undo` is to be called."""
+        self._writers[0].took(outcomes)
+        return self._layout() if self._writers[0].whole else None
 
     async def copy(self, source: Layout, tail: Tail | None) -> Layout:
         """Copies the chunks of another content, each on its volume. Raises: NotEnoughServices; then `undo` is still to be called."""

@@ -168,6 +168,18 @@ class MetachunkWriter:
         self._check_quorum()
         return result
 
+    def puts(self, data: memoryview, record: ChunkRecord) -> list[Put]:
+        """For who puts a metachunk of copies together with others: its chunks. `took` is to be told what came of them."""
+        parts = self._split(data, len(data))
+        self.size = len(data)
+        return [self._put(piece, parts[piece.position][0], record) for piece in self.pieces]
+
+    def took(self, outcomes: Iterable[FrazilError | None]) -> None:
+        """outcomes: of `puts`, in order."""
+        for piece, outcome in zip(self.pieces, outcomes, strict=True):
+            if outcome is not None:
+                self._fail(piece, outcome)
+
     async def copy(self, source: Metachunk, record: ChunkRecord) -> None:
         """Durable copies of the source's chunks. Raises: NotEnoughServices."""
         self.size = source.size

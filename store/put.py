@@ -70,7 +70,7 @@ async def put_object(
         if restate is not None:
             now = context.stamp()
             row = msgspec.structs.replace(row, version=now, mtime_us=now, attributes=restate(row.attributes))
-        row = _with_summary(row, summary, writer.policy.name, stored)
+        row = with_summary(row, summary, writer.policy.name, stored)
         return Tail(object=object_record(row))
 
     container = context.container(bucket)
@@ -102,7 +102,11 @@ async def commit_object(context: Context, bucket: str, row: ObjectRow, writer: C
         assert isinstance(named, PutResult)
         return named
 
-    result = await commit(context, bucket, row.key, writer, name)
+    return await visible(context, bucket, row, writer, await commit(context, bucket, row.key, writer, name))
+
+
+async def visible(context: Context, bucket: str, row: ObjectRow, writer: ContentWriter, result: PutResult) -> ObjectRow:
+    """What follows upon the transaction that named a written content; the row as it is stored."""
     context.afterwork.drop(bucket, result.dropped)
     context.learn_null(bucket, null=result.null)
     await committed(context, bucket, row.key, result.version, writer)
@@ -154,7 +158,7 @@ async def committed(context: Context, bucket: str, key: str, version: int, write
         context.afterwork.settle(writer.places())
 
 
-def _with_summary(row: ObjectRow, summary: Summary, policy: str, stored: ObjectRow | None) -> ObjectRow:
+def with_summary(row: ObjectRow, summary: Summary, policy: str, stored: ObjectRow | None = None) -> ObjectRow:
     if stored is not None:
         return msgspec.structs.replace(row, size=stored.size, etag=stored.etag, policy=policy)
     attributes = row.attributes

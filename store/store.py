@@ -15,7 +15,7 @@ from meta.protocol.jobs import Job
 from meta.protocol.object import NO_CONDITION, Attributes, Change, Condition, DeleteRequest, DeleteResult, ObjectRow, PutResult
 from meta.protocol.restore import COLD_CLASSES
 from meta.protocol.upload import PartRow, UploadRow
-from node.errors import ContentLost
+from node.errors import ContentLost, FrazilError
 from rawx.protocol import Rawx, VolumeStat
 from store import quarantine
 from store.append import Combine, append_object
@@ -48,6 +48,7 @@ from store.rewrite import Describe, rewrite_object
 from store.small import read_small
 from store.source import Source
 from store.tier import Tier
+from store.together import Small, put_together
 from store.vault import Vault
 from store.verify import verify
 from store.window import Window, open_window
@@ -158,6 +159,11 @@ class Store:
             restate=restate,
         )
         return self._written(bucket, row)
+
+    async def put_together(self, bucket: str, smalls: Sequence[Small], *, owner: str) -> list[ObjectRow | FrazilError]:
+        """For each the row, durable and visible, or why it was not stored. Raises: see store.together.put_together."""
+        found = await put_together(self._context, bucket, smalls, owner=owner)
+        return [each if isinstance(each, FrazilError) else self._written(bucket, each) for each in found]
 
     async def get_row(self, bucket: str, key: str, version: int | None = None) -> ObjectRow:
         """Raises: ObjectNotFound, VersionNotFound, BucketNotFound."""

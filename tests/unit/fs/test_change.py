@@ -140,7 +140,7 @@ async def test_others_are_not_held_up_by_a_save_that_waits_for_a_cold_object(tmp
         file = await tree.open(inode)
         await file.write(1, b"0")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(changes.save, inode)
+            nursery.start_soon(changes.saving.save, inode)
             await trio.testing.wait_all_tasks_blocked()
             with trio.fail_after(2):
                 await changes.rename(root, b"y", root, b"z", replace=True)
@@ -180,7 +180,7 @@ async def test_what_a_new_file_replaced_by_rename_doesnt_come_back_when_that_get
         await changes.rename(root, b"x", root, b"y", replace=True)
         with pytest.raises(FileNotFoundError):
             await tree.lookup(root, b"x")
-        await changes.save(new)
+        await changes.saving.save(new)
         assert list(store.rows) == ["y"]
         assert store.data("y") == b"new"
 

@@ -61,7 +61,7 @@ async def test_a_read_goes_on_while_the_file_is_saved_or_cut_under_it(tmp_path: 
             if cut:
                 await file.truncate(1_500)
             else:
-                await file._stored(store.keep("k", bytes(now)))
+                await file.stored(store.keep("k", bytes(now)))
             store.go.set()
         assert found == [now[: 1_500 if cut else 3_000]]
         await file.aclose()

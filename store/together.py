@@ -1,0 +1,133 @@
+"""Small objects that are put together: one hop to a thread, one sync and one message for all of them.
+
+Each is what a PUT of its own makes of it, durable and visible at return; but what a PUT does beside the syscalls, tasks, limits and waits,
+is done once for all. One of which a volume fails is left to be put by itself, as one that is refused; nothing stays of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from meta.protocol.object import PUT_MANY_MAX, Attributes, ObjectRow, PutOutcome
+from node.errors import FrazilError, NotEnoughServices, decode_error
+from rawx.chunk import ChunkRecord, new_chunk_id
+from rawx.fanout import Put, put_all
+from store.content import ContentWriter, Tail
+from store.context import REFUSALS, Context
+from store.policy import SMALL_BYTES_MAX, PolicySet
+from store.put import visible, with_summary
+from store.record import object_record
+from store.source import Summary
+
+TOGETHER_MAX = PUT_MANY_MAX
+TOGETHER_BYTES_MAX = SMALL_BYTES_MAX
+"""Of one of them: larger ones may be codes, and are hashed in a thread."""
+STORAGE_CLASS = "STANDARD"
+
+
+class Small(NamedTuple):
+    """One of them. attributes: that tell of no encryption."""
+
+    key: str
+    data: bytes
+    attributes: Attributes
+
+
+class _Object:
+    """One on its way. refusal: why it is not going on."""
+
+    def __init__(self, context: Context, record: ChunkRecord, policies: PolicySet, row: ObjectRow, data: bytes) -> None:
+        self.row = row
+        self.data = data
+        self.puts: Sequence[Put] = ()
+        self.refusal: FrazilError | None = None
+        self.writer = ContentWriter(context.fleet, context.writes, policies, record, self._describe)
+
+    def __repr__(self) -> str:
+        return f"<_Object {self.row.key!r} refusal={self.refusal}>"
+
+    def _describe(self, summary: Summary) -> Tail:
+        self.row = with_summary(self.row, summary, self.writer.policy.name)
+        return Tail(object=object_record(self.row))
+
+
+async def put_together(context: Context, bucket: str, smalls: Sequence[Small], *, owner: str) -> list[ObjectRow | FrazilError]:
+    """For each, in order, the row or why it was not stored, as put_object would raise it, or NotEnoughServices where that may do better.
+
+    At most TOGETHER_MAX, all with different keys. Raises: BucketNotFound; and then nothing was stored, or, as put_object, nobody knows.
+    """
+    settings = await context.container(bucket).settings()
+    policies = context.policies_of(settings, STORAGE_CLASS)
+    objects = []
+    for small in smalls:
+        record = ChunkRecord(bucket, small.key, new_chunk_id(), "", account=settings.account)
+        version = context.stamp()
+        row = ObjectRow(
+            key=small.key,
+            version=version,
+            null=context.guess_null(bucket),
+            mtime_us=version,
+            storage_class=STORAGE_CLASS,
+            owner=owner,
+            content=record.content,
+            attributes=small.attributes,
+        )
+        objects.append(_Object(context, record, policies, row, small.data))
+    context.afterwork.in_flight.update(each.writer.content for each in objects)
+    try:
+        await _write(context, bucket, objects)
+        return await _name(context, bucket, objects)
+    finally:
+        context.afterwork.in_flight.difference_update(each.writer.content for each in objects)
+
+
+async def _write(context: Context, bucket: str, objects: Sequence[_Object]) -> None:
+    """Makes the chunks of all durable."""
+    try:
+        for each in objects:
+            each.puts = await each.writer.begin_whole(memoryview(each.data))
+        outcomes, _ = await put_all([put for each in objects for put in each.puts])
+    except BaseException:
+        for each in objects:
+            await context.undo(bucket, each.writer)
+        raise
+    at = 0
+    for each in objects:
+        own, at = outcomes[at : at + len(each.puts)], at + len(each.puts)
+        layout = each.writer.end_whole(own)
+        if layout is not None:
+            each.row = msgspec.structs.replace(each.row, layout=layout.encode())
+            continue
+        each.refusal = NotEnoughServices("it could not be put together with others")
+        await context.undo(bucket, each.writer)
+
+
+async def _name(context: Context, bucket: str, objects: Sequence[_Object]) -> list[ObjectRow | FrazilError]:
+    """One transaction makes all visible whose chunks are there."""
+    written = [each for each in objects if each.refusal is None]
+    try:
+        outcomes = await context.container(bucket).put_many([each.row for each in written]) if written else []
+    except BaseException as error:
+        for each in written:
+            if isinstance(error, REFUSALS):
+                await context.undo(bucket, each.writer)
+            else:
+                await context.settle_doubt(bucket, each.row.key, each.writer)
+        raise
+    for each, outcome in zip(written, outcomes, strict=True):
+        await _conclude(context, bucket, each, outcome)
+    return [each.refusal or each.row for each in objects]
+
+
+async def _conclude(context: Context, bucket: str, each: _Object, outcome: PutOutcome) -> None:
+    if outcome.result is not None:
+        each.row = await visible(context, bucket, each.row, each.writer, outcome.result)
+        return
+    each.refusal = decode_error(outcome.error, 500)
+    if isinstance(each.refusal, REFUSALS):
+        await context.undo(bucket, each.writer)
+    else:
+        await context.settle_doubt(bucket, each.row.key, each.writer)
