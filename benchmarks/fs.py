@@ -24,7 +24,7 @@ from benchmarks.load import LoadFailed
 from benchmarks.memory import resident_mib
 from benchmarks.mounting import Mount, frazil_mount, installed, rclone_mount, s3fs_mount, zeros_mount
 from benchmarks.serving import Server, ServerFailed, frazil
-from benchmarks.zeros import FILE
+from benchmarks.zeros import FILE, FULL
 from meta.protocol.bucket import BucketSettings
 from meta.protocol.object import Attributes
 from store.embedded import StoreOptions, open_store
@@ -38,7 +38,7 @@ PEER_FILES_MAX = 2_000
 PEERS = ("s3fs", "rclone")
 QUICK = {"mib": 256, "files": 1_000, "listed": 10_000}
 UNITS = {"read": "MiB/s", "write": "MiB/s", "rss": "MiB"}
-REFERENCES = {"read": "zeros-read", "write": "process-put"}
+REFERENCES = {"read": "zeros-read", "write": "process-put", "create": "zeros-create", "stat": "zeros-stat"}
 FIGURES = ("write", "create", "stat", "read-4k", "read", "list", "rename", "unlink", "rss")
 
 Opening = Callable[[Server, str, Path], AbstractContextManager[Mount]]
@@ -66,6 +66,9 @@ class Contest:
         with self._mounted("zeros", zeros_mount) as mount:
             self.values["zeros-read"] = read_rate(mount.path / FILE.decode(), self._options.mib)
             self.values["zeros-write"] = write_rate(mount.path / FILE.decode(), self._options.mib)
+            small = [f"{number:06}" for number in range(self._options.files)]
+            self.values["zeros-create"] = per_second(create, mount.path / "new", small)
+            self.values["zeros-stat"] = per_second(stat_all, mount.path / FULL.decode(), small)
         self.values["process-put"] = trio.run(put_rate, self._directory / "in-process", self._options.mib)
 
     def play(self, name: str) -> None:
