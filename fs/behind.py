@@ -22,11 +22,12 @@ from fs.patience import may_help
 from meta.protocol.object import DELETE_MANY_MAX
 from node.errors import FrazilError
 from node.log import get_logger
+from store.together import TOGETHER_MAX
 
 SAVES_AT_ONCE = 64
-"""As many as share a sync of chunks (rawx/device.py)."""
+"""Of those that don't go together."""
 BATCHES_AT_ONCE = 2
-"""Of as many saves: one writes chunks while the other waits for the store's process."""
+"""Of up to TOGETHER_MAX saves: one writes chunks while the other waits for the store's process."""
 SAVES_WAITING_MAX = 512
 REMOVALS_MAX = 10_000
 GATHER_S = 0.05
@@ -179,7 +180,7 @@ class Behind:
             await self._gather()
             await self._batches.acquire()
             with suppress(trio.WouldBlock):
-                while len(batch) < SAVES_AT_ONCE:
+                while len(batch) < TOGETHER_MAX:
                     batch.append(self._to_save.receive_nowait())
             nursery.start_soon(self._save_batch, nursery, batch)
 

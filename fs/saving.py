@@ -19,6 +19,10 @@ LATE_BYTES_MAX = 1 << 20
 """Files up to here are stored after they were closed, where that is wished."""
 
 
+TOGETHER_BYTES_ALL_MAX = 8 << 20
+"""Of the files that are stored by one call: they lie in memory once more meanwhile."""
+
+
 class Saving:
     """Of one tree. late: closing a small file doesn't wait for the store."""
 
@@ -83,15 +87,17 @@ class Saving:
         """Those that are small, new and at rest, by one request for each bucket. What is not saved then `save_late` saves or tells why."""
         async with self._gate.passing():
             taken: dict[str, list[tuple[File, Small]]] = {}
+            room = TOGETHER_BYTES_ALL_MAX
             try:
                 for inode in inodes:
                     file = inode.file
                     if not isinstance(file, File) or inode.place in self.behind.removing or not file.lock.take():
                         continue
-                    small = file.small()
+                    small = file.small() if file.stat.size <= room else None
                     if small is None:
                         file.lock.give_back()
                     else:
+                        room -= len(small.data)
                         taken.setdefault(inode.place[0], []).append((file, small))
                 for bucket, files in taken.items():
                     await self._put_together(bucket, files)

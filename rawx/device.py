@@ -14,7 +14,7 @@ from rawx.commit import Begun, Committer, Request, Result
 from rawx.durability import Syncer, Unsynced
 from rawx.turns import Turns
 
-BATCH_MAX = 64
+BATCH_MAX = 256
 """Requests that share one sync at most."""
 STALLED_S = 30.0
 """A device that works on one batch for longer is left to the volumes it has; a volume that is opened gets another."""

@@ -7,22 +7,25 @@ is done once for all. One of which a volume fails is left to be put by itself, a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
 
-from meta.protocol.object import PUT_MANY_MAX, Attributes, ObjectRow, PutOutcome
+from meta.protocol.object import PUT_MANY_MAX, Attributes, ObjectRow
 from node.errors import FrazilError, NotEnoughServices, decode_error
 from rawx.chunk import ChunkRecord, new_chunk_id
 from rawx.fanout import Put, put_all
 from store.content import ContentWriter, Tail
 from store.context import REFUSALS, Context
+from store.parallel import gather
 from store.policy import SMALL_BYTES_MAX, PolicySet
 from store.put import visible, with_summary
 from store.record import object_record
 from store.source import Summary
 
-TOGETHER_MAX = PUT_MANY_MAX
+TOGETHER_MAX = 256
+"""As many as share a sync of chunks (rawx/device.py): while the disk is slow, each batch is waited for twice."""
 TOGETHER_BYTES_MAX = SMALL_BYTES_MAX
 """Of one of them: larger ones may be codes, and are hashed in a thread."""
 STORAGE_CLASS = "STANDARD"
@@ -57,7 +60,7 @@ class _Object:
 async def put_together(context: Context, bucket: str, smalls: Sequence[Small], *, owner: str) -> list[ObjectRow | FrazilError]:
     """For each, in order, the row or why it was not stored, as put_object would raise it, or NotEnoughServices where that may do better.
 
-    At most TOGETHER_MAX, all with different keys. Raises: BucketNotFound; and then nothing was stored, or, as put_object, nobody knows.
+    At most TOGETHER_MAX, all with different keys. Raises: BucketNotFound, NotEnoughServices; then nothing was stored.
     """
     settings = await context.container(bucket).settings()
     policies = context.policies_of(settings, STORAGE_CLASS)
@@ -108,26 +111,32 @@ async def _write(context: Context, bucket: str, objects: Sequence[_Object]) -> N
 async def _name(context: Context, bucket: str, objects: Sequence[_Object]) -> list[ObjectRow | FrazilError]:
     """One transaction makes all visible whose chunks are there."""
     written = [each for each in objects if each.refusal is None]
-    try:
-        outcomes = await context.container(bucket).put_many([each.row for each in written]) if written else []
-    except BaseException as error:
-        for each in written:
-            if isinstance(error, REFUSALS):
-                await context.undo(bucket, each.writer)
-            else:
-                await context.settle_doubt(bucket, each.row.key, each.writer)
-        raise
-    for each, outcome in zip(written, outcomes, strict=True):
-        await _conclude(context, bucket, each, outcome)
+    messages = [written[at : at + PUT_MANY_MAX] for at in range(0, len(written), PUT_MANY_MAX)]
+    await gather([partial(_send, context, bucket, message) for message in messages])
     return [each.refusal or each.row for each in objects]
 
 
-async def _conclude(context: Context, bucket: str, each: _Object, outcome: PutOutcome) -> None:
-    if outcome.result is not None:
-        each.row = await visible(context, bucket, each.row, each.writer, outcome.result)
+async def _send(context: Context, bucket: str, message: Sequence[_Object]) -> None:
+    """Those that come at the same time share a transaction."""
+    try:
+        outcomes = await context.container(bucket).put_many([each.row for each in message])
+    except BaseException as error:
+        for each in message:
+            await _refuse(context, bucket, each, error)
+        if not isinstance(error, FrazilError):
+            raise
         return
-    each.refusal = decode_error(outcome.error, 500)
-    if isinstance(each.refusal, REFUSALS):
+    for each, outcome in zip(message, outcomes, strict=True):
+        if outcome.result is not None:
+            each.row = await visible(context, bucket, each.row, each.writer, outcome.result)
+        else:
+            await _refuse(context, bucket, each, decode_error(outcome.error, 500))
+
+
+async def _refuse(context: Context, bucket: str, each: _Object, error: BaseException) -> None:
+    if isinstance(error, FrazilError):
+        each.refusal = error
+    if isinstance(error, REFUSALS):
         await context.undo(bucket, each.writer)
     else:
         await context.settle_doubt(bucket, each.row.key, each.writer)
