@@ -21,7 +21,7 @@ from glacier.schedule import DEFAULT_TERMS, Bus, Scheduler, Terms
 from glacier.worker.ledger import CHECK, COLD, DELETE, FILLED, FREEZE, SENT, STRAY, THAW, WANTED, Book, Entry, Ledger, Task
 from glacier.worker.shelf import LOST_DISK, Shelf
 from node.clock import Clock
-from node.errors import VolumeNotFound
+from node.errors import ChunkCorrupt, VolumeNotFound
 from rawx.cold import ColdChunks
 from rawx.mark import FILLED as MARK_FILLED
 from rawx.mark import Mark
@@ -255,13 +255,22 @@ class Core:
             if now is None or now.state not in (SENT, FILLED):
                 return
             if now.until_us > self.now_us:
-                if now.state == SENT:
-                    await self.files_of(entry.volume).set_mark(entry.chunk, self.filled_mark(now))
+                if now.state == SENT and await self.keep(now, self.filled_mark(now)):
                     await self.ledger.write(lambda book: book.put(msgspec.structs.replace(now, state=FILLED)))
                 return
             await self.files_of(entry.volume).empty(entry.chunk, self.place(now.disk))
             await self.change(lambda book, changes: self.cool(book, now, changes))
             self.counts["emptied"] += 1
+
+    async def keep(self, entry: Entry, mark: Mark | None) -> bool:
+        """Marks a file that has its bytes, and whether it does: the emptying of one that is on a cold disk too may have been cut off after
+        the file was empty, and before that was noted. Then it is now. `hands` is held. Raises: FrazilError."""
+        try:
+            await self.files_of(entry.volume).finish(entry.chunk, mark)
+        except ChunkCorrupt:
+            await self.change(lambda book, changes: self.cool(book, entry, changes))
+            return False
+        return True
 
     def filled_mark(self, entry: Entry) -> Mark:
         return Mark(MARK_FILLED, self.place(entry.disk), entry.until_us)

@@ -14,7 +14,7 @@ from glacier.protocol import DiskReport, DiskState
 from glacier.schedule import outlook
 from glacier.worker.clearing import clear
 from glacier.worker.core import Changes, Core, Doing, by_volume
-from glacier.worker.ledger import CHECKED, COLD, DELETE, FREEZE, LOST, MELT, READ, STRAY, THAW, WANTED, Book, Entry, Task
+from glacier.worker.ledger import CHECKED, COLD, DELETE, FILLED, FREEZE, LOST, MELT, READ, SENT, STRAY, THAW, WANTED, Book, Entry, Task
 from glacier.worker.loss import Losses
 from glacier.worker.order import Orders, answer
 from glacier.worker.protocol import ITEMS_MAX, ChunkState, DiskStatus, Item, QueuedJob, Status, Stray, Verb
@@ -90,9 +90,13 @@ class Desk:
     async def get(self, items: Sequence[Item], kind: Kind, until_us: int) -> None:
         core = self._core
         until_us = until_us or core.now_us + int(core.options.hot_s * 1e6)
+        over: list[Entry] = []
 
         def step(book: Book, entry: Entry, changes: Changes) -> None:
             kept = msgspec.structs.replace(entry, until_us=max(entry.until_us, until_us))
+            if entry.state in (SENT, FILLED) and entry.until_us <= core.now_us:  # to be emptied, or empty already: it is looked at
+                kept = msgspec.structs.replace(kept, state=SENT)
+                over.append(kept)
             book.put(kept)
             if entry.state == COLD:
                 purposes = {task.purpose for task in book.tasks_of(entry.volume, entry.chunk) if task.task == THAW}
@@ -100,6 +104,11 @@ class Desk:
                 changes.asked.append(book.ask(core.task(THAW, kind, kept, purpose=purpose)))
 
         await self._each(items, step)
+        for entry in over:
+            try:
+                await core.tidy(entry)
+            except ChunkNotFound:  # deleted meanwhile
+                pass
 
     async def melt(self, items: Sequence[Item]) -> None:
         core = self._core
@@ -113,11 +122,13 @@ class Desk:
         async with core.hands:
             hot = await core.ledger.write(lambda book: [entry for item in items if (entry := book.entry(item.volume, item.chunk))])
             for entry in hot:
-                if entry.state not in (COLD, STRAY, LOST):
-                    try:
+                try:
+                    if entry.state in (SENT, FILLED):
+                        await core.keep(entry, None)  # else it comes back first
+                    elif entry.state == WANTED:
                         await core.files_of(entry.volume).set_mark(entry.chunk, None)
-                    except ChunkNotFound:  # deleted meanwhile
-                        continue
+                except ChunkNotFound:  # deleted meanwhile
+                    continue
             await self._each(items, step, held=True)
 
     async def delete(self, items: Sequence[Item]) -> None:

@@ -20,12 +20,12 @@ import trio
 
 from glacier.backlog import Kind
 from glacier.worker.ledger import Ledger
-from glacier.worker.worker import Worker
-from node.errors import ChunkCold, DeadlineExceeded, DiskAsleep, PeerUnreachable, ShuttingDown
+from glacier.worker.worker import Worker, open_worker
+from node.errors import ChunkCold, DeadlineExceeded, DiskAsleep, PeerUnreachable, ShuttingDown, VolumeSick
 from rawx.chunk import new_chunk_id
 from rawx.cold import ColdChunks
 from rawx.volume import Volume
-from tests.component.glacier.conftest import bytes_of, item, until, working
+from tests.component.glacier.conftest import OPTIONS, bytes_of, item, until, until_state, working
 from tests.component.rawx.conftest import UNIT, Sample, put, sample
 from tests.support.freezer import MemoryFreezer
 
@@ -178,6 +178,48 @@ async def test_whenever_the_worker_is_killed_nothing_is_lost_and_nothing_doubled
                     await trio.sleep(0.02)
             await assert_all_is_as_wished(world, worker)
         await world.assert_nothing_is_absent()
+
+
+@pytest.mark.parametrize("wish", ["get", "melt"])
+@pytest.mark.parametrize("was", ["sent", "filled"])
+async def test_an_emptying_that_was_not_noted_is_found_by_who_wants_the_bytes_next(
+    tmp_path: Path, volumes: dict[str, Volume], monkeypatch: pytest.MonkeyPatch, was: str, wish: str
+) -> None:
+    """Also where nothing ended but the volume's disk answered too late; so what is asked comes before files are tidied."""
+    freezer, volume = MemoryFreezer(), next(iter(volumes.values()))
+    made, whole, cuts = await put(volume, sample(3 * UNIT)), ColdChunks._run, 0
+
+    async def cut_off(self: Any, doing: str, *arguments: Any) -> Any:
+        nonlocal cuts
+        found = await whole(self, doing, *arguments)
+        if doing == "emptying a chunk" and cuts >= 0:
+            cuts += 1
+            raise VolumeSick("it answered too late")
+        return found
+
+    now = [item(volume, made)]
+    async with working(tmp_path, volumes, freezer) as worker:
+        if was == "sent":
+            monkeypatch.setattr(ColdChunks, "_run", cut_off)
+        await worker.door.create(now)
+        await until_state(worker, now[0], was if was == "sent" else "cold", asked=None)
+        if was == "filled":
+            await worker.door.get(now, Kind.EXPEDITED, 0)
+            await until_state(worker, now[0], "filled")
+            monkeypatch.setattr(ColdChunks, "_run", cut_off)
+            await worker.door.create(now)
+        await until(lambda: cuts > 0, "it is emptied")
+    cuts = -1
+    with pytest.raises(ChunkCold):
+        await bytes_of(volume, made)
+    async with open_worker(tmp_path / "ledger.db", volumes, freezer.dial, OPTIONS) as worker, trio.open_nursery() as nursery:
+        await (worker.door.get(now, Kind.EXPEDITED, 0) if wish == "get" else worker.door.melt(now))
+        await nursery.start(worker.run)
+        await until_state(worker, now[0], "filled" if wish == "get" else "")
+        assert await bytes_of(volume, made) == made.data
+        await until(lambda: not worker.core.tasks, "all jobs are done")
+        assert len(freezer.copies(made.chunk)) == (wish == "get")
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_freezer_that_fails_at_any_step_loses_nothing(tmp_path: Path, volumes: dict[str, Volume], seed: str) -> None:
