@@ -47,7 +47,7 @@ class Reign:
         self._failed = False  # set by a writer's thread, which must not begin the next transaction before the event loop hears of it
         self._doubted: dict[str, Header] = {}
         self._taking: dict[str, trio.Event] = {}
-        self._taken: set[Leader] = set()  # that are about to lead
+        self._taken: dict[Leader, trio.CancelScope] = {}  # that are about to lead
         self._token = trio.lowlevel.current_trio_token()
         failures = counter("meta_quorum_failures", "Transactions and take-overs for which no majority was found.", ("set",))
         self._quorum_failures = failures.labels(name)  # there from the first reign on, so that a rate can be told
@@ -75,6 +75,8 @@ class Reign:
             self._ended.set()
             for leader in [*self.leaders.values(), *self._taken]:
                 leader.end()
+            for scope in self._taken.values():  # one may be fetching a snapshot, from a host that is gone, say
+                scope.cancel()
 
     async def ready(self, base: str, *, create: bool = False) -> None:
         """Returns when this host leads the base and may answer for it. Raises: NotLeader, BaseNotFound."""
@@ -101,9 +103,11 @@ class Reign:
         try:
             own, others = self._peers(base)
             leader = Leader(self.epoch, own, others, nursery=self._nursery, agree_s=AGREE_S)
-            self._taken.add(leader)
-            with trio.CancelScope(shield=True):  # bounded by the leader's own waits; half a take-over would cost the epoch
+            with trio.CancelScope(shield=True) as scope:  # half a take-over would cost the epoch, while that lasts
+                self._taken[leader] = scope
                 await leader.take_over(base, create=create)
+            if scope.cancelled_caught:
+                raise NotLeader("this epoch ended meanwhile")
             self.leaders[base] = leader
         except (NotLeader, Fenced, Undecided) as error:
             self._quorum_failures.inc()
@@ -112,7 +116,7 @@ class Reign:
             raise NotLeader(f"{base} could not be taken over: {error}") from error
         finally:
             if leader is not None:
-                self._taken.discard(leader)
+                self._taken.pop(leader, None)
             del self._taking[base]
             done.set()
 

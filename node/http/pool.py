@@ -18,6 +18,12 @@ from node.http.transport import Transport
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%a-z]+\]")
 CONNECT_RETRY_S = 0.01
 """A Unix socket with a full backlog refuses at once instead of queueing."""
+QUIET_S = 10
+PROBE_S = 5
+"""A connection on which nothing came for QUIET_S is probed each PROBE_S."""
+VANISHED_S = 30
+"""A host that answers neither what is sent nor probes for so long is gone, however long the call may take: without power nobody resets
+its connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +125,7 @@ class Pool:
             sock.setblocking(False)
             await _connect(sock, address)
             if family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                _set_up(sock)
             if self._tls is None:
                 return Transport(sock)
             sock = self._tls.wrap_socket(sock, server_hostname=self.address.host, do_handshake_on_connect=False)
@@ -129,6 +135,14 @@ class Pool:
         except BaseException:
             sock.close()
             raise
+
+
+def _set_up(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, QUIET_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED_S * 1000)
 
 
 async def _connect(sock: socket.socket, address: object) -> None:

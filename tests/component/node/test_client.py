@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,6 +29,8 @@ from node.http.message import MalformedMessage, Request
 from node.http.reply import Reply
 from node.http.server import Handler, listen_unix, serve
 from tests.component.node.serving import echo, serving
+from tests.support.cluster import BRIDGE, NAMESPACED, _run, bridge, network_namespace
+from tests.support.need import need_root
 
 KEY = NamespaceKey(b"k" * 32)
 
@@ -362,3 +367,48 @@ async def test_targets_cannot_break_out(target: str) -> None:
         with pytest.raises(ValueError, match="CR, LF or NUL"):
             await client.request("GET", served.address, "/", headers=[(b"X", b"a\r\nb: c")])
         assert "free=64" in repr(client)
+
+
+SILENT = """
+import socket, time
+listener = socket.create_server(("0.0.0.0", 7001))
+print("listening", flush=True)
+kept = listener.accept()
+print("called", flush=True)
+time.sleep(60)
+"""
+
+
+@contextmanager
+def silent_host() -> Iterator[tuple[str, Callable[[], str], Callable[[], None]]]:
+    """In a network of its own: where it listens, what reads a line of what it tells, and what cuts its cable."""
+    name, address = f"{BRIDGE}-v", f"{NAMESPACED}200"
+    with bridge(), network_namespace(name, address):
+        command = ["ip", "netns", "exec", name, sys.executable, "-c", SILENT]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            try:
+                yield f"{address}:7001", process.stdout.readline, lambda: _run("ip", "link", "set", name, "down")
+            finally:
+                process.kill()
+
+
+@pytest.mark.slow
+async def test_a_host_that_vanishes_under_a_long_call_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without power it resets nothing: a leader waited 15 minutes for its snapshot."""
+    need_root()
+    for name, seconds in (("QUIET_S", 1), ("PROBE_S", 1), ("VANISHED_S", 2)):
+        monkeypatch.setattr(f"node.http.pool.{name}", seconds)
+    with silent_host() as (address, told, cut):
+        assert told() == "listening\n"
+        with trio.fail_after(30):
+            async with Client() as client, trio.open_nursery() as nursery:
+
+                async def call() -> None:
+                    with pytest.raises(PeerUnreachable):
+                        await client.request("GET", address, b"/", timeout_s=900)
+
+                nursery.start_soon(call)
+                assert await trio.to_thread.run_sync(told) == "called\n"
+                await trio.sleep(0.2)  # the request is on its way
+                cut()

@@ -30,6 +30,25 @@ class Obliging:
         raise NotImplementedError
 
 
+class Lost(Obliging):
+    """Has more than the new leader, and is not heard of again when that asks for it."""
+
+    name = "lost"
+
+    async def survey(self, epoch: int) -> Standing:
+        return Standing(epoch, Header(1, 7))
+
+
+class Behind(Obliging):
+    def __init__(self) -> None:
+        self.fetching = trio.Event()
+
+    async def pull(self, epoch: int, source: str) -> Standing:
+        self.fetching.set()
+        await trio.sleep_forever()
+        raise AssertionError
+
+
 def _alone(_base: str) -> tuple[Peer, list[Peer]]:
     return Obliging(), []
 
@@ -60,3 +79,21 @@ async def test_no_transaction_follows_on_one_that_could_not_be_committed_at_its_
         finally:
             reign.end()
         nursery.cancel_scope.cancel()
+
+
+async def test_a_reign_that_is_over_waits_for_no_snapshot() -> None:
+    """Its host would keep its place in the queue meanwhile, and nobody lead the set."""
+    mandate = await LocalCoordinator().campaign("set-1", Candidate("own", "nowhere"))
+    own = Behind()
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            reign = Reign("set-1", mandate, lambda _base: (own, [Lost()]), nursery, others=("lost",))
+
+            async def ask() -> None:
+                with pytest.raises(NotLeader):
+                    await reign.ready(BASE)
+
+            nursery.start_soon(ask)
+            await own.fetching.wait()
+            reign.end()
+    assert not reign.leaders
