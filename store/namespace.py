@@ -12,7 +12,7 @@ import msgspec
 
 from meta.conscience.expression import compile_expression
 from meta.conscience.protocol import KINDS
-from meta.conscience.score import Expressions
+from meta.conscience.score import DEFAULTS, Expressions
 from meta.protocol.restore import COLD_CLASSES
 from node.errors import ConfigError, FrazilError
 from store.location import LEVELS, Location, group_counts
@@ -183,6 +183,8 @@ def edited(settings: NamespaceSettings, path: str, value: str) -> NamespaceSetti
     """With another value at a dotted path ("pools.main.distance_min"); "" removes it. Raises: ConfigError."""
     *folders, last = path.split(".")
     table = msgspec.to_builtins(settings)
+    if value and len(folders) == 2 and folders[0] == "scores" and folders[1] in DEFAULTS:  # the other expression stays as it is
+        table.setdefault("scores", {}).setdefault(folders[1], msgspec.to_builtins(DEFAULTS[folders[1]]))
     at = table
     for folder in folders:
         at = at.setdefault(folder, {})

@@ -29,14 +29,12 @@ def _fits(service: Service, name: str) -> bool:
 
 
 async def lock(node: Node, service: str, wanted: Lock) -> None:
-    """In place of a lock that is there. Raises: Superseded when others go on changing it; Unavailable."""
+    """In place of a lock that is there, which stands until then. Raises: Superseded when others go on changing it; Unavailable."""
     name = f"{LOCKS}/{service}"
     for _ in range(TRIES):
         document = await node.coordinator.read(name)
-        if document.version:
-            await node.coordinator.remove(name, version=document.version)  # the folder is watched, not each lock
         try:
-            await node.coordinator.write(name, msgspec.json.encode(wanted), version=0)
+            await node.coordinator.write(name, msgspec.json.encode(wanted), version=document.version)
         except Superseded:
             continue
         return

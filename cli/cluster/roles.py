@@ -72,7 +72,7 @@ async def serve_conscience(node: Node, drain: trio.Event, *, task_status: trio.T
     node.nursery.start_soon(service.keep)
     node.nursery.start_soon(service.learn, node.client, lambda: [each for each in node.consciences.addresses() if each != address])
     node.nursery.start_soon(_follow_settings, node.coordinator, service)
-    node.nursery.start_soon(_follow_locks, node.coordinator, service)
+    await node.nursery.start(_follow_locks, node.coordinator, service)
     await node.coordinator.announce(f"{CONSCIENCES}/{node.id}", address.encode())
     await node.consciences.look()
     observe = _observer("conscience", config.metrics)
@@ -91,21 +91,40 @@ async def _follow_settings(coordinator: Coordinator, service: ConscienceService)
                 _log.error("the namespace's settings can't be used: %s", error)
 
 
-async def _follow_locks(coordinator: Coordinator, service: ConscienceService) -> None:
-    """Each lock by itself: one that is replaced may leave the folder's names as they were."""
+async def _follow_locks(
+    coordinator: Coordinator, service: ConscienceService, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Each lock by itself: one that is replaced may leave the folder's names as they were. Started once it knows those that there are:
+    before, a host that is drained, or given up, would be told as one like any other."""
     watched: set[str] = set()
+    started = False
     async with trio.open_nursery() as nursery, aclosing(coordinator.watch_names(LOCKS)) as changes:
         async for names in changes:
-            for name in set(names) - watched:
-                watched.add(name)
-                nursery.start_soon(_follow_lock, coordinator, service, name)
+            async with trio.open_nursery() as starting:
+                for name in set(names) - watched:
+                    watched.add(name)
+                    starting.start_soon(nursery.start, _follow_lock, coordinator, service, name)
+            if not started:
+                started = True
+                task_status.started()
 
 
-async def _follow_lock(coordinator: Coordinator, service: ConscienceService, name: str) -> None:
+async def _follow_lock(
+    coordinator: Coordinator, service: ConscienceService, name: str, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    started = False
     async with aclosing(coordinator.watch(f"{LOCKS}/{name}")) as changes:
         async for document in changes:
             others = {each: lock for each, lock in service.board.locks.items() if each != name}
-            service.board.locks = others | ({name: msgspec.json.decode(document.data, type=Lock)} if document.version else {})
+            try:
+                there = {name: msgspec.json.decode(document.data, type=Lock)} if document.version else {}
+            except msgspec.DecodeError as error:  # what was known stands
+                _log.error("the lock of %s can't be read; `frazil cluster unlock` removes it: %s", name, error)
+            else:
+                service.board.locks = others | there
+            if not started:
+                started = True
+                task_status.started()
 
 
 async def serve_meta(node: Node, drain: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meta.conscience.score import Expressions
+from meta.conscience.score import DEFAULTS, Expressions
 from node.errors import ConfigError
 from store.location import LEVELS, Location
 from store.namespace import NamespaceSettings, PoolSettings, edited
@@ -72,6 +72,8 @@ def test_one_value_is_changed_by_its_path() -> None:
     assert pools["EC63"].strict == (0, 0, 0, 3, 0)
     assert default.targets == (Target(),)
     assert edited(made, "draws.EC63", "").draws == {}
+    scored = edited(made, "scores.rawx.place", "space").scores["rawx"]
+    assert scored == Expressions("space", DEFAULTS["rawx"].read)
     for path, value in (("draws.EC63", "other"), ("pools.main.strict.host", "many"), ("policy.x", "1"), ("classes.COLD", "")):
         with pytest.raises(ConfigError):
             edited(made, path, value)
