@@ -13,6 +13,8 @@ from node.errors import Unavailable
 from node.text import bytes_text, span_text
 from tui.snapshot import BoardView, BusView, DiskState, DiskView, WaitingView
 
+SOON_S = 1.0
+"""What is due sooner is late: an estimate never says so."""
 _PRIORITIES = {"expedited": "Expedited", "standard": "Standard", "bulk": "Bulk"}
 
 
@@ -142,6 +144,7 @@ def waiting_view(bus: Status, job: QueuedJob, now_us: int) -> WaitingView:
         job.chunk,
         job.size,
         max(0.0, (now_us - job.at_us) / 1e6),
+        job.wait_s if job.wait_s < 0 else max(job.wait_s, SOON_S),
         disk=f"{bus.board}/{job.disk}",
         state=state,
     )

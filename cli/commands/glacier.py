@@ -171,7 +171,8 @@ def _tell_disk(session: Session, status: Status, disk: DiskStatus) -> None:
 def _tell_job(session: Session, status: Status, job: QueuedJob) -> None:
     age = short_time(max(time.time() - job.at_us / 1e6, 0.0))
     problem = f"  failed {count_text(job.tries, 'time')}: {job.problem}" if job.problem else ""
-    human = f"  {job.kind:<9} disk {job.disk:>3}  {bytes_text(job.size):>10}  {age:>8}  {job.chunk}{problem}"
+    due = f"  in about {short_time(job.wait_s)}" if job.wait_s >= 0 else ""
+    human = f"  {job.kind:<9} disk {job.disk:>3}  {bytes_text(job.size):>10}  {age:>8}  {job.chunk}{due}{problem}"
     session.output.record("job", human, board=status.board, bus=status.bus, **msgspec.to_builtins(job))
 
 

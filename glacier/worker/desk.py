@@ -8,7 +8,7 @@ from functools import partial
 
 import msgspec
 
-from glacier.backlog import Kind
+from glacier.backlog import THAWS, Kind
 from glacier.pace import RATE_BYTES_MIN
 from glacier.protocol import DiskReport, DiskState
 from glacier.schedule import outlook
@@ -248,11 +248,21 @@ class Desk:
     async def queue(self, limit: int) -> list[QueuedJob]:
         if not 0 < limit <= QUEUE_MAX:
             raise InvalidArgument(f"a queue is shown with 1 to {QUEUE_MAX} jobs")
-        tasks = sorted(self._core.tasks.values(), key=lambda task: (task.kind, task.at_us, task.id))[:limit]
-        return [
-            QueuedJob(task.id, task.kind.name.lower(), task.disk, task.volume, task.chunk, task.size, task.at_us, task.tries, task.problem)
-            for task in tasks
-        ]
+        core = self._core
+        tasks = sorted(core.tasks.values(), key=lambda task: (task.kind, task.at_us, task.id))[:limit]
+        disks = {task.disk for task in core.tasks.values() if task.kind in THAWS and not core.problem(task.disk)}
+        views = outlook(core.backlog, core.bus, core.scheduler.rates, disks)
+        switches_s = len(disks - {core.bus.disk}) * core.scheduler.rates.switch_s
+
+        def told(task: Task) -> QueuedJob:
+            wait_s = -1.0
+            if task.kind in THAWS and task.disk in disks:
+                held_s = task.at_us / 1e6 + core.scheduler.terms[task.kind].hold_s - core.now_s
+                wait_s = views[task.disk].wait_s + (0.0 if task.disk == core.bus.disk else switches_s + max(held_s, 0.0))
+            what = (task.id, task.kind.name.lower(), task.disk, task.volume, task.chunk, task.size)
+            return QueuedJob(*what, task.at_us, task.tries, task.problem, wait_s)
+
+        return [told(task) for task in tasks]
 
     async def strays(self, after: Item, limit: int) -> list[Stray]:
         core = self._core

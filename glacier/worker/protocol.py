@@ -96,7 +96,8 @@ class DiskStatus(msgspec.Struct, frozen=True):
 
 
 class QueuedJob(msgspec.Struct, frozen=True):
-    """at_us: when it was asked for;  tries: how often it failed, last for the reason `problem`."""
+    """at_us: when it was asked for;  tries: how often it failed, last for the reason `problem`;  wait_s: until a thaw is over when all
+    that wait now are, -1 when nothing can be told."""
 
     id: int
     kind: str
@@ -107,6 +108,7 @@ class QueuedJob(msgspec.Struct, frozen=True):
     at_us: int
     tries: int = 0
     problem: str = ""
+    wait_s: float = -1.0
 
 
 class Stray(msgspec.Struct, frozen=True, array_like=True):

@@ -13,6 +13,7 @@ import trio
 
 from glacier.backlog import Kind
 from glacier.protocol import ChunkHead
+from glacier.schedule import Terms
 from glacier.worker import engine
 from glacier.worker import volumes as hot_volumes
 from glacier.worker.clearing import clear
@@ -799,3 +800,20 @@ async def test_a_volume_that_fell_sick_is_used_again_once_it_answers(tmp_path: P
 
 def entries(book: Book, items: list[Item]) -> list[Entry]:
     return [found for what in items if (found := book.entry(what.volume, what.chunk)) is not None]
+
+
+async def test_the_queue_tells_when_a_thaw_is_to_be_expected(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    freezer, volume = MemoryFreezer(), first(volumes)
+    made, other = await put(volume, sample(UNIT)), await put(volume, sample(UNIT))
+    patient = replace(AT_ONCE, terms={**AT_ONCE.terms, Kind.BULK: Terms(3600.0, 3600.0, 7200.0), Kind.FREEZE: AT_ONCE.terms[Kind.FREEZE]})
+    async with working(tmp_path, volumes, freezer, replace(OPTIONS, scheduler=patient, kin_max=9)) as worker:
+        await worker.door.create([item(volume, made)])
+        await until_state(worker, item(volume, made), "cold")
+        await until(lambda: freezer.powered is None and worker.core.bus.disk is None, "the disk is off")
+        await worker.door.get([item(volume, made)], Kind.BULK, 0)
+        (job,) = await worker.door.queue(10)
+        assert (job.kind, job.chunk) == ("bulk", made.chunk)
+        assert 3500 < job.wait_s < 3700
+        worker.core.set_away(job.disk, 0.0, "it did not come up")
+        await worker.door.create([item(volume, other)])
+        assert {each.wait_s for each in await worker.door.queue(10)} == {-1.0}

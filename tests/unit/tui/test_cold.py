@@ -80,5 +80,6 @@ def test_a_waiting_job_says_what_holds_it_up() -> None:
     job = QueuedJob(7, "expedited", 3, "v", "chunk", 10, 1_000_000)
     view = waiting_view(BUS, job, 61_000_000)
     assert (view.kind, view.priority, view.age_s, view.disk, view.state) == ("thaw", "Expedited", 60.0, "icebox/3", "waits")
+    assert [waiting_view(BUS, msgspec.structs.replace(job, wait_s=wait_s), 0).due_s for wait_s in (-1.0, 0.0, 70.0)] == [-1.0, 1.0, 70.0]
     failed = waiting_view(BUS, msgspec.structs.replace(job, kind="freeze", tries=2, problem="checksum"), 0)
     assert (failed.kind, failed.priority, failed.state) == ("freeze", "-", "failed 2 times: checksum")
