@@ -19,11 +19,13 @@ from glacier.lifecycle.calendar import DAY_US
 from glacier.lifecycle.plan import Rules
 from glacier.lifecycle.rule import And, Expiration, Filter, Lifecycle, Rule, StorageClass, Tag, Transition, parse_date
 from meta.protocol.bucket import BucketSettings
+from node.errors import RecordCorrupt
 from s3.configuration import Configuration
 from s3.errors import S3Error
 from s3.moment import iso_date
 from s3.shape import write
 from s3.tags import check_tag
+from s3.xml import XmlRefused
 
 ID_MAX = 255
 PREFIX_BYTES_MAX = 1_024
@@ -55,8 +57,11 @@ LIFECYCLE = Configuration(
 
 
 def rules_of(settings: BucketSettings) -> Rules | None:
-    """For the engine, which reads no XML."""
-    lifecycle = LIFECYCLE.of(settings)
+    """For the engine, which reads no XML. Raises: RecordCorrupt, also of what a newer Frazil wrote."""
+    try:
+        lifecycle = LIFECYCLE.of(settings)
+    except XmlRefused as error:
+        raise RecordCorrupt(f"its lifecycle rules are not readable: {error}") from error
     return None if lifecycle is None else Rules(lifecycle, settings.documents.get(MINIMUM_SIZE) == VARIES)
 
 

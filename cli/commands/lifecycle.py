@@ -104,6 +104,8 @@ async def _dry_run(session: Session, bucket: str) -> Exit:
         walk, position = _walk(session, store, bucket), Position()
         while True:
             page = await walk.page(position)
+            if page.problem:
+                session.output.warn(f"{page.problem}; its rules can't be carried out")
             for due in page.due:
                 _name(session, due)
                 counts[due.action.kind.value] = counts.get(due.action.kind.value, 0) + 1

@@ -13,6 +13,7 @@ from glacier.lifecycle.actor import Actor
 from glacier.lifecycle.calendar import Calendar
 from glacier.lifecycle.news import Herald
 from glacier.lifecycle.walk import Position, RulesOf, Walk
+from node.errors import Damaged
 from node.log import get_logger
 from store.context import Context
 from store.jobs.duty import STANDING
@@ -42,8 +43,13 @@ class LifecycleTask:
     async def step(self, position: str) -> tuple[str | None, int]:
         """Raises: FrazilError."""
         page = await self._walk.page(msgspec.json.decode(position, type=Position) if position else Position())
+        if page.problem:
+            self._pass_over(page.problem)
         if page.due:
-            await self._actor.perform(page.due[0].bucket, page.due)
+            try:
+                await self._actor.perform(page.due[0].bucket, page.due)
+            except Damaged as error:
+                self._pass_over(f"bucket {page.due[0].bucket}: {error}")
         self._tally.counts["versions"] += page.rows
         if page.bucket_done:
             self._tell(page.bucket_done)
@@ -52,6 +58,10 @@ class LifecycleTask:
                 self._tally.notes = [sentence(self._tally.counts)]
             return None, 0
         return msgspec.json.encode(page.next).decode(), page.rows * ROW_BYTES + len(page.due) * ACTION_BYTES
+
+    def _pass_over(self, problem: str) -> None:
+        self._tally.counts["failed"] += 1
+        log.error("a bucket's lifecycle rules can't be carried out", extra={"error": problem})
 
     def left(self) -> str:
         failed = self._tally.counts["failed"]

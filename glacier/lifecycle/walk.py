@@ -16,7 +16,7 @@ from meta.protocol.door import Meta
 from meta.protocol.listing import LIST_LIMIT_MAX, Listed, ListPage, ListRequest
 from meta.protocol.object import ObjectRow
 from meta.protocol.upload import UploadRow
-from node.errors import BucketNotFound, NotFound
+from node.errors import BaseNotFound, BucketNotFound, Damaged, NotFound
 
 RULES_AT_ONCE = 10_000
 """Versions times rules that one page looks at: about 10 ms."""
@@ -59,12 +59,16 @@ class Due(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """due, and how many rows were looked at; next: None at the end of what was to be gone through;  bucket_done: its last page."""
+    """due, and how many rows were looked at; next: None at the end of what was to be gone through;  bucket_done: its last page.
+
+    problem: why a bucket is passed over, or the rest of it
+    """
 
     due: Sequence[Due]
     rows: int
     next: Position | None
     bucket_done: str = ""
+    problem: str = ""
 
 
 class Walk:
@@ -98,8 +102,13 @@ class Walk:
                 position = msgspec.structs.replace(position, version=_ALL_VERSIONS)
             return await self._versions(self._planner, position)
         except BucketNotFound:
-            self._planner = None
-            return Page((), 0, await self._next_bucket(position.bucket))
+            problem = ""
+        except (Damaged, BaseNotFound) as error:  # the others' rules need not wait until somebody mends it
+            if self._only:
+                raise
+            problem = f"bucket {position.bucket}: {error}"
+        self._planner = None
+        return Page((), 0, await self._next_bucket(position.bucket), problem=problem)
 
     async def _prepare(self, bucket: str) -> bool:
         """Whether it is begun, or begun again because its rules are others now."""
@@ -118,10 +127,12 @@ class Walk:
         for entry in found:
             try:
                 settings = await self._meta.container(entry.bucket).settings()
+                if settings.documents and self._rules_of(settings) is not None:
+                    return Position(entry.bucket)
             except BucketNotFound:
                 continue
-            if settings.documents and self._rules_of(settings) is not None:
-                return Position(entry.bucket)
+            except (Damaged, BaseNotFound):
+                return Position(entry.bucket)  # told when its turn comes
         return Position(found[-1].bucket) if len(found) == BUCKETS_PAGE else None
 
     async def _versions(self, planner: Planner, position: Position) -> Page:
