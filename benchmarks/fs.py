@@ -38,7 +38,9 @@ PEER_FILES_MAX = 2_000
 PEERS = ("s3fs", "rclone")
 QUICK = {"mib": 256, "files": 1_000, "listed": 10_000}
 UNITS = {"read": "MiB/s", "write": "MiB/s", "rss": "MiB"}
-REFERENCES = {"read": "zeros-read", "write": "process-put", "create": "zeros-create", "stat": "zeros-stat"}
+REFERENCES = {"read": "zeros-read", "write": "process-put"}
+CEILING = "zeros"
+"""The contender that keeps nothing: what it reaches stands beside each figure that it has."""
 FIGURES = ("write", "create", "stat", "read-4k", "read", "list", "rename", "unlink", "rss")
 
 Opening = Callable[[Server, str, Path], AbstractContextManager[Mount]]
@@ -98,7 +100,7 @@ class Contest:
             if name in self.failures:
                 yield figure.failed(name, unit, self.failures[name])
             elif name in self.values:
-                beside = tuple(f"{peer}-{kind}" for peer in peers)
+                beside = tuple(f"{peer}-{kind}" for peer in (CEILING, *peers))
                 yield figure.record(name, self.values[name], unit, reference=REFERENCES.get(kind), references=self.values, beside=beside)
         for name, value in self.values.items():
             if not name.startswith("mount-"):
