@@ -6,6 +6,8 @@ a disk is done in one session, however unequal its urgency, and what is not urge
     ripe      a job that waited `hold_s`, or one of a heap of `batch_bytes`: it may have a disk powered on
     pressing  a job that waited `patience_s`: a disk with only less urgent work is left for it
     overdue   a job that waited `bound_s`: it counts as STANDARD, so that nothing waits for ever behind what is more urgent
+    starved   a job that waited STARVED_BOUNDS times as long, as when something EXPEDITED always waits: of TURNS turns of TURN_S one is
+              its own, in which it counts as EXPEDITED. In all turns it would be what is EXPEDITED that waits, once there is too much to do
 
 A session is gated: it ends, if something presses elsewhere, with what waited when it began; what came to the powered disk later must not
 keep the others waiting. So each session is finite, every pressing disk gets its turn, and a restore of everything visits each disk once.
@@ -26,6 +28,9 @@ from glacier.election import Outlook
 
 HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
+STARVED_BOUNDS = 2.0
+TURNS = 4
+TURN_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,18 +147,18 @@ class Scheduler:
             return True
         gated = job.at_s <= bus.since_s
         if pressing is Kind.EXPEDITED:
-            return job.kind is Kind.EXPEDITED and gated
+            return self._urgency(job.kind, job.at_s, now_s) is Kind.EXPEDITED and gated
         if now_s < bus.since_s + self.least_s:
             return True
         return gated and self._urgency(job.kind, job.at_s, now_s) <= pressing
 
     def _first(self, backlog: Backlog, disk: int, now_s: float) -> Job | None:
         """The most urgent job of a disk, of those the oldest. What is overdue counts here as it does elsewhere: else two disks whose jobs
-        are all overdue would be left for each other, and nothing done on either."""
+        are all overdue would be left for each other, and nothing done on either. And it goes before what has come since."""
         kinds = backlog.disks.get(disk)
         if not kinds:
             return None
-        kind = min(kinds, key=lambda kind: (self._urgency(kind, kinds[kind].oldest_s, now_s), kind))
+        kind = min(kinds, key=lambda kind: (self._urgency(kind, kinds[kind].oldest_s, now_s), kinds[kind].oldest_s, kind))
         return next(iter(kinds[kind].jobs.values()))
 
     def _pressing(self, backlog: Backlog, bus: Bus, now_s: float) -> Kind | None:
@@ -179,8 +184,10 @@ class Scheduler:
         return [(min(self._urgency(kind, waiting.oldest_s, now_s) for kind, waiting in ripe.items()), -waited_s / session_s, disk)]
 
     def _urgency(self, kind: Kind, oldest_s: float, now_s: float) -> Kind:
-        overdue = now_s >= oldest_s + self.terms[kind].bound_s
-        return min(kind, Kind.STANDARD) if overdue else kind
+        bound_s = self.terms[kind].bound_s
+        if now_s >= oldest_s + STARVED_BOUNDS * bound_s and now_s // TURN_S % TURNS == 0:
+            return Kind.EXPEDITED
+        return min(kind, Kind.STANDARD) if now_s >= oldest_s + bound_s else kind
 
     def _is_ripe(self, kind: Kind, waiting: Waiting, now_s: float) -> bool:
         terms = self.terms[kind]

@@ -3,11 +3,26 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from glacier.backlog import Backlog, Job, Kind
-from glacier.schedule import DAY_S, DEFAULT_TERMS, HOUR_S, Bus, Off, Power, Rest, Run, Scheduler
+from glacier.schedule import (
+    DAY_S,
+    DEFAULT_TERMS,
+    HOUR_S,
+    STARVED_BOUNDS,
+    TURN_S,
+    TURNS,
+    Bus,
+    Off,
+    Power,
+    Rest,
+    Run,
+    Scheduler,
+    Terms,
+)
 
 DISKS = 6
 decide = Scheduler()
@@ -99,6 +114,36 @@ def test_disks_whose_jobs_are_all_overdue_are_each_left_only_when_theirs_are_don
 def test_a_job_beyond_its_bound_counts_like_a_restore() -> None:
     old, new = Job(1, 1, Kind.DELETE, 0.0), Job(2, 2, Kind.BULK, 15 * DAY_S - 5 * HOUR_S, 9)
     assert decide(backlog(old, new), Bus(), 15 * DAY_S) == Power(1)
+
+
+@pytest.mark.parametrize("disk", [0, 4])
+@pytest.mark.parametrize("kind", [Kind.STANDARD, Kind.BULK, Kind.FREEZE, Kind.DELETE])
+def test_restores_that_never_cease_keep_no_job_waiting_for_ever(kind: Kind, disk: int) -> None:
+    """One EXPEDITED every two seconds on three disks, which is more than the bus can keep up with."""
+    short = Scheduler(terms={each: Terms(0.0, min(DEFAULT_TERMS[each].patience_s, 60.0), 300.0) for each in Kind})
+    waiting, bus, now_s, number = backlog(Job(0, disk, kind, 0.0, 9)), Bus(), 0.0, 0
+    while waiting.get(0) is not None:
+        assert now_s < STARVED_BOUNDS * 300.0 + TURNS * TURN_S
+        while 2.0 * number <= now_s:
+            number += 1
+            waiting.add(Job(number, number * 7919 % 3, Kind.EXPEDITED, 2.0 * number, 9))
+        match short(waiting, bus, now_s):
+            case Run(job):
+                waiting.discard(job.id)
+                now_s += 0.1
+            case Power(powered):
+                now_s += short.rates.switch_s
+                bus = Bus(powered, now_s, now_s)
+            case other:
+                raise AssertionError(other)
+
+
+def test_too_much_of_everything_keeps_no_urgent_restore_waiting_long() -> None:
+    late_s = 40 * DAY_S
+    heap = [Job(number, number % 4, Kind.FREEZE, 0.0, 1 << 34) for number in range(400)]
+    urgent = Job(1000, 5, Kind.EXPEDITED, late_s, 9)
+    turns = [decide(backlog(*heap, urgent), Bus(), late_s + turn * TURN_S) for turn in range(TURNS)]
+    assert turns.count(Power(5)) == TURNS - 1
 
 
 jobs = st.builds(
