@@ -35,12 +35,17 @@ class Orders:
 
     def __init__(self) -> None:
         self._waiting: deque[Order] = deque()
+        self._taken: Order | None = None
 
     def __repr__(self) -> str:
         return f"<Orders waiting={len(self._waiting)}>"
 
     def add(self, disk: int, verb: Verb) -> Order:
-        """Raises: Busy."""
+        """Whoever asks for what the disk is told last anyway waits for the same: a check takes hours. Raises: Busy."""
+        open_ones = [*([self._taken] if self._taken is not None and self._taken.outcome is None else []), *self._waiting]
+        last = next((each for each in reversed(open_ones) if each.disk == disk), None)
+        if last is not None and last.verb is verb:
+            return last
         if len(self._waiting) >= ORDERS_MAX:
             raise Busy(f"{ORDERS_MAX} orders wait already")
         order = Order(disk, verb)
@@ -48,7 +53,8 @@ class Orders:
         return order
 
     def take(self) -> Order | None:
-        return self._waiting.popleft() if self._waiting else None
+        self._taken = self._waiting.popleft() if self._waiting else None
+        return self._taken
 
 
 async def answer(order: Order) -> str:

@@ -107,11 +107,11 @@ async def test_an_order_waits_for_the_job_that_runs_and_answers_before_it_is_don
         await begun.wait()
         disk = freezer.powered
         assert disk is not None
-        assert "under way" in await worker.door.order(disk, Verb.OFF)
-        for _ in range(ORDERS_MAX - 1):
-            await worker.door.order(disk, Verb.OFF)
+        assert "under way" in await worker.door.order(disk, Verb.ON)
+        for number in range(ORDERS_MAX - 1):
+            await worker.door.order(disk, Verb.ON if number % 2 else Verb.OFF)
         with pytest.raises(Busy):
-            await worker.door.order(disk, Verb.OFF)
+            await worker.door.order(disk, Verb.ON)
         assert freezer.powered == disk
         go_on.set()
         await until_state(worker, item(volume, made), "cold")
@@ -132,6 +132,34 @@ async def test_an_order_that_waits_while_the_freezer_goes_away_says_what_became_
         go_on.set()
         await until_state(worker, item(volume, made), "cold")
         assert "the freezer is gone" in (await told(worker, 3)).note
+
+
+async def test_a_check_that_is_asked_for_again_is_made_once(
+    tmp_path: Path, volumes: dict[str, Volume], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order, "ANSWER_S", 0.01)
+    freezer, checks, go_on = MemoryFreezer(), 0, trio.Event()
+
+    async def step(name: str, _disk: int) -> None:
+        nonlocal checks
+        await trio.lowlevel.checkpoint()
+        if name == "fsck":
+            checks += 1
+            await go_on.wait()
+
+    freezer.step = step
+    async with working(tmp_path, volumes, freezer, replace(OPTIONS, scheduler=PATIENT)) as worker:
+        await until(lambda: worker.connected)
+        for _ in range(3):
+            assert "under way" in await worker.door.order(1, Verb.FSCK)
+        await until(lambda: checks == 1, "it is checked")
+        assert "under way" in await worker.door.order(1, Verb.FSCK)
+        for verb in (Verb.OFF, Verb.FSCK, Verb.FSCK):  # what is between counts
+            assert "under way" in await worker.door.order(1, verb)
+        go_on.set()
+        monkeypatch.setattr(order, "ANSWER_S", 20.0)
+        assert await worker.door.order(1, Verb.FSCK) == "disk 1: its file system is whole"
+        assert checks == 2
 
 
 async def test_without_a_freezer_orders_are_refused(tmp_path: Path, volumes: dict[str, Volume]) -> None:
