@@ -14,7 +14,7 @@ from glacier.schedule import Action, Bus, Off, Power, Rest, Run
 from glacier.worker.clearing import go_on_clearing, reopen
 from glacier.worker.core import Core, Doing
 from glacier.worker.desk import Desk
-from glacier.worker.errand import Errands
+from glacier.worker.errand import RETRY_S_MAX, Errands
 from glacier.worker.ledger import DELETE, Entry
 from glacier.worker.loss import Losses
 from glacier.worker.order import Order, Orders
@@ -114,9 +114,9 @@ class Engine:
         return emptied == EMPTY_AT_ONCE or len(failed) > before
 
     def _take_up(self) -> None:
-        """Failed jobs whose time has come."""
+        """Failed jobs whose time has come, or is so far away that a clock was set back."""
         core = self._core
-        for number in [number for number, at_s in core.later.items() if at_s <= core.now_s]:
+        for number in [number for number, at_s in core.later.items() if not core.now_s < at_s <= core.now_s + RETRY_S_MAX]:
             task = core.tasks.get(number)
             if task is None:
                 del core.later[number]

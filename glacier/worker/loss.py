@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from glacier.worker.core import Changes, Core
-from glacier.worker.ledger import COLD, FREEZE, LOST, STRAY, Book, Entry
+from glacier.worker.ledger import COLD, FILLED, FREEZE, LOST, SENT, STRAY, Book, Entry
 from glacier.worker.shelf import LOST_DISK
-from node.errors import ChunkNotFound, VolumeFull
+from node.errors import ChunkNotFound, VolumeFull, VolumeNotFound, VolumeSick
 from node.log import get_logger
 from rawx.mark import COLD as MARK_COLD
 from rawx.mark import LOST as MARK_LOST
@@ -31,7 +31,7 @@ class Losses:
             if now is None or now.disk != entry.disk:
                 return
             log.error("a cold disk lost a chunk", extra={"place": core.place(now.disk), "chunk": now.chunk, "error": why})
-            if now.state in (COLD, LOST):
+            if now.state in (COLD, LOST) or await self._is_empty(now):
                 await self._give_up(now)
                 return
             if now.state == STRAY:
@@ -49,6 +49,16 @@ class Losses:
                 await core.change(again)
             except VolumeFull as error:
                 await self._keep_hot(now, error)
+
+    async def _is_empty(self, entry: Entry) -> bool:
+        """Whether its emptying was cut off before it was noted: then its file has nothing to copy."""
+        if entry.state not in (SENT, FILLED):
+            return False
+        try:
+            _, mark = await self._core.files_of(entry.volume).stored(entry.chunk)
+        except (ChunkNotFound, VolumeNotFound, VolumeSick):
+            return False  # found out when it is to be copied
+        return mark is not None and mark.state == MARK_COLD
 
     def _lose_stray(self, book: Book, entry: Entry, changes: Changes) -> None:
         """No file has its bytes, so no copy can be made of them; another that was found stays for the metadata to judge."""

@@ -180,7 +180,7 @@ async def test_whenever_the_worker_is_killed_nothing_is_lost_and_nothing_doubled
         await world.assert_nothing_is_absent()
 
 
-@pytest.mark.parametrize("wish", ["get", "melt"])
+@pytest.mark.parametrize("wish", ["get", "melt", "lose"])
 @pytest.mark.parametrize("was", ["sent", "filled"])
 async def test_an_emptying_that_was_not_noted_is_found_by_who_wants_the_bytes_next(
     tmp_path: Path, volumes: dict[str, Volume], monkeypatch: pytest.MonkeyPatch, was: str, wish: str
@@ -213,6 +213,11 @@ async def test_an_emptying_that_was_not_noted_is_found_by_who_wants_the_bytes_ne
     with pytest.raises(ChunkCold):
         await bytes_of(volume, made)
     async with open_worker(tmp_path / "ledger.db", volumes, freezer.dial, OPTIONS) as worker, trio.open_nursery() as nursery:
+        if wish == "lose":
+            assert await worker.door.lose(freezer.copies(made.chunk)[0]) == 1
+            assert (await worker.door.states(now))[0].state == "lost"
+            assert not worker.core.tasks
+            return
         await (worker.door.get(now, Kind.EXPEDITED, 0) if wish == "get" else worker.door.melt(now))
         await nursery.start(worker.run)
         await until_state(worker, now[0], "filled" if wish == "get" else "")

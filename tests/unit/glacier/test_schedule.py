@@ -116,6 +116,11 @@ def test_a_job_beyond_its_bound_counts_like_a_restore() -> None:
     assert decide(backlog(old, new), Bus(), 15 * DAY_S) == Power(1)
 
 
+@pytest.mark.parametrize("kind", Kind)
+def test_a_clock_that_was_set_back_keeps_no_job_waiting(kind: Kind) -> None:
+    assert decide(backlog(Job(1, 4, kind, 10 * DAY_S, 9)), Bus(), DAY_S) == Power(4)
+
+
 @pytest.mark.parametrize("disk", [0, 4])
 @pytest.mark.parametrize("kind", [Kind.STANDARD, Kind.BULK, Kind.FREEZE, Kind.DELETE])
 def test_restores_that_never_cease_keep_no_job_waiting_for_ever(kind: Kind, disk: int) -> None:
