@@ -18,12 +18,12 @@ from node.http.transport import Transport
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%a-z]+\]")
 CONNECT_RETRY_S = 0.01
 """A Unix socket with a full backlog refuses at once instead of queueing."""
-QUIET_S = 10
-PROBE_S = 5
+QUIET_S = 5
+PROBE_S = 2
 """A connection on which nothing came for QUIET_S is probed each PROBE_S."""
-VANISHED_S = 30
+VANISHED_S = 12
 """A host that answers neither what is sent nor probes for so long is gone, however long the call may take: without power nobody resets
-its connections."""
+its connections. By then another leads what it led, and who asked still has time to ask there (meta/cluster/routing.py, PATIENCE_S)."""
 
 
 @dataclass(frozen=True, slots=True)
