@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from glacier.lifecycle.calendar import DAY_US, Calendar
 from node.config import load
-from node.errors import ConfigError
+from node.errors import ConfigError, InvalidArgument
+from node.http.pool import Address
 from s3.call import DOMAINS, REGION
 from store.cluster import READING_S
 from store.location import LEVELS, PART_CHARACTERS_MAX
@@ -143,6 +144,8 @@ class NodeConfig:
             raise ValueError("zookeeper names no server")
         for each in self.zookeeper:
             _zookeeper(each)
+        if self.address:
+            _check_address(self.address)
         parts = self.location.split(".")
         if len(parts) >= len(LEVELS) or any(len(part) > PART_CHARACTERS_MAX for part in parts):
             raise ValueError(f"location is {'.'.join(LEVELS[:-1])}, not {self.location!r}")
@@ -220,6 +223,14 @@ def _check_ports(what: str, first: int, count: int = 1) -> None:
     """Raises: ValueError."""
     if not 1 <= first <= PORT_MAX + 1 - max(count, 1):
         raise ValueError(f"{what} is 1 to {PORT_MAX}, and each further part has the next one; not {first}")
+
+
+def _check_address(text: str) -> None:
+    """Raises: ValueError."""
+    try:
+        Address.parse(f"{text}:1")
+    except InvalidArgument as error:
+        raise ValueError(f"address is a name or an IP address without a port, IPv6 in brackets; not {text!r}") from error
 
 
 def _zookeeper(text: str) -> str:

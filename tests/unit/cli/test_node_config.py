@@ -51,6 +51,8 @@ def test_paths_are_the_files_neighbours_and_roles_follow_from_what_is_set(tmp_pa
         ('location = "a.b.c.d.e"', "location"),
         ("[rawx]\nvolume = 1", "did you mean volumes"),
         ('rawx.volumes = ["d1", "d2/../d1"]', "d1 twice"),
+        ('address = "10.0.0.1:6100"', "without a port"),
+        ('address = "::1"', "IPv6 in brackets"),
         ("meta.replicas = 0", "meta: replicas is 1, 3 or 5, not 0"),
         ("meta.replicas = 2", "replicas"),
         ("meta.port = 70000", "meta: port is 1 to 65535"),
@@ -74,6 +76,11 @@ def test_disks_of_a_host_have_names_of_their_own() -> None:
     deep = [Path("/srv") / f"{number}" / ("x" * 80) for number in range(3)]
     assert disk_names(deep) == ("disk1", "disk2", "disk3")
     assert disk_names([]) == ()
+
+
+def test_addresses_are_names_or_numbers() -> None:
+    for text in ("host1.example.org", "10.0.0.1", "[fd00::1]"):
+        assert NodeConfig(address=text).reached_at() == text
 
 
 def test_zookeepers_without_a_port_have_the_usual_one() -> None:
