@@ -25,9 +25,9 @@ from node.logbook import Line, log_of
 from rawx.client import RemoteRawx
 from rawx.protocol import VolumeStat
 from store.parallel import gather
-from tui.cold import ColdKeys, Meters, named, waiting_view
-from tui.journal import Journal
+from tui.cold import ColdKeys, named, waiting_view
 from tui.local import METRICS_BYTES_MAX, METRICS_S_MAX, WAITING_SHOWN_MAX
+from tui.memory import Memory
 from tui.snapshot import BoardView, ElectionView, HostView, Level, ServiceView, Snapshot, Traffic, VolumeView, WaitingView
 from tui.traffic import Reading, between, parse
 from tui.usage import Usage
@@ -57,6 +57,7 @@ class ClusterReader:
         boards: ClusterBoards,
         sentence: Callable[[Job], str],
         lock: Lock,
+        memory: Memory,
         clock: Clock | None = None,
     ) -> None:
         self._name = name
@@ -69,8 +70,7 @@ class ClusterReader:
         self._clock = clock or SystemClock()
         self._usage = Usage(meta, sentence, self._clock)
         self._roster = Roster(coordinator)
-        self._journal = Journal()
-        self._meters = Meters()
+        self._journal, self._meters = memory.journal, memory.meters
         self._keys = ColdKeys()
         self._before: Reading | None = None
         self._stats: dict[str, VolumeStat | FrazilError] = {}

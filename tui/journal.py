@@ -38,7 +38,7 @@ class Journal:
         for name, state in () if first else sorted(now.items(), key=lambda each: int(each[0])):
             if before.get(name) != state:
                 job = views[name]
-                words = f"job {name} ({job.what.partition(' ')[0]}) is {state}"
+                words = f"job {name} ({job.what.partition(' ')[0].rstrip(',')}) is {state}"
                 self._tell(_JOB_LEVELS.get(state, Level.GOOD), words + (f": {job.message}" if job.message else ""))
 
     def services(self, services: Iterable[ServiceView]) -> None:

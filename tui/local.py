@@ -21,8 +21,8 @@ from store.embedded import StoreOptions, open_store
 from store.runfolder import metrics_sockets
 from store.settings import KEY_NAME, short_path
 from store.store import Store
-from tui.cold import ColdKeys, Meters, named, waiting_view
-from tui.journal import Journal
+from tui.cold import ColdKeys, named, waiting_view
+from tui.memory import Memory
 from tui.snapshot import BoardView, Level, Snapshot, Traffic, VolumeView, WaitingView
 from tui.traffic import Reading, between, parse
 from tui.usage import Usage
@@ -41,11 +41,13 @@ class Serving(NamedTuple):
 
 
 @asynccontextmanager
-async def local_reader(directory: Path, serving: Callable[[], Serving], sentence: Callable[[Job], str]) -> AsyncIterator[LocalReader]:
+async def local_reader(
+    directory: Path, serving: Callable[[], Serving], sentence: Callable[[Job], str], memory: Memory | None = None
+) -> AsyncIterator[LocalReader]:
     """serving: where the store serves now; sentence: how far a job is, for people. Raises: FrazilError."""
     key = NamespaceKey.load(directory / KEY_NAME)
     async with open_store(StoreOptions(directories=(directory,)), role="gateway") as store, Client(key=key) as client:
-        yield LocalReader(store, directory, client, key, serving, sentence)
+        yield LocalReader(store, directory, client, key, serving, sentence, memory or Memory())
 
 
 @dataclass
@@ -58,10 +60,9 @@ class LocalReader:
     key: NamespaceKey
     serving: Callable[[], Serving]
     sentence: Callable[[Job], str]
+    memory: Memory
     clock: Clock = field(default_factory=SystemClock)
-    _meters: Meters = field(default_factory=Meters)
     _before: Reading | None = None
-    _journal: Journal = field(default_factory=Journal)
 
     def __post_init__(self) -> None:
         self._usage = Usage(self.store.meta, self.sentence, self.clock)
@@ -72,10 +73,10 @@ class LocalReader:
         volumes = tuple(volume_view(volume) for volume in sorted(found.volumes, key=lambda each: each.volume))
         jobs = await self._usage.jobs()
         boards, waiting = await self._cold(cold)
-        self._journal.look(self.clock.now_us())
-        self._journal.volumes(volumes)
-        self._journal.boards(boards)
-        self._journal.jobs(jobs)
+        self.memory.journal.look(self.clock.now_us())
+        self.memory.journal.volumes(volumes)
+        self.memory.journal.boards(boards)
+        self.memory.journal.jobs(jobs)
         return Snapshot(
             self.clock.now_us(),
             str(self.directory),
@@ -87,7 +88,7 @@ class LocalReader:
             jobs,
             boards,
             waiting,
-            events=tuple(self._journal.events),
+            events=tuple(self.memory.journal.events),
             traffic=await self._traffic(),
             findings=found.findings,
             pending=found.pending,
@@ -134,7 +135,7 @@ class LocalReader:
             statuses = named([await worker.status() for worker in boards.workers])
             for worker, status in zip(boards.workers, statuses, strict=True):
                 waiting += [waiting_view(status, job, self.clock.now_us()) for job in await worker.queue(WAITING_SHOWN_MAX)]
-        return self._meters.boards(self.clock.monotonic(), statuses), tuple(waiting)
+        return self.memory.meters.boards(self.clock.monotonic(), statuses), tuple(waiting)
 
     async def _traffic(self) -> Traffic:
         texts: list[str] = []

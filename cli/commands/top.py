@@ -40,8 +40,9 @@ def local_opening(place: StoreDirectory) -> Opening:
     from cli.door import check_store, running
     from cli.estimate import progress
     from tui.local import Serving, local_reader
+    from tui.memory import Memory
 
-    path = check_store(place)
+    path, memory = check_store(place), Memory()
 
     def serving() -> Serving:
         state = running(path)
@@ -49,7 +50,7 @@ def local_opening(place: StoreDirectory) -> Opening:
 
     @asynccontextmanager
     async def opening() -> AsyncIterator[Reader]:
-        async with local_reader(path, serving, progress) as reader:
+        async with local_reader(path, serving, progress, memory) as reader:
             yield reader
 
     return opening
@@ -63,6 +64,9 @@ def cluster_opening(place: StoreDirectory) -> Opening:
     from cli.estimate import progress
     from meta.conscience.protocol import Lock
     from tui.cluster import ClusterReader
+    from tui.memory import Memory
+
+    memory = Memory()
 
     @asynccontextmanager
     async def opening() -> AsyncIterator[Reader]:
@@ -83,6 +87,7 @@ def cluster_opening(place: StoreDirectory) -> Opening:
                 boards=boards_of(node),
                 sentence=progress,
                 lock=set_lock,
+                memory=memory,
             )
 
     return opening

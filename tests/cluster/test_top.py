@@ -9,13 +9,14 @@ from collections.abc import Callable
 
 import trio
 
-from cli.commands.top import cluster_opening
+from cli.commands.top import cluster_opening, local_opening
 from cli.estimate import progress
 from cli.place import StoreDirectory
+from meta.protocol.jobs import Job
 from tests.cluster.conftest import StoreMaker
 from tests.support.cluster import ClusterProcesses
 from tests.support.store import COMMAND, StoreProcess, environment, readable
-from tui.local import Serving, local_reader
+from tui.local import LocalReader, Serving, local_reader
 from tui.snapshot import Snapshot
 
 WAIT_S = 30.0
@@ -51,7 +52,23 @@ def test_what_happens_in_all_processes_is_seen(make_store: StoreMaker) -> None:
     assert after.traffic.sent_bytes > 0
     assert after.traffic.slow_s > 0
     assert after.traffic.memory_bytes > 30 << 20
-    assert {job.what.split()[0] for job in after.jobs} >= {"scrub-chunks", "scrub-meta"}
+    assert {job.what.split()[0].rstrip(",") for job in after.jobs} >= {"scrub-chunks", "scrub-meta"}
+
+
+def test_what_has_happened_stays_when_a_reading_was_given_up(make_store: StoreMaker) -> None:
+    store = make_store()
+    opening = local_opening(StoreDirectory(store.directories[0], "the test"))
+
+    async def run() -> Snapshot:
+        async with opening() as reader:
+            assert isinstance(reader, LocalReader)
+            await reader.read()
+            await reader.store.meta.jobs.submit_job(Job("scrub-meta"))
+            assert [event.text for event in (await reader.read()).events if "(scrub-meta)" in event.text]
+        async with opening() as again:
+            return await again.read()
+
+    assert [event.text for event in trio.run(run).events if "(scrub-meta)" in event.text]
 
 
 def test_it_draws_on_a_terminal_and_leaves_with_q(make_store: StoreMaker) -> None:
