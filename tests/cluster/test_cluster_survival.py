@@ -27,6 +27,7 @@ from tests.support.zookeeper import ZooKeeperServer
 LONG = pytest.mark.skipif(SCALE <= 1, reason="a minute each: FRAZIL_TEST_SCALE=2")
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 DAY_S = 86_400
+OFF_S = 45.0
 KILLS = 12 if SCALE > 1 else 2
 
 
@@ -102,6 +103,21 @@ def lose_a_host(scene: Scene) -> None:
         host.kill()
         server.stop()
         scene.busy_for(BEYOND_S)
+    server.start()
+    host.start()
+
+
+def a_host_stays_off(scene: Scene) -> None:
+    """The leader's: its power and its network are gone for longer than anybody waits. After some seconds the others serve all there is."""
+    host = scene.leader()
+    server = scene.cluster.zookeepers[host.number - 1]
+    with cut_off(host):
+        host.kill()
+        server.stop()
+        scene.notes.append(f"served without it after {scene.wait_served():.1f} s")
+        since_ns = time.monotonic_ns()
+        scene.busy_for(OFF_S)
+        assert scene.failed(since_ns) == [], scene.cluster.errors()
     server.start()
     host.start()
 
@@ -218,6 +234,7 @@ ALL: tuple[Fault, ...] = (
     stop_some_and_release_them_in_another_order,
     restart_everything_one_after_the_other,
     lose_a_host,
+    a_host_stays_off,
     isolate_the_leader_of_zookeeper,
     zookeeper_away_for_half_a_minute,
     zookeeper_loses_everything,
