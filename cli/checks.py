@@ -270,7 +270,7 @@ def store_findings(directory: Path) -> Iterator[Finding]:
     if missing:
         yield Finding("boards", "failure", str(directory), missing.partition("; ")[0], missing.partition("; ")[2])
     if state.tls_cert:
-        yield from _certificate(Path(state.tls_cert))
+        yield from certificate_findings(Path(state.tls_cert), "give --tls-cert a certificate in PEM form", "renew it and restart the store")
 
 
 def secret_mode(path: Path) -> Iterator[Finding]:
@@ -289,7 +289,8 @@ def secret_mode(path: Path) -> Iterator[Finding]:
         yield Finding("key", "ok", str(path), "is readable by its owner only")
 
 
-def _certificate(path: Path) -> Iterator[Finding]:
+def certificate_findings(path: Path, else_hint: str, renew_hint: str) -> Iterator[Finding]:
+    """How long it is valid; the hints: what to do when it can't be read, and when it is to be renewed."""
     from datetime import datetime
 
     from cryptography import x509
@@ -297,10 +298,8 @@ def _certificate(path: Path) -> Iterator[Finding]:
     try:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
     except (OSError, ValueError) as error:
-        yield Finding("certificate", "warning", str(path), f"can't be read: {error}", "give --tls-cert a certificate in PEM form")
+        yield Finding("certificate", "warning", str(path), f"can't be read: {error}", else_hint)
         return
     days = (certificate.not_valid_after_utc - datetime.now(UTC)).days
     level: Level = "ok" if days >= CERTIFICATE_DAYS_LEAST else "warning"
-    yield Finding(
-        "certificate", level, str(path), f"is valid for {days} more days", "" if level == "ok" else "renew it and restart the store"
-    )
+    yield Finding("certificate", level, str(path), f"is valid for {days} more days", "" if level == "ok" else renew_hint)

@@ -21,6 +21,7 @@ from node.clock import SystemClock
 from node.errors import ConfigError
 from node.exposure import expose
 from node.http.server import listen, listen_unix
+from node.tls import PLAIN, Tls
 from store.settings import exclusive, short_path
 
 NOTES_FILE = "disks.json"
@@ -69,11 +70,19 @@ async def _board(stack: AsyncExitStack, config: FreezerConfig, meter: Meter, now
 
 
 async def serve_freezer(
-    freezer: BoardFreezer, config: FreezerConfig, drain: trio.Event, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
+    freezer: BoardFreezer,
+    config: FreezerConfig,
+    drain: trio.Event,
+    *,
+    tls: Tls = PLAIN,
+    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serves all buses until `drain` is set; started with their addresses. Raises: ConfigError."""
+    """Serves all buses until `drain` is set; started with their addresses. tls: the node's, where the file names no certificate.
+
+    Raises: ConfigError.
+    """
     key = NamespaceKey.load(config.key)
-    tls = _tls(config)
+    context = _tls(config) or tls.server
     async with trio.open_nursery() as background:
         background.start_soon(freezer.keep_releasing)
         async with trio.open_nursery() as nursery:
@@ -81,7 +90,7 @@ async def serve_freezer(
             for number, bus in enumerate(config.buses):
                 listeners, address = _listen(bus.listen)
                 addresses.append(address)
-                await nursery.start(IceServer(freezer.bus(number), key, tls).serve, listeners, drain)
+                await nursery.start(IceServer(freezer.bus(number), key, context).serve, listeners, drain)
             if config.metrics:
                 FreezerFigures(freezer).register()
                 await nursery.start(expose, config.metrics, drain)

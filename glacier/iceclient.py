@@ -56,7 +56,7 @@ async def _connect(address: str, tls: ssl.SSLContext | None) -> trio.abc.Stream:
     if not host or not port.isdigit():
         raise InvalidArgument(f"{address!r} is no HOST:PORT")
     stream = await trio.open_tcp_stream(host.strip("[]"), int(port))
-    return trio.SSLStream(stream, tls, server_hostname=host) if tls is not None else stream
+    return trio.SSLStream(stream, tls, server_hostname=host.strip("[]")) if tls is not None else stream
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -68,7 +69,7 @@ class IceServer:
 
     async def converse(self, stream: trio.abc.Stream) -> None:
         """One connection to its end; closes it. Whatever it brings harms nothing else."""
-        if self.tls is not None and isinstance(stream, trio.SocketStream):
+        if self.tls is not None and isinstance(stream, trio.SocketStream) and stream.socket.family != socket.AF_UNIX:
             stream = trio.SSLStream(stream, self.tls, server_side=True)
         pipe = Pipe(stream, Session(self.key, os.urandom(NONCE_BYTES), freezer=True))
         try:

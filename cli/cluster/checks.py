@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import stat
+import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
+from pathlib import Path
 
 import trio
 
-from cli.checks import Finding, directory_findings, secret_mode
+from cli.checks import Finding, certificate_findings, directory_findings, secret_mode
 from cli.cluster.cold import worker_configs
 from cli.cluster.config import NodeConfig, load_node
 from cli.cluster.door import open_door
@@ -18,6 +23,7 @@ from cli.output import count_text
 from cli.place import StoreDirectory
 from meta.conscience.protocol import Service
 from node.errors import FrazilError
+from node.tls import open_tls
 
 
 def node_findings(place: StoreDirectory) -> Iterator[Finding]:
@@ -29,6 +35,7 @@ def node_findings(place: StoreDirectory) -> Iterator[Finding]:
         return
     yield Finding("node", "ok" if config.roles else "warning", str(place.path), f"runs {', '.join(config.roles) or 'nothing'} here")
     yield from secret_mode(config.key)
+    yield from tls_findings(config)
     yield from _board_findings(config)
     folders = [*config.rawx.volumes, *([config.meta_directory] if config.meta.run else [])]
     yield from directory_findings(folders)
@@ -37,6 +44,41 @@ def node_findings(place: StoreDirectory) -> Iterator[Finding]:
         return [finding async for finding in _network_findings(place, config)]
 
     yield from trio.run(collect)
+
+
+def tls_findings(config: NodeConfig) -> Iterator[Finding]:
+    """As the user of the services would find the files, when root asks."""
+    tls = config.tls
+    if not tls.wanted:
+        yield Finding("tls", "ok", "tls", "is off: what hosts say to each other is proved by the key, and can be read on the wire")
+        return
+    try:
+        open_tls(tls, config.reached_at())
+    except FrazilError as error:
+        yield Finding("tls", "failure", tls.cert, str(error), 'see "TLS between the hosts" in packaging/README.md')
+        return
+    yield from certificate_findings(Path(tls.cert), "write it in PEM form", "renew it: it is taken up without a restart")
+    if Path(tls.key).stat().st_mode & stat.S_IRWXO:
+        yield Finding("tls", "failure", tls.key, "may be read by anybody on this host", f"chmod o= {tls.key}")
+    for path in _unreadable(config):
+        text = f"can't be read by {config.key.owner()}, as whom the services run"
+        yield Finding("tls", "failure", path, text, "give that user the file, and every folder above it")
+
+
+def _unreadable(config: NodeConfig) -> list[str]:
+    """Files that root, who asks, can read, and the owner of the namespace's key can't."""
+    try:
+        owner = pwd.getpwuid(config.key.stat().st_uid)
+    except (OSError, KeyError):  # the key's own finding says it
+        return []
+    if os.geteuid() or not owner.pw_uid:
+        return []
+    groups = os.getgrouplist(owner.pw_name, owner.pw_gid)
+
+    def may_read(path: str) -> bool:
+        return not subprocess.run(["test", "-r", path], user=owner.pw_uid, group=owner.pw_gid, extra_groups=groups, check=False).returncode
+
+    return [path for path in config.tls.files.values() if not may_read(path)]
 
 
 def _board_findings(config: NodeConfig) -> Iterator[Finding]:

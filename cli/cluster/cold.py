@@ -156,7 +156,7 @@ async def serve_freezer(node: Node, drain: trio.Event, *, task_status: trio.Task
     sockets = bind((node.config.listen, 0), shared=False)
     log = f"{node.address}:{sockets[0].getsockname()[1]}"
     async with trio.open_nursery() as nursery:
-        await nursery.start(partial(serve, LogCall(nothing_else, node.key), sockets, name="log", drain=drain))
+        await nursery.start(partial(serve, LogCall(nothing_else, node.key), sockets, tls=node.tls.server, name="log", drain=drain))
         for number, path in enumerate(node.config.freezer.boards):
             await nursery.start(_serve_board, node, number, board_config(node.config, node.namespace, path), log, drain)
         task_status.started()
@@ -166,7 +166,7 @@ async def _serve_board(
     node: Node, number: int, config: FreezerConfig, log: str, drain: trio.Event, *, task_status: trio.TaskStatus[None]
 ) -> None:
     async with open_freezer(config) as freezer, trio.open_nursery() as nursery:
-        addresses: list[str] = await nursery.start(run_freezer, freezer, config, drain)
+        addresses: list[str] = await nursery.start(partial(run_freezer, freezer, config, drain, tls=node.tls))
         own = msgspec.structs.replace(
             node.registration("freezer", 0),
             id=f"freezer-{node.id}-{number}",
@@ -199,10 +199,10 @@ async def _serve_bus(node: Node, number: int, config: WorkerConfig, drain: trio.
     node.services.append(lambda: [registration()])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_at, drain, met, nursery.cancel_scope)
-        async with open_daemon(config) as worker:
+        async with open_daemon(config, tls=node.tls) as worker:
             met.append(worker)
             nursery.start_soon(follow_rate, node, site, config, worker.core.options.rate)
-            await run_worker(worker, config, drain)
+            await run_worker(worker, config, drain, tls=node.tls)
         nursery.cancel_scope.cancel()
 
 

@@ -14,6 +14,7 @@ from glacier.lifecycle.calendar import DAY_US, Calendar
 from node.config import load
 from node.errors import ConfigError, InvalidArgument
 from node.http.pool import Address
+from node.tls import TlsConfig
 from s3.call import DOMAINS, REGION
 from store.cluster import READING_S
 from store.location import LEVELS, PART_CHARACTERS_MAX
@@ -123,6 +124,7 @@ class NodeConfig:
     address   as the other hosts reach this one; "" = by the interface that leads to ZooKeeper
     listen    what conscience, meta and rawx are bound to; "" = all addresses of this host
     state     folder for what the node keeps for itself
+    tls       between the hosts; what clients speak with a gateway is the gateway's
     """
 
     namespace: str = "frazil"
@@ -132,6 +134,7 @@ class NodeConfig:
     location: str = ""
     address: str = ""
     listen: str = ""
+    tls: TlsConfig = field(default_factory=TlsConfig)
     conscience: ConscienceConfig = field(default_factory=ConscienceConfig)
     meta: MetaConfig = field(default_factory=MetaConfig)
     freezer: FreezerRole = field(default_factory=FreezerRole)
@@ -203,6 +206,7 @@ def load_node(path: Path) -> NodeConfig:
         config,
         key=base / config.key,
         state=base / config.state,
+        tls=config.tls.beside(base),
         freezer=replace(config.freezer, boards=tuple(base / board for board in config.freezer.boards)),
         worker=replace(config.worker, buses=tuple(base / bus for bus in config.worker.buses)),
         rawx=replace(config.rawx, volumes=tuple(base / volume for volume in config.rawx.volumes)),

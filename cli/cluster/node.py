@@ -27,6 +27,7 @@ from node.http.client import Client
 from node.log import get_logger
 from node.statistics import Disk, Latency, Processor
 from node.threads import run_blocking
+from node.tls import Tls, open_tls
 from store.parallel import crew
 
 NAMESPACE_DOCUMENT = "namespace"
@@ -100,6 +101,7 @@ class Node:
     key: NamespaceKey
     clock: SharedClock
     client: Client
+    tls: Tls
     coordinator: Coordinator
     consciences: Consciences
     directory: Directory
@@ -139,9 +141,11 @@ async def open_node(config: NodeConfig, *, name: str, wait_s: float = math.inf) 
     Raises: ConfigError (no key, another's namespace, impossible settings); Unavailable.
     """
     key = NamespaceKey.load(config.key)
+    address = config.reached_at()
+    tls = open_tls(config.tls, address)
     clock = SharedClock()
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(Client(key=key))
+        client = await stack.enter_async_context(Client(key=key, tls=tls.client))
         coordinator = await stack.enter_async_context(_waited_for(config, key, wait_s))
         consciences = Consciences(coordinator)
         await consciences.look()
@@ -153,15 +157,17 @@ async def open_node(config: NodeConfig, *, name: str, wait_s: float = math.inf) 
             key,
             clock,
             client,
+            tls,
             coordinator,
             consciences,
             directory,
             await _namespace(coordinator, config.state / NAMESPACE_FILE),
             _node_id(config.state),
-            config.reached_at(),
+            address,
             nursery,
         )
         nursery.start_soon(consciences.watch)
+        nursery.start_soon(tls.keep)
         yield node
 
 

@@ -77,7 +77,7 @@ async def serve_conscience(node: Node, drain: trio.Event, *, task_status: trio.T
     await node.consciences.look()
     observe = _observer("conscience", config.metrics)
     handler = LogCall(service, node.key)
-    await serve(handler, sockets, name="conscience", drain=drain, observe=observe, task_status=task_status)
+    await serve(handler, sockets, tls=node.tls.server, name="conscience", drain=drain, observe=observe, task_status=task_status)
 
 
 async def _follow_settings(coordinator: Coordinator, service: ConscienceService) -> None:
@@ -151,8 +151,8 @@ async def serve_meta(node: Node, drain: trio.Event, *, task_status: trio.TaskSta
     measured = bool(config.metrics)
     options = MetaOptions(folder, f"{node.address}:{config.port}", place, config.replicas, resting, took=took, measured=measured)
     async with trio.open_nursery() as nursery:
-        run = functools.partial(run_meta, options, sockets, coordinator=node.coordinator, key=node.key, clock=SystemClock(), drain=drain)
-        process: MetaProcess = await nursery.start(run)
+        run = functools.partial(run_meta, options, sockets, coordinator=node.coordinator, key=node.key, clock=SystemClock())
+        process: MetaProcess = await nursery.start(functools.partial(run, drain=drain, tls=node.tls))
         peer = process.peer.name
         node.services.append(lambda: [msgspec.structs.replace(node.registration("meta", config.port, disk, latency), peer=peer)])
         task_status.started()
@@ -224,10 +224,9 @@ async def serve_rawx(
                 background.start_soon(slot.keep_probed)
                 background.start_soon(_follow, each, slot)
                 sockets = bind((node.config.listen, each.port), shared=False)
-                run = functools.partial(
-                    serve, LogCall(each.service, node.key), sockets, limits=RAWX_LIMITS, name="rawx", drain=drain, observe=observe
-                )
-                await nursery.start(run)
+                handler = LogCall(each.service, node.key)
+                run = functools.partial(serve, handler, sockets, limits=RAWX_LIMITS, tls=node.tls.server, name="rawx")
+                await nursery.start(functools.partial(run, drain=drain, observe=observe))
             task_status.started()
             await drain.wait()
             background.cancel_scope.cancel()
@@ -277,15 +276,29 @@ async def serve_gateway(node: Node, drain: trio.Event, *, task_status: trio.Task
             background.start_soon(gateway.run_workers)
             background.start_soon(take_care, store, node.coordinator, f"gateway-{node.id}", f"{node.address}:{listen[1]}")
             sockets = bind(listen, shared=False)
-            if config.health:
-                health = bind(host_port(config.health, "gateway.health"), shared=False)
-                background.start_soon(functools.partial(serve, LogCall(health_handler(drain), node.key), health, name="health"))
-            seen_at = f"{node.address}:{host_port(config.health, 'gateway.health')[1]}" if config.health else ""
+            seen_at = _serve_health(node, drain, background)
             node.services.append(lambda: [msgspec.structs.replace(node.registration("gateway", listen[1]), metrics=seen_at, log=seen_at)])
             parse_error = gateway.on_parse_error
             server = functools.partial(serve, gateway.handle, sockets, tls=tls, name="s3", on_parse_error=parse_error)
             await server(drain=drain, idle_grace_s=IDLE_GRACE_S if config.health else 0.0, task_status=task_status)
             background.cancel_scope.cancel()
+
+
+def _serve_health(node: Node, drain: trio.Event, nursery: trio.Nursery) -> str:
+    """Where the gateway's figures and its log are told to who has the key, "" = nowhere: with TLS not where balancers ask in the clear."""
+    asked, tls = node.config.gateway.health, node.tls.server
+    public = health_handler(drain)
+    proved = LogCall(public, node.key)
+    port = 0
+    if asked:
+        host, port = host_port(asked, "gateway.health")
+        health = bind((host, port), shared=False)
+        nursery.start_soon(functools.partial(serve, proved if tls is None else public, health, name="health"))
+    if tls is not None:
+        sockets = bind((node.config.listen, 0), shared=False)
+        port = sockets[0].getsockname()[1]
+        nursery.start_soon(functools.partial(serve, proved, sockets, tls=tls, name="log"))
+    return f"{node.address}:{port}" if port else ""
 
 
 async def _until_laid_out(node: Node) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -311,16 +312,32 @@ def _board_of_node(file: Path) -> Path:
     return boards[0]
 
 
-async def _on_each_bus(session: Session, config: Path | None, do: Callable[[Session, Freezer], Awaitable[Exit]]) -> Exit:
-    """Does it on one bus after the other; the worst outcome."""
+def _dialler(session: Session, config: Path | None, loaded: FreezerConfig) -> Callable[[int], AbstractAsyncContextManager[Freezer]]:
+    """To a bus by its number. The boards that a node runs speak its TLS. Raises: ConfigError."""
+    from cli.cluster.config import load_node
     from glacier.reach import reach
     from node.auth import NamespaceKey
+    from node.tls import open_tls
 
+    dial = functools.partial(reach, loaded, key=NamespaceKey.load(loaded.key))
+    try:
+        place = session.directory()
+    except Hinted:  # a freezer may be alone on its host
+        return dial
+    node = load_node(place.path) if place.is_cluster else None
+    if node is None or not node.tls.wanted or (config and config.resolve() not in [board.resolve() for board in node.freezer.boards]):
+        return dial
+    here = node.reached_at()
+    return functools.partial(dial, tls=open_tls(node.tls, here), here=here)
+
+
+async def _on_each_bus(session: Session, config: Path | None, do: Callable[[Session, Freezer], Awaitable[Exit]]) -> Exit:
+    """Does it on one bus after the other; the worst outcome."""
     loaded = _load(session, config)
-    key = NamespaceKey.load(loaded.key)
+    dial = _dialler(session, config, loaded)
     codes = []
     for number in range(len(loaded.buses)):
-        async with reach(loaded, number, key=key) as bus:
+        async with dial(number) as bus:
             codes.append(await do(session, bus))
     return max(codes)
 
@@ -328,13 +345,10 @@ async def _on_each_bus(session: Session, config: Path | None, do: Callable[[Sess
 async def _on_disks(
     session: Session, config: Path | None, disks: tuple[int, ...], do: Callable[[Session, Freezer, int], Awaitable[Exit]]
 ) -> Exit:
-    from glacier.reach import reach
-    from node.auth import NamespaceKey
-
     loaded = _load(session, config)
-    key = NamespaceKey.load(loaded.key)
+    dial = _dialler(session, config, loaded)
     codes = []
     for disk in disks:
-        async with reach(loaded, loaded.layout.bus_of(disk), key=key) as bus:
+        async with dial(loaded.layout.bus_of(disk)) as bus:
             codes.append(await do(session, bus, disk))
     return max(codes)

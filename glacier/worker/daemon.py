@@ -25,12 +25,13 @@ from node.errors import ConfigError
 from node.exposure import expose
 from node.http.server import listen, listen_unix, serve
 from node.logbook import LogCall
+from node.tls import PLAIN, Tls
 from store.settings import exclusive, short_path
 
 
 @asynccontextmanager
-async def open_daemon(config: WorkerConfig) -> AsyncIterator[Worker]:
-    """Raises: ConfigError (also when another worker has this ledger)."""
+async def open_daemon(config: WorkerConfig, *, tls: Tls = PLAIN) -> AsyncIterator[Worker]:
+    """tls: the node's, where the file names no certificate. Raises: ConfigError (also when another worker has this ledger)."""
     config.check()
     folder = config.ledger.parent
     try:
@@ -47,7 +48,7 @@ async def open_daemon(config: WorkerConfig) -> AsyncIterator[Worker]:
         await volumes.look()
         options = replace(config.options, place=place_of(config.freezer))
         worker = await stack.enter_async_context(
-            open_worker(config.ledger, volumes, partial(to_freezer, config, key, options.rate), options)
+            open_worker(config.ledger, volumes, partial(to_freezer, config, key, options.rate, tls=tls), options)
         )
         nursery = await stack.enter_async_context(trio.open_nursery())
         nursery.start_soon(volumes.keep)
@@ -64,22 +65,29 @@ def place_of(freezer: str) -> str:
 
 
 @asynccontextmanager
-async def to_freezer(config: WorkerConfig, key: NamespaceKey, rate: Rate | None = None) -> AsyncIterator[Freezer]:
+async def to_freezer(config: WorkerConfig, key: NamespaceKey, rate: Rate | None = None, *, tls: Tls = PLAIN) -> AsyncIterator[Freezer]:
     """The bus that the worker has. Raises: ConfigError; as dial."""
-    async with dial(config.freezer, key=key, bus=config.bus, tls=trusting(config.tls_cert), rate=rate) as freezer:
+    context = trusting(config.tls_cert) or tls.client
+    async with dial(config.freezer, key=key, bus=config.bus, tls=context, rate=rate) as freezer:
         yield freezer
 
 
 async def serve_worker(
-    worker: Worker, config: WorkerConfig, drain: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    worker: Worker,
+    config: WorkerConfig,
+    drain: trio.Event,
+    *,
+    tls: Tls = PLAIN,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Works and answers until `drain` is set. Raises: ConfigError when it can't listen there."""
+    """Works and answers until `drain` is set; tls: for those who ask over TCP. Raises: ConfigError when it can't listen there."""
     key = NamespaceKey.load(config.key)
     with ExitStack() as stack:
         sockets = _listen(config.listen, stack)
+        secured = None if config.listen.startswith("unix:") else tls.server
         async with trio.open_nursery() as nursery:
             service = LogCall(WorkerService(worker.door, key), key)
-            await nursery.start(partial(serve, service, sockets, name="worker", drain=drain))
+            await nursery.start(partial(serve, service, sockets, tls=secured, name="worker", drain=drain))
             if config.metrics:
                 Figures(worker.core).register()
                 await nursery.start(expose, config.metrics, drain)

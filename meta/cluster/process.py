@@ -40,6 +40,7 @@ from node.log import get_logger
 from node.logbook import LogCall
 from node.metrics import Requests
 from node.threads import run_blocking
+from node.tls import PLAIN, Tls
 
 REPLICAS = 3
 META1_BASES = 4
@@ -87,6 +88,7 @@ async def serve_meta(
     key: NamespaceKey,
     clock: Clock,
     drain: trio.Event,
+    tls: Tls = PLAIN,
     task_status: trio.TaskStatus[MetaProcess] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves until `drain` is set; hands over what it leads before it ends.
@@ -95,7 +97,7 @@ async def serve_meta(
     """
     with _exclusive(options.path):
         name = _peer_name(options.path)
-        async with Client(key=key) as client, trio.open_nursery() as nursery:
+        async with Client(key=key, tls=tls.client) as client, trio.open_nursery() as nursery:
             process = MetaProcess(options, name, coordinator=coordinator, key=key, clock=clock, client=client)
             await coordinator.announce(f"{PEER_FOLDER}/{name}", msgspec.json.encode(process.peer))
             nursery.start_soon(process.roster.keep)
@@ -104,7 +106,7 @@ async def serve_meta(
             nursery.start_soon(process.keep_members)
             observe = Requests("meta", process.service.operation).observe if options.measured else None
             handler = LogCall(process.service, key)
-            service = partial(serve, handler, listeners, name="meta", drain=process.drained, observe=observe)
+            service = partial(serve, handler, listeners, tls=tls.server, name="meta", drain=process.drained, observe=observe)
             nursery.start_soon(service)
             task_status.started(process)
             await drain.wait()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import trio
 
-from node.errors import InvalidArgument, NotConnected
+from node.errors import InvalidArgument, NotConnected, PeerUnreachable
 from node.http.transport import Transport
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%a-z]+\]")
@@ -106,6 +106,8 @@ class Pool:
                     return await self._open(family, place)
                 except OSError as failure:
                     error = failure
+                except PeerUnreachable as failure:
+                    raise NotConnected(f"{self.address.text} and this host don't agree on TLS: {failure}") from failure
             raise NotConnected(f"{self.address.text} does not answer: {(error and error.strerror) or 'no address'}") from error
         raise NotConnected(f"{self.address.text} does not answer within {self._connect_timeout_s:g} s")
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+from .certificate import Authority
 from .client import Client, Credentials
 from .need import need_programs
 from .store import COMMAND, StoreError, environment, free_port, is_complaint, told_ready
@@ -262,9 +263,10 @@ class ClusterProcesses:
         zookeepers: int = 1,
         variables: Mapping[int, Mapping[str, str]] | None = None,
         board: BoardPlan | None = None,
+        tls: bool = False,
     ) -> None:
         """board: what each host has; namespaces: each host in a network namespace (root); together: one process for all of its services;
-        variables: environment of a host's processes, by its number."""
+        variables: environment of a host's processes, by its number; tls: what they speak with each other."""
         need_programs("java", "haproxy")
         self.folder = folder
         self.volumes = volumes
@@ -272,6 +274,7 @@ class ClusterProcesses:
         self.namespaces = namespaces
         self.together = together
         self.board = board
+        self.authority = Authority(folder) if tls else None
         self.hosts: list[Host] = []
         self.credentials = Credentials("", "")
         self._variables = variables or {}
@@ -335,6 +338,7 @@ class ClusterProcesses:
         disks = [host.folder / f"disk{number}" for number in range(1, self.volumes + 1)]
         with_gateway = host.number <= 2 if gateway is None else gateway
         cold = write_board(host, self.board, disks) if self.board else ""
+        tls = self.authority.table(host.name, host.address) if self.authority else ""
         day_s = self.board.day_s if self.board else 86400.0
         host.file.write_text(
             f"""zookeeper = {json.dumps([each.address for each in self.zookeepers])}
@@ -356,7 +360,7 @@ listen = "{host.address}:3200"
 health = "{host.address}:3201"
 lifecycle_day_s = {day_s}
 reading_s = {READING_S}
-{cold}"""
+{cold}{tls}"""
         )
 
     def _zookeepers(self, number: int) -> list[ZooKeeperServer]:

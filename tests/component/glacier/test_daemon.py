@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,8 @@ from node.auth import NamespaceKey
 from node.errors import ConfigError, DiskNotFound, FrazilError, PeerUnreachable
 from node.http.client import Client
 from node.http.server import listen
-from tests.support.certificate import make_certificate
+from node.tls import PLAIN, Tls, TlsConfig, open_tls
+from tests.support.certificate import Authority, make_certificate
 from tests.support.cold import freezer_of, head_of, pieces
 
 DATA = b"ice" * 700_000
@@ -41,14 +44,14 @@ def with_tls(config: FreezerConfig, tmp_path: Path) -> FreezerConfig:
 
 
 @asynccontextmanager
-async def served(config: FreezerConfig) -> AsyncIterator[tuple[FreezerConfig, trio.Event]]:
+async def served(config: FreezerConfig, *, tls: Tls = PLAIN) -> AsyncIterator[tuple[FreezerConfig, trio.Event]]:
     """The configuration with the addresses that it got, and its end."""
     freezer = freezer_of(SimulatedBoard(config.layout, spin_up_s=0.0))
     await freezer.begin()
     drain = trio.Event()
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
-            addresses: list[str] = await nursery.start(serve_freezer, freezer, config, drain)
+            addresses: list[str] = await nursery.start(partial(serve_freezer, freezer, config, drain, tls=tls))
             reached = tuple(replace(bus, listen=address) for bus, address in zip(config.buses, addresses, strict=True))
             yield replace(config, buses=reached), drain
             drain.set()
@@ -143,3 +146,26 @@ def test_this_host_reaches_what_listens_everywhere() -> None:
         "ice.example:4",
         "unix:/run/a",
     ]
+
+
+async def test_a_freezer_of_a_node_speaks_the_nodes_tls_with_hosts_of_its_authority_only(tmp_path: Path) -> None:
+    authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")
+    ours, theirs = (open_tls(tls_of(each, each.name), "127.0.0.1") for each in (authority, stranger))
+    config = config_of(tmp_path, "127.0.0.1:0", f"unix:{tmp_path}/bus.sock")
+    key = NamespaceKey.load(config.key)
+    async with served(config, tls=ours) as (reached, _):
+        worker = WorkerConfig(freezer=reached.buses[0].listen)
+        async with to_freezer(worker, key, tls=ours) as bus, reach(reached, 0, key=key, tls=ours):
+            assert (await bus.probe(0)).disk == 0
+        async with reach(reached, 1, key=key, tls=ours):  # within the host nothing is on a wire
+            pass
+        uncertified = ssl.create_default_context(cafile=str(authority.file))
+        for wrong in (theirs.client, uncertified, None):
+            with pytest.raises(FrazilError):
+                async with dial(worker.freezer, key=key, bus=0, tls=wrong):
+                    raise AssertionError("it answered")
+
+
+def tls_of(authority: Authority, name: str) -> TlsConfig:
+    cert, key = authority.sign(f"{name}-host", "127.0.0.1")
+    return TlsConfig(str(cert), str(key), str(authority.file))

@@ -28,7 +28,9 @@ from node.http.client import Client
 from node.http.message import MalformedMessage, Request
 from node.http.reply import Reply
 from node.http.server import Handler, listen_unix, serve
+from node.tls import Tls, TlsConfig, open_tls
 from tests.component.node.serving import echo, serving
+from tests.support.certificate import Authority
 from tests.support.cluster import BRIDGE, NAMESPACED, _run, bridge, network_namespace
 from tests.support.need import need_root
 
@@ -412,3 +414,22 @@ async def test_a_host_that_vanishes_under_a_long_call_is_not_waited_for(monkeypa
                 assert await trio.to_thread.run_sync(told) == "called\n"
                 await trio.sleep(0.2)  # the request is on its way
                 cut()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2"])
+async def test_a_listener_is_called_only_at_an_address_of_its_certificate(tmp_path: Path, address: str) -> None:
+    """Else whoever has a certificate of the authority could sit between two hosts."""
+    authority = Authority(tmp_path)
+
+    def tls_of(name: str, address: str) -> Tls:
+        cert, key = authority.sign(name, address)
+        return open_tls(TlsConfig(str(cert), str(key), str(authority.file)), address)
+
+    there, here = tls_of("there", address), tls_of("here", "127.0.0.3")
+    async with serving(echo, tls=there.server) as served, Client(tls=here.client) as client:
+        if address == "127.0.0.1":
+            async with await client.request("POST", served.address, "/x", body=b"body") as response:
+                assert response.status == 200
+        else:
+            with pytest.raises(NotConnected, match=r"don't agree on TLS.*IP address mismatch"):
+                await client.request("POST", served.address, "/x", body=b"body")

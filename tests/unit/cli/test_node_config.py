@@ -11,6 +11,7 @@ import pytest
 from cli.cluster.config import NodeConfig, disk_names, host_port, load_node
 from node.config import parse
 from node.errors import ConfigError
+from node.tls import TlsConfig
 
 SAMPLE = Path(__file__).parents[3] / "packaging" / "node.toml"
 
@@ -93,3 +94,12 @@ def test_an_address_is_read() -> None:
     for text in ("host", "host:", "host:99999", "host:80/x"):
         with pytest.raises(ConfigError, match="x is HOST:PORT"):
             host_port(text, "x")
+
+
+def test_the_files_of_tls_go_together_and_lie_beside_the_nodes(tmp_path: Path) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text('[tls]\ncert = "host.crt"\nkey = "/etc/host.key"\nauthority = "ca.pem"\n')
+    assert load_node(file).tls == TlsConfig(f"{tmp_path}/host.crt", "/etc/host.key", f"{tmp_path}/ca.pem")
+    file.write_text('[tls]\ncert = "host.crt"\n')
+    with pytest.raises(ConfigError, match="tls: cert, key and authority go together; key and authority"):
+        load_node(file)
