@@ -9,8 +9,10 @@ from pathlib import Path
 
 import click
 import msgspec
+import trio
 
 from cli.checks import Finding, directory_findings, host_findings, store_findings
+from cli.door import running
 from cli.exit import Exit
 from cli.place import StoreDirectory, find
 from cli.session import Session, with_session
@@ -25,7 +27,7 @@ _MARKS = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "failure": ("
 @click.argument("directories", type=click.Path(path_type=Path), nargs=-1)
 @with_session
 def doctor(session: Session, directories: tuple[Path, ...]) -> Exit:
-    """Check this host, and DIRECTORIES or the store on it: libraries, erasure code, clock, limits, disks, attributes, keys.
+    """Check this host, and DIRECTORIES or the store on it: libraries, erasure code, clock, limits, disks, attributes, keys, cold disks.
 
     Exit code 0 when all is well, 11 when there are warnings, 1 when something will not work.
     """
@@ -65,9 +67,23 @@ def _place_findings(session: Session, directories: tuple[Path, ...]) -> Iterator
         from cli.cluster.checks import node_findings
 
         yield from node_findings(place)
+        yield from _cold_findings(session)
     elif isinstance(place, StoreDirectory) and (place.path / SETTINGS_FILE).is_file():
         yield from store_findings(place.path)
         yield from directory_findings(_volume_paths(place.path))
+        if (state := running(place.path)) is not None and state.cold:
+            yield from _cold_findings(session)
+
+
+def _cold_findings(session: Session) -> Iterator[Finding]:
+    from cli.boards import board_findings, board_statuses
+
+    try:
+        statuses = trio.run(board_statuses, session)
+    except FrazilError as error:
+        yield Finding("cold disks", "warning", "boards", f"their workers can't be asked: {error}", "is the store up? its log says more")
+        return
+    yield from board_findings(statuses)
 
 
 def _volume_paths(directory: Path) -> list[Path]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
+from cli.boards import known_boards
 from cli.exit import Exit, Hinted
 from cli.output import count_text
 from cli.parameter import SIZE
@@ -81,46 +80,6 @@ async def _serve(session: Session, config: WorkerConfig, drain: trio.Event, read
         ready.ready(config.listen)
 
 
-@asynccontextmanager
-async def _boards(session: Session, workers: tuple[str, ...]) -> AsyncIterator[Boards]:
-    """Raises: Hinted when no worker is known."""
-    if session.directory().is_cluster:
-        async with _cluster_boards(session, workers) as boards:
-            yield boards
-        return
-    from cli.door import check_store, running
-    from cli.state import SECRET_FILE
-    from glacier.boards import open_boards
-    from node.auth import NamespaceKey
-
-    store = check_store(session.directory())
-    state = running(store)
-    addresses = workers or (state.cold if state is not None else ())
-    if not addresses:
-        raise Hinted(f"no worker of cold disks is known in {store}", "start the store with --cold, or give --worker", code=Exit.NOT_FOUND)
-    async with open_boards(addresses, NamespaceKey.load(store / SECRET_FILE)) as boards:
-        yield boards
-
-
-@asynccontextmanager
-async def _cluster_boards(session: Session, workers: tuple[str, ...]) -> AsyncIterator[Boards]:
-    """Those of all hosts. Raises: Hinted when there is none."""
-    from cli.cluster.cold import boards_of
-    from cli.cluster.door import open_door
-    from glacier.boards import open_boards
-
-    async with open_door(session.directory()) as node:
-        if workers:
-            async with open_boards(workers, node.key) as boards:
-                yield boards
-            return
-        found = boards_of(node)
-        if not found.workers:
-            hint = "give a host boards: [freezer] and [worker] of its node's file (packaging/README.md)"
-            raise Hinted("no host of the cluster has a worker of cold disks", hint, code=Exit.NOT_FOUND)
-        yield found
-
-
 @glacier.command("queue", short_help="Show what waits for cold disks.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Jobs of each bus.")
 @_worker
@@ -131,7 +90,7 @@ def queue(session: Session, limit: int, workers: tuple[str, ...]) -> Exit:
 
 
 async def _queue(session: Session, limit: int, workers: tuple[str, ...]) -> Exit:
-    async with _boards(session, workers) as boards:
+    async with known_boards(session, workers) as boards:
         for worker in boards.workers:
             status = await worker.status()
             _tell_bus(session, status)
@@ -190,7 +149,7 @@ def verify(session: Session, disk: int | None, bus: str, workers: tuple[str, ...
 
 
 async def _verify(session: Session, disk: int | None, bus: str, workers: tuple[str, ...]) -> Exit:
-    async with _boards(session, workers) as boards:
+    async with known_boards(session, workers) as boards:
         total = 0
         for worker, status in await _named(boards, bus):
             if disk is not None and disk not in [each.disk for each in status.disks]:
@@ -226,7 +185,7 @@ def clear(session: Session, disk: int, bus: str, workers: tuple[str, ...]) -> Ex
 
 
 async def _clear(session: Session, disk: int, bus: str, workers: tuple[str, ...]) -> Exit:
-    async with _boards(session, workers) as boards:
+    async with known_boards(session, workers) as boards:
         count = await (await _worker_of(boards, disk, bus)).clear(disk)
     session.output.record("disk", f"disk {disk} is cleared of {count_text(count, 'chunk')}", disk=disk, chunks=count)
     return Exit.OK
@@ -303,7 +262,7 @@ def fsck(session: Session, disk: int, repair: bool, bus: str, workers: tuple[str
 async def _order(session: Session, disk: int, verb: str, bus: str, workers: tuple[str, ...]) -> Exit:
     from glacier.worker.protocol import Verb
 
-    async with _boards(session, workers) as boards:
+    async with known_boards(session, workers) as boards:
         words = await (await _worker_of(boards, disk, bus)).order(disk, Verb(verb))
     session.output.record("disk", words, disk=disk, order=verb)
     return Exit.OK
@@ -323,7 +282,7 @@ def pace(session: Session, rate: int, bus: str, workers: tuple[str, ...]) -> Exi
 
 
 async def _pace(session: Session, rate: int, bus: str, workers: tuple[str, ...]) -> Exit:
-    async with _boards(session, workers) as boards:
+    async with known_boards(session, workers) as boards:
         for worker, status in await _named(boards, bus):
             await worker.pace(float(rate))
             name, words = status.name, f"at most {bytes_text(rate)} per second" if rate else "no limit"
@@ -357,7 +316,7 @@ async def _sites(session: Session, storage_class: str, sites: tuple[str, ...], a
     settings = load_settings(store)
     assert settings is not None
     if sites or anywhere:
-        async with _boards(session, workers) as boards:
+        async with known_boards(session, workers) as boards:
             known = {status.site for status in [await worker.status() for worker in boards.workers] if status.site}
         if strange := sorted(set(sites) - known):
             there = f"there are some in {', '.join(sorted(known))}" if known else "no worker's file names a site"
@@ -387,7 +346,7 @@ def lose(session: Session, disk: int, yes: bool, bus: str, workers: tuple[str, .
 
 
 async def _lose(session: Session, disk: int, bus: str, workers: tuple[str, ...]) -> Exit:
-    async with _boards(session, workers) as boards:
+    async with known_boards(session, workers) as boards:
         count = await (await _worker_of(boards, disk, bus)).lose(disk)
     session.output.record("disk", f"disk {disk} is given up; it held {count_text(count, 'chunk')}", disk=disk, chunks=count)
     return Exit.OK
