@@ -14,6 +14,7 @@ from meta.container import LocalContainer
 from meta.protocol.object import NO_CONDITION, Attributes, Condition, ObjectRow, PutResult
 from node.errors import DeadlineExceeded
 from node.lane import PENDING, Job
+from rawx.chunk import ChunkRecord
 from store.content import ContentWriter, Tail
 from store.context import REFUSALS, Context
 from store.layout import Layout
@@ -54,16 +55,7 @@ async def put_object(
     version = context.stamp()
     attributes = without_mosaic(attributes)
     record, policies = await context.new_content(bucket, key, storage_class)
-    row = ObjectRow(
-        key=key,
-        version=version,
-        null=context.guess_null(bucket),
-        mtime_us=version,
-        storage_class=storage_class,
-        owner=owner,
-        content=record.content,
-        attributes=attributes,
-    )
+    row = new_row(context, record, attributes, owner=owner, storage_class=storage_class, version=version)
 
     def describe(summary: Summary) -> Tail:
         nonlocal row
@@ -88,6 +80,20 @@ async def put_object(
     if writer.named is PENDING:
         row = msgspec.structs.replace(row, layout=layout.encode())
     return await commit_object(context, bucket, row, writer, condition)
+
+
+def new_row(context: Context, record: ChunkRecord, attributes: Attributes, *, owner: str, storage_class: str, version: int) -> ObjectRow:
+    """Of a content that is to be written; the version is a wish."""
+    return ObjectRow(
+        key=record.key,
+        version=version,
+        null=context.guess_null(record.bucket),
+        mtime_us=version,
+        storage_class=storage_class,
+        owner=owner,
+        content=record.content,
+        attributes=attributes,
+    )
 
 
 async def commit_object(context: Context, bucket: str, row: ObjectRow, writer: ContentWriter, condition: Condition) -> ObjectRow:

@@ -20,7 +20,7 @@ from store.content import ContentWriter, Tail
 from store.context import REFUSALS, Context
 from store.parallel import gather
 from store.policy import SMALL_BYTES_MAX, PolicySet
-from store.put import visible, with_summary
+from store.put import new_row, visible, with_summary
 from store.record import object_record
 from store.source import Summary
 
@@ -67,17 +67,7 @@ async def put_together(context: Context, bucket: str, smalls: Sequence[Small], *
     objects = []
     for small in smalls:
         record = ChunkRecord(bucket, small.key, new_chunk_id(), "", account=settings.account)
-        version = context.stamp()
-        row = ObjectRow(
-            key=small.key,
-            version=version,
-            null=context.guess_null(bucket),
-            mtime_us=version,
-            storage_class=STORAGE_CLASS,
-            owner=owner,
-            content=record.content,
-            attributes=small.attributes,
-        )
+        row = new_row(context, record, small.attributes, owner=owner, storage_class=STORAGE_CLASS, version=context.stamp())
         objects.append(_Object(context, record, policies, row, small.data))
     context.afterwork.in_flight.update(each.writer.content for each in objects)
     try:

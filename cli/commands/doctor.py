@@ -12,7 +12,6 @@ import msgspec
 import trio
 
 from cli.checks import Finding, directory_findings, host_findings, store_findings
-from cli.door import running
 from cli.exit import Exit
 from cli.place import StoreDirectory, find
 from cli.session import Session, with_session
@@ -71,8 +70,7 @@ def _place_findings(session: Session, directories: tuple[Path, ...]) -> Iterator
     elif isinstance(place, StoreDirectory) and (place.path / SETTINGS_FILE).is_file():
         yield from store_findings(place.path)
         yield from directory_findings(_volume_paths(place.path))
-        if (state := running(place.path)) is not None and state.cold:
-            yield from _cold_findings(session)
+        yield from _cold_findings(session)
 
 
 def _cold_findings(session: Session) -> Iterator[Finding]:

@@ -19,6 +19,9 @@ from tests.component.glacier.conftest import AT_ONCE, OPTIONS, item, until, unti
 from tests.component.rawx.conftest import NAMESPACE, UNIT, put, sample
 from tests.support.freezer import MemoryFreezer
 
+PATIENT = replace(OPTIONS, scheduler=replace(AT_ONCE, idle_s=3600.0))
+"""Leaves a disk powered that has nothing to do."""
+
 
 async def test_what_a_volume_that_is_gone_had_on_cold_disks_is_told_and_can_be_deleted(
     tmp_path: Path, volumes: dict[str, Volume], monkeypatch: pytest.MonkeyPatch
@@ -64,19 +67,25 @@ async def test_a_disk_is_given_up_for_those_who_are_there_while_a_volume_is_away
         assert [each.state for each in await worker.door.states(items)] == ["lost"] * 3
 
 
+def forgotten(tmp_path: Path, freezer: MemoryFreezer, chunk: str, *, twice: bool) -> tuple[int, int]:
+    """The ledger is lost. The disk with the chunk, and another, which has it as well if it is there twice."""
+    (disk,) = freezer.copies(chunk)
+    other = next(each for each in freezer.disks if each != disk)
+    if twice:
+        freezer.disks[other][chunk] = freezer.disks[disk][chunk]
+    (tmp_path / "ledger.db").unlink()
+    freezer.powered = None
+    return disk, other
+
+
 async def test_a_second_copy_of_what_nobody_knows_goes_with_the_first(tmp_path: Path, volumes: dict[str, Volume]) -> None:
     freezer, volume = MemoryFreezer(), next(iter(volumes.values()))
     made = await put(volume, sample(UNIT))
     async with working(tmp_path, volumes, freezer) as worker:
         await worker.door.create([item(volume, made)])
         await until_state(worker, item(volume, made), "cold")
-    (disk,) = freezer.copies(made.chunk)
-    other = next(each for each in freezer.disks if each != disk)
-    freezer.disks[other][made.chunk] = freezer.disks[disk][made.chunk]
-    (tmp_path / "ledger.db").unlink()
-    freezer.powered = None
-    patient = replace(OPTIONS, scheduler=replace(AT_ONCE, idle_s=3600.0))
-    async with working(tmp_path, volumes, freezer, patient) as worker:
+    disk, other = forgotten(tmp_path, freezer, made.chunk, twice=True)
+    async with working(tmp_path, volumes, freezer, PATIENT) as worker:
         await until(lambda: worker.connected)
         for each in (disk, other, disk, other):
             await worker._engine._power(freezer, each)
@@ -96,14 +105,8 @@ async def test_a_stray_of_a_lost_disk_is_forgotten_unless_another_disk_has_it(
     async with working(tmp_path, volumes, freezer) as worker:
         await worker.door.create([item(volume, made)])
         await until_state(worker, item(volume, made), "cold")
-    (disk,) = freezer.copies(made.chunk)
-    other = next(each for each in freezer.disks if each != disk)
-    if twice:
-        freezer.disks[other][made.chunk] = freezer.disks[disk][made.chunk]
-    (tmp_path / "ledger.db").unlink()
-    freezer.powered = None
-    patient = replace(OPTIONS, scheduler=replace(AT_ONCE, idle_s=3600.0))
-    async with working(tmp_path, volumes, freezer, patient) as worker:
+    disk, other = forgotten(tmp_path, freezer, made.chunk, twice=twice)
+    async with working(tmp_path, volumes, freezer, PATIENT) as worker:
         await until(lambda: worker.connected)
         for each in (disk, other):
             await worker._engine._power(freezer, each)
