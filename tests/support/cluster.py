@@ -51,7 +51,6 @@ class Service:
     role: str
     volume: int | None = None
     variables: dict[str, str] = field(default_factory=dict)
-    wrapper: list[str] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
     ready: int = -1
 
@@ -72,7 +71,7 @@ class Service:
         assert not self.running
         self.ready, told = os.pipe()
         only = ["--only", self.role, *(["--volume", str(self.volume)] if self.volume else [])] if self.role != "all" else []
-        command = [*self.host.before, *self.wrapper, str(COMMAND), "node", "run", str(self.host.file), *only, "--ready-fd", str(told)]
+        command = [*self.host.before, str(COMMAND), "node", "run", str(self.host.file), *only, "--ready-fd", str(told)]
         try:
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(
@@ -320,15 +319,14 @@ class ClusterProcesses:
         host = Host(number, f"{prefix}{self._before_first + number}", folder)
         if self.namespaces:
             self._stack.enter_context(network_namespace(host.cable, host.address))
-            host.before = ["ip", "netns", "exec", host.cable]
+            host.before = within(host.cable)
         self.hosts.append(host)
         with_gateway = number <= 2 if gateway is None else gateway
         cold = ("freezer", "worker") if self.board else ("", "")
         roles = ["conscience", "meta" if number <= self.metas else "", cold[0], "rawx", cold[1], "gateway" if with_gateway else ""]
         roles = [role for role in roles if role]
         roles = ["all"] if self.together else roles
-        apart = {"freezer": ["unshare", "--mount"]}  # else every process that gets a mount namespace meanwhile keeps its disks busy
-        host.services = [Service(host, role, None, dict(self._variables.get(number, {})), apart.get(role, [])) for role in roles]
+        host.services = [Service(host, role, None, dict(self._variables.get(number, {}))) for role in roles]
         if start:
             self._write_node(host, gateway=with_gateway)
             host.start()
@@ -526,6 +524,15 @@ def network_namespace(name: str, address: str) -> Iterator[None]:
         yield
     finally:
         _run("ip", "netns", "delete", name)
+
+
+def within(namespace: str) -> list[str]:
+    """What stands in front of a command that shall run in that network.
+
+    `ip netns exec` would give it copies of all mounts of this machine too: who unmounts one then waits for its server, or for its disk,
+    as long as the command runs.
+    """
+    return ["nsenter", f"--net=/run/netns/{namespace}"]
 
 
 @contextmanager

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class MetaPeer:
-    """before: stands in front of the command line, as `ip netns exec NAME` does."""
+    """before: stands in front of the command line, as `nsenter --net=FILE` does."""
 
     def __init__(self, folder: Path, arguments: Sequence[str], *, before: Sequence[str] = ()) -> None:
         self.folder = folder

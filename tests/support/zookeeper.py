@@ -34,7 +34,7 @@ def free_ports(number: int, host: str = "127.0.0.1") -> list[int]:
 
 
 class ZooKeeperServer:
-    """A member. `before` stands in front of its command line, as `ip netns exec NAME` does."""
+    """A member. `before` stands in front of its command line, as `nsenter --net=FILE` does."""
 
     def __init__(self, folder: Path, host: str, port: int, *, number: int = 0, ensemble: str = "", before: Sequence[str] = ()) -> None:
         self.host, self.port = host, port

@@ -31,7 +31,7 @@ from node.http.server import Handler, listen_unix, serve
 from node.tls import Tls, TlsConfig, open_tls
 from tests.component.node.serving import echo, serving
 from tests.support.certificate import Authority
-from tests.support.cluster import BRIDGE, NAMESPACED, _run, bridge, network_namespace
+from tests.support.cluster import BRIDGE, NAMESPACED, _run, bridge, network_namespace, within
 from tests.support.need import need_root
 
 KEY = NamespaceKey(b"k" * 32)
@@ -386,7 +386,7 @@ def silent_host() -> Iterator[tuple[str, Callable[[], str], Callable[[], None]]]
     """In a network of its own: where it listens, what reads a line of what it tells, and what cuts its cable."""
     name, address = f"{BRIDGE}-v", f"{NAMESPACED}200"
     with bridge(), network_namespace(name, address):
-        command = ["ip", "netns", "exec", name, sys.executable, "-c", SILENT]
+        command = [*within(name), sys.executable, "-c", SILENT]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             try:
