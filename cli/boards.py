@@ -41,8 +41,8 @@ async def known_boards(session: Session, workers: tuple[str, ...] = ()) -> Async
 @asynccontextmanager
 async def _cluster_boards(session: Session, workers: tuple[str, ...]) -> AsyncIterator[Boards]:
     """Those of all hosts. Raises: Hinted when there is none."""
-    from cli.cluster.cold import boards_of
     from cli.cluster.door import open_door
+    from cli.cluster.reach import boards_of
     from glacier.boards import open_boards
 
     async with open_door(session.directory()) as node:

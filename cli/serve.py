@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import socket
@@ -16,7 +15,7 @@ import trio
 
 from cli.board import Board
 from cli.children import ChildProcess
-from cli.exit import Exit, Hinted
+from cli.listener import bind, check_free, tls_context
 from cli.process import settle
 from cli.state import SECRET_FILE, SOCKET_FILE, State, clear_state, remember_boards, write_state
 from cli.state import Boards as RememberedBoards
@@ -26,12 +25,12 @@ from glacier.lifecycle.engine import engine
 from glacier.upkeep import upkeep
 from meta.protocol.accounts import Accounts, KeyPair
 from node.auth import NamespaceKey
-from node.errors import ConfigError
 from node.http.server import listen, listen_unix, serve
 from node.logbook import LogCall
 from node.metrics import ProvenMetrics
 from node.runner import Ready
-from s3.call import DOMAINS, GatewayOptions
+from s3.call import GatewayOptions
+from s3.defaults import DOMAINS
 from s3.gateway import Gateway
 from s3.lifecycle_document import rules_of
 from store.embedded import StoreOptions, open_store
@@ -91,50 +90,6 @@ class Serving:
     state: State
     first_key: KeyPair | None
     volumes: int
-
-
-def bind(address: tuple[str, int], *, shared: bool) -> list[socket.socket]:
-    """Listening sockets; `shared` lets gateway processes of this store bind the same.
-
-    Raises: Hinted when the address is taken or not ours.
-    """
-    host, port = address
-    shown = f"{host or '*'}:{port}"
-    try:
-        if shared and port:  # SO_REUSEPORT would also let us in beside a stranger
-            check_free(address)
-        return listen(host, port, reuse_port=shared)
-    except socket.gaierror as error:
-        raise Hinted(f"can't listen on {shown}: {error.strerror}", "give --listen an address of this host", code=Exit.USAGE) from error
-    except PermissionError as error:
-        raise Hinted(f"can't listen on {shown}: ports below 1024 are root's", "choose another with --listen", code=Exit.DENIED) from error
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            hint = f"`ss -ltnp sport = :{port}` shows which; or choose another with --listen"
-            raise Hinted(f"{shown} is taken by another process", hint, code=Exit.CONFLICT) from error
-        raise Hinted(f"can't listen on {shown}: {error.strerror}", "give --listen an address of this host", code=Exit.USAGE) from error
-
-
-def check_free(address: tuple[str, int]) -> None:
-    """Binds the address for a moment. Raises: as bind."""
-    for sock in bind(address, shared=False):
-        sock.close()
-
-
-def tls_context(cert: str, key: str) -> ssl.SSLContext | None:
-    """Of the files of a certificate chain and its key, None without. Raises: ConfigError when they can't be used."""
-    if not cert and not key:
-        return None
-    if not cert or not key:
-        raise ConfigError("--tls-cert and --tls-key go together")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        context.load_cert_chain(cert, key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"--tls-cert {cert}, --tls-key {key}: {error}") from error
-    return context
 
 
 def url_of(sockets: list[socket.socket], *, secure: bool) -> str:

@@ -17,6 +17,7 @@ from node.http.message import Headers, Request
 from node.http.reply import Reply, header_lines
 from s3.authorize import Guard
 from s3.cors import answer_headers
+from s3.defaults import DOMAINS, REGION
 from s3.errors import S3Error
 from s3.formbody import Form
 from s3.identity import Identity, Keyring, Signed
@@ -29,10 +30,8 @@ from store.webhooks import Webhooks
 if TYPE_CHECKING:
     from store.store import Store
 
-DOMAINS = ("localhost",)
 LOGGING = "logging"
 """The document of buckets whose requests are logged."""
-REGION = "us-east-1"
 LOG_PERIOD_S = 60.0
 SERVER = b"Frazil"
 XML = (b"Content-Type", b"application/xml")

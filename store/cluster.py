@@ -35,6 +35,7 @@ from store.afterwork import Afterwork
 from store.context import Context
 from store.embedded import READ_BUFFER_BYTES, REPAIR_BUFFER_BYTES, WRITE_BUFFER_BYTES
 from store.fleet import Fleet
+from store.holds import READING_S
 from store.location import Location, group_counts
 from store.namespace import DOCUMENT, NamespaceSettings
 from store.parallel import crew
@@ -48,8 +49,6 @@ from store.vault import Vault
 CARETAKER = "caretaker"
 """The election of the one process that looks through all containers for what is to be done."""
 RETRY_S = 5.0
-READING_S = 300.0
-"""So long do chunks of what was deleted or replaced stay, unless the node's file says otherwise: nobody knows who reads them elsewhere."""
 DOUBT_S = 0.2
 log = get_logger("store.cluster")
 

@@ -17,6 +17,8 @@ from store.layout import Layout
 
 FOLDER = "reading"
 HOLD_S_MAX = 300.0
+READING_S = 300.0
+"""So long do chunks of what was deleted or replaced stay in a cluster, unless the node's file says otherwise: others read unseen."""
 TOUCH_S = 60.0
 log = get_logger("store.holds")
 

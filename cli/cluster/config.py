@@ -15,8 +15,8 @@ from node.config import load
 from node.errors import ConfigError, InvalidArgument
 from node.http.pool import Address
 from node.tls import TlsConfig
-from s3.call import DOMAINS, REGION
-from store.cluster import READING_S
+from s3.defaults import DOMAINS, REGION
+from store.holds import READING_S
 from store.location import LEVELS, PART_CHARACTERS_MAX
 
 ROLES = ("conscience", "meta", "freezer", "rawx", "worker", "gateway")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from cli.cluster.config import NodeConfig, load_node
 from cli.cluster.node import Node, open_node
-from cli.cluster.roles import cluster_meta, cluster_of
 from cli.exit import Exit, Hinted
 from cli.place import NODE_FILE, Endpoint, StoreDirectory
-from store.cluster import open_cluster_store
-from store.store import Store
+
+if TYPE_CHECKING:
+    from store.store import Store
 
 WAIT_S = 15.0
 
@@ -31,6 +32,9 @@ async def open_door(place: StoreDirectory) -> AsyncIterator[Node]:
 @asynccontextmanager
 async def lasting_store(config: NodeConfig, name: str) -> AsyncIterator[Store]:
     """As cluster_store, for a process that goes on for long: it follows which services there are. name: of the process."""
+    from cli.cluster.reach import cluster_of
+    from store.cluster import open_cluster_store
+
     async with open_node(config, name=name, wait_s=WAIT_S) as node:
         await node.nursery.start(node.directory.watch)
         async with open_cluster_store(cluster_of(node)) as store:
@@ -40,12 +44,17 @@ async def lasting_store(config: NodeConfig, name: str) -> AsyncIterator[Store]:
 @asynccontextmanager
 async def cluster_store(place: StoreDirectory) -> AsyncIterator[Store]:
     """The object layer, over the services of the cluster."""
+    from cli.cluster.reach import cluster_of
+    from store.cluster import open_cluster_store
+
     async with open_door(place) as node, open_cluster_store(cluster_of(node)) as store:
         yield store
 
 
 async def cluster_endpoint(place: StoreDirectory) -> Endpoint:
     """A gateway of the cluster, with an admin key. Raises: Hinted, FrazilError."""
+    from cli.cluster.reach import cluster_meta
+
     async with open_door(place) as node:
         meta = cluster_meta(node)
         gateways = sorted(node.directory.of_kind("gateway"), key=lambda each: each.read, reverse=True)

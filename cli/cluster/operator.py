@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from cli.cluster.conscience import LOCKS
 from cli.cluster.node import Node
-from cli.cluster.roles import LOCKS
 from cli.exit import Exit, Hinted
 from meta.conscience.board import SILENT_S_MAX
 from meta.conscience.protocol import Lock, Service

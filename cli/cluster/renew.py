@@ -13,7 +13,7 @@ from random import Random
 from cli.cluster.door import open_door
 from cli.cluster.node import Node
 from cli.cluster.operator import is_dead
-from cli.cluster.roles import cluster_of
+from cli.cluster.reach import cluster_of
 from cli.exit import Exit, Hinted
 from cli.output import count_text
 from cli.rebuilt import Progress, tell, tell_differences

@@ -7,10 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from cli.cluster.cold import serve_freezer, serve_worker
 from cli.cluster.config import NodeConfig
 from cli.cluster.node import Node, open_node, report_services
-from cli.cluster.roles import serve_conscience, serve_gateway, serve_meta, serve_rawx
 from cli.process import settle
 from node.errors import ConfigError
 from node.log import get_logger
@@ -68,14 +66,6 @@ async def _unless_drained(start: Callable[[], Awaitable[object]], drain: trio.Ev
 
 def _roles(config: NodeConfig, only: str, volume: int | None) -> dict[str, Serve]:
     """Raises: ConfigError."""
-    known: dict[str, Serve] = {
-        "conscience": serve_conscience,
-        "meta": serve_meta,
-        "freezer": serve_freezer,
-        "rawx": serve_rawx,
-        "worker": serve_worker,
-        "gateway": serve_gateway,
-    }
     if only and only not in config.roles:
         raise ConfigError(f"the node's file gives this host no {only}; it gives {', '.join(config.roles) or 'nothing'}")
     if volume is not None:
@@ -83,8 +73,36 @@ def _roles(config: NodeConfig, only: str, volume: int | None) -> dict[str, Serve
             raise ConfigError("--volume goes with --only rawx")
         if not 1 <= volume <= len(config.rawx.volumes):
             raise ConfigError(f"--volume {volume}: the node's file names {len(config.rawx.volumes)} volumes")
-        known["rawx"] = functools.partial(serve_rawx, only=volume - 1)
-    roles = {role: known[role] for role in config.roles if not only or role == only}
+    roles = {role: _serve(role, volume) for role in config.roles if not only or role == only}
     if not roles:
         raise ConfigError("the node's file says that nothing runs here: set conscience.run, meta.run, gateway.run, rawx.volumes, ...")
     return roles
+
+
+def _serve(role: str, volume: int | None) -> Serve:
+    """Imported here: a process loads what its own roles need, so it starts sooner and is smaller."""
+    match role:
+        case "conscience":
+            from cli.cluster.conscience import serve_conscience
+
+            return serve_conscience
+        case "meta":
+            from cli.cluster.metadata import serve_meta
+
+            return serve_meta
+        case "freezer":
+            from cli.cluster.freezer import serve_freezer
+
+            return serve_freezer
+        case "rawx":
+            from cli.cluster.volumes import serve_rawx
+
+            return functools.partial(serve_rawx, only=None if volume is None else volume - 1)
+        case "worker":
+            from cli.cluster.worker import serve_worker
+
+            return serve_worker
+        case _:
+            from cli.cluster.gateway import serve_gateway
+
+            return serve_gateway

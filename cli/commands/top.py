@@ -57,10 +57,9 @@ def local_opening(place: StoreDirectory) -> Opening:
 
 
 def cluster_opening(place: StoreDirectory) -> Opening:
-    from cli.cluster.cold import boards_of
     from cli.cluster.door import open_door
     from cli.cluster.operator import lock, unlock
-    from cli.cluster.roles import cluster_meta
+    from cli.cluster.reach import boards_of, cluster_meta
     from cli.estimate import progress
     from meta.conscience.protocol import Lock
     from tui.cluster import ClusterReader

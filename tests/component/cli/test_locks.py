@@ -10,9 +10,9 @@ import msgspec
 import trio
 import trio.testing
 
+from cli.cluster.conscience import _follow_locks
 from cli.cluster.node import Node
 from cli.cluster.operator import lock
-from cli.cluster.roles import _follow_locks
 from meta.conscience.protocol import Lock
 from meta.conscience.service import ConscienceService
 from meta.coordinator import LocalCoordinator

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.cluster.cold import board_config, share_of, worker_configs
+from cli.cluster.cold import board_config, worker_configs
 from cli.cluster.config import NodeConfig, load_node
+from cli.cluster.worker import share_of
 from node.errors import ConfigError
 
 
