@@ -18,11 +18,10 @@ class Latch:
         return f"<Latch locked={self._lock.locked()}>"
 
     def take(self) -> bool:
-        """Without waiting; False when it is not free. To be given back by the same task."""
-        try:
-            self._lock.acquire_nowait()
-        except trio.WouldBlock:
+        """Without waiting; False when it is not free, whoever has it. To be given back by the same task."""
+        if self._lock.locked():
             return False
+        self._lock.acquire_nowait()
         return True
 
     def give_back(self) -> None:

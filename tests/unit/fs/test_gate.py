@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from fs.gate import Gate
+from fs.gate import Gate, Latch
 
 
 async def test_a_closed_gate_has_nobody_inside(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> None:
@@ -29,3 +29,11 @@ async def test_a_closed_gate_has_nobody_inside(nursery: trio.Nursery, autojump_c
             inner.start_soon(save, name, at_s)
         inner.start_soon(move)
     assert events == ["a begins", "b begins", "a ends", "b ends", "move begins", "move ends", "c begins", "c ends"]
+
+
+async def test_a_latch_that_its_own_task_has_is_not_free() -> None:
+    latch = Latch()
+    assert latch.take()
+    assert not latch.take(), "a file that was closed twice stands twice in a batch"
+    latch.give_back()
+    assert latch.take()
