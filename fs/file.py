@@ -89,7 +89,7 @@ class File:
     # Reading
 
     async def read(self, start: int, size: int) -> memoryview:
-        """Up to `size` bytes; fewer only at the end. Raises: ContentLost, SealBroken, Busy, OSError."""
+        """Up to `size` bytes; fewer only at the end. Raises: ContentLost, ContentAway, SealBroken, Busy, OSError."""
         swaps = self._swaps
         try:
             found = await self._read(start, size)
@@ -125,7 +125,7 @@ class File:
             into[begin - start : end - start] = await self._read_stored(begin, end)
 
     async def hold(self) -> None:
-        """Keeps the stored bytes readable though the object go, if they can be read. Raises: ContentLost, Busy."""
+        """Keeps the stored bytes readable though the object go, if they can be read. Raises: ContentLost, ContentAway, Busy."""
         if self.row is not None and self._kept and self._stage is None and self._shared.cold.is_readable(self.row):
             await self._open()
             await self._window.hold()

@@ -77,7 +77,7 @@ class Stage:
         self.parts.append(await self._uploads.part(self.bucket, self.upload, len(self.parts) + 1, source))
 
     async def read(self, start: int, into: memoryview) -> None:
-        """Staged bytes. Raises: ContentLost, SealBroken, Busy."""
+        """Staged bytes. Raises: ContentLost, ContentAway, SealBroken, Busy."""
         begin = 0
         for index, part in enumerate(self.parts):
             first, last = max(start, begin), min(start + len(into), begin + part.size)

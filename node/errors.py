@@ -30,13 +30,14 @@ FrazilError
 │   └── QuotaExceeded
 ├── Damaged                     stored bytes are not what was stored
 │   ├── ChunkCorrupt, RecordCorrupt, BaseCorrupt
-│   ├── ContentLost             more chunks of a metachunk are missing or corrupt than its policy tolerates
+│   ├── ContentLost             more chunks of a metachunk are known to be missing or corrupt than its policy tolerates
 │   ├── SealBroken              encrypted bytes are not what was sealed, or the key is another
 │   └── VolumeForeign           a volume with another's identity
 ├── Unavailable                 the world is in the way now; transient unless said otherwise
 │   ├── Busy, DeadlineExceeded, PeerUnreachable, ShuttingDown
 │   │   └── NotConnected         a PeerUnreachable before anything was sent: the call was not made
 │   ├── NotEnoughServices       fewer usable volumes than the policy needs
+│   ├── ContentAway             too few chunks of a metachunk can be read now, but those that don't answer may be whole
 │   ├── VolumeSick, VolumeFull, VolumeReadOnly
 │   ├── DiskAsleep              a cold disk has no power
 │   ├── DiskFailed              a cold disk does not come up, or broke; trying again wears it out
@@ -293,6 +294,10 @@ class ShuttingDown(Unavailable):
 
 
 class NotEnoughServices(Unavailable):
+    pass
+
+
+class ContentAway(Unavailable):
     pass
 
 

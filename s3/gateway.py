@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from store.store import Store
 
 Handler = Callable[[Call], Awaitable[None]]
+RETRY_AFTER = (b"Retry-After", b"2")
+"""Seconds. Of every 503: an overload is over then, an election or a host's start takes a few such rounds."""
 _log = logging.getLogger("frazil.s3")
 
 
@@ -178,10 +180,11 @@ class Gateway:
                 refusal.details["Key"] = call.key
             elif refusal.code == "NoSuchBucket":
                 refusal.details["BucketName"] = call.bucket
+        headers = (*refusal.headers, RETRY_AFTER) if refusal.status == 503 else refusal.headers
         if call.request.method == "HEAD" or refusal.status == 304:
-            await call.reply.whole(refusal.status, call.headers(*refusal.headers))
+            await call.reply.whole(refusal.status, call.headers(*headers))
         else:
-            await call.reply.whole(refusal.status, call.headers(XML, *refusal.headers), self._document(call, refusal))
+            await call.reply.whole(refusal.status, call.headers(XML, *headers), self._document(call, refusal))
 
     async def _share(self, call: Call) -> None:
         """Lets a page of another origin read why it was refused before the bucket's settings were looked at."""

@@ -21,7 +21,7 @@ import msgspec
 import trio
 
 from node.buffers import BufferPool
-from node.errors import ContentLost, FrazilError, NotEnoughServices
+from node.errors import FrazilError, NotEnoughServices
 from node.lane import PENDING, Job
 from node.log import get_logger
 from node.threads import run_blocking
@@ -30,7 +30,7 @@ from rawx.fanout import Put
 from store.delete import delete_places
 from store.digests import DIGEST_INLINE_BYTES_MAX, Digests
 from store.fleet import OF_A_PART, SLABS_AT_ONCE, ChunkFinding, Fleet
-from store.get import MetachunkReader, Subject, room_bytes
+from store.get import NOT_READ, MetachunkReader, Subject, room_bytes
 from store.layout import EMPTY, Draft, Layout
 from store.metachunk import CLEANUP_S, MetachunkWriter, Piece
 from store.parallel import Errand, crew
@@ -448,7 +448,7 @@ async def copy_metachunk(fleet: Fleet, source: MetachunkWriter, target: Metachun
     reader = MetachunkReader(fleet, Subject(record.bucket, record.key, OF_A_PART), 0, layout, layout.metachunks[0])
     try:
         await reader.read(0, source.size, memoryview(bytearray(room_bytes(source.policy))), take)
-    except ContentLost as error:
+    except NOT_READ as error:
         raise NotEnoughServices(f"what was written can't be read back: {error}") from error
     finally:
         await reader.aclose()

@@ -47,7 +47,7 @@ class ContentSource:
         self._at, self._stop = start, stop
 
     async def fill(self, buffer: memoryview) -> int:
-        """Raises: ContentLost, SealBroken, Busy."""
+        """Raises: ContentLost, ContentAway, SealBroken, Busy."""
         count = min(len(buffer), self._stop - self._at)
         filled = 0
 
@@ -81,7 +81,7 @@ async def copy_object(
     """A new object of the source's bytes. The caller keeps the source from being deleted meanwhile.
 
     Where the data key stays the same, so do ETag, parts and checksums (those are in `attributes`); else, and when `digests` are to be
-    computed, the bytes are written anew as one content. Raises: as put_object; ContentLost, SealBroken.
+    computed, the bytes are written anew as one content. Raises: as put_object; ContentLost, ContentAway, SealBroken.
     """
     stored: ObjectRow | None = None
     attributes = without_mosaic(attributes)

@@ -135,6 +135,10 @@ class Fleet:
         """Whether it was given up: nothing of it needs to be deleted."""
         return self.topology is not None and volume_id in self.topology.gone
 
+    def may_be_whole(self, volume_id: str, error: FrazilError) -> bool:
+        """Whether a chunk there that failed so may be read another time: its volume is away, and nobody gave it up."""
+        return problem_of(error) == "unreadable" and not self.is_gone(volume_id)
+
     def whereabouts(self, volume_id: str) -> str:
         """For people: the location, where hosts are told apart, else nothing."""
         member = self.topology.members.get(volume_id) if self.topology is not None else None

@@ -19,7 +19,7 @@ import msgspec
 import trio
 
 from node.buffers import BufferPool
-from node.errors import Busy, ChunkCold, ContentCold, ContentLost, DeadlineExceeded, FrazilError, Unavailable
+from node.errors import Busy, ChunkCold, ChunkNotFound, ContentAway, ContentCold, ContentLost, DeadlineExceeded, FrazilError, Unavailable
 from node.log import get_logger
 from rawx.chunk import Buffer
 from rawx.protocol import Reader
@@ -40,6 +40,9 @@ AHEAD_BYTES = 3 << 20
 
 BUSY_TRIES = 200
 BUSY_PAUSE_S = 0.02
+
+NOT_READ = (ContentLost, ContentAway)
+"""What a read that finds too little raises: it may lie elsewhere by now."""
 
 T = TypeVar("T")
 Sink = Callable[[Buffer], Awaitable[None]]
@@ -88,7 +91,7 @@ class MetachunkReader:
         """Hands bytes [start, stop) of the metachunk on. buffer: `room_bytes` of its policy; twice that or more, and what is on other
         hosts comes while the sink has the bytes before.
 
-        Raises: ContentLost, ContentCold; what the sink raises.
+        Raises: ContentLost, ContentAway, ContentCold; what the sink raises.
         """
         if self._policy.coded and not self._far:
             await self._read_coded(start, stop, buffer, sink)
@@ -144,14 +147,14 @@ class MetachunkReader:
             count = room // room_bytes(self._policy) if self._far else 1
 
     async def _copies(self, number: int, count: int, start: int, stop: int, buffer: memoryview) -> Sequence[memoryview]:
-        """So many units of a copy; what they have of the bytes [start, stop). Raises: ContentLost, ContentCold."""
+        """So many units of a copy; what they have of the bytes [start, stop). Raises: ContentLost, ContentAway, ContentCold."""
         at = number * self._policy.unit_bytes
         size = min(count * self._policy.unit_bytes, self._metachunk.size - at)
         await self._fetch_copy(at, buffer[:size])
         return [buffer[max(start - at, 0) : min(stop - at, size)]]
 
     async def _stripes(self, number: int, count: int, start: int, stop: int, buffer: memoryview) -> Sequence[memoryview]:
-        """So many stripes, their chunks side by side; what they have of the bytes [start, stop). Raises: ContentLost, ContentCold."""
+        """So many stripes, their chunks side by side; what they have of the bytes [start, stop). Raises: as `_copies`."""
         policy = self._policy
         size = policy.chunk_bytes(min(count * policy.stripe_bytes, self._metachunk.size - number * policy.stripe_bytes))
         slots = [buffer[position * size : (position + 1) * size] for position in range(policy.chunks)]
@@ -178,17 +181,17 @@ class MetachunkReader:
             yield at, min(unit_bytes, size - at)
 
     async def _fetch_copy(self, at: int, unit: memoryview) -> None:
-        """From whichever copy has it whole. Raises: ContentLost, ContentCold."""
+        """From whichever copy has it whole. Raises: ContentLost, ContentAway, ContentCold."""
         if self._far:
             await self._read_copy(at, unit)
             return
         while positions := self._usable():
             if await self._fetch(positions[0], at, unit):
                 return
-        raise self.content_lost()
+        raise self.unreadable()
 
     async def _read_copy(self, at: int, unit: memoryview) -> None:
-        """Fills `unit` from whichever copy is first; each further one has memory of its own until it has won. Raises: ContentLost."""
+        """Fills `unit` from whichever copy is first; each further one has memory of its own until it has won. Raises: as `_fetch_copy`."""
         order = self._usable()
         own: dict[int, memoryview] = {0: unit}
 
@@ -200,7 +203,7 @@ class MetachunkReader:
         race = Race.for_one([partial(attempt, place) for place in range(len(order))])
         won = await self._run(race, order, 1, len(unit))
         if not won:
-            raise self.content_lost()
+            raise self.unreadable()
         if 0 not in won:
             unit[:] = own[min(won)]
 
@@ -229,7 +232,7 @@ class MetachunkReader:
                 await sink(slots[0][first:last])
 
     async def _read_stripes(self, slots: Sequence[memoryview], offset: int, wanted: Sequence[int]) -> None:
-        """Fills slots[wanted] of one or more stripes from their own chunks, side by side, or rebuilds them. Raises: ContentLost."""
+        """Fills slots[wanted] of one or more stripes from their own chunks, side by side, or rebuilds them. Raises: as `_rebuild`."""
         data = self._policy.data
         usable = self._usable()
         first = [position for position in usable if position in wanted and position not in self._doubted]
@@ -248,7 +251,7 @@ class MetachunkReader:
     async def _rebuild(self, slots: Sequence[memoryview], offset: int, wanted: Sequence[int], got: set[int] | None = None) -> None:
         """Fills slots[wanted] of one or more stripes: reads them from `data` chunks that are left, side by side, decodes the rest.
 
-        got: positions whose slots are filled already. Raises: ContentLost.
+        got: positions whose slots are filled already. Raises: ContentLost, ContentAway.
         """
         policy = self._policy
         got = set() if got is None else got
@@ -256,7 +259,7 @@ class MetachunkReader:
             candidates = [position for position in self._usable() if position not in got]
             asked = candidates[: policy.data - len(got)]
             if len(got) + len(asked) < policy.data:
-                raise self.content_lost()
+                raise self.unreadable()
             if not asked:
                 break
             results = await gather([lambda position=position: self._fetch(position, offset, slots[position]) for position in asked])  # type: ignore[misc]
@@ -291,7 +294,7 @@ class MetachunkReader:
         """Fills `into` from one chunk; False, and the chunk is lost for this read, when it can't."""
         chunk = self._chunks.get(position)
         if chunk is None:
-            self._lost[position] = DeadlineExceeded("it was never written")
+            self._lost[position] = ChunkNotFound("it was never written")
             return False
         began = trio.current_time() if self._far else 0.0
         try:
@@ -334,14 +337,20 @@ class MetachunkReader:
             )
         )
 
-    def content_lost(self) -> ContentLost | ContentCold:
-        """The error that says why nothing is left to read; ContentCold when a thaw would help."""
+    def unreadable(self) -> ContentLost | ContentAway | ContentCold:
+        """The error that says why nothing is left to read; ContentCold when a thaw would help, ContentAway when only waiting would."""
         causes = "; ".join(f"{position}: {error}" for position, error in sorted(self._lost.items()))
-        there = len(self._chunks) - len(self._lost)
+        there = len(self._chunks.keys() - self._lost.keys())
         cold = sum(isinstance(error, ChunkCold) for error in self._lost.values())
         if cold and there + cold >= self._policy.needed:
             return ContentCold(f"{cold} of the chunks lie on cold disks: it must be restored before it can be read")
-        return ContentLost(f"metachunk {self._index} needs {self._policy.needed} chunks, {there} are readable ({causes})")
+        away = sum(self._may_be_whole(position, error) for position, error in self._lost.items())
+        kind = ContentAway if away and there + cold + away >= self._policy.needed else ContentLost
+        return kind(f"metachunk {self._index} needs {self._policy.needed} chunks, {there} are readable ({causes})")
+
+    def _may_be_whole(self, position: int, error: FrazilError) -> bool:
+        chunk = self._chunks.get(position)
+        return chunk is not None and self._fleet.may_be_whole(self._volumes[chunk.volume], error)
 
 
 async def unhurried(call: Callable[..., Awaitable[T]], *arguments: Any) -> T:
@@ -367,7 +376,7 @@ def room_bytes(policy: Policy) -> int:
 async def read_content(fleet: Fleet, buffers: BufferPool, subject: Subject, layout: Layout, start: int, stop: int, sink: Sink) -> None:
     """Hands bytes [start, stop) of a content on, in order. The buffer given to `sink` is used again when it returns.
 
-    Raises: ContentLost, ContentCold, Busy; what the sink raises.
+    Raises: ContentLost, ContentAway, ContentCold, Busy; what the sink raises.
     """
     slices: list[Slice] = list(layout.slices(start, stop))
     if not slices:

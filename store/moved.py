@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 from meta.protocol.holding import Claim, Holding
 from meta.protocol.object import ObjectRow
-from node.errors import ContentLost, FrazilError, NotFound
+from node.errors import FrazilError, NotFound
 from rawx.chunk import Buffer
 from store.context import Context
-from store.get import Sink
+from store.get import NOT_READ, Sink
 from store.layout import Layout
 from store.opening import Read, reader_of, stored_reader
 
@@ -58,7 +58,7 @@ class _Following:
         self._context, self._row, self._bucket, self._reader = context, row, bucket, reader
 
     async def read(self, start: int, stop: int, sink: Sink) -> None:
-        """Raises: ContentLost, SealBroken, Busy; what the sink raises."""
+        """Raises: ContentLost, ContentAway, SealBroken, Busy; what the sink raises."""
         at = start
 
         async def onward(piece: Buffer) -> None:
@@ -68,7 +68,7 @@ class _Following:
 
         try:
             await self._reader(self._row)(start, stop, onward)
-        except ContentLost:
+        except NOT_READ:
             now = await moved(self._context, self._bucket, self._row)
             if now is None:
                 raise

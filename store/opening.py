@@ -53,7 +53,7 @@ Read = Callable[[int, int, Sink], Awaitable[None]]
 def reader_of(context: Context, row: ObjectRow, *, bucket: str = "", data_key: bytes = b"") -> Read:
     """Reads the plain bytes of an object, encrypted or not. data_key: b"" for one that is not.
 
-    Raises, as the reading does: ContentLost, SealBroken, Busy; what the sink raises.
+    Raises, as the reading does: ContentLost, ContentAway, SealBroken, Busy; what the sink raises.
     """
     if ENCRYPTION in row.attributes.extra:
         return Opener(context.fleet, context.reads, row, data_key, bucket=bucket).read
@@ -90,7 +90,7 @@ class Opener:
     async def read(self, start: int, stop: int, sink: Sink) -> None:
         """Hands the plain bytes [start, stop) on, in order; the buffer given to sink is used again when it returns.
 
-        Raises: SealBroken, ContentLost, Busy; what the sink raises.
+        Raises: SealBroken, ContentLost, ContentAway, Busy; what the sink raises.
         """
         for part in self._parts:
             if start < part.offset + part.size and part.offset < stop:

@@ -51,7 +51,7 @@ class Overlay:
         return f"<Overlay at={self._at} stop={self._stop} patches={len(self._patches)}>"
 
     async def fill(self, buffer: memoryview) -> int:
-        """Raises: ContentLost, SealBroken, Busy; what the patches' sources raise; InvalidArgument when one is not as long as it said."""
+        """Raises: ContentLost, ContentAway, SealBroken, Busy; what the patches' sources raise; InvalidArgument for one of other length."""
         filled = 0
         while self._patches or self._stop is None or self._at < self._stop:
             patch = self._patches[0] if self._patches else None

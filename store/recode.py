@@ -15,7 +15,7 @@ from dataclasses import replace
 import trio
 
 from meta.protocol.holding import Holding
-from node.errors import ChunkCorrupt, ContentLost, FrazilError, NotEnoughServices
+from node.errors import ChunkCorrupt, ContentAway, ContentLost, FrazilError, NotEnoughServices
 from rawx.chunk import Buffer, ChunkRecord
 from store.context import REFUSALS, Context
 from store.delete import Place, delete_places
@@ -42,8 +42,8 @@ def _keeps(layout: Layout, metachunk: Metachunk, policies: PolicySet, fleet: Fle
 async def recode(context: Context, bucket: str, holder: Holding, policies: PolicySet) -> int:
     """Bytes of the content that were written anew, 0 when all was right.
 
-    Raises: ContentLost (too little is left), Superseded (it lies elsewhere by now), NotEnoughServices (also when a chunk of the new could
-    not be written: what is whole is not replaced by what isn't), Unavailable.
+    Raises: ContentLost (too little is left), ContentAway (too little is there now), Superseded (it lies elsewhere by now),
+    NotEnoughServices (also when a chunk of the new could not be written: what is whole is not replaced by what isn't), Unavailable.
     """
     layout = Layout.parse(holder.layout)
     if is_right(layout, policies, context.fleet):
@@ -78,7 +78,7 @@ class _Recoding:
         self.naming = False
 
     async def add(self, index: int, metachunk: Metachunk, policies: PolicySet) -> None:
-        """The next metachunk, as it is or written anew. Raises: ContentLost, NotEnoughServices, Unavailable."""
+        """The next metachunk, as it is or written anew. Raises: ContentLost, ContentAway, NotEnoughServices, Unavailable."""
         old, volumes = self._layout.policies[metachunk.policy], self._layout.volumes
         policy = replace(policies.wanted(old, metachunk.size), pool=policies.pool)
         if _keeps(self._layout, metachunk, policies, self._context.fleet):
@@ -99,17 +99,19 @@ class _Recoding:
         self.size += metachunk.size
 
     async def _record(self, metachunk: Metachunk, places: Sequence[Place]) -> ChunkRecord:
-        """The newest that the metachunk's chunks have. Raises: ContentLost when none can be read."""
+        """The newest that the metachunk's chunks have. Raises: ContentLost when none can be read, ContentAway when one may be later."""
         found: list[ChunkRecord] = []
+        is_away = False
         for volume, chunk in places:
             try:
                 (look,) = await self._context.fleet.volume(volume).examine([chunk], deep=False)
-            except FrazilError:
+            except FrazilError as error:
+                is_away = is_away or self._context.fleet.may_be_whole(volume, error)
                 continue
             if look.record is not None and look.record.metachunk_size == metachunk.size and look.record.bucket == self._bucket:
                 found.append(look.record)
         if not found:
-            raise ContentLost(f"no chunk of {self._bucket}/{self._holder.key} has a record that can be read")
+            raise (ContentAway if is_away else ContentLost)(f"no chunk of {self._bucket}/{self._holder.key} has a record that can be read")
         return max(found, key=lambda record: record.seq)
 
     async def _write(self, index: int, metachunk: Metachunk, policy: Policy, record: ChunkRecord) -> MetachunkWriter:
@@ -133,7 +135,7 @@ class _Recoding:
         return writer
 
     async def _read(self, index: int, metachunk: Metachunk, slab: _Slab) -> None:
-        """Raises: ContentLost, Busy; what the writer raises."""
+        """Raises: ContentLost, ContentAway, Busy; what the writer raises."""
         row, context = self._holder.row, self._context
         subject = Subject(self._bucket, self._holder.key, OF_A_PART if row is None else row.version)
         reader = MetachunkReader(context.fleet, subject, index, self._layout, metachunk)

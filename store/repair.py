@@ -63,8 +63,8 @@ class Need:
 async def remake(context: Context, need: Need) -> int:
     """Bytes of the chunks that were written; of a content with chunks on cold disks they join them.
 
-    Raises: ContentLost (too little is left), ContentCold (a thaw must come first), Superseded, Unavailable; NotEnoughServices also when
-    some were written, and there is no volume for the others.
+    Raises: ContentLost (too little is left), ContentAway (too little is there now), ContentCold (a thaw must come first), Superseded,
+    Unavailable; NotEnoughServices also when some were written, and there is no volume for the others.
     """
     layout = Layout.parse(need.holder.layout)
     metachunk = layout.metachunks[need.index]
@@ -183,7 +183,7 @@ class _Remake:
         return holder.part.content if holder.part is not None else holder.row.content if holder.row is not None else ""
 
     async def write(self) -> None:
-        """The new chunks, durable and compared. Raises: ContentLost, ContentCold; what the volumes raise."""
+        """The new chunks, durable and compared. Raises: ContentLost, ContentAway, ContentCold; what the volumes raise."""
         slots = self._policy.data if self._policy.coded else 0
         run, batch = min(self._run_bytes, self._chunk_bytes), min(max(BATCH_BYTES, self._run_bytes), self._chunk_bytes)
         async with self._context.repairs.take(slots * run + len(self.targets) * batch + 1) as room:
@@ -202,7 +202,7 @@ class _Remake:
                 await self._commit(target, record)
 
     async def _make(self, offset: int, count: int) -> None:
-        """The next bytes of all targets. Raises: ContentLost, ContentCold."""
+        """The next bytes of all targets. Raises: ContentLost, ContentAway, ContentCold."""
         if self._filled + count > len(self.targets[0].room):
             for target in self.targets:
                 await self._flush(target)

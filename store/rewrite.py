@@ -19,13 +19,14 @@ import msgspec
 
 from meta.protocol.object import NO_CONDITION, Attributes, Condition, ObjectRow, PutResult, Rewrite
 from meta.protocol.restore import COLD_CLASSES, is_readable, without_restore
-from node.errors import ContentCold, ContentLost, FrazilError, InvalidArgument, ObjectNotFound, Superseded
+from node.errors import ContentAway, ContentCold, ContentLost, FrazilError, InvalidArgument, ObjectNotFound, Superseded
 from rawx.chunk import ChunkRecord
 from store.append import COMMITS_MAX, NO_RECORD, ConditionalRequestConflict
 from store.content import ContentWriter, Run, Tail
 from store.context import Context
 from store.copy import of_one_piece
 from store.envelope import ENCRYPTION
+from store.get import NOT_READ
 from store.layout import EMPTY, Layout, Metachunk, layout_of_places
 from store.mosaic import Mosaic, Tile, mosaic_of
 from store.opening import reader_of
@@ -134,7 +135,7 @@ async def rewrite_object(
     with context.afterwork.reading(Layout.parse(now.layout)):
         try:
             layout = await rewriting.write(patches, max(now.size, end) if size is None else size, data_key)
-        except ContentLost as error:
+        except NOT_READ as error:
             if await rewriting.is_replaced():  # by another process, which deletes what is read here
                 raise ConditionalRequestConflict(REPLACED) from error
             raise
@@ -174,7 +175,7 @@ class _Rewriting:
     # Writing
 
     async def write(self, patches: Sequence[Patch], size: int, data_key: bytes) -> Layout:
-        """The new content, durable. Raises: as put_object; ContentLost."""
+        """The new content, durable. Raises: as put_object; ContentLost, ContentAway."""
         old, layout = self._old, Layout.parse(self._old.layout)
         read = reader_of(self._context, old, bucket=self._bucket, data_key=data_key)
         for patch in patches:
@@ -344,7 +345,7 @@ class _Rewriting:
 
 
 async def tiles_of(context: Context, row: ObjectRow) -> list[Tile]:
-    """Which metachunks of which contents an object is. Of several contents without a mosaic only the chunks know. Raises: ContentLost."""
+    """Which metachunks of which contents an object is. Without a mosaic only the chunks of several know. Raises: ContentLost, ContentAway."""
     mosaic, layout = mosaic_of(row.attributes), Layout.parse(row.layout)
     if mosaic is not None:
         return mosaic.tiles
@@ -354,11 +355,13 @@ async def tiles_of(context: Context, row: ObjectRow) -> list[Tile]:
 
 
 async def _tile(context: Context, layout: Layout, metachunk: Metachunk) -> Tile:
+    is_away = False
     for chunk in metachunk.chunks:
+        volume = layout.volumes[chunk.volume]
         try:
-            record = (await context.fleet.volume(layout.volumes[chunk.volume]).head(chunk.name, deep=False)).record
+            record = (await context.fleet.volume(volume).head(chunk.name, deep=False)).record
         except FrazilError as error:
-            cause = error
+            cause, is_away = error, is_away or context.fleet.may_be_whole(volume, error)
         else:
             return record.content, record.metachunk
-    raise ContentLost("no chunk of a metachunk tells which content it is of") from cause
+    raise (ContentAway if is_away else ContentLost)("no chunk of a metachunk tells which content it is of") from cause

@@ -44,10 +44,10 @@ class _SmallReader:
         self._found: bytes | None = None
 
     def found(self) -> bytes:
-        """Raises: ContentLost, ContentCold."""
+        """Raises: ContentLost, ContentAway, ContentCold."""
         if self._found is None:
             assert self._reader is not None
-            raise self._reader.content_lost()
+            raise self._reader.unreadable()
         return self._found
 
     async def first(self, ordered: Sequence[Chunk]) -> bytes:

@@ -7,7 +7,7 @@ from functools import partial
 
 import trio
 
-from node.errors import Busy, ChunkCold, ChunkCorrupt, ContentCold, ContentLost, FrazilError
+from node.errors import Busy, ChunkCold, ChunkCorrupt, ContentAway, ContentCold, ContentLost, DeadlineExceeded, FrazilError
 from rawx.chunk import ChunkRecord
 from rawx.fanout import open_all
 from rawx.protocol import Reader
@@ -111,27 +111,32 @@ class Sources:
                 self._failures[position] = error
             return False
         except (FrazilError, trio.TooSlowError) as error:
-            self._failures[position] = error if isinstance(error, FrazilError) else ContentLost("it did not answer in time")
+            self._failures[position] = error if isinstance(error, FrazilError) else DeadlineExceeded("it did not answer in time")
             return False
 
-    def too_little(self, offset: int) -> ContentLost | ContentCold:
+    def too_little(self, offset: int) -> ContentLost | ContentAway | ContentCold:
+        """As MetachunkReader.unreadable."""
         causes = "; ".join(f"{position}: {error}" for position, error in sorted(self._failures.items()))
+        there = len(self._places.keys() - self._failures.keys())
         cold = sum(isinstance(error, ChunkCold) for error in self._failures.values())
-        if cold and len(self._places) - len(self._failures) + cold >= self._needed:
+        if cold and there + cold >= self._needed:
             return ContentCold(f"{self._name}: {cold} chunks lie on cold disks")
-        return ContentLost(f"{self._name} at {offset} has too few whole units left ({causes})")
+        away = sum(self._fleet.may_be_whole(self._places[position][0], error) for position, error in self._failures.items())
+        kind = ContentAway if away and there + cold + away >= self._needed else ContentLost
+        return kind(f"{self._name} at {offset} has too few whole units left ({causes})")
 
     async def record(self, bucket: str, size: int, bad: Collection[int]) -> tuple[ChunkRecord, bool]:
         """What the chunks say, the newest of them, and whether one that was asked is cold. size: of the metachunk.
 
-        Raises: ContentLost when none says anything.
+        Raises: ContentLost when none says anything, ContentAway when one may that is away.
         """
         found: list[ChunkRecord] = []
-        is_cold = False
+        is_cold = is_away = False
         for position in self.order:
             try:
                 record, marked = self._told.get(position) or await self._ask(*self._places[position])
-            except FrazilError:
+            except FrazilError as error:
+                is_away = is_away or self._fleet.may_be_whole(self._places[position][0], error)
                 continue
             is_cold = is_cold or marked
             if record is not None and record.metachunk_size == size and record.bucket == bucket:
@@ -139,7 +144,7 @@ class Sources:
                 if position not in bad:
                     break
         if not found:
-            raise ContentLost(f"no chunk of {self._name} has a record that can be read")
+            raise (ContentAway if is_away else ContentLost)(f"no chunk of {self._name} has a record that can be read")
         return max(found, key=lambda record: record.seq), is_cold
 
     async def _ask(self, volume: str, chunk: str) -> tuple[ChunkRecord | None, bool]:

@@ -15,7 +15,7 @@ from meta.protocol.jobs import Job
 from meta.protocol.object import NO_CONDITION, Attributes, Change, Condition, DeleteRequest, DeleteResult, ObjectRow, PutResult
 from meta.protocol.restore import COLD_CLASSES
 from meta.protocol.upload import PartRow, UploadRow
-from node.errors import ContentLost, FrazilError
+from node.errors import FrazilError
 from rawx.protocol import Rawx, VolumeStat
 from store import quarantine
 from store.append import Combine, append_object
@@ -26,7 +26,7 @@ from store.debts import Debts
 from store.delete import Place
 from store.envelope import ENCRYPTION
 from store.fleet import ChunkFinding
-from store.get import Sink, Subject
+from store.get import NOT_READ, Sink, Subject
 from store.jobs.duty import DUTIES, Duty
 from store.jobs.kind import KINDS, MakeTask, check_policy
 from store.jobs.kind import check as check_job
@@ -172,20 +172,20 @@ class Store:
     async def read(self, row: ObjectRow, start: int, stop: int, sink: Sink, *, bucket: str = "", data_key: bytes = b"") -> None:
         """Hands bytes [start, stop) on in order; the buffer given to sink is used again when sink returns.
 
-        Nothing is handed on before its unit is verified. Raises: ContentLost, SealBroken, Busy; what the sink raises.
+        Nothing is handed on before its unit is verified. Raises: ContentLost, ContentAway, SealBroken, Busy; what the sink raises.
         """
         context, layout = self._context, Layout.parse(row.layout)
         with context.afterwork.reading(layout):
             await following(context, row, bucket=bucket, data_key=data_key)(start, stop, sink)
 
     async def read_whole(self, row: ObjectRow, *, bucket: str = "", data_key: bytes = b"") -> bytes:
-        """All bytes of a small object. Raises: ContentLost, SealBroken, Busy."""
+        """All bytes of a small object. Raises: ContentLost, ContentAway, SealBroken, Busy."""
         layout = Layout.parse(row.layout)
         context = self._context
         if layout.at_once and not row.attributes.parts:
             try:
                 data = await read_small(context.fleet, Subject(bucket, row.key, row.version), layout)
-            except ContentLost:
+            except NOT_READ:
                 now = await moved(context, bucket, row)
                 if now is None:
                     raise
@@ -340,7 +340,7 @@ class Store:
         keys: CopyKeys = NO_KEYS,
         source_bucket: str = "",
     ) -> PartRow:
-        """A part out of the bytes [start, stop) of an object. Raises: as put_part; ContentLost, SealBroken."""
+        """A part out of the bytes [start, stop) of an object. Raises: as put_part; ContentLost, ContentAway, SealBroken."""
         digests = frozenset({upload.checksum_algorithm or PART_CHECKSUM})
         with self._context.afterwork.reading(Layout.parse(source.layout)):
             read = following(self._context, source, bucket=source_bucket, data_key=keys.source)

@@ -14,7 +14,7 @@ from node.errors import ContentLost
 from rawx.chunk import Buffer
 from store.context import Context
 from store.envelope import ENCRYPTION
-from store.get import MetachunkReader, Subject, room_bytes
+from store.get import NOT_READ, MetachunkReader, Subject, room_bytes
 from store.layout import Layout
 from store.moved import moved
 from store.opening import Opener
@@ -46,7 +46,7 @@ class Window:
     async def read(self, start: int, into: memoryview) -> None:
         """Fills `into` with the verified bytes of the object from `start` on, which must all be there.
 
-        Raises: ContentLost, SealBroken, Busy.
+        Raises: ContentLost, ContentAway, SealBroken, Busy.
         """
         if self._small:
             whole = await self._whole()
@@ -54,7 +54,7 @@ class Window:
             return
         try:
             await self._read(start, into)
-        except ContentLost:
+        except NOT_READ:
             if not await self._follow():
                 raise
             await self._read(start, into)
@@ -95,7 +95,7 @@ class Window:
             raise ContentLost(f"the object ends {len(into) - filled} bytes before the end of what was read")
 
     async def hold(self) -> None:
-        """Opens what isn't yet, as far as the limit allows, so that the bytes stay when the object goes. Raises: ContentLost, Busy."""
+        """Opens what isn't yet, as far as the limit allows, so that the bytes stay when the object goes. Raises: as `read`."""
         if self._small:
             await self._whole()
             return

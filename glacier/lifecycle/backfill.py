@@ -16,7 +16,7 @@ from meta.protocol.holding import Holding
 from meta.protocol.listing import Listed, ListRequest
 from meta.protocol.object import ObjectRow
 from meta.protocol.restore import COLD_CLASSES, restore_of
-from node.errors import BucketNotFound, ContentLost, NotEnoughServices, NotFound, Superseded
+from node.errors import BucketNotFound, ContentAway, ContentLost, NotEnoughServices, NotFound, Superseded
 from node.log import get_logger
 from store.context import Context
 from store.jobs.duty import STANDING, Duty
@@ -131,7 +131,7 @@ class FreezeTask:
         try:
             size = await recode(context, bucket, Holding(row.key, row.layout, row), own)
             return await context.container(bucket).get(row.key, row.version), size
-        except (Superseded, NotFound, ContentLost, NotEnoughServices) as error:
+        except (Superseded, NotFound, ContentLost, ContentAway, NotEnoughServices) as error:
             told = {"bucket": bucket, "key": row.key, "error": str(error)}
             log.warning("a version can't be moved to volumes that lead to the boards of its class; it stays where it is", extra=told)
             return None, size

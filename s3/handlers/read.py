@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from meta.protocol.object import ObjectRow
-from node.errors import ContentLost, ObjectNotFound
+from node.errors import ObjectNotFound
 from rawx.chunk import Buffer
 from s3 import checksum, encryption
 from s3.access import authorize_again
@@ -19,6 +19,7 @@ from s3.moment import http_date
 from s3.storageclass import STANDARD, require_readable
 from s3.version import encode_version, parse_version
 from s3.xml import DECLARATION, NAMESPACE, escape
+from store.get import NOT_READ
 from store.policy import SMALL_BYTES_MAX
 
 PARTS_SHOWN_MAX = 1_000
@@ -135,7 +136,7 @@ async def get_object(call: Call) -> None:
     while True:
         try:
             return await _send(call, row)
-        except ContentLost:
+        except NOT_READ:
             if call.reply.started:
                 raise
             if call.row is not None:  # who was let in to that very row is asked again for the new one

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from meta.protocol.holding import Cursor, Holding
-from node.errors import ContentCold, ContentLost, NotEnoughServices, Superseded
+from node.errors import ContentAway, ContentCold, ContentLost, NotEnoughServices, Superseded
 from node.log import get_logger
 from store.context import Context
 from store.jobs.task import CONTENTS, Walk
@@ -29,7 +29,8 @@ log = get_logger("store.jobs")
 class Mover(Walk):
     """Writes chunks anew elsewhere; with "dry" among the arguments it only counts them.
 
-    passed_over: as what the metachunks are counted that there are no volumes for now, so that they hold up nothing else; "" = they do.
+    passed_over: as what the metachunks are counted that there are no volumes for now, or too few to read them from, so that they hold up
+    nothing else; "" = the former do.
     """
 
     passed_over = ""
@@ -57,7 +58,7 @@ class Mover(Walk):
 
     def left(self) -> str:
         lost = self._tally.counts["lost"]
-        return f"{lost} metachunks can't be made whole: too little of them is left, the log names them" if lost else ""
+        return f"{lost} metachunks can't be made whole: too little of them can be read, the log names them" if lost else ""
 
     async def _move_all(self, bucket: str, holder: Holding) -> int:
         """One after another, for each changes the layout that the next must find as it is. Raises: Superseded, Unavailable."""
@@ -86,24 +87,28 @@ class Mover(Walk):
                 size = await remake(self._context, need)
             except Superseded:
                 continue
-            except ContentLost as error:
-                self._tally.counts["lost"] += 1
-                log.error("a metachunk can't be made whole", extra={"bucket": need.bucket, "error": str(error)})
-                return 0
             except ContentCold:
                 self._tally.counts["cold"] += 1
                 await self.is_cold(need)
                 return 0
-            except NotEnoughServices as error:
-                if not self.passed_over:
-                    raise
-                self._tally.counts[self.passed_over] += 1
-                self._why = str(error)
+            except (ContentLost, ContentAway, NotEnoughServices) as error:
+                self._pass_over(need, error)
                 return 0
             self._tally.counts["moved"] += len(need.positions)
             self._tally.counts["bytes"] += size
             return size
         raise Superseded(f"{need.bucket}/{need.holder.key} was changed again and again while its chunks were to be written anew")
+
+    def _pass_over(self, need: Need, error: ContentLost | ContentAway | NotEnoughServices) -> None:
+        """Counts a metachunk that is not written anew now. Raises: NotEnoughServices."""
+        if self.passed_over and not isinstance(error, ContentLost):
+            self._tally.counts[self.passed_over] += 1
+            self._why = str(error)
+        elif isinstance(error, NotEnoughServices):
+            raise error
+        else:
+            self._tally.counts["lost"] += 1
+            log.error("a metachunk can't be made whole", extra={"bucket": need.bucket, "error": str(error)})
 
     async def _now(self, need: Need) -> Need | None:
         """The same chunks where they are named now; None when nothing names them any more."""

@@ -58,7 +58,7 @@ class RebuildVolume(Mover):
             return following, size
         counts = self._tally.counts
         waiting, cold = counts["waiting"], counts["cold"]
-        self._tally.notes = [f"{waiting} metachunks wait for volumes that could take their chunks: {self._why}"] if waiting else []
+        self._tally.notes = [f"{waiting} metachunks wait for volumes: {self._why}"] if waiting else []
         self._tally.notes += [f"{cold} metachunks wait for a thaw, which was asked for"] if cold else []
         if not waiting and not cold:
             return None, size
@@ -190,7 +190,7 @@ class Decommission(Mover):
         found, lost, passes = (self._tally.counts[name] for name in ("found", "lost", "passes"))
         if not found:
             return ""
-        left = f"pass {passes} still found {found} metachunks there, and too little is left of {lost} of them to make them whole"
+        left = f"pass {passes} still found {found} metachunks there, and too little can be read of {lost} of them to make them whole"
         return f"{left}. What the log names is to be restored or deleted, then the volume emptied again"
 
     async def needs(self, bucket: str, holder: Holding) -> AsyncIterator[Need]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from store.absent import AbsentVolume
 from tests.component.s3.conftest import STRANGER, Served, client_for
 
 MISSING_UPLOAD = "0" * 32
@@ -230,3 +231,25 @@ def test_echoed_names_can_not_break_out(served: Served) -> None:
     status, body, _ = _raw(served, "GET", "/%3Cscript%3E%0d%0aX:%20y/%3C%22&k")
     assert status in (400, 403)
     assert b"<script>" not in body
+
+
+def test_an_object_whose_volumes_are_away_is_asked_for_again_later(filled: Any, served: Served) -> None:
+    volumes = served.store.volumes
+    before = dict(volumes)
+    try:
+        volumes.update({name: AbsentVolume(name, "its host has no power") for name in before})
+        for call in (
+            lambda: filled.get_object(Bucket="errors", Key="k"),
+            lambda: filled.copy_object(
+                Bucket="errors", Key="c", CopySource="errors/k", StorageClass="STANDARD_IA", MetadataDirective="REPLACE"
+            ),
+        ):
+            with pytest.raises(ClientError) as caught:
+                call()
+            answer = caught.value.response
+            assert (answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]) == ("ServiceUnavailable", 503)
+            assert int(answer["ResponseMetadata"]["HTTPHeaders"]["retry-after"]) >= 1
+        assert filled.head_object(Bucket="errors", Key="k")["ContentLength"] == 5
+    finally:
+        volumes.update(before)
+    assert filled.get_object(Bucket="errors", Key="k")["Body"].read() == b"12345"

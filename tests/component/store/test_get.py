@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import trio
 
-from node.errors import ContentLost
+from node.errors import ContentAway, ContentLost, FrazilError
 from rawx.chunk import Buffer
 from store import get
 from store import policy as policies
+from store.absent import AbsentVolume
 from store.layout import Chunk, Layout
 from store.policy import POLICIES
 from store.store import Store
@@ -105,6 +106,32 @@ async def test_a_damaged_copy_of_a_small_object_is_replaced_by_the_next_and_repo
         with pytest.raises(ContentLost):
             await store.read_whole(row)
         assert {finding.chunk for finding in store.findings} == {chunk.name for chunk in chunks}
+
+
+@pytest.mark.parametrize(
+    ("size", "away", "deleted", "error"),
+    [
+        (1_000, 4, 0, ContentAway),
+        (1_000, 1, 3, ContentAway),
+        (1_000, 0, 4, ContentLost),
+        (3_000_000, 4, 0, ContentAway),
+        (3_000_000, 3, 1, ContentAway),
+        (3_000_000, 1, 4, ContentLost),
+    ],
+)
+async def test_only_what_is_known_to_be_gone_is_lost(tmp_path: Path, size: int, away: int, deleted: int, error: type[FrazilError]) -> None:
+    """With nine volumes a small object has four copies, a large one is 6+3."""
+    async with opened(tmp_path, 9) as store:
+        data = random.Random(1).randbytes(size)
+        layout = Layout.parse((row := await put(store, "k", data)).layout)
+        chunks = list(layout.metachunks[0].chunks)
+        for chunk in chunks[away : away + deleted]:
+            file_of(store, layout, chunk).unlink()
+        for chunk in chunks[:away]:
+            volume = layout.volumes[chunk.volume]
+            store.volumes[volume] = AbsentVolume(volume, "its host has no power")
+        with pytest.raises(error):
+            await (store.read_whole(row) if size < 131_072 else read(store, row))
 
 
 async def test_an_intact_read_touches_only_the_units_of_its_range(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from node.errors import AlreadyExists, ContentCold, InvalidArgument, VolumeReadO
 from rawx.chunk import new_chunk_id
 from rawx.volume import Volume, open_volume
 from store import repairer, scrub, workers
+from store.absent import AbsentVolume
 from store.context import Context
 from store.jobs import mover, retired, runner
 from store.jobs import volume as emptying
@@ -367,7 +368,7 @@ async def test_an_emptying_that_leaves_something_fails_and_the_volume_stays_reti
         (volume,) = layout.volumes
         failed = await ended(store, await store.submit_job(Job("decommission", {"volume": volume})))
         assert failed.state == "failed"
-        assert "still found 1 metachunks there, and too little is left of 1" in failed.message
+        assert "still found 1 metachunks there, and too little can be read of 1" in failed.message
         for number in range(10):
             assert volume not in Layout.parse((await put(store, f"new{number}", b"new")).layout).volumes
         again = await store.submit_job(Job("decommission", {"volume": volume}, pace_bytes=1))
@@ -598,3 +599,12 @@ async def test_a_rebuild_waits_for_what_must_be_thawed_first(tmp_path: Path, mon
         assert asked
         assert await on(store, lost, bodies) == 0
         await check(store, bodies)
+
+
+async def test_an_emptying_passes_over_what_is_away_and_says_so(tmp_path: Path) -> None:
+    async with opened(tmp_path, 2, policy="SINGLE", workers=True) as store:
+        (volume,) = Layout.parse((await put(store, "k", b"away")).layout).volumes
+        store.volumes[volume] = AbsentVolume(volume, "its host has no power")
+        failed = await ended(store, await store.submit_job(Job("decommission", {"volume": volume})))
+        assert failed.state == "failed"
+        assert "too little can be read of 1" in failed.message
