@@ -34,7 +34,7 @@ _scratch = memoryview(bytearray(64 * 1024))
 class Service:
     """What all connections of one server share. `now` is trio's clock at the last sweep: precise enough for time-outs, and free."""
 
-    __slots__ = ("draining", "handler", "limits", "name", "now", "observe", "on_parse_error", "tls")
+    __slots__ = ("draining", "ending", "handler", "limits", "name", "now", "observe", "on_parse_error", "tls")
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Service:
         self.name = name
         self.on_parse_error = on_parse_error
         self.observe = observe
-        self.draining = False
+        self.draining = self.ending = False
         self.now = trio.current_time()
 
 
@@ -107,7 +107,10 @@ class Connection:
     def end_idle(self) -> None:
         """Ends the connection if it is between two requests."""
         if self.phase is IDLE:
-            self._transport.expire(PeerUnreachable("an idle connection was closed"))
+            self._end_unused()
+
+    def _end_unused(self) -> None:
+        self._transport.expire(PeerUnreachable("an idle connection was closed"))
 
     def drain(self) -> None:
         """The reply to what is in flight says that it is the last; a connection that has not begun a request counts as idle."""
@@ -123,6 +126,11 @@ class Connection:
         phase = self.phase
         if phase is HANDLER:
             self._check_handler(elapsed, limits)
+        elif self._service.ending and not self._transport.received:
+            if now - self.since > limits.drain_first_s:
+                self._end_unused()
+        elif self._service.ending and phase is IDLE:
+            self._end_unused()
         elif phase is IDLE:
             if now - self.since > limits.idle_timeout_s:
                 self.end_idle()

@@ -27,6 +27,7 @@ class Limits:
     drain_bytes_max      of an unread request body that are read and dropped to keep the connection
     linger_s, linger_bytes_max  how long and how much is read and dropped after the last reply, so that the client can read it
     sweep_s              how often the time-outs are looked at; it is also their precision
+    drain_first_s        how long a connection that brought nothing yet may stay after a drain began
     drain_timeout_s      how long requests in flight may take after a drain began
     """
 
@@ -47,4 +48,5 @@ class Limits:
     linger_s: float = 2.0
     linger_bytes_max: int = 16 * MIB
     sweep_s: float = 0.5
+    drain_first_s: float = 0.5
     drain_timeout_s: float = 30.0

@@ -115,7 +115,7 @@ async def serve(
                 nursery.start_soon(server.accept, listener, nursery)
             task_status.started()
             await drain.wait()
-            server.begin_drain(listeners)
+            server.begin_drain(listeners, nursery)
             with trio.move_on_after(idle_grace_s):
                 await server.wait_empty()
             server.end_idle()
@@ -153,7 +153,7 @@ class _Server:
                 connection.check(service.now)
 
     async def accept(self, listener: socket.socket, nursery: trio.Nursery) -> None:
-        """Until the drain, which still serves who is in the backlog."""
+        """Until the drain."""
         while not self.service.draining:
             try:
                 await trio.lowlevel.wait_readable(listener.fileno())
@@ -164,7 +164,6 @@ class _Server:
             elif error := self._accept_waiting(listener, nursery):
                 _log.warning("%s: can't accept: %s; trying again in %g s", self.service.name, error.strerror, ACCEPT_BACKOFF_S)
                 await trio.sleep(ACCEPT_BACKOFF_S)
-        self._accept_waiting(listener, nursery)
         listener.close()
 
     def _accept_waiting(self, listener: socket.socket, nursery: trio.Nursery) -> OSError | None:
@@ -208,17 +207,20 @@ class _Server:
         with trio.move_on_after(self.service.limits.sweep_s):
             await self._changed.wait()
 
-    def begin_drain(self, listeners: Sequence[socket.socket]) -> None:
-        """Stops accepting; what is in flight or comes gets "Connection: close"."""
+    def begin_drain(self, listeners: Sequence[socket.socket], nursery: trio.Nursery) -> None:
+        """Stops accepting, but for who is in the backlog; what is in flight or comes gets "Connection: close"."""
         self.service.draining = True
         for listener in listeners:
             trio.lowlevel.notify_closing(listener.fileno())
+            self._accept_waiting(listener, nursery)
         for connection in self.connections:
             connection.drain()
 
     def end_idle(self) -> None:
+        """Who connected just now has `drain_first_s` to begin: its request may be on its way."""
+        self.service.ending = True
         for connection in self.connections:
-            connection.end_idle()
+            connection.check(self.service.now)
 
     async def wait_empty(self) -> None:
         while self.connections:

@@ -201,6 +201,21 @@ async def test_who_stays_idle_is_ended_when_its_grace_is_over() -> None:
             await served.ended.wait()
 
 
+async def test_who_connected_at_the_beginning_of_the_drain_is_served_or_ended_soon() -> None:
+    async with serving(path) as served:
+        quick, mute = socket.create_connection(("127.0.0.1", served.port)), socket.create_connection(("127.0.0.1", served.port))
+        served.drain.set()  # the server has had no time to accept them
+        quick.sendall(GET)
+        with trio.fail_after(5):  # of the header time-out of 10 s
+            await served.ended.wait()
+        quick.settimeout(1)
+        mute.settimeout(1)
+        assert quick.recv(1000).startswith(b"HTTP/1.1 200")
+        assert mute.recv(1000) == b""
+        quick.close()
+        mute.close()
+
+
 async def test_drain_cuts_off_what_does_not_end_in_time(caplog: pytest.LogCaptureFixture) -> None:
     async def handler(request: Request, reply: Reply) -> None:
         await trio.sleep_forever()
