@@ -345,7 +345,7 @@ class _Rewriting:
 
 
 async def tiles_of(context: Context, row: ObjectRow) -> list[Tile]:
-    """Which metachunks of which contents an object is. Without a mosaic only the chunks of several know. Raises: ContentLost, ContentAway."""
+    """Which metachunks of which contents an object is. Of several without one only the chunks know. Raises: ContentLost, ContentAway."""
     mosaic, layout = mosaic_of(row.attributes), Layout.parse(row.layout)
     if mosaic is not None:
         return mosaic.tiles

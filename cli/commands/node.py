@@ -75,7 +75,7 @@ def key(session: Session, file: Path) -> Exit:
 @_host
 @with_session
 def drain(session: Session, host: str) -> Exit:
-    """Let HOST take no new chunks and lead no metadata, before it is serviced. What it has can still be read.
+    """Let HOST take no new chunks, lead no metadata and be passed over by balancers, before it is serviced. What it has can still be read.
 
     `frazil cluster unlock HOST` takes it back.
     """

@@ -10,6 +10,7 @@ other doors it is asked again only what is in REPEATED. The rest, and what the l
 
 from __future__ import annotations
 
+import math
 import os
 import random
 from collections import OrderedDict
@@ -84,6 +85,8 @@ class RoutedMeta(MetaDoors):
         self._censuses: dict[str, _Census] = {}
         self._leaders: dict[str, str] = {}
         self._standings: OrderedDict[str, Header] = OrderedDict()  # of containers, as answers told them
+        self.answered_at = -math.inf
+        """When a leader carried a call out last, by trio's clock."""
 
     def __repr__(self) -> str:
         return f"<RoutedMeta leaders={self._leaders} places={len(self._places)}>"
@@ -162,6 +165,21 @@ class RoutedMeta(MetaDoors):
 
     def part(self, base: str) -> Assignments:
         return cast(Assignments, Door(self._route, "meta1", base))
+
+    async def probe(self) -> None:
+        """Until a leader of the directory has answered something small, all being asked side by side, or none will. Raises: Unavailable."""
+        parts = {prefix.set: prefix.base for prefix in await self.prefixes()}
+        async with trio.open_nursery() as nursery:
+
+            async def ask(base: str) -> None:
+                try:
+                    await self.part(base).assigned("", "", 1)
+                except FrazilError:  # another may answer
+                    return
+                nursery.cancel_scope.cancel()
+
+            for base in parts.values():
+                nursery.start_soon(ask, base)
 
     async def place(self, bucket: str) -> Place:
         """Raises: BucketNotFound."""
@@ -271,7 +289,9 @@ class RoutedMeta(MetaDoors):
             of = await set_of()
             address = await self._leader(of)
             try:
-                return await post(self._client, address, b"/set/%b/%b%b" % (of.encode(), number, method.target), method, body, heed=heed)
+                found = await post(self._client, address, b"/set/%b/%b%b" % (of.encode(), number, method.target), method, body, heed=heed)
+                self.answered_at = trio.current_time()
+                return found
             except Forgotten as error:
                 raise _Told(error) from error
             except (*_SAFE, *_UNSURE) as error:

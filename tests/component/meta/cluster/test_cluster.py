@@ -109,6 +109,17 @@ async def equal(cluster: Cluster, of: str) -> None:
     await until(same)
 
 
+async def test_a_probe_says_whether_any_leader_of_the_directory_answers(cluster: Cluster) -> None:
+    await cluster.meta.probe()
+    before = cluster.meta.answered_at
+    assert before > 0
+    for name in list(cluster.processes):
+        await cluster.kill(name)
+    with trio.move_on_after(1):
+        await cluster.meta.probe()
+    assert cluster.meta.answered_at == before
+
+
 async def test_what_was_put_is_there_at_every_peer(cluster: Cluster, container: Container) -> None:
     await container.put(row("a"))
     assert (await container.get("a")).content == "content of a"
