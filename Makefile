@@ -21,11 +21,12 @@ system-test:
 	@packaging/apt-install $(APT_RUN) $$(grep -v '^\#' .ci/apt-packages.txt)
 
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
+	@echo "installing into $(VENV); it takes a minute or two"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --upgrade pip
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable .
+	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable .
 	@packaging/install-extras $(BIN)/frazil $(VENV)
 	@packaging/install-mount $(BIN)
 	@touch $@
@@ -39,7 +40,8 @@ mount-helper: install
 	ln -sf $(abspath $(BIN)/frazil) /usr/local/bin/frazil
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
-	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable '.[test]'
+	@echo "installing what the tests need into $(VENV); it takes some minutes"
+	@PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable '.[test]'
 	@packaging/install-extras $(BIN)/frazil $(VENV)
 	@touch $@
 

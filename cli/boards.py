@@ -33,7 +33,11 @@ async def known_boards(session: Session, workers: tuple[str, ...] = ()) -> Async
     state = running(store)
     addresses = workers or (state.cold if state is not None else ())
     if not addresses:
-        raise Hinted(f"no worker of cold disks is known in {store}", "start the store with --cold, or give --worker", code=Exit.NOT_FOUND)
+        raise Hinted(
+            f"no worker of cold disks is known in {store}",
+            "start the store with --board DIR (or --cold), or give --worker",
+            code=Exit.NOT_FOUND,
+        )
     async with open_boards(addresses, NamespaceKey.load(store / SECRET_FILE)) as boards:
         yield boards
 

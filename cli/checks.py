@@ -56,7 +56,9 @@ def host_findings() -> Iterator[Finding]:
     """This host, whatever runs on it."""
     version = platform.python_version()
     ok = sys.version_info >= PYTHON_LEAST
-    yield Finding("python", "ok" if ok else "failure", version, f"Python {version}", "" if ok else "Frazil needs Python 3.11 or newer")
+    yield Finding(
+        "python", "ok" if ok else "failure", sys.executable, f"Python {version}", "" if ok else "Frazil needs Python 3.11 or newer"
+    )
     yield from _libraries()
     yield from _erasure_code()
     yield from _file_limit()
@@ -106,7 +108,11 @@ def _file_limit() -> Iterator[Finding]:
         yield Finding("files", "ok", "limit", f"up to {'any number of' if hard == resource.RLIM_INFINITY else hard} open files")
     else:
         yield Finding(
-            "files", "warning", "limit", f"at most {hard} open files", f"raise it: LimitNOFILE={FILES_LEAST} in the unit, or `ulimit -Hn`"
+            "files",
+            "warning",
+            "limit",
+            f"at most {hard} open files",
+            f"raise it: LimitNOFILE={FILES_LEAST} in the unit, or `ulimit -n {FILES_LEAST}` as root",
         )
 
 

@@ -14,55 +14,73 @@ import click
 from cli.exit import Exit, main_cause
 from frazil import __version__
 
+SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "A store": {
+        "up": ("cli.commands.up:up", "Run a store on the given directories."),
+        "status": ("cli.commands.status:status", "Show the store, its volumes and what they hold."),
+        "top": ("cli.commands.top:top", "Watch the store on a dashboard."),
+        "doctor": ("cli.commands.doctor:doctor", "Check this host and the store for trouble to come."),
+        "mount": ("cli.commands.mount:mount", "Show buckets as folders of this host."),
+    },
+    "Buckets and objects": {
+        "mb": ("cli.commands.bucket:make_bucket", "Make buckets."),
+        "rb": ("cli.commands.bucket:remove_bucket", "Remove buckets."),
+        "ls": ("cli.commands.list:ls", "List buckets and objects."),
+        "tree": ("cli.commands.list:tree", "Show what is below a prefix as a tree."),
+        "du": ("cli.commands.list:du", "Sum up objects and bytes."),
+        "stat": ("cli.commands.stat:stat", "Show all about buckets and objects."),
+        "cat": ("cli.commands.stream:cat", "Write objects to standard output."),
+        "put": ("cli.commands.copy:put", "Store a file or standard input as an object."),
+        "get": ("cli.commands.copy:get", "Fetch an object into a file or to standard output."),
+        "cp": ("cli.commands.copy:cp", "Copy files and objects."),
+        "mv": ("cli.commands.copy:mv", "Move files and objects."),
+        "sync": ("cli.commands.sync:sync", "Make a target like its source, copying what differs."),
+        "rm": ("cli.commands.remove:rm", "Delete objects."),
+        "presign": ("cli.commands.presign:presign", "Print a URL that grants access for a while."),
+        "restore": ("cli.commands.restore:restore", "Make cold objects readable for a while."),
+        "thaw": ("cli.commands.restore:thaw", "Make all cold objects below a prefix readable."),
+    },
+    "Access, and rules of buckets": {
+        "account": ("cli.commands.account:account", "Make, list, suspend and resume accounts."),
+        "user": ("cli.commands.user:user", "Make, list, suspend and remove users of accounts."),
+        "key": ("cli.commands.key:key", "Make, list, suspend and revoke access keys."),
+        "policy": ("cli.commands.policy:policy", "Make, list, attach and detach policies of users and keys."),
+        "encryption": ("cli.commands.encryption:encryption", "Make, rotate and switch encryption keys."),
+        "storage-policy": ("cli.commands.storage_policy:storage_policy", "Show and change how a bucket's objects are stored."),
+        "webhook": ("cli.commands.webhook:webhook", "Register the URLs that events of buckets go to."),
+        "lifecycle": ("cli.commands.lifecycle:lifecycle", "Show buckets' lifecycle rules, and what they do."),
+    },
+    "Care for what is stored": {
+        "verify": ("cli.commands.verify:verify", "Read and check every chunk of a bucket or object."),
+        "scrub": ("cli.commands.scrub:scrub", "Check all that is stored and repair it."),
+        "rebuild": ("cli.commands.rebuild:rebuild", "Make anew what a disk has lost."),
+        "quarantine": ("cli.commands.quarantine:quarantine", "List and purge damaged chunks that were moved aside."),
+        "rebalance": ("cli.commands.scrub:rebalance", "Move chunks from full volumes to empty ones."),
+        "decommission": ("cli.commands.scrub:decommission", "Move everything off a volume."),
+        "job": ("cli.commands.work:job", "Show, pause, resume and abort long work."),
+    },
+    "Cold disks": {
+        "freezer": ("cli.commands.freezer:freezer", "Drive a board of cold disks, and look at it."),
+        "glacier": ("cli.commands.glacier:glacier", "Look at the cold tier and try out its schedule."),
+    },
+    "Clusters": {
+        "node": ("cli.commands.node:node", "Run and take out the hosts of a cluster."),
+        "cluster": ("cli.commands.cluster:cluster", "Show the services of all hosts, and lock their scores."),
+        "election": ("cli.commands.election:election", "Show who leads which metadata, and have another lead."),
+        "base": ("cli.commands.base:base", "Show, check and move replicas of metadata."),
+        "config": ("cli.commands.config:config", "Show and change the settings of a cluster."),
+    },
+    "Shells": {
+        "completion": ("cli.commands.completion:completion", "Print the completion script of a shell."),
+        "man": ("cli.commands.man:man", "Print the manual page."),
+    },
+}
+"""title: name: (module:attribute, short help). The help stands here too so that `frazil --help` imports no command; a test compares."""
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "up": ("cli.commands.up:up", "Run a store on the given directories."),
-    "status": ("cli.commands.status:status", "Show the store, its volumes and what they hold."),
-    "top": ("cli.commands.top:top", "Watch the store on a dashboard."),
-    "doctor": ("cli.commands.doctor:doctor", "Check this host and the store for trouble to come."),
-    "verify": ("cli.commands.verify:verify", "Read and check every chunk of a bucket or object."),
-    "account": ("cli.commands.account:account", "Make, list, suspend and resume accounts."),
-    "user": ("cli.commands.user:user", "Make, list, suspend and remove users of accounts."),
-    "key": ("cli.commands.key:key", "Make, list, suspend and revoke access keys."),
-    "policy": ("cli.commands.policy:policy", "Make, list, attach and detach policies of users and keys."),
-    "storage-policy": ("cli.commands.storage_policy:storage_policy", "Show and change how a bucket's objects are stored."),
-    "scrub": ("cli.commands.scrub:scrub", "Check all that is stored and repair it."),
-    "rebuild": ("cli.commands.rebuild:rebuild", "Make anew what a disk has lost."),
-    "quarantine": ("cli.commands.quarantine:quarantine", "List and purge damaged chunks that were moved aside."),
-    "rebalance": ("cli.commands.scrub:rebalance", "Move chunks from full volumes to empty ones."),
-    "decommission": ("cli.commands.scrub:decommission", "Move everything off a volume."),
-    "job": ("cli.commands.work:job", "Show, pause, resume and abort long work."),
-    "glacier": ("cli.commands.glacier:glacier", "Look at the cold tier and try out its schedule."),
-    "webhook": ("cli.commands.webhook:webhook", "Register the URLs that events of buckets go to."),
-    "encryption": ("cli.commands.encryption:encryption", "Make, rotate and switch encryption keys."),
-    "node": ("cli.commands.node:node", "Run and take out the hosts of a cluster."),
-    "cluster": ("cli.commands.cluster:cluster", "Show the services of all hosts, and lock their scores."),
-    "election": ("cli.commands.election:election", "Show who leads which metadata, and have another lead."),
-    "base": ("cli.commands.base:base", "Show, check and move replicas of metadata."),
-    "config": ("cli.commands.config:config", "Show and change the settings of a cluster."),
-    "freezer": ("cli.commands.freezer:freezer", "Drive a board of cold disks, and look at it."),
-    "lifecycle": ("cli.commands.lifecycle:lifecycle", "Show buckets' lifecycle rules, and what they do."),
-    "mb": ("cli.commands.bucket:make_bucket", "Make buckets."),
-    "rb": ("cli.commands.bucket:remove_bucket", "Remove buckets."),
-    "ls": ("cli.commands.list:ls", "List buckets and objects."),
-    "tree": ("cli.commands.list:tree", "Show what is below a prefix as a tree."),
-    "du": ("cli.commands.list:du", "Sum up objects and bytes."),
-    "stat": ("cli.commands.stat:stat", "Show all about buckets and objects."),
-    "cat": ("cli.commands.stream:cat", "Write objects to standard output."),
-    "put": ("cli.commands.copy:put", "Store a file or standard input as an object."),
-    "get": ("cli.commands.copy:get", "Fetch an object into a file or to standard output."),
-    "cp": ("cli.commands.copy:cp", "Copy files and objects."),
-    "mv": ("cli.commands.copy:mv", "Move files and objects."),
-    "sync": ("cli.commands.sync:sync", "Make a target like its source, copying what differs."),
-    "rm": ("cli.commands.remove:rm", "Delete objects."),
-    "mount": ("cli.commands.mount:mount", "Show buckets as folders of this host."),
-    "restore": ("cli.commands.restore:restore", "Make cold objects readable for a while."),
-    "thaw": ("cli.commands.restore:thaw", "Make all cold objects below a prefix readable."),
-    "presign": ("cli.commands.presign:presign", "Print a URL that grants access for a while."),
-    "completion": ("cli.commands.completion:completion", "Print the completion script of a shell."),
-    "man": ("cli.commands.man:man", "Print the manual page."),
+    **{name: found for section in SECTIONS.values() for name, found in section.items()},
     "_gateway": ("cli.commands.up:gateway", "A further gateway process; `up` starts it."),
 }
-"""name: (module:attribute, short help). The help stands here too so that `frazil --help` imports no command; a test compares."""
+"""All, also those that only Frazil itself runs."""
 
 _EPILOG = (
     "Places are written s3://BUCKET/KEY or PROFILE:BUCKET/KEY; `-` is standard input or output. "
@@ -87,8 +105,10 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+        spacing = max(map(len, COMMANDS))
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{name:<{spacing}}", words) for name, (_, words) in commands.items()])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
@@ -106,7 +126,9 @@ class LazyGroup(click.Group):
 @click.option("--profile", metavar="NAME", default="", help="A store elsewhere, by its name in config.toml [env: FRAZIL_PROFILE].")
 @click.option("--json", is_flag=True, help="JSON Lines on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Only results and errors.")
-@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour [env: NO_COLOR, CLICOLOR_FORCE].")
+@click.option(
+    "--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour [default: auto; env: NO_COLOR, CLICOLOR_FORCE]."
+)
 def root(**_options: Any) -> None:
     """Frazil: an S3 object store on disks of your own.
 

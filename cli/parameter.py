@@ -114,7 +114,9 @@ HOST_PORT = HostPort()
 
 def jobs_option(function: Callable[..., Any]) -> Callable[..., Any]:
     text = "How many transfers and requests run side by side."
-    return click.option("-j", "--jobs", type=click.IntRange(1, JOBS_MAX), default=JOBS_DEFAULT, show_default=True, help=text)(function)
+    return click.option("-j", "--jobs", metavar="N", type=click.IntRange(1, JOBS_MAX), default=JOBS_DEFAULT, show_default=True, help=text)(
+        function
+    )
 
 
 def dry_run_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -125,11 +127,9 @@ def dry_run_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
     include = click.option(
-        "--include", multiple=True, metavar="GLOB", help="Only names that match (may be given often); ** crosses folders."
+        "--include", multiple=True, metavar="GLOB", help="Only names that match; ** crosses folders; may be given again."
     )
-    exclude = click.option(
-        "--exclude", multiple=True, metavar="GLOB", help="No names that match (may be given often); wins over --include."
-    )
+    exclude = click.option("--exclude", multiple=True, metavar="GLOB", help="No names that match; wins over --include; may be given again.")
     return include(exclude(function))
 
 
@@ -137,8 +137,8 @@ def header_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What an object gets beside its bytes; `object_headers` turns the options into headers."""
     options = (
         click.option("--content-type", metavar="TYPE", default="", help="Content-Type, instead of guessing by the name."),
-        click.option("--cache-control", metavar="TEXT", default="", help="Cache-Control."),
-        click.option("--metadata", multiple=True, metavar="NAME=VALUE", help="User metadata (may be given often)."),
+        click.option("--cache-control", metavar="VALUE", default="", help="Cache-Control."),
+        click.option("--metadata", multiple=True, metavar="NAME=VALUE", help="User metadata; may be given again."),
         click.option("--storage-class", metavar="CLASS", default="", help="Storage class."),
         click.option("--sse", metavar="aes256|kms[:KEY]", default="", help="Encrypt in the store, with its own key or one that it holds."),
     )

@@ -42,7 +42,10 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--json", is_flag=True, help="JSON Lines on standard output, with a summary record at the end."),
         click.option("-q", "--quiet", is_flag=True, help="Only results and errors."),
         click.option(
-            "--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour [env: NO_COLOR, CLICOLOR_FORCE]."
+            "--color",
+            type=click.Choice(["auto", "always", "never"]),
+            default="auto",
+            help="Colour [default: auto; env: NO_COLOR, CLICOLOR_FORCE].",
         ),
     )
     for option in reversed(options):

@@ -20,12 +20,18 @@ HOURS_MAX = 24 * 31
 
 @click.command("simulate", short_help="Try the schedule of a board in virtual time.")
 @click.option("--scenario", type=click.Choice(SCENARIOS), default="day", show_default=True, help="What is asked for.")
-@click.option("--hours", type=click.FloatRange(1, HOURS_MAX), default=24, show_default=True, help="For so long.")
-@click.option("--objects", type=click.IntRange(1, OBJECTS_MAX), default=5000, show_default=True, help="In the archive at the begin.")
-@click.option("--buses", type=click.IntRange(1, 16), default=2, show_default=True, help="Of the board; one disk of each is powered.")
-@click.option("--disks", type=click.IntRange(1, 256), default=28, show_default=True, help="On each bus.")
+@click.option("--hours", metavar="HOURS", type=click.FloatRange(1, HOURS_MAX), default=24, show_default=True, help="For so long.")
+@click.option(
+    "--objects", metavar="N", type=click.IntRange(1, OBJECTS_MAX), default=5000, show_default=True, help="In the archive at the begin."
+)
+@click.option(
+    "--buses", metavar="N", type=click.IntRange(1, 16), default=2, show_default=True, help="Of the board; one disk of each is powered."
+)
+@click.option("--disks", metavar="N", type=click.IntRange(1, 256), default=28, show_default=True, help="On each bus.")
 @click.option("--code", default="6+3", show_default=True, metavar="K+M", help="Erasure code of the objects; 1+0 is one copy.")
-@click.option("--together", type=click.IntRange(1, 16), default=1, show_default=True, help="Fragments of an object that a disk may hold.")
+@click.option(
+    "--together", metavar="N", type=click.IntRange(1, 16), default=1, show_default=True, help="Fragments of an object that a disk may hold."
+)
 @click.option("--spin-up", type=click.FloatRange(0, 600), default=15.0, show_default=True, metavar="SECONDS", help="Power-on to mounted.")
 @click.option("--seed", default="1", show_default=True, help="The same seed, the same day.")
 @with_session

@@ -31,10 +31,10 @@ async def _show(session: Session, buckets: tuple[str, ...]) -> Exit:
 
 
 @base.command("check", short_help="Compare the replicas of metadata.")
-@click.argument("buckets", nargs=-1, metavar="[BUCKET]...")
+@click.argument("buckets", nargs=-1, metavar="[BUCKET...]")
 @with_session
 def check(session: Session, buckets: tuple[str, ...]) -> Exit:
-    """Have each peer check and sum up its replicas, of the BUCKETs or of everything, and compare the sums.
+    """Have each peer check and sum up its replicas, of each BUCKET or of everything, and compare the sums.
 
     A base that is being written may differ for a moment: it is asked again. Exit code 7 when replicas differ or a file is damaged.
     """

@@ -24,7 +24,7 @@ def _check_buckets(buckets: tuple[Remote, ...]) -> None:
 
 
 @click.command("mb", short_help="Make buckets.")
-@click.argument("buckets", type=REMOTE, nargs=-1, required=True)
+@click.argument("buckets", type=REMOTE, nargs=-1, required=True, metavar="BUCKET...")
 @dry_run_option
 @with_session
 def make_bucket(session: Session, buckets: tuple[Remote, ...], dry_run: bool) -> Exit:
@@ -49,7 +49,7 @@ async def _make(session: Session, buckets: tuple[Remote, ...]) -> Exit:
 
 
 @click.command("rb", short_help="Remove buckets.")
-@click.argument("buckets", type=REMOTE, nargs=-1, required=True)
+@click.argument("buckets", type=REMOTE, nargs=-1, required=True, metavar="BUCKET...")
 @click.option("--force", is_flag=True, help="Also delete all that is in them: objects, versions, uploads.")
 @click.option("--yes", is_flag=True, help="Don't ask before --force.")
 @dry_run_option

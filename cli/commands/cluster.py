@@ -44,12 +44,12 @@ def improve(session: Session, pace: int, detach: bool) -> Exit:
 
 
 @cluster.command("lock", short_help="Set scores of services by hand.")
-@click.argument("services", nargs=-1, required=True)
+@click.argument("services", nargs=-1, required=True, metavar="SERVICE...")
 @click.option("--place", type=_score, default=None, metavar="SCORE", help="Score for new things; 0: none go there.")
 @click.option("--read", type=_score, default=None, metavar="SCORE", help="Score for reading; 0: others are asked first.")
 @with_session
 def lock(session: Session, services: tuple[str, ...], place: int | None, read: int | None) -> Exit:
-    """Set the scores of SERVICES (ids, hosts or locations) by hand, until `unlock`, over every restart. Without options: place 0."""
+    """Set the scores of each SERVICE (an id, host or location) by hand, until `unlock`, over every restart. Without options: place 0."""
     return session.run(lambda: _lock(session, services, 0 if place is None and read is None else place, read))
 
 
@@ -67,10 +67,10 @@ async def _lock(session: Session, services: tuple[str, ...], place: int | None, 
 
 
 @cluster.command("forget", short_help="Give up services that are lost for good.")
-@click.argument("services", nargs=-1, required=True)
+@click.argument("services", nargs=-1, required=True, metavar="SERVICE...")
 @with_session
 def forget(session: Session, services: tuple[str, ...]) -> Exit:
-    """Give up dead SERVICES (ids, hosts or locations): they are not listed any more, and nothing waits for them.
+    """Give up each dead SERVICE (an id, host or location): it is not listed any more, and nothing waits for it.
 
     First have what they held made anew, with `frazil rebuild host`. `frazil cluster unlock` takes it back.
     """
@@ -90,10 +90,10 @@ async def _forget(session: Session, services: tuple[str, ...]) -> Exit:
 
 
 @cluster.command("unlock", short_help="Let the scores speak again.")
-@click.argument("services", nargs=-1, required=True)
+@click.argument("services", nargs=-1, required=True, metavar="SERVICE...")
 @with_session
 def unlock(session: Session, services: tuple[str, ...]) -> Exit:
-    """Take the locks off SERVICES (ids, hosts or locations)."""
+    """Take the locks off each SERVICE (an id, host or location)."""
     return session.run(lambda: _unlock(session, services))
 
 

@@ -65,14 +65,14 @@ class Order:
         return isinstance(self.target, Local) and (self.target.path.endswith("/") or os.path.isdir(self.target.path))
 
 
-_TRANSFER_HELP = """Places in a store are written s3://BUCKET/KEY; `-` is standard input or output. A target that ends in a
-    slash (or is a bucket or a folder) takes sources under their own names. With -r what is below a source goes below the target;
-    when there are several sources, each keeps its name there. Large files go in parts, several at a time; an upload that was
-    interrupted goes on when the same command is given again."""
+_TRANSFER_HELP = """Places in a store are written s3://BUCKET/KEY; `-` is standard input or output. A TARGET that ends in a
+slash (or is a bucket or a folder) takes sources under their own names. With -r what is below a SOURCE goes below the TARGET; when
+there are several sources, each keeps its name there. Large files go in parts, several at a time; an upload that was interrupted goes
+on when the same command is given again."""
 
 
 @click.command("cp", short_help="Copy files and objects.", help=f"Copy files and objects.\n\n{_TRANSFER_HELP}")
-@click.argument("sources", type=ADDRESS, nargs=-1, required=True)
+@click.argument("sources", type=ADDRESS, nargs=-1, required=True, metavar="SOURCE...")
 @click.argument("target", type=ADDRESS)
 @click.option("-r", "--recursive", is_flag=True, help="All that is below a folder or prefix.")
 @filter_options
@@ -89,7 +89,7 @@ def cp(session: Session, sources: tuple[Address, ...], target: Address, **option
 @click.command(
     "mv", short_help="Move files and objects.", help=f"Move files and objects: copy, then remove the source.\n\n{_TRANSFER_HELP}"
 )
-@click.argument("sources", type=ADDRESS, nargs=-1, required=True)
+@click.argument("sources", type=ADDRESS, nargs=-1, required=True, metavar="SOURCE...")
 @click.argument("target", type=ADDRESS)
 @click.option("-r", "--recursive", is_flag=True, help="All that is below a folder or prefix.")
 @filter_options

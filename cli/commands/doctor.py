@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-import msgspec
 import trio
 
 from cli.checks import Finding, directory_findings, host_findings, store_findings
@@ -23,10 +22,10 @@ _MARKS = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "failure": ("
 
 
 @click.command("doctor", short_help="Check this host and the store for trouble to come.")
-@click.argument("directories", type=click.Path(path_type=Path), nargs=-1)
+@click.argument("directories", type=click.Path(path_type=Path), nargs=-1, metavar="[DIR...]")
 @with_session
 def doctor(session: Session, directories: tuple[Path, ...]) -> Exit:
-    """Check this host, and DIRECTORIES or the store on it: libraries, erasure code, clock, limits, disks, attributes, keys, cold disks.
+    """Check this host, and each DIR or the store on it: libraries, erasure code, clock, limits, disks, attributes, keys, cold disks.
 
     Exit code 0 when all is well, 11 when there are warnings, 1 when something will not work.
     """
@@ -86,5 +85,7 @@ def _cold_findings(session: Session) -> Iterator[Finding]:
 
 def _volume_paths(directory: Path) -> list[Path]:
     """The volumes that the store's settings name."""
-    settings = msgspec.json.decode((directory / SETTINGS_FILE).read_bytes())
-    return [directory / volume["path"] for volume in settings.get("volumes", [])]
+    from store.settings import load_settings
+
+    settings = load_settings(directory)
+    return [settings.path_of(slot, directory) for slot in settings.volumes] if settings else []

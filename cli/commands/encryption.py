@@ -156,7 +156,7 @@ def rotate(session: Session, names: tuple[str, ...]) -> Exit:
 
 
 @encryption.command("rewrap", short_help="Bring objects to the newest version of their key.")
-@click.argument("places", type=REMOTE, nargs=-1)
+@click.argument("places", type=REMOTE, nargs=-1, metavar="[PLACE...]")
 @jobs_option
 @dry_run_option
 @with_session

@@ -87,10 +87,12 @@ async def _serve(session: Session, config: FreezerConfig, drain: Any, ready: Any
 
 @freezer.command("init", short_help="Make a board of loop devices, for trying things out.")
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--disks", type=click.IntRange(1, DISKS_MAX), default=8, show_default=True, help="Disks on the board.")
-@click.option("--buses", type=click.IntRange(1, BUSES_MAX), default=2, show_default=True, help="Buses they are spread over.")
+@click.option("--disks", metavar="N", type=click.IntRange(1, DISKS_MAX), default=8, show_default=True, help="Disks on the board.")
+@click.option("--buses", metavar="N", type=click.IntRange(1, BUSES_MAX), default=2, show_default=True, help="Buses they are spread over.")
 @click.option("--disk-size", type=SIZE, default="1GiB", show_default=True, help="Size of each disk; its image takes what is written.")
-@click.option("--spin-up", type=click.FloatRange(0, 600), default=15.0, show_default=True, help="Seconds from power-on to mounted.")
+@click.option(
+    "--spin-up", metavar="SECONDS", type=click.FloatRange(0, 600), default=15.0, show_default=True, help="Seconds from power-on to mounted."
+)
 @with_session
 def init(session: Session, directory: Path, disks: int, buses: int, disk_size: int, spin_up: float) -> Exit:
     """Write configurations in DIRECTORY for a board of loop devices and its workers, for the store on this host.

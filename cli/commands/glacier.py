@@ -81,7 +81,7 @@ async def _serve(session: Session, config: WorkerConfig, drain: trio.Event, read
 
 
 @glacier.command("queue", short_help="Show what waits for cold disks.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Jobs of each bus.")
+@click.option("--limit", metavar="N", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Jobs of each bus.")
 @_worker
 @with_session
 def queue(session: Session, limit: int, workers: tuple[str, ...]) -> Exit:
@@ -136,7 +136,7 @@ def _tell_job(session: Session, status: Status, job: QueuedJob) -> None:
 
 
 @glacier.command("verify", short_help="Have cold disks read and compared.")
-@click.option("--disk", type=click.IntRange(0), default=None, help="This disk only [default: all].")
+@click.option("--disk", metavar="DISK", type=click.IntRange(0), default=None, help="This disk only [default: all].")
 @_bus
 @_worker
 @with_session
@@ -292,7 +292,7 @@ async def _pace(session: Session, rate: int, bus: str, workers: tuple[str, ...])
 
 @glacier.command("sites", short_help="Have a cold class go to the boards of certain data centres.")
 @click.argument("storage_class", type=click.Choice(["GLACIER", "DEEP_ARCHIVE"]), metavar="CLASS")
-@click.argument("sites", nargs=-1, metavar="[SITE]...")
+@click.argument("sites", nargs=-1, metavar="[SITE...]")
 @click.option("--any", "anywhere", is_flag=True, help="To all boards again.")
 @_worker
 @with_session

@@ -118,7 +118,7 @@ class _Sum:
 
 @click.command("tree", short_help="Show what is below a prefix as a tree.")
 @click.argument("place", type=REMOTE)
-@click.option("-L", "--depth", type=click.IntRange(1, TREE_DEPTH_MAX), default=TREE_DEPTH_MAX, help="Levels to show.")
+@click.option("-L", "--depth", metavar="N", type=click.IntRange(1, TREE_DEPTH_MAX), default=TREE_DEPTH_MAX, help="Levels to show.")
 @click.option("-d", "--folders", is_flag=True, help="Folders only.")
 @with_session
 def tree(session: Session, place: Remote, depth: int, folders: bool) -> Exit:
@@ -166,8 +166,10 @@ class _Usage:
 
 
 @click.command("du", short_help="Sum up objects and bytes.")
-@click.argument("places", type=REMOTE, nargs=-1)
-@click.option("-d", "--depth", type=click.IntRange(0, TREE_DEPTH_MAX), default=0, help="Also each folder, so many levels down.")
+@click.argument("places", type=REMOTE, nargs=-1, metavar="[PLACE...]")
+@click.option(
+    "-d", "--depth", metavar="N", type=click.IntRange(0, TREE_DEPTH_MAX), default=0, help="Also each folder, so many levels down."
+)
 @click.option("-b", "--bytes", "exact", is_flag=True, help="Sizes in bytes.")
 @filter_options
 @with_session

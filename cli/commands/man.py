@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 import click
 
@@ -65,6 +65,7 @@ def page() -> str:
         *_paragraphs(root.help or ""),
         _escape(root.epilog or ""),
         ".SH OPTIONS",
+        "Every command understands these too, behind its name.",
         *_options(root, context),
         ".SH COMMANDS",
     ]
@@ -78,27 +79,31 @@ def page() -> str:
 
 
 def _commands(group: click.Group, context: click.Context) -> Iterator[tuple[click.Command, click.Context]]:
+    """A group before its commands."""
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
+        if command.hidden:
+            continue
         inner = click.Context(command, info_name=name, parent=context)
+        yield command, inner
         if isinstance(command, click.Group):
             yield from _commands(command, inner)
-        else:
-            yield command, inner
 
 
 def _command(command: click.Command, context: click.Context) -> list[str]:
     arguments = " ".join(command.collect_usage_pieces(context))
     path = context.command_path.removeprefix("frazil ")
-    return [f".SS {_escape(path)} {_escape(arguments)}", *_paragraphs(command.help or ""), *_options(command, context)]
+    common = {name for parameter in context.find_root().command.params for name in parameter.opts} | set(context.help_option_names)
+    return [f".SS {_escape(path)} {_escape(arguments)}", *_paragraphs(command.help or ""), *_options(command, context, common)]
 
 
-def _options(command: click.Command, context: click.Context) -> list[str]:
+def _options(command: click.Command, context: click.Context, told: Set[str] = frozenset()) -> list[str]:
+    """told: names of those that need no second word."""
     lines: list[str] = []
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
-        if record is not None:
+        if isinstance(parameter, click.Option) and record is not None and told.isdisjoint(parameter.opts):
             lines += [".TP", rf"\fB{_escape(record[0])}\fR", _escape(record[1])]
     return lines
 

@@ -22,8 +22,8 @@ EXPIRES_DEFAULT_S = 3600
 @click.option("--expires", type=DURATION, default=EXPIRES_DEFAULT_S, help="How long: 90s, 15m, 12h, 7d (at most) [default: 1h].")
 @click.option(
     "--method",
-    type=click.Choice(["GET", "PUT", "HEAD", "DELETE"], case_sensitive=False),
-    default="GET",
+    type=click.Choice(["get", "put", "head", "delete"], case_sensitive=False),
+    default="get",
     show_default=True,
     help="For what.",
 )

@@ -26,7 +26,7 @@ BATCHES_AT_ONCE = 4
 
 
 @click.command("rm", short_help="Delete objects.")
-@click.argument("places", type=REMOTE, nargs=-1, required=True)
+@click.argument("places", type=REMOTE, nargs=-1, required=True, metavar="PLACE...")
 @click.option("-r", "--recursive", is_flag=True, help="All objects whose keys begin with PLACE's.")
 @click.option("--uploads", is_flag=True, help="Instead of objects, uploads in parts that were never completed.")
 @click.option("-f", "--force", is_flag=True, help="A missing object is no error.")

@@ -29,7 +29,14 @@ LOOK_GROWTH = 1.5
 
 def _wish_options(function: Callable[..., Any]) -> Callable[..., Any]:
     options = (
-        click.option("--days", type=click.IntRange(1), default=DAYS_DEFAULT, show_default=True, help="How long the bytes are to stay."),
+        click.option(
+            "--days",
+            metavar="DAYS",
+            type=click.IntRange(1),
+            default=DAYS_DEFAULT,
+            show_default=True,
+            help="How long the bytes are to stay.",
+        ),
         click.option(
             "--tier",
             type=click.Choice(TIERS, case_sensitive=False),
@@ -44,7 +51,7 @@ def _wish_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command("restore", short_help="Make cold objects readable for a while.")
-@click.argument("places", type=REMOTE, nargs=-1, required=True)
+@click.argument("places", type=REMOTE, nargs=-1, required=True, metavar="PLACE...")
 @_wish_options
 @click.option("--version-id", default="", metavar="ID", help="Of this version instead of the current one.")
 @click.option("--wait", is_flag=True, help="Until they can be read.")

@@ -24,7 +24,7 @@ _SHOWN = ("content-type", "cache-control", "content-disposition", "content-encod
 
 
 @click.command("stat", short_help="Show all about buckets and objects.")
-@click.argument("places", type=REMOTE, nargs=-1, required=True)
+@click.argument("places", type=REMOTE, nargs=-1, required=True, metavar="PLACE...")
 @customer_key_option
 @with_session
 def stat(session: Session, places: tuple[Remote, ...], sse_c_key_file: str) -> Exit:
@@ -60,7 +60,10 @@ async def _show(output: Output, client: S3Client, place: Remote) -> None:
         text = value if name != "size" else f"{value} ({bytes_text(head.size)})"
         if name == "modified":
             text = time_text(parsedate_to_datetime(head.headers["last-modified"]))
-        if isinstance(value, dict):
+        restore = parse_restore(head.headers.get("x-amz-restore", "")) if name == "restore" else None
+        if restore is not None:
+            lines.append(f"  {name:<14} {restore.words}")
+        elif isinstance(value, dict):
             lines += [f"  {name:<14} {key}={visible(str(item))}" for key, item in value.items()]
         else:
             lines.append(f"  {name:<14} {visible(str(text))}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
 import click
 
@@ -19,6 +20,7 @@ from node.errors import BucketNotFound
 from node.text import bytes_text, span_text, visible
 from rawx.protocol import VolumeStat
 from store.jobs.duty import STANDING
+from store.settings import load_settings
 from store.store import Store, StoreStatus
 
 _SCRUBS = {"scrub-meta": "what the metadata names", "scrub-chunks": "every byte on the volumes"}
@@ -53,7 +55,9 @@ async def _status(session: Session) -> Exit:
     async with local_store(place) as store:
         found = await store.status()
         _show_policies(output, found)
-        warnings = bool(missing) + sum(_show_volume(output, volume) for volume in sorted(found.volumes, key=lambda volume: volume.volume))
+        volumes = {volume.volume: volume for volume in found.volumes}
+        paths = _volume_paths(path)
+        warnings = bool(missing) + sum(_show_volume(output, volumes[name], paths[name]) for name in paths if name in volumes)
         await _show_scrubs(output, store)
         objects, size = await _show_buckets(output, store)
     code = Exit.WARNINGS if warnings else Exit.OK if state else Exit.TEMPORARY
@@ -70,14 +74,20 @@ def _show_policies(output: Output, found: StoreStatus) -> None:
     )
 
 
-def _show_volume(output: Output, volume: VolumeStat) -> bool:
+def _volume_paths(path: Path) -> dict[str, str]:
+    """Where each volume of the store in `path` lies."""
+    settings = load_settings(path)
+    return {slot.id: str(settings.path_of(slot, path)) for slot in settings.volumes} if settings else {}
+
+
+def _show_volume(output: Output, volume: VolumeStat, path: str) -> bool:
     """Whether there is something to warn of."""
     used = volume.bytes_total - volume.bytes_free
     trouble = volume.trouble
     word = output.style(visible(trouble), "red") if trouble else output.style("healthy", "green")
-    line = f"volume   {volume.volume}  {bytes_text(used):>10} of {bytes_text(volume.bytes_total):>10} used  {word}"
+    line = f"volume   {volume.volume}  {bytes_text(used):>10} of {bytes_text(volume.bytes_total):>10} used  {word}  {visible(path)}"
     fields = {"bytes_total": volume.bytes_total, "bytes_free": volume.bytes_free, "inodes_free": volume.inodes_free}
-    output.record("volume", line, volume=volume.volume, **fields, read_only=volume.read_only, trouble=trouble)
+    output.record("volume", line, volume=volume.volume, path=path, **fields, read_only=volume.read_only, trouble=trouble)
     return bool(trouble)
 
 

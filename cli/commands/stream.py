@@ -18,7 +18,7 @@ from cli.session import Session, with_session
 
 
 @click.command("cat", short_help="Write objects to standard output.")
-@click.argument("places", type=REMOTE, nargs=-1, required=True)
+@click.argument("places", type=REMOTE, nargs=-1, required=True, metavar="PLACE...")
 @customer_key_option
 @with_session
 def cat(session: Session, places: tuple[Remote, ...], sse_c_key_file: str) -> Exit:

@@ -47,7 +47,9 @@ class Plan:
 @click.option("--checksum", is_flag=True, help="Compare bytes by the checksums that the store keeps, not times.")
 @click.option("--size-only", is_flag=True, help="Compare sizes only.")
 @click.option("--delete", is_flag=True, help="Delete from the target what the source doesn't have; only after everything was copied.")
-@click.option("--max-delete", type=click.IntRange(0), default=None, help="Delete nothing at all if it would be more than this many.")
+@click.option(
+    "--max-delete", metavar="N", type=click.IntRange(0), default=None, help="Delete nothing at all if it would be more than this many."
+)
 @filter_options
 @header_options
 @jobs_option

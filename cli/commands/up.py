@@ -28,11 +28,13 @@ LIFECYCLE_DAY_S_MIN = 0.1
 
 def _serving_options(function: Any) -> Any:
     options = (
-        click.argument("directories", type=click.Path(file_okay=False, path_type=Path), nargs=-1, required=True),
+        click.argument("directories", type=click.Path(file_okay=False, path_type=Path), nargs=-1, required=True, metavar="DIR..."),
         click.option(
             "--listen", type=HOST_PORT, default=LISTEN_DEFAULT, show_default=True, metavar="HOST:PORT", help="Where S3 is served."
         ),
-        click.option("--volumes", type=click.IntRange(1, VOLUMES_MAX), default=1, show_default=True, help="Volumes in each new DIR."),
+        click.option(
+            "--volumes", metavar="N", type=click.IntRange(1, VOLUMES_MAX), default=1, show_default=True, help="Volumes in each new DIR."
+        ),
         click.option(
             "--policy",
             default="",
@@ -48,8 +50,8 @@ def _serving_options(function: Any) -> Any:
             is_flag=True,
             help="Take SSE-C keys over plain HTTP (a proxy ends TLS).",
         ),
-        click.option("--region", default="us-east-1", show_default=True, help="The region that clients sign for."),
-        click.option("--domain", "domains", multiple=True, metavar="NAME", help="Serve BUCKET.NAME as a bucket (may be given often)."),
+        click.option("--region", metavar="NAME", default="us-east-1", show_default=True, help="The region that clients sign for."),
+        click.option("--domain", "domains", multiple=True, metavar="NAME", help="Serve BUCKET.NAME as a bucket; may be given again."),
         click.option("--sigv2", is_flag=True, help="Also take AWS signature version 2, for old clients; version 4 is safer."),
         click.option(
             "--lifecycle-day",
@@ -71,7 +73,12 @@ def _serving_options(function: Any) -> Any:
 @click.command("up", short_help="Run a store on the given directories.")
 @_serving_options
 @click.option(
-    "--workers", type=click.IntRange(1, WORKERS_MAX), default=1, show_default=True, help="Processes that serve S3, for more cores."
+    "--workers",
+    metavar="N",
+    type=click.IntRange(1, WORKERS_MAX),
+    default=1,
+    show_default=True,
+    help="Processes that serve S3, for more cores.",
 )
 @click.option(
     "--board",
@@ -86,7 +93,8 @@ def up(session: Session, **options: Any) -> Exit:
     """Run a store on the given directories, made when they are new; a directory should be a disk of its own.
 
     Serves in the foreground until SIGTERM or Ctrl-C, then ends what is in flight. The first start makes an admin key and prints it,
-    once. With more volumes objects are kept safer: 1 one copy, 2 two copies, 3 to 5 three copies and 2+1, 6 to 8 4+2, 9 and more 6+3.
+    once. With more volumes objects are kept safer: 1 keeps one copy, 2 two, 3 to 5 a code of 2+1, 6 to 8 4+2, 9 and more 6+3; small
+    objects are kept as three copies beside a code, four beside 6+3.
     """
     from cli import serve
     from node import log, runner

@@ -43,9 +43,15 @@ class _Result:
 
 
 @click.command("verify", short_help="Read and check every chunk of a bucket or object.")
-@click.argument("places", type=REMOTE, nargs=-1)
+@click.argument("places", type=REMOTE, nargs=-1, metavar="[PLACE...]")
 @click.option(
-    "-j", "--jobs", type=click.IntRange(1, JOBS_MAX), default=JOBS_DEFAULT, show_default=True, help="Objects checked side by side."
+    "-j",
+    "--jobs",
+    metavar="N",
+    type=click.IntRange(1, JOBS_MAX),
+    default=JOBS_DEFAULT,
+    show_default=True,
+    help="Objects checked side by side.",
 )
 @with_session
 def verify(session: Session, places: tuple[Remote, ...], jobs: int) -> Exit:
