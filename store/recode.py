@@ -9,7 +9,6 @@ The metachunks keep their sizes: where parts of an upload begin is told by them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import trio
@@ -24,7 +23,7 @@ from store.get import MetachunkReader, Subject, room_bytes
 from store.layout import Draft, Layout, Metachunk, layout_of_places
 from store.metachunk import MetachunkWriter
 from store.policy import Policy, PolicySet
-from store.record import may_be_stale
+from store.record import may_be_stale, names_chunk
 
 
 def is_right(layout: Layout, policies: PolicySet, fleet: Fleet) -> bool:
@@ -87,7 +86,7 @@ class _Recoding:
             )
             return
         places = [(volumes[chunk.volume], chunk.name) for chunk in metachunk.chunks]
-        record = await self._record(metachunk, places)
+        record = await self._record(metachunk)
         self.contents.add(record.content)
         self._context.afterwork.in_flight.add(record.content)
         row = self._holder.row
@@ -98,17 +97,18 @@ class _Recoding:
         self._old += places
         self.size += metachunk.size
 
-    async def _record(self, metachunk: Metachunk, places: Sequence[Place]) -> ChunkRecord:
+    async def _record(self, metachunk: Metachunk) -> ChunkRecord:
         """The newest that the metachunk's chunks have. Raises: ContentLost when none can be read, ContentAway when one may be later."""
         found: list[ChunkRecord] = []
         is_away = False
-        for volume, chunk in places:
+        for chunk in metachunk.chunks:
+            volume = self._layout.volumes[chunk.volume]
             try:
-                (look,) = await self._context.fleet.volume(volume).examine([chunk], deep=False)
+                (look,) = await self._context.fleet.volume(volume).examine([chunk.name], deep=False)
             except FrazilError as error:
                 is_away = is_away or self._context.fleet.may_be_whole(volume, error)
                 continue
-            if look.record is not None and look.record.metachunk_size == metachunk.size and look.record.bucket == self._bucket:
+            if look.record is not None and names_chunk(look.record, self._holder, chunk.checksum):
                 found.append(look.record)
         if not found:
             raise (ContentAway if is_away else ContentLost)(f"no chunk of {self._bucket}/{self._holder.key} has a record that can be read")

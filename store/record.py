@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from meta.protocol.holding import Holding
 from meta.protocol.object import Attributes, ObjectRow
 from meta.protocol.upload import PartRow, UploadRow
 from rawx.chunk import ChunkRecord, ObjectRecord, UploadRecord
@@ -77,6 +78,22 @@ def may_be_stale(record: ChunkRecord, row: ObjectRow) -> bool:
     if told is None or is_stale(record, row):
         return True
     return record.seq < row.seq and (told.parts != 1 or bool(row.attributes.parts))
+
+
+def may_be_of(record: ChunkRecord, holder: Holding) -> bool:
+    """Whether a chunk with the record may be one of this content's; of an object of several contents the key has to do."""
+    if holder.part is not None:
+        return record.content == holder.part.content
+    row = holder.row
+    if row is None:
+        return False
+    several = row.marker or bool(row.attributes.parts) or MOSAIC in row.attributes.extra
+    return record.content == row.content or (several and record.key == row.key)
+
+
+def names_chunk(record: ChunkRecord, holder: Holding, checksum: bytes) -> bool:
+    """Whether the record was written for that very chunk of the content."""
+    return record.checksum == checksum.hex() and may_be_of(record, holder)
 
 
 def _is_older_content(record: ChunkRecord, row: ObjectRow) -> bool:

@@ -44,7 +44,7 @@ class Need:
     avoid    volumes that are to hold none of it (being emptied, too full)
     spares   well chunks that the layout does not name, by position: sources
     keep     the old chunks are whole: they are deleted, not quarantined, once the new ones are named
-    gone     positions of which there is nothing left to quarantine
+    gone     positions of which there is nothing left to quarantine: what lies under the name may be all that another content has
     no_worse the metachunk must be spread over hosts as well as it is now
     """
 
@@ -195,7 +195,7 @@ class _Remake:
             for offset in range(0, self._chunk_bytes, self._run_bytes):
                 await self._make(offset, min(self._run_bytes, self._chunk_bytes - offset))
                 await trio.lowlevel.checkpoint()
-            record, self.is_cold = await self._sources.record(self._need.bucket, self._metachunk.size, self._need.positions)
+            record, self.is_cold = await self._sources.record(self._need.holder, self._need.positions)
             row = self._need.holder.row
             self._is_stale = row is not None and may_be_stale(record, row)
             for target in self.targets:

@@ -29,7 +29,7 @@ from store.delete import Place
 from store.layout import Chunk, Layout
 from store.moved import again
 from store.parallel import gather
-from store.record import is_stale, object_record
+from store.record import is_stale, may_be_of, object_record
 from store.repair import Need, remake
 from store.tally import Damage, Tally
 from store.tier import Priority
@@ -46,6 +46,9 @@ TRIES_MAX = 3
 """A metachunk whose row changes while it is repaired is looked at again."""
 UNREPAIRABLE = ("unreadable", "foreign", "nameless")
 """Problems that no repair follows: the volume is away, or nobody knows whose the chunk is."""
+NOT_ASIDE = ("missing", "swapped")
+"""Problems after whose repair nothing goes to quarantine: what lies under the name is another content's, perhaps all that it has. It stays,
+and the walk by chunks asks whose it is."""
 _UNREADABLE = Examined("", "unreadable", "its volume does not answer")
 log = get_logger("store.scrub")
 
@@ -93,7 +96,7 @@ def judge(what: _Expected, look: Examined) -> tuple[str, str]:
     record = look.record
     assert record is not None
     if look.size != what.size or look.checksum != what.chunk.checksum:
-        if not _is_of(record, what.holder):
+        if not may_be_of(record, what.holder):
             return "swapped", f"it is a chunk of {record.bucket}/{record.key}"
         if look.size != what.size:
             return "truncated", f"it has {look.size} bytes, the layout says {what.size}"
@@ -102,14 +105,6 @@ def judge(what: _Expected, look: Examined) -> tuple[str, str]:
         return "record", f"its record says position {record.position}, the layout {what.chunk.position}"
     row = what.holder.row
     return ("stale", "its record says something else than its row") if row is not None and is_stale(record, row, what.told) else ("", "")
-
-
-def _is_of(record: ChunkRecord, holder: Holding) -> bool:
-    """Whether the record may be that of a chunk of this content; of an object of several nobody says which."""
-    if holder.part is not None:
-        return record.content == holder.part.content
-    row = holder.row
-    return row is not None and (record.content == row.content or record.key == row.key)
 
 
 @dataclass(slots=True)
@@ -259,7 +254,7 @@ class Scrub:
         if bad:
             reason = "; ".join(sorted({problem for problem, _ in problems.values()}))
             try:
-                gone = [position for position, (problem, _) in problems.items() if problem == "missing"]
+                gone = [position for position, (problem, _) in problems.items() if problem in NOT_ASIDE]
                 await remake(self._context, Need(bucket, holder, index, bad, reason, spares=spares, gone=gone))
             except ContentLost as error:
                 log.error("a metachunk can't be made whole", extra={"bucket": bucket, "error": str(error)})

@@ -7,6 +7,7 @@ from functools import partial
 
 import trio
 
+from meta.protocol.holding import Holding
 from node.errors import Busy, ChunkCold, ChunkCorrupt, ContentAway, ContentCold, ContentLost, DeadlineExceeded, FrazilError
 from rawx.chunk import ChunkRecord
 from rawx.fanout import open_all
@@ -18,6 +19,7 @@ from store.fleet import Fleet
 from store.get import unhurried
 from store.layout import Layout, Metachunk
 from store.parallel import gather
+from store.record import names_chunk
 
 READ_S = 30.0
 """A source that holds one piece longer is not asked again."""
@@ -125,10 +127,11 @@ class Sources:
         kind = ContentAway if away and there + cold + away >= self._needed else ContentLost
         return kind(f"{self._name} at {offset} has too few whole units left ({causes})")
 
-    async def record(self, bucket: str, size: int, bad: Collection[int]) -> tuple[ChunkRecord, bool]:
-        """What the chunks say, the newest of them, and whether one that was asked is cold. size: of the metachunk.
+    async def record(self, holder: Holding, bad: Collection[int]) -> tuple[ChunkRecord, bool]:
+        """What the chunks say, the newest of them, and whether one that was asked is cold. holder: whose they are.
 
-        Raises: ContentLost when none says anything, ContentAway when one may that is away.
+        A record counts when it names the chunk that the layout does: under its name may lie what another content's records were written
+        for. Raises: ContentLost when none does, ContentAway when one may that is away.
         """
         found: list[ChunkRecord] = []
         is_cold = is_away = False
@@ -138,11 +141,12 @@ class Sources:
             except FrazilError as error:
                 is_away = is_away or self._fleet.may_be_whole(self._places[position][0], error)
                 continue
+            if record is None or not names_chunk(record, holder, self._checksums[position]):
+                continue
             is_cold = is_cold or marked
-            if record is not None and record.metachunk_size == size and record.bucket == bucket:
-                found.append(record)
-                if position not in bad:
-                    break
+            found.append(record)
+            if position not in bad:
+                break
         if not found:
             raise (ContentAway if is_away else ContentLost)(f"no chunk of {self._name} has a record that can be read")
         return max(found, key=lambda record: record.seq), is_cold

@@ -15,8 +15,8 @@ from store.jobs.task import volumes_of
 from store.layout import Layout
 from store.parallel import gather
 from store.repair import Need
+from store.scrub import NOT_ASIDE, judge
 from store.scrub import expected as chunks_of
-from store.scrub import judge
 from store.tally import Tally
 from store.tier import Priority
 
@@ -92,9 +92,10 @@ class RebuildVolume(Mover):
             if each.volume in self._volumes:
                 self._tally.saw(1, 0)
                 look = self._looks.get((each.volume, each.chunk.name))
-                if look is None or judge(each, look)[0] not in ("", "stale"):
+                problem = "" if look is None else judge(each, look)[0]
+                if look is None or problem not in ("", "stale"):
                     lost.setdefault(each.index, []).append(each.chunk.position)
-                    if look is not None and look.problem == "missing":
+                    if problem in NOT_ASIDE:
                         gone.add((each.index, each.chunk.position))
         for index, positions in lost.items():
             missing = [position for position in positions if (index, position) in gone]
