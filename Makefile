@@ -64,7 +64,8 @@ check: install-test
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest -q -m 'not slow and not root and not clients' tests/unit tests/component
 
-# All that `check` looks at, and every tier, a process for each processor (PROCESSES=N). Types and layers are checked beside the tests.
+# All that `check` looks at, and every tier, two processes for each processor (PROCESSES=N), as many tests wait more than they work. Types and
+# layers are checked beside the tests.
 test: install-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -76,7 +77,7 @@ types:
 	$(BIN)/lint-imports --no-logo
 
 tests:
-	$(BIN)/pytest --numprocesses $(or $(PROCESSES),auto) --dist worksteal
+	$(BIN)/pytest --numprocesses $(or $(PROCESSES),$(shell expr 2 \* $$(nproc))) --dist worksteal
 
 # Whether the operation table in s3/README.md is current; WRITE=1 makes it so.
 s3-table: install

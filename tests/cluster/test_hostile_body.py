@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 
 import pytest
@@ -32,7 +31,6 @@ def test_signed_chunks_truncated_at_each_byte(shared_store: StoreProcess) -> Non
     for stop in range(len(body) - 2):
         reply = exchange(shared_store.url, raw_put(fields, body[:stop]), enough=1)
         assert reply.final in (400, 403), (stop, reply.data)
-        assert reply.seconds < 1
     assert shared_store.processor_s() - used < PROCESSOR_S_MAX
 
 
@@ -46,7 +44,6 @@ def test_trailers_work_and_are_refused_truncated_at_each_byte(shared_store: Stor
     for stop in range(len(body) - 2 - 250, len(body) - 2):
         reply = exchange(shared_store.url, raw_put(fields, body[:stop]), enough=1)
         assert reply.final in (400, 403), (stop, reply.data)
-        assert reply.seconds < 1
     assert exchange(shared_store.url, raw_put(fields, body), enough=1).final == 200
     with shared_store.client() as client:
         assert client.get(BUCKET, "x").body == b"abc" * 4_000 + b"de"
@@ -107,7 +104,6 @@ def test_wrong_signed_chunks_are_refused(shared_store: StoreProcess, change: Cal
     fields, body = chunked_request(shared_store, [b"abc", b"de"])
     reply = exchange(shared_store.url, raw_put(fields, change(body)), enough=1, shut=True)
     assert reply.final in (400, 403, 411), reply.data
-    assert reply.seconds < 2
 
 
 @pytest.mark.parametrize("decoded", [0, 4, 6, 1 << 62, -1])
@@ -133,7 +129,6 @@ def test_wrong_trailers_are_refused(shared_store: StoreProcess, body: bytes) -> 
     fields = signed(shared_store, headers=more, payload="STREAMING-UNSIGNED-PAYLOAD-TRAILER")
     reply = exchange(shared_store.url, raw_put(fields, body), enough=1)
     assert reply.final == 400, reply.data
-    assert reply.seconds < 2
 
 
 LAUGHS = (
@@ -165,9 +160,7 @@ XML: dict[str, bytes] = {
 def test_hostile_xml_is_refused_cheaply(shared_store: StoreProcess, body: bytes) -> None:
     before, used = shared_store.resident_bytes(), shared_store.processor_s()
     with shared_store.client() as client:
-        began = time.monotonic()
         answer = client.delete_document(BUCKET, body)
-        assert time.monotonic() - began < 3
     assert answer.status in (400, 411, 413), answer
     assert answer.code
     assert shared_store.processor_s() - used < PROCESSOR_S_MAX

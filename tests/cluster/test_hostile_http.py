@@ -89,7 +89,6 @@ MALFORMED: dict[str, bytes] = {
 def test_malformed_requests_are_refused_and_the_connection_ends(shared_store: StoreProcess, data: bytes) -> None:
     reply = exchange(shared_store.url, data)
     assert reply.closed, "the connection stays open after a request that can't be framed"
-    assert reply.seconds < 2
     assert len(reply.statuses) <= 1
     assert reply.final in (0, 400, 403, 405, 408, 411, 413, 414, 431, 501, 505), reply.data[:200]
 

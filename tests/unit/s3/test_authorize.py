@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -282,12 +282,17 @@ def test_who_owns_what_is_written(person: Identity, mode: str, acl: str, owner: 
     assert owner_of_new(person, settings, acl) == owner.user_id
 
 
-def test_ten_statements_cost_little() -> None:
+def test_ten_statements_cost_less_than_reading_them() -> None:
     statements = [Line(at % 3 > 0, ("bob",), ("s3:GetObject", f"s3:{'Put' if at % 2 else 'Delete'}Object")) for at in range(10)]
-    settings = BucketSettings(BUCKET, "ann", ANN.user_id, 1, documents={POLICY: document(statements, of_bucket=True)})
+    text = document(statements, of_bucket=True)
+    settings = BucketSettings(BUCKET, "ann", ANN.user_id, 1, documents={POLICY: text})
     question = Ask(ANN, "s3:GetObject", f"{BUCKET}/{KEY}", none)
     decide(question, guard_of(settings))
-    begin, rounds = time.process_time(), 2_000
-    for _ in range(rounds):
-        decide(question, guard_of(settings))
-    assert (time.process_time() - begin) / rounds < 200e-6
+
+    def processor_s(call: Callable[[], object]) -> float:
+        begin = time.process_time()
+        for _ in range(2_000):
+            call()
+        return time.process_time() - begin
+
+    assert processor_s(lambda: decide(question, guard_of(settings))) < 2 * processor_s(lambda: json.loads(text))
