@@ -13,6 +13,7 @@ from itertools import islice
 
 import trio
 
+from fs.file import File
 from fs.inode import INODES_MAX, Inode
 from fs.name import show
 from fs.tree import Tree
@@ -124,11 +125,13 @@ class Follower:
             return True
         if inode.folder:
             return not found.folder
-        if inode.file is not None:
+        if isinstance(inode.file, File) and inode.file.unsaved:
             return False
         row = found.row
         if row is None or row.content != inode.content or (found.folder and not inode.beside):
             return True
+        if inode.file is not None:
+            return False
         if not inode.seq:
             inode.seq = row.seq
         return inode.seq != row.seq

@@ -7,7 +7,7 @@ import os
 import stat as modes
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -22,6 +22,7 @@ from fs.errno import to_errno
 from fs.file import File, without_privileges
 from fs.inlet import stepping
 from fs.inode import INODES_MAX, Inode
+from fs.listing import DOTS, Listing
 from fs.option import MountOptions
 from fs.spool import MEMORY_BYTES_MAX
 from fs.tree import Tree, failure
@@ -65,16 +66,6 @@ def _caller(ctx: Any) -> Caller:
     return Caller(ctx.uid, ctx.gid)
 
 
-class _Listing:
-    """An open folder: where its listing is. Entries are numbered from 3 on, behind "." and ".."."""
-
-    def __init__(self, inode: Inode) -> None:
-        self.inode = inode
-        self.at = 0
-        self.entries: AsyncIterator[tuple[bytes, Inode, Stat]] | None = None
-        self.held: tuple[bytes, Inode, Stat] | None = None
-
-
 class Operations(pyfuse3.Operations):
     """Handlers in the order of the kernel's own list. ctx: who asks. begun: the kernel was answered its first request."""
 
@@ -84,7 +75,7 @@ class Operations(pyfuse3.Operations):
         super().__init__()
         self.enable_writeback_cache = options.writeback
         self._tree, self._changes, self._options = tree, changes, options
-        self._handles: dict[int, Inode | _Listing] = {}
+        self._handles: dict[int, Inode | Listing] = {}
         self._next_handle = 0
         self._trusted: set[int] = set()  # handles that root opened: a write doesn't say whose it is
         self.begun = trio.Event()
@@ -235,58 +226,36 @@ class Operations(pyfuse3.Operations):
     async def opendir(self, inode: int, ctx: Any) -> pyfuse3.FileHandleT:
         folder = self._tree.inode(inode)
         self._tree.table.open(folder)
-        return self._new_handle(_Listing(folder))
+        return self._new_handle(Listing(self._tree, folder))
 
     @translated
     async def readdir(self, fh: int, start_id: int, token: Any) -> None:
-        listing = self._handles[fh]
-        assert isinstance(listing, _Listing)
-        if start_id < 2:
-            for at, name in ((1, b"."), (2, b"..")):
-                inode = listing.inode if at == 1 else listing.inode.parent or listing.inode
-                if at > start_id and not pyfuse3.readdir_reply(token, name, self._entry(inode, self._tree.folder_stat(inode)), at):
-                    return
-            start_id = 2
-        if listing.at != start_id or listing.entries is None:
-            await self._rewind(listing, start_id)
-        assert listing.entries is not None
-        while (entry := listing.held or await anext(listing.entries, None)) is not None:
-            name, inode, stat = entry
-            if listing.held is None:  # else it has its lookup already, lest it be forgotten while it waits
-                inode.lookups += 1
-            if not pyfuse3.readdir_reply(token, name, self._entry(inode, stat), listing.at + 1):
-                listing.held = entry
+        listing = self._listing(fh)
+        if not start_id:
+            listing.rewind()
+        folder = listing.folder
+        for number, name, inode in ((1, b".", folder), (DOTS, b"..", folder.parent or folder)):
+            if number > start_id and not pyfuse3.readdir_reply(token, name, self._entry(inode, self._tree.folder_stat(inode)), number):
                 return
-            listing.held = None
-            listing.at += 1
-
-    async def _rewind(self, listing: _Listing, start_id: int) -> None:
-        """Begins anew, at the entry that the reader wants to go on with."""
-        self._let_go(listing)
-        listing.entries, listing.held, listing.at = self._tree.entries(listing.inode), None, 2
-        while listing.at < start_id and await anext(listing.entries, None) is not None:
-            listing.at += 1
-        listing.at = start_id
+        at = max(start_id, DOTS)
+        while (found := await listing.after(at)) is not None:
+            at, (name, inode, stat) = found
+            if not pyfuse3.readdir_reply(token, name, self._entry(inode, stat), at):
+                return
+            inode.lookups += 1
 
     @translated
     async def releasedir(self, fh: int) -> None:
-        listing = self._handles.pop(fh)
-        assert isinstance(listing, _Listing)
-        self._let_go(listing)
-        self._tree.table.close(listing.inode)
-
-    def _let_go(self, listing: _Listing) -> None:
-        """Of the entry that waited and is not asked for any more."""
-        if listing.held is not None:
-            self._tree.table.forget([(listing.held[1].number, 1)])
-            listing.held = None
+        listing = self._listing(fh)
+        del self._handles[fh]
+        self._tree.table.close(listing.folder)
 
     # Files
 
     @translated
     async def open(self, inode: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
         found = self._tree.inode(inode)
-        file = await self._tree.open(found)
+        file = await self._tree.open_anew(found)
         if flags & os.O_TRUNC and file.stat.size:
             await file.truncate(0, trusted=ctx.uid == 0)
         return pyfuse3.FileInfo(fh=self._new_handle(found, trusted=ctx.uid == 0), keep_cache=True)
@@ -368,6 +337,11 @@ class Operations(pyfuse3.Operations):
         assert isinstance(inode, Inode)
         return inode
 
+    def _listing(self, fh: int) -> Listing:
+        listing = self._handles[fh]
+        assert isinstance(listing, Listing)
+        return listing
+
     def _file(self, fh: int) -> File:
         file = self._inode(fh).file
         assert isinstance(file, File)
@@ -377,7 +351,7 @@ class Operations(pyfuse3.Operations):
         inode.lookups += 1
         return self._entry(inode, stat)
 
-    def _new_handle(self, what: Inode | _Listing, *, trusted: bool = False) -> pyfuse3.FileHandleT:
+    def _new_handle(self, what: Inode | Listing, *, trusted: bool = False) -> pyfuse3.FileHandleT:
         self._next_handle += 1
         if trusted:
             self._trusted.add(self._next_handle)

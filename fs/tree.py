@@ -248,6 +248,17 @@ class Tree:
         self.table.open(inode)
         return file
 
+    async def open_anew(self, inode: Inode) -> File:
+        """The same for a program that opens it by its name: who has it open may have a version that another client replaced since."""
+        file, content = inode.file, inode.content
+        if isinstance(file, File) and not file.unsaved and not inode.gone:
+            try:
+                await self.stored(inode)
+            except OSError:
+                if not file.unsaved and inode.content == content:  # else it was written here meanwhile
+                    raise
+        return await self.open(inode)
+
     async def release(self, inode: Inode) -> None:
         """Undoes one `open`."""
         file = inode.file

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,8 @@ from tests.support.need import need_fuse
 from tests.support.store import StoreProcess
 
 LARGE = random.Random(7).randbytes((3 << 20) + 77)
+GETDENTS64 = 217
+"""On x86-64."""
 OBJECTS = {
     "a": b"beside",
     "a/b": b"below",
@@ -68,3 +72,37 @@ def test_a_new_object_shows_at_once_and_a_replaced_one_with_its_new_bytes(mount:
         client.delete("pictures", "changing")
     with pytest.raises(FileNotFoundError):
         (mount / "changing").open()
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the number of the system call is that of x86-64")
+def test_a_folder_that_is_emptied_while_it_is_read_in_small_pieces_is_read_to_its_end(mount: Path) -> None:
+    folder = mount / "emptied"
+    folder.mkdir()
+    for number in range(60):
+        (folder / str(number)).touch()
+    descriptor, libc = os.open(folder, os.O_RDONLY), ctypes.CDLL(None)
+    buffer, read = ctypes.create_string_buffer(256), 0
+    try:
+        while (size := libc.syscall(GETDENTS64, descriptor, buffer, len(buffer))) > 0:
+            at = 0
+            while at < size:
+                length = int.from_bytes(buffer.raw[at + 16 : at + 18], "little")
+                name = buffer.raw[at + 19 : at + length].partition(b"\0")[0].decode()
+                if name not in (".", ".."):
+                    (folder / name).unlink()
+                    read += 1
+                at += length
+    finally:
+        os.close(descriptor)
+    assert read == 60
+    folder.rmdir()
+
+
+def test_who_opens_a_file_sees_the_bytes_of_now_though_another_has_those_of_before_open(mount: Path, shared_store: StoreProcess) -> None:
+    with shared_store.client() as client:
+        client.put("pictures", "held", b"before")
+        with (mount / "held").open("rb") as holder:
+            assert holder.read(3) == b"bef"
+            client.put("pictures", "held", b"now")
+            assert (mount / "held").read_bytes() == b"now"
+            assert holder.read() == b"ore"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import cast
 
-from fs.attribute import Defaults
+import trio
+
+from fs.attribute import Defaults, file_stat
 from fs.connection import Connection
+from fs.file import File
 from fs.follower import Follower
 from fs.inode import INODES_MAX, Inode
 from fs.shared import Shared
+from fs.spool import SpoolFolder
 from fs.tree import Tree
 from meta.protocol.folder import ChangedKey, Changes, Peek
 from meta.protocol.object import ObjectRow
@@ -65,6 +70,20 @@ async def test_a_replaced_and_a_removed_object_are_told_and_own_changes_are_not(
     mount.store.log += [ChangedKey("a/x"), ChangedKey("a/y"), ChangedKey("b"), ChangedKey("new/one")]
     assert sorted(await mount.heard()) == [b"b", b"x"]
     assert await mount.heard() == []
+
+
+async def test_an_open_file_that_another_replaced_is_told_unless_it_was_written_to(tmp_path: Path, nursery: trio.Nursery) -> None:
+    mount = Mount()
+    await mount.heard()
+    spools = SpoolFolder(tmp_path)
+    for inode in (mount.x, mount.y):
+        row = ObjectRow(inode.part, content=inode.content)
+        inode.file = File(Shared(cast(Connection, mount.store), spools, nursery), inode, row, file_stat(row, Defaults()))
+    assert isinstance(mount.y.file, File)
+    await mount.y.file.write(0, b"written")
+    mount.store.rows |= {"a/x": "another", "a/y": "another"}
+    mount.store.log += [ChangedKey("a/x"), ChangedKey("a/y")]
+    assert await mount.heard() == [b"x"]
 
 
 async def test_a_folder_that_is_gone_with_its_last_object_is_told() -> None:
