@@ -10,6 +10,7 @@ from node import errors
 _BY_KIND: tuple[tuple[type[BaseException], int], ...] = (  # the first that fits
     (NameTooLong, errno.ENAMETOOLONG),
     (NameUnusable, errno.EILSEQ),
+    (UnicodeDecodeError, errno.EILSEQ),
     (errors.BucketNotEmpty, errno.ENOTEMPTY),
     (errors.FolderNotEmpty, errno.ENOTEMPTY),
     (errors.AlreadyExists, errno.EEXIST),
