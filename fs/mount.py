@@ -168,6 +168,7 @@ def _mount(operations: Operations, options: MountOptions) -> None:
 
 def _kernel_options(options: MountOptions) -> Iterable[str]:
     yield from ("default_permissions", f"fsname=frazil:{options.target or options.store}", "subtype=frazil")
+    yield from options.kernel
     if options.ro:
         yield "ro"
     if options.allow_other:

@@ -22,7 +22,9 @@ TIMEOUT_S_MAX = 86_400.0
 ID_MAX = (1 << 32) - 2
 _WHOLE_MAX = {"umask": 0o777, "read_ahead": 1 << 20, "spool_size": 1 << 24}
 
-_KERNELS = frozenset(
+_PASSED = frozenset(["suid", "nosuid", "dev", "nodev", "exec", "noexec", "sync", "async", "dirsync", "noatime"])
+"""What the kernel looks after once it is told: mount(8) leaves that to a type's helper."""
+_IDLE = frozenset(
     [
         "defaults",
         "auto",
@@ -34,17 +36,7 @@ _KERNELS = frozenset(
         "group",
         "nofail",
         "_netdev",
-        "nosuid",
-        "nodev",
-        "noexec",
-        "exec",
-        "suid",
-        "dev",
-        "async",
-        "sync",
-        "dirsync",
         "relatime",
-        "noatime",
         "atime",
         "nodiratime",
         "strictatime",
@@ -53,7 +45,7 @@ _KERNELS = frozenset(
         "nonempty",
     ]
 )
-"""Words of fstab that mount(8) or the kernel looks after, or that change nothing here."""
+"""Words of fstab that mount(8) looks after, or that change nothing here."""
 
 
 PROFILES: dict[str, dict[str, object]] = {
@@ -104,6 +96,7 @@ class MountOptions:
     read_ahead: int = 4_096
     cold: str = "error"
     patience: float = PATIENCE_S
+    kernel: tuple[str, ...] = ()
 
     @property
     def defaults(self) -> Defaults:
@@ -126,16 +119,18 @@ class MountOptions:
         for word in (word for text in words for word in text.split(",") if word):
             name, _, value = word.partition("=")
             name = name.replace("-", "_")
-            if name in _KERNELS or name.startswith(("x_", "comment")):
+            if name in _IDLE or name.startswith(("x_", "X_", "comment")):
                 continue
-            if name == "profile":
+            if name in _PASSED:
+                changes["kernel"] = (*changes.get("kernel", self.kernel), name)
+            elif name == "profile":
                 changes |= _profile(value)
             else:
                 changes |= _change(name, value if "=" in word else None)
         return replace(self, **changes)
 
 
-_TYPES = {each.name: each.type for each in fields(MountOptions) if each.name not in ("store", "directory", "target", "home")}
+_TYPES = {each.name: each.type for each in fields(MountOptions) if each.name not in ("store", "directory", "target", "home", "kernel")}
 
 
 def _profile(name: str) -> dict[str, object]:

@@ -89,6 +89,14 @@ def test_the_helpers_take_what_mount_and_umount_give_them(shared_store: StorePro
     assert run(shared_store, HELPER, source, directory, "-o", "remount,ro").returncode == 1
 
 
+def test_programs_dont_run_from_a_mount_that_is_to_run_none(shared_store: StoreProcess, directory: Path) -> None:
+    shared_store.command("mount", "--daemon", "-o", "noexec,noatime", BUCKET, str(directory))
+    (directory / "program").write_bytes(b"#!/bin/sh\n")
+    (directory / "program").chmod(0o755)
+    with pytest.raises(PermissionError):
+        subprocess.run([str(directory / "program")], check=False)
+
+
 def test_a_check_lists_the_keys_that_are_not_their_own_paths(shared_store: StoreProcess, directory: Path) -> None:
     assert shared_store.command("mount", "--check", BUCKET).returncode == 0
     with shared_store.client() as client:

@@ -13,9 +13,13 @@ PLAIN = MountOptions(Path("/s"), Path("/m"))
 
 
 def test_options_are_written_as_in_fstab() -> None:
-    told = PLAIN.told(["ro,uid=5,umask=077,_netdev", "attr-timeout=0.5,nowriteback,x-systemd.automount"])
+    told = PLAIN.told(["ro,uid=5,umask=077,_netdev", "attr-timeout=0.5,nowriteback,x-systemd.automount,X-mount.mkdir"])
     assert (told.ro, told.uid, told.umask, told.attr_timeout, told.writeback) == (True, 5, 0o077, 0.5, False)
     assert told.defaults.file_mode == 0o600
+
+
+def test_what_the_kernel_looks_after_is_told_to_it_in_its_order() -> None:
+    assert PLAIN.told(["noexec,noatime", "nosuid,ro,exec"]).kernel == ("noexec", "noatime", "nosuid", "exec")
 
 
 @pytest.mark.parametrize(
