@@ -1,11 +1,9 @@
 """A whole store in one process: volumes, metadata and object layer under one or several directories.
 
-    FIRST/store.json, FIRST/secret.key   settings and the namespace's secret, for the owner only
-    FIRST/meta/                          the bases
-    FIRST/run/                           lock, and what belongs to the running process
-    DIR/volumes/<n>/                     the volumes, n from 1, in every directory
-
-Source of the layout: design.md, "Ways of running: Embedded".
+FIRST/store.json, FIRST/secret.key   settings and the namespace's secret, for the owner only
+FIRST/meta/                          the bases
+FIRST/run/                           lock, and what belongs to the running process
+DIR/volumes/<n>/                     the volumes, n from 1, in every directory
 """
 
 from __future__ import annotations

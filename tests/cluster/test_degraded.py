@@ -1,4 +1,4 @@
-"""Nine volumes: any three may go, bytes may rot, and no reader ever sees it (faults.md, tests 8 to 13)."""
+"""Nine volumes: any three may go, bytes may rot, and no reader ever sees it."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_more_damage_than_promised_is_a_clean_error(make_store: StoreMaker, seed
 
 @pytest.mark.parametrize("damage", ["truncate", "extend", "empty", "no attributes", "swap attributes", "stale"])
 def test_damaged_chunk_files_are_noticed(make_store: StoreMaker, seed: str, damage: str) -> None:
-    """Each of these on one of three copies: reads stay right, verify names the chunk (faults.md, tests 9, 10, 12)."""
+    """Each of these on one of three copies: reads stay right, verify names the chunk."""
     store = make_store(volumes=3)
     store.allowed.append("chunk|corrupt|quarantine")
     with store.client() as client:

@@ -1,4 +1,4 @@
-"""Disks that are full, read-only or broken: a clear error, nothing lost, recovery by itself (faults.md, tests 14 to 18)."""
+"""Disks that are full, read-only or broken: a clear error, nothing lost, recovery by itself."""
 
 from __future__ import annotations
 

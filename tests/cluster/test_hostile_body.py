@@ -1,4 +1,4 @@
-"""Hostile bodies at the real port: chunks that lie, trailers that are wrong, XML that explodes (faults.md, tests 41 and 42)."""
+"""Hostile bodies at the real port: chunks that lie, trailers that are wrong, XML that explodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Malformed and hostile HTTP at the real port (faults.md, tests 38 and 39, and the table of 4.3)."""
+"""Malformed and hostile HTTP at the real port."""
 
 from __future__ import annotations
 

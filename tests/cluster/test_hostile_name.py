@@ -1,4 +1,4 @@
-"""Strange and impossible names of keys, buckets and copy sources at the real port (faults.md, test 43)."""
+"""Strange and impossible names of keys, buckets and copy sources at the real port."""
 
 from __future__ import annotations
 

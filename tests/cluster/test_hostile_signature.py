@@ -1,4 +1,4 @@
-"""Forged signatures at the real port: any change of a signed request is refused (faults.md, test 40)."""
+"""Forged signatures at the real port: any change of a signed request is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""kill -9: at any moment of a mixed load, and at every system call of one write (faults.md, tests 1, 2 and 6)."""
+"""kill -9: at any moment of a mixed load, and at every system call of one write."""
 
 from __future__ import annotations
 

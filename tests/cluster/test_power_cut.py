@@ -1,4 +1,4 @@
-"""The power goes under a mixed load: nothing that was acknowledged is lost, data or metadata (faults.md, tests 3 and 4)."""
+"""The power goes under a mixed load: nothing that was acknowledged is lost, data or metadata."""
 
 from __future__ import annotations
 

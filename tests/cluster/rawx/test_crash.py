@@ -1,4 +1,4 @@
-"""A process killed at every system call of a change leaves the old or the new state, and what it left is swept (faults.md 2, 15)."""
+"""A process killed at every system call of a change leaves the old or the new state, and what it left is swept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Volumes on disks that lose power, fill up, turn read-only or are small in their attributes (faults.md 3, 13, 14, 16, 18)."""
+"""Volumes on disks that lose power, fill up, turn read-only or are small in their attributes."""
 
 from __future__ import annotations
 
