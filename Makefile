@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STORE ?= $(HOME)/frazil-store
 APT_RUN := python3-venv python3-pip
+# Where it is set, each process compiles every module anew: half of the time of a start.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: install install-test system system-test up deb cluster test check s3-table test-clients fuzz bench bench-peers bench-fs bench-cluster clean
 
