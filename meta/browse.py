@@ -11,19 +11,23 @@ from typing import Any
 import apsw
 
 from meta.listing import ROWS_SEEN_MAX, STEPS_BEFORE_SEEK, successor
-from meta.protocol.folder import BROWSE_LIMIT_MAX, FOLDER_END, BrowsePage, ChangedKey, Changes, Node, Peek
+from meta.protocol.folder import BEHIND, BROWSE_LIMIT_MAX, FOLDER_END, BrowsePage, ChangedKey, Changes, Node, Peek, folder_of
 from meta.protocol.object import ObjectRow
+from meta.recent import LAYOUT_BYTES_MAX
 from meta.row import decode_row, find_row
 from meta.script import change_lines
 from meta.transaction import read_settings
 
 ENTRIES_SEEN_MAX = 1_000
-_BEHIND = chr(ord(FOLDER_END) + 1)
-"""Every key below "a/" is less than "a0"."""
+SEEN_PER_NAME = 8
+"""Rows that are looked at for each name of a stretch."""
 _COLUMNS = "key, age, is_null, marker, size, etag, mtime_us, storage_class, policy, owner, content, x'', seq, attributes"
 _UNDER = "(SELECT 1 FROM objects AS under WHERE under.key >= objects.key || '/' AND under.key < objects.key || '0' LIMIT 1)"
 _SCAN = f"SELECT {_COLUMNS}, {_UNDER} FROM objects WHERE key >= ? AND key < ? ORDER BY key, age"
 _SCAN_OPEN = f"SELECT {_COLUMNS}, {_UNDER} FROM objects WHERE key >= ? ORDER BY key, age"
+_LAYOUT = f"CASE WHEN length(layout) <= {LAYOUT_BYTES_MAX} THEN layout ELSE x'' END"
+"""SQLite knows the length of a blob without reading its overflow pages."""
+_SCAN_WHOLE, _SCAN_OPEN_WHOLE = (scan.replace("x''", _LAYOUT) for scan in (_SCAN, _SCAN_OPEN))
 _FOLDER = f"SELECT {_COLUMNS} FROM objects WHERE key >= ? AND key < ? ORDER BY key, age"
 
 
@@ -42,9 +46,22 @@ def peek(db: apsw.Connection, key: str) -> Peek:
 
 def browse(db: apsw.Connection, prefix: str, begin: str, limit: int) -> BrowsePage:
     """Raises: BucketNotFound."""
+    return _page(db, _Walk(db, prefix, min(limit, BROWSE_LIMIT_MAX)), max(begin, prefix))
+
+
+def stretch(db: apsw.Connection, key: str, limit: int) -> BrowsePage:
+    """What is in the key's folder from the key on. Rows have their layouts, if those have at most LAYOUT_BYTES_MAX.
+
+    It ends early where many rows are deleted keys' or older versions. Raises: BucketNotFound.
+    """
+    walk = _Walk(db, folder_of(key), limit, seen_max=limit * SEEN_PER_NAME, layouts=True)
+    return _page(db, walk, key)
+
+
+def _page(db: apsw.Connection, walk: _Walk, begin: str) -> BrowsePage:
     db.execute("BEGIN")
     try:
-        page = _Walk(db, prefix, min(limit, BROWSE_LIMIT_MAX)).page(max(begin, prefix))
+        page = walk.page(begin)
         if not page.nodes:
             read_settings(db)
         return page
@@ -66,7 +83,7 @@ def changes(db: apsw.Connection, after: int) -> Changes:
 def find_folder(db: apsw.Connection, prefix: str) -> tuple[bool, ObjectRow | None]:
     """Whether a visible key begins with the prefix, and the row of the prefix itself."""
     last = None
-    cursor = db.execute(_FOLDER, (prefix, prefix[: -len(FOLDER_END)] + _BEHIND))
+    cursor = db.execute(_FOLDER, (prefix, prefix[: -len(FOLDER_END)] + BEHIND))
     try:
         for found in cursor:
             if found[0] != last and not found[3]:
@@ -91,8 +108,9 @@ def has_others(db: apsw.Connection, prefix: str) -> bool:
 class _Walk:
     """One page: one instance, one use."""
 
-    def __init__(self, db: apsw.Connection, prefix: str, limit: int) -> None:
-        self._db, self._prefix, self._limit = db, prefix, limit
+    def __init__(self, db: apsw.Connection, prefix: str, limit: int, *, seen_max: int = ROWS_SEEN_MAX, layouts: bool = False) -> None:
+        self._db, self._prefix, self._limit, self._seen_max = db, prefix, limit, seen_max
+        self._scan, self._scan_open = (_SCAN_WHOLE, _SCAN_OPEN_WHOLE) if layouts else (_SCAN, _SCAN_OPEN)
         self._stop = successor(prefix)
         self._nodes: list[Node] = []
         self._rolled: str | None = None  # the folder whose keys are being passed over
@@ -102,7 +120,8 @@ class _Walk:
     def page(self, place: str | None) -> BrowsePage:
         patience = STEPS_BEFORE_SEEK
         while place is not None and (self._stop is None or place < self._stop):
-            cursor = self._db.execute(_SCAN_OPEN, (place,)) if self._stop is None else self._db.execute(_SCAN, (place, self._stop))
+            stop = self._stop
+            cursor = self._db.execute(self._scan_open, (place,)) if stop is None else self._db.execute(self._scan, (place, stop))
             steps, place = 0, None
             for found in cursor:
                 self._seen += 1
@@ -114,7 +133,7 @@ class _Walk:
                     continue
                 if steps:
                     steps, patience = 0, STEPS_BEFORE_SEEK
-                if len(self._nodes) >= self._limit or self._seen > ROWS_SEEN_MAX:
+                if len(self._nodes) >= self._limit or self._seen > self._seen_max:
                     cursor.close(True)
                     return BrowsePage(self._nodes, found[0])
                 self._take(found)

@@ -38,6 +38,7 @@ from meta.protocol.upload import Complete, PartPage, PartRow, UploadPage, Upload
 from meta.recent import Recent
 from meta.refill import refill
 from meta.transaction import ContainerTransaction, read_settings
+from meta.vicinity import Vicinity
 from node.errors import BaseNotFound, BucketNotFound, InvalidArgument
 
 P = ParamSpec("P")
@@ -48,6 +49,7 @@ class Bases(Protocol):
     """Where containers find their bases."""
 
     recent: Recent
+    vicinity: Vicinity
 
     def state(self, bucket: str) -> bytes | None:
         """Base.state of the bucket's base, None when it is not open."""
@@ -175,11 +177,21 @@ class LocalContainer:
         state = self._bases.state(self._name)
         if state is not None and self._peeked[0] is state and self._peeked[1] == key:
             return self._peeked[2]
-        found = self._read(browsing.peek, key)
+        found = self._bases.vicinity.get(key, state) or self._look(key, state)
         self._peeked = state, key, found
         if found.row is not None:  # who looked a name up may open it next
             self._bases.recent.put((self._name, key, None), state, found.row)
         return found
+
+    def _look(self, key: str, state: bytes | None) -> Peek:
+        vicinity = self._bases.vicinity
+        wished = vicinity.wished(self._name, key)
+        if wished and state is not None:
+            vicinity.put(key, state, self._read(browsing.stretch, key, wished))
+            found = vicinity.get(key, state)
+            if found is not None:
+                return found
+        return self._read(browsing.peek, key)
 
     async def follow(self, after: int) -> Changes:
         return self._read(browsing.changes, after)

@@ -32,6 +32,7 @@ from meta.protocol.registry import BucketEntry
 from meta.recent import Recent
 from meta.registry import REGISTRY, LocalRegistry
 from meta.transaction import CONTAINER, ContainerTransaction
+from meta.vicinity import Vicinity
 from node.auth import NamespaceKey
 from node.clock import Clock
 from node.errors import BaseNotFound, BucketNotFound, BucketOwned, FrazilError, VolumeReadOnly
@@ -88,6 +89,7 @@ class LocalMeta:
         self._committer = committer or LocalCommit()
         self._containers: OrderedDict[str, Base[ContainerTransaction]] = OrderedDict()
         self.recent = Recent()
+        self.vicinity = Vicinity()
         self._single: dict[str, Base[Any]] = {}
         self._handles: dict[str, LocalContainer] = {}  # they have no state; a request uses one several times
         self._to_checkpoint: set[Base[Any]] = set()

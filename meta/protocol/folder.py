@@ -9,6 +9,13 @@ from meta.protocol.object import Dropped, ObjectRow
 BROWSE_LIMIT_MAX = 1_000
 FOLDER_END = "/"
 """Of the keys that programs which show them as paths take for folders."""
+BEHIND = chr(ord(FOLDER_END) + 1)
+"""Every key below "a/" is less than "a0"."""
+
+
+def folder_of(key: str) -> str:
+    """The prefix that a key's last part stands behind."""
+    return key[: key.rfind(FOLDER_END) + 1]
 
 
 class Node(msgspec.Struct, frozen=True, omit_defaults=True):
