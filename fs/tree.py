@@ -175,7 +175,7 @@ class Tree:
             return replace(self.folder_stat(inode, None), mtime_ns=max(created_us * 1_000, inode.touched_ns), ctime_ns=created_us * 1_000)
         found = await self.connection.peek(bucket, key.removesuffix(FOLDER_END) if inode.folder else key)
         if inode.folder:
-            if not found.folder:
+            if not found.folder and inode is not self.table.root:  # a prefix is mounted before there is anything, and after
                 raise failure(errno.ESTALE)
             return self._know(inode, found.marker)
         if found.row is None or found.row.content != inode.content:

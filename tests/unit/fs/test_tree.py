@@ -107,3 +107,9 @@ async def test_a_folders_attributes_are_looked_up_again_after_attr_timeout_and_s
     inode.touched_ns = 9_000_000_000
     assert (await tree.stat(inode)).mtime_ns == 9_000_000_000
     assert store.looks == looks
+
+
+async def test_a_prefix_that_nothing_has_is_an_empty_folder_where_it_is_mounted(tmp_path: Path, nursery: trio.Nursery) -> None:
+    tree = Tree(Shared(cast(Connection, Bucket()), SpoolFolder(tmp_path), nursery), Defaults(), bucket="b", prefix="p/")
+    assert (await tree.stat(tree.table.root)).is_folder
+    assert [entry async for entry in tree.entries(tree.table.root)] == []
