@@ -31,7 +31,7 @@ from fs.attribute import (
 from fs.connection import ABSENT
 from fs.file import File
 from fs.gate import Gate
-from fs.inode import Inode
+from fs.inode import Inode, below
 from fs.name import Name
 from fs.saving import Saving
 from fs.tree import Tree, failure, key_in
@@ -210,6 +210,7 @@ class Changes:
                 inode.covers = there.content or there.covers
                 self._gone(there)
             self._tree.table.move(inode, new_parent, new_raw, name.part, beside=name.beside)
+            inode.file.moved()
             return
         if isinstance(inode.file, File) and inode.file.unsaved:
             await inode.file.save()
@@ -229,8 +230,7 @@ class Changes:
         if there is not None:
             self._gone(there)
         self._tree.table.move(inode, new_parent, new_raw, name.part, beside=name.beside)
-        if isinstance(inode.file, File):
-            inode.file.moved(new_key)
+        _tell_moved(inode)
 
     async def exchange(self, parent: Inode, raw: bytes, new_parent: Inode, new_raw: bytes) -> None:
         """Raises: OSError (ENOENT, EXDEV, EINVAL)."""
@@ -250,8 +250,7 @@ class Changes:
             await self._tree.connection.exchange(one.place[0], one.place[1], other.place[1])
             self._tree.table.exchange(one, other)
             for inode in (one, other):
-                if isinstance(inode.file, File):
-                    inode.file.moved(inode.place[1])
+                _tell_moved(inode)
         touch(parent)
         touch(new_parent)
 
@@ -420,6 +419,12 @@ class Changes:
 
 def _restated(attributes: Attributes, *, stat: Stat, rename: Callable[[dict[str, str]], dict[str, str]]) -> Attributes:
     return msgspec.structs.replace(attributes, metadata=with_stat(rename(attributes.metadata), stat))
+
+
+def _tell_moved(inode: Inode) -> None:
+    for each in below(inode):
+        if isinstance(each.file, File):
+            each.file.moved()
 
 
 def touch(folder: Inode) -> None:

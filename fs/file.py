@@ -273,10 +273,14 @@ class File:
             self._restated = True
         return expected
 
-    def moved(self, key: str) -> None:
-        """What is stored of it has another key now."""
+    def moved(self) -> None:
+        """Its inode, or a folder above, got another name: what is stored of it has another key now, and so has what a crash leaves."""
         if self.row is not None:
-            self.row = msgspec.structs.replace(self.row, key=key)
+            self.row = msgspec.structs.replace(self.row, key=self._inode.place[1])
+        try:
+            self._spool.note(self._note())
+        except OSError as error:  # the name is as it is by now
+            log.warning("a crash would leave what was written to %s under the name it had before: %s", "/".join(self._inode.place), error)
 
     # Saving
 
@@ -285,7 +289,6 @@ class File:
         async with self.lock:
             if self._inode.gone:
                 return
-            self.moved(self._inode.place[1])  # a folder above it may have been
             if self.rewritten:
                 await self._save_bytes()
             elif self._restated:
@@ -404,10 +407,13 @@ class File:
 
     def _note(self) -> Note:
         bucket, key = self._inode.place
-        content = self.row.content if self.row is not None else ""
-        upload, staged = (self._stage.upload.upload, self._stage.stop) if self._stage is not None else ("", 0)
+        content = self.row.content if self.row is not None else self._inode.covers
         metadata = with_stat(self.attributes.metadata, self.stat)
-        return Note(bucket, key, content, self._kept, self.stat.size, metadata, upload, staged)
+        note = Note(bucket, key, content, self._kept, self.stat.size, metadata)
+        if self._stage is None:
+            return note
+        upload = self._stage.upload
+        return msgspec.structs.replace(note, upload=upload.upload, upload_key=upload.key, staged=self._stage.stop)
 
     async def aclose(self) -> None:
         """What is not saved by now, because that failed, is left on disk if it is there."""

@@ -199,11 +199,17 @@ class InodeTable:
             inode = parent
 
 
-def _renumbered(inode: Inode) -> None:
-    """Moving it gave the rows of all that is in it new numbers, which are not known here."""
+def below(inode: Inode) -> Iterator[Inode]:
+    """It, and all that is known in it."""
     waiting = [inode]
     while waiting:
         inode = waiting.pop()
-        inode.seq = 0
+        yield inode
         if inode.children:
             waiting.extend(inode.children.values())
+
+
+def _renumbered(inode: Inode) -> None:
+    """Moving it gave the rows of all that is in it new numbers, which are not known here."""
+    for each in below(inode):
+        each.seq = 0

@@ -79,7 +79,7 @@ async def _recover(shared: Shared, defaults: Defaults, path: Path, note: Note) -
 async def _stage(shared: Shared, note: Note) -> Stage:
     """Of its parts those that the note knows of. Raises: UploadNotFound."""
     assert shared.uploads is not None
-    upload, parts = await shared.uploads.parts(note.bucket, note.key, note.upload)
+    upload, parts = await shared.uploads.parts(note.bucket, note.upload_key or note.key, note.upload)
     counted = [part for part, stop in zip(parts, accumulate(part.size for part in parts), strict=True) if stop <= note.staged]
     return Stage(shared.uploads, note.bucket, upload, counted)
 

@@ -42,7 +42,8 @@ DATA, HEAD, NOTE = ".data", ".head", ".note"
 
 class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a spool file belongs to. content: of the version that the bytes are over, "" for a new object, of whose first `kept` bytes
-    count; size: of the file; metadata: as the object is to have it; upload: whose parts have the first `staged` bytes, "" for none."""
+    count; size: of the file; metadata: as the object is to have it; upload: whose parts have the first `staged` bytes, "" for none;
+    upload_key: that it was begun with, before the file was renamed; "": `key`."""
 
     bucket: str
     key: str
@@ -52,6 +53,7 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     metadata: dict[str, str] = {}
     upload: str = ""
     staged: int = 0
+    upload_key: str = ""
 
 
 class SpoolFolder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,14 +14,18 @@ import trio
 from fs.attribute import Defaults
 from fs.change import Caller, Changes
 from fs.connection import Connection
+from fs.recovery import recover
 from fs.shared import Shared
-from fs.spool import SpoolFolder
+from fs.spool import MEMORY_BYTES_FILE_MAX, SpoolFolder
 from fs.tree import Tree
 from meta.protocol.folder import BrowsePage, Node, Peek
 from meta.protocol.object import ObjectRow
 from node.errors import FolderNotEmpty, ObjectNotFound
 from store.debts import Debts
 from tests.unit.fs.test_recovery import Store
+
+LARGE = bytes(range(256)) * (MEMORY_BYTES_FILE_MAX // 256 + 1)
+"""Its spool is on disk."""
 
 
 class Folders(Store):
@@ -111,6 +116,40 @@ async def test_attributes_of_an_open_file_are_stored_though_its_folder_has_anoth
         assert file.row is not None
         assert file.row.key == "e/x"
         await tree.release(inode)
+
+
+@pytest.mark.parametrize("new", [False, True])
+@pytest.mark.parametrize("folder", [False, True])
+async def test_a_crash_leaves_what_was_written_under_the_name_that_the_file_had_then(
+    tmp_path: Path, nursery: trio.Nursery, *, new: bool, folder: bool
+) -> None:
+    store = Folders()
+    store.may_move.set()
+    for key in ("d/", "d/x") if not new else ("d/",):
+        store.keep(key, b"old")
+    if not folder:
+        store.keep("d/y", b"what it replaces")
+    async with mounted(store, tmp_path / "spool", late=True) as (tree, changes):
+        root = tree.table.root
+        inside, _ = await tree.lookup(root, b"d")
+        if new:
+            inode, file = await changes.create(inside, b"x", 0o644, Caller(0, 0), exclusive=True)
+        else:
+            inode, _ = await tree.lookup(inside, b"x")
+            file = await tree.open(inode)
+        await file.write(0, LARGE)
+        if folder:
+            await changes.rename(root, b"d", root, b"e", replace=True)
+        else:
+            await changes.rename(inside, b"x", inside, b"y", replace=True)
+        shutil.copytree(tmp_path / "spool", tmp_path / "crashed")
+        await tree.release(inode)
+    left = SpoolFolder(tmp_path / "crashed")
+    assert await left.open()
+    await recover(Shared(cast(Connection, store), left, nursery), Defaults())
+    left.close()
+    assert sorted(store.rows) == (["e/", "e/x"] if folder else ["d/", "d/y"])
+    assert store.data("e/x" if folder else "d/y") == LARGE
 
 
 @pytest.mark.parametrize("cold", ["error", "wait"])

@@ -57,6 +57,7 @@ class Parts(Store):
 
     async def parts(self, bucket: str, key: str, upload: str) -> tuple[UploadRow, Sequence[PartRow]]:
         row, parts = self.uploads[upload]
+        assert row.key == key
         return row, [parts[number] for number in sorted(parts)]
 
     async def complete(
@@ -187,18 +188,23 @@ async def test_what_is_written_again_and_again_takes_its_room_once(shared: tuple
     assert files.spools.used == 0
 
 
-async def test_a_crash_leaves_the_whole_file_to_the_next_mount(shared: tuple[Shared, Parts], tmp_path: Path, nursery: trio.Nursery) -> None:
+@pytest.mark.parametrize("name", ["k", "renamed"])
+async def test_a_crash_leaves_the_whole_file_to_the_next_mount(
+    shared: tuple[Shared, Parts], tmp_path: Path, nursery: trio.Nursery, name: str
+) -> None:
     files, store = shared
     data = random.Random(4).randbytes(3 * SPOOL_BYTES + 5)
     file = new_file(files)
     await write(file, data)
     await file.truncate(len(data) - 2)
     await file.write(1, b"late")
+    file._inode.part = name
+    file.moved()
     shutil.copytree(tmp_path / "spool", tmp_path / "crashed")
     left = SpoolFolder(tmp_path / "crashed", bytes_max=SPOOL_BYTES)
     assert await left.open()
     again = Shared(cast(Connection, store), left, nursery, uploads=files.uploads)
     assert await recover(again, Defaults()) == 1
-    assert store.data("k") == data[:1] + b"late" + data[5:-2]
+    assert store.data(name) == data[:1] + b"late" + data[5:-2]
     assert store.uploads == {}
     left.close()
