@@ -183,13 +183,13 @@ def test_an_added_host_takes_load_at_once_and_is_emptied_by_a_command(cluster: C
     host.kill()
 
 
-def until(check: Callable[[], bool], seconds: float = 15.0) -> bool:
+def until(check: Callable[[], bool], seconds: float = 15.0, *, pause_s: float = 0.3) -> bool:
     """Whether it became true in time."""
     deadline = time.monotonic() + seconds
     while not check():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.3)
+        time.sleep(pause_s)
     return True
 
 
