@@ -28,6 +28,8 @@ OBJECTS = 40
 SIZES = (0, 10, 5_000, 400_000, 1_500_000)
 BUCKETS = ("plain", "versions")
 KEEP_S = 60.0 * max(SCALE / 20, 1)
+LOOK_S = 5.0
+"""A look reads all volumes."""
 
 
 @pytest.fixture
@@ -100,7 +102,7 @@ def test_wiped_metadata_of_all_hosts_comes_back_equal(folder: Path, seed: str, s
         with cluster.client() as client:
             live(client, rng, int(OBJECTS * scale))
             before = contents(client)
-        assert until(lambda: told(cluster, "rebuild", "meta", "-n", code=None)[-1]["differences"] == 0, KEEP_S, pause_s=5.0)
+        assert until(lambda: told(cluster, "rebuild", "meta", "-n", code=None)[-1]["differences"] == 0, KEEP_S, pause_s=LOOK_S)
         refused = cluster.command("rebuild", "meta", check=False)
         assert (refused.returncode, "the metadata is there" in refused.stderr) == (8, True)
         stop_meta(cluster.hosts)
@@ -158,7 +160,7 @@ def test_one_bucket_comes_back_while_the_others_are_served(folder: Path, seed: s
         with cluster.client() as client:
             live(client, rng, int(OBJECTS * scale))
             before = contents(client)
-        assert until(lambda: told(cluster, "rebuild", "meta", "-n", code=None)[-1]["differences"] == 0, KEEP_S, pause_s=5.0)
+        assert until(lambda: told(cluster, "rebuild", "meta", "-n", code=None)[-1]["differences"] == 0, KEEP_S, pause_s=LOOK_S)
         refused = cluster.command("rebuild", "meta", "--bucket", "plain", check=False)
         assert (refused.returncode, "the metadata of plain is whole" in refused.stderr) == (8, True)
         unheard = cluster.command("rebuild", "meta", "--bucket", "unheard", check=False)
@@ -179,6 +181,8 @@ def test_one_bucket_comes_back_while_the_others_are_served(folder: Path, seed: s
             assert client.put("plain", "after", b"more").status == 200
             assert client.delete("plain", "after").status == 204
             assert client.put("versions", "after", b"more").status == 200
-        assert until(lambda: told(cluster, "rebuild", "meta", "-n", "--bucket", "plain", code=None)[-1]["differences"] == 0, KEEP_S, pause_s=5.0)
+        assert until(
+            lambda: told(cluster, "rebuild", "meta", "-n", "--bucket", "plain", code=None)[-1]["differences"] == 0, KEEP_S, pause_s=LOOK_S
+        )
         assert until(lambda: told(cluster, "base", "check", code=None)[-1]["differing"] == 0, 30)
         assert len([each for each in told(cluster, "election", "list") if "peers" in each]) == 4  # what the killed ones made is dissolved
