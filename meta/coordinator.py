@@ -6,12 +6,13 @@ Forms of `Coordinator`: ZooKeeper (meta/zookeeper.py), one process (here), simul
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 import trio
 
-from node.errors import ConfigError, InvalidArgument, Superseded
+from node.errors import DocumentUnreadable, InvalidArgument, Superseded
+from node.log import get_logger
 
 DOCUMENT_BYTES_MAX = 256 << 10
 """A quarter of what ZooKeeper takes: documents are settings, not data."""
@@ -28,6 +29,45 @@ MISSING = Document(0)
 EPOCHS = "epochs"
 """A document that says what is added to the numbers of mandates."""
 
+V = TypeVar("V", bound=msgspec.Struct)
+_REMEDIES = {
+    "settings": "`frazil config edit` writes them anew",
+    "lock": "`frazil cluster unlock` removes it",
+    "webhooks": "write it anew as the file `webhooks.json` in the state of a gateway has it",
+    "peer": "restart that meta service: it writes it anew",
+    "conscience": "restart that conscience: it writes it anew",
+}
+_REMEDY = "write it anew as the file `keepsake` beside the metadata of each meta service has it"
+_log = get_logger("meta.coordinator")
+_told: dict[str, str] = {}
+
+
+def parsed(name: str, document: Document, kind: type[V]) -> V:
+    """What the document says. Raises: DocumentUnreadable."""
+    try:
+        found = msgspec.json.decode(document.data, type=kind)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise unreadable(name, document, error) from error
+    known = next((field.default for field in msgspec.structs.fields(kind) if field.name == "v"), None)
+    if known is not None and (version := getattr(found, "v")) != known:  # noqa: B009 - not every kind has one
+        raise unreadable(name, document, ValueError(f"it has version {version}, this Frazil knows {known}"))
+    return found
+
+
+def unreadable(name: str, document: Document, cause: Exception) -> DocumentUnreadable:
+    remedy = _REMEDIES.get(name.partition("/")[0], _REMEDY)
+    error = DocumentUnreadable(f"the document {name} in ZooKeeper can't be read: {cause}; {remedy}")
+    error.detail = f"{name} {document.version}"
+    return error
+
+
+def tell(error: DocumentUnreadable) -> None:
+    """To the log, once for each version of a document."""
+    name, _, version = error.detail.partition(" ")
+    if _told.get(name) != version:
+        _told[name] = version
+        _log.error("%s", error)
+
 
 class Epochs(msgspec.Struct, frozen=True):
     """floor: all epochs lie above it. It is raised when the numbers begin anew, because what gave them was lost."""
@@ -36,11 +76,12 @@ class Epochs(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, document: Document) -> int:
-        """The floor that is written there. Raises: ConfigError."""
+        """The floor that is written there. Raises: DocumentUnreadable, after it was told: nobody is elected until it is mended."""
         try:
-            return msgspec.json.decode(document.data, type=cls).floor if document.version else 0
-        except msgspec.DecodeError as error:
-            raise ConfigError(f"the document {EPOCHS} can't be read: {error}") from error
+            return parsed(EPOCHS, document, cls).floor if document.version else 0
+        except DocumentUnreadable as error:
+            tell(error)
+            raise
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -129,11 +170,18 @@ class LocalCoordinator:
         try:
             while not mandate.lost and queue[0] is not mandate:
                 await self._changed.wait()
-            mandate.epoch += Epochs.of(self._documents.get(EPOCHS, MISSING))
+            mandate.epoch += await self._floor()
         except BaseException:
             self.end(mandate)
             raise
         return mandate
+
+    async def _floor(self) -> int:
+        while True:
+            try:
+                return Epochs.of(self._documents.get(EPOCHS, MISSING))
+            except DocumentUnreadable:
+                await self._changed.wait()
 
     def end(self, mandate: _LocalMandate) -> None:
         queue = self._queues[mandate.election]

@@ -340,7 +340,8 @@ class ZooKeeper:
 
     async def _queue(self, folder: str) -> list[str]:
         try:
-            return sorted(await self._call(self._client.get_children_async, folder), key=_number)
+            found = await self._call(self._client.get_children_async, folder)
+            return sorted((name for name in found if name.rpartition("-")[2].isdecimal()), key=_number)  # the others are none of ours
         except NoNodeError:
             return []
 
@@ -352,7 +353,7 @@ class ZooKeeper:
                 data, _ = await self._call(self._client.get_async, f"{folder}/{name}")
             except NoNodeError:
                 continue
-            found.append(Candidate(name.rpartition(".")[0], data.decode()))
+            found.append(Candidate(name.rpartition(".")[0], (data or b"").decode(errors="replace")))
         return found
 
     async def elections(self) -> list[str]:
@@ -399,7 +400,7 @@ class ZooKeeper:
         while True:
             try:
                 data, stat = await self._call(self._client.get_async, path, watch)
-                return Document(stat.mzxid, data)
+                return Document(stat.mzxid, data or b"")
             except NoNodeError:
                 if watch is None or await self._call(self._client.exists_async, path, watch) is None:
                     return MISSING
@@ -454,7 +455,8 @@ class ZooKeeper:
     async def _names(self, path: str, watch: Callable[[object], None] | None) -> list[str]:
         while True:
             try:
-                return sorted(await self._call(self._client.get_children_async, path, watch))
+                found = await self._call(self._client.get_children_async, path, watch)
+                return sorted(name for name in found if _NAME.fullmatch(name))  # the others are none of ours
             except NoNodeError:
                 if watch is None or await self._call(self._client.exists_async, path, watch) is None:
                     return []

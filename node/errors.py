@@ -39,6 +39,7 @@ FrazilError
 │   ├── NotEnoughServices       fewer usable volumes than the policy needs
 │   ├── ContentAway             too few chunks of a metachunk can be read now, but those that don't answer may be whole
 │   ├── VolumeSick, VolumeFull, VolumeReadOnly
+│   ├── DocumentUnreadable      what the services of a cluster agreed upon can't be read: what was known of it stands
 │   ├── DiskAsleep              a cold disk has no power
 │   ├── DiskFailed              a cold disk does not come up, or broke; trying again wears it out
 │   ├── PowerBudgetSpent        as many cold disks are powered as may be
@@ -310,6 +311,10 @@ class VolumeFull(Unavailable):
 
 
 class VolumeReadOnly(Unavailable):
+    pass
+
+
+class DocumentUnreadable(Unavailable):
     pass
 
 

@@ -17,12 +17,12 @@ import trio
 from meta.conscience.client import Directory
 from meta.conscience.protocol import Service
 from meta.coordinator import Candidate as Candidacy
-from meta.coordinator import Coordinator, Mandate
+from meta.coordinator import Coordinator, Mandate, tell
 from meta.protocol.door import Meta
 from node.auth import NamespaceKey
 from node.buffers import BufferPool
 from node.clock import Clock
-from node.errors import FrazilError, InvalidArgument
+from node.errors import DocumentUnreadable, FrazilError, InvalidArgument
 from node.http.client import Client
 from node.log import get_logger
 from node.threads import run_blocking
@@ -232,9 +232,9 @@ class Arranger:
             if not document.version:
                 continue  # never made, or lost with all that ZooKeeper had: it comes back as it was
             try:
-                self._settings = NamespaceSettings.decode(document.data)
-            except FrazilError as error:  # a newer Frazil's, say: what was known stands
-                log.error("the namespace's settings can't be used: %s", error)
+                self._settings = NamespaceSettings.of(document)
+            except DocumentUnreadable as error:  # a newer Frazil's, say: what was known stands
+                tell(error)
             else:
                 self.arrange()
 

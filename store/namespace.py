@@ -13,6 +13,7 @@ import msgspec
 from meta.conscience.expression import compile_expression
 from meta.conscience.protocol import KINDS
 from meta.conscience.score import DEFAULTS, Expressions
+from meta.coordinator import Document, unreadable
 from meta.protocol.restore import COLD_CLASSES
 from node.errors import ConfigError, FrazilError
 from store.location import LEVELS, Location, group_counts
@@ -144,8 +145,16 @@ class NamespaceSettings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_
             return cls()
         try:
             return msgspec.json.decode(data, type=cls).check()
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise ConfigError(f"the namespace's settings are not readable: {error}") from error
+
+    @classmethod
+    def of(cls, document: Document) -> NamespaceSettings:
+        """Raises: DocumentUnreadable."""
+        try:
+            return cls.decode(document.data)
+        except ConfigError as error:
+            raise unreadable(DOCUMENT, document, error) from error
 
     @classmethod
     def parse(cls, text: str) -> NamespaceSettings:

@@ -76,7 +76,7 @@ def decode_webhooks(data: bytes, where: str) -> dict[str, Webhook]:
     """Raises: ConfigError."""
     try:
         file = msgspec.json.decode(data, type=_File)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ConfigError(f"{where} is not readable: {error}") from error
     if file.v != WEBHOOKS_VERSION:
         raise ConfigError(f"{where} has version {file.v}, this Frazil knows {WEBHOOKS_VERSION}")

@@ -15,6 +15,7 @@ import trio
 from cli.checks import Finding, certificate_findings, directory_findings, secret_mode
 from cli.cluster.cold import worker_configs
 from cli.cluster.config import NodeConfig, load_node
+from cli.cluster.documents import unreadable_documents
 from cli.cluster.door import open_door
 from cli.cluster.node import Node
 from cli.cluster.settings import check_services, read_settings
@@ -102,6 +103,9 @@ async def _network_findings(place: StoreDirectory, config: NodeConfig) -> AsyncI
                 yield Finding("zookeeper", "warning", config.hosts, "is one server", "elections end with it: run three")
             for finding in _service_findings(node):
                 yield finding
+            for error in await unreadable_documents(node.coordinator):
+                words, _, remedy = str(error).rpartition("; ")
+                yield Finding("document", "failure", error.detail.partition(" ")[0], words, remedy)
             yield await _settings_finding(node)
     except FrazilError as error:
         words, hint = to_words(error)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import aclosing
 
-import msgspec
 import trio
 
 from cli.cluster.node import CONSCIENCES, Node
@@ -12,9 +11,9 @@ from cli.cluster.telling import count_calls, expose_metrics
 from cli.listener import bind
 from meta.conscience.protocol import Lock
 from meta.conscience.service import ConscienceService
-from meta.coordinator import Coordinator
+from meta.coordinator import Coordinator, parsed, tell
 from node.clock import SystemClock
-from node.errors import FrazilError
+from node.errors import DocumentUnreadable
 from node.http.server import serve
 from node.log import get_logger
 from node.logbook import LogCall
@@ -49,9 +48,9 @@ async def _follow_settings(coordinator: Coordinator, service: ConscienceService)
             if not document.version:
                 continue  # as in store/cluster.py
             try:
-                service.board.expressions = NamespaceSettings.decode(document.data).scores
-            except FrazilError as error:  # what was known stands
-                _log.error("the namespace's settings can't be used: %s", error)
+                service.board.expressions = NamespaceSettings.of(document).scores
+            except DocumentUnreadable as error:  # what was known stands
+                tell(error)
 
 
 async def _follow_locks(
@@ -80,9 +79,9 @@ async def _follow_lock(
         async for document in changes:
             others = {each: lock for each, lock in service.board.locks.items() if each != name}
             try:
-                there = {name: msgspec.json.decode(document.data, type=Lock)} if document.version else {}
-            except msgspec.DecodeError as error:  # what was known stands
-                _log.error("the lock of %s can't be read; `frazil cluster unlock` removes it: %s", name, error)
+                there = {name: parsed(f"{LOCKS}/{name}", document, Lock)} if document.version else {}
+            except DocumentUnreadable as error:  # what was known stands
+                tell(error)
             else:
                 service.board.locks = others | there
             if not started:

@@ -14,14 +14,14 @@ from pathlib import Path
 import msgspec
 import trio
 
-from cli.cluster.config import NodeConfig
+from cli.cluster.config import NodeConfig, host_port
 from meta.conscience.client import Agent, Directory
 from meta.conscience.protocol import Registration
-from meta.coordinator import Coordinator, Document
+from meta.coordinator import Coordinator, Document, parsed, tell, unreadable
 from meta.zookeeper import open_zookeeper
 from node.auth import NamespaceKey
 from node.clock import SharedClock, SystemClock
-from node.errors import ConfigError, Superseded, Unavailable
+from node.errors import ConfigError, DocumentUnreadable, Superseded, Unavailable
 from node.files import write_durably
 from node.http.client import Client
 from node.log import get_logger
@@ -84,13 +84,25 @@ class Consciences:
 
     def _take(self, name: str, document: Document) -> None:
         if document.version:
-            self._by_name = self._by_name | {name: document.data.decode()}
+            try:
+                self._by_name = self._by_name | {name: address_of(f"{CONSCIENCES}/{name}", document)}
+            except DocumentUnreadable as error:
+                tell(error)
 
     def _keep(self, names: Sequence[str]) -> None:
         """Others are forgotten once as many are there as were known."""
         there = {name: address for name, address in self._by_name.items() if name in names}
         if there and len(names) >= len(self._by_name):
             self._by_name = there
+
+
+def address_of(name: str, document: Document) -> str:
+    """What a service announced. Raises: DocumentUnreadable."""
+    try:
+        host_port(found := document.data.decode(), name)
+    except (UnicodeDecodeError, ConfigError) as error:
+        raise unreadable(name, document, error) from error
+    return found
 
 
 @dataclass(slots=True)
@@ -199,7 +211,7 @@ async def _waited_for(config: NodeConfig, key: NamespaceKey, wait_s: float) -> A
 async def _namespace(coordinator: Coordinator, path: Path) -> str:
     """The namespace's id, made by whoever asks first, and kept by every node: ZooKeeper may lose it.
 
-    Raises: ConfigError when this node has belonged to another one.
+    Raises: ConfigError when this node has belonged to another one; Unavailable.
     """
     kept = await run_blocking(_kept_namespace, path)
     while True:
@@ -209,7 +221,13 @@ async def _namespace(coordinator: Coordinator, path: Path) -> str:
         made = kept or NamespaceRecord(os.urandom(8).hex())
         with contextlib.suppress(Superseded):
             await coordinator.write(NAMESPACE_DOCUMENT, msgspec.json.encode(made), version=0)
-    found = msgspec.json.decode(document.data, type=NamespaceRecord)
+    try:
+        found = parsed(NAMESPACE_DOCUMENT, document, NamespaceRecord)
+    except DocumentUnreadable as error:
+        if kept is None:
+            raise
+        tell(error)
+        return kept.id
     if kept is None:
         await run_blocking(_write_first, path, msgspec.json.encode(found))
     elif kept != found:
@@ -224,7 +242,7 @@ def _kept_namespace(path: Path) -> NamespaceRecord | None:
         return msgspec.json.decode(path.read_bytes(), type=NamespaceRecord)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, RecursionError) as error:
         raise ConfigError(f"{path} can't be used for the node's state: {error}") from error
 
 

@@ -95,8 +95,12 @@ def value_at(settings: NamespaceSettings, path: str) -> object:
 async def edit_settings(session: Session, *, force: bool) -> Exit:
     """Raises: Hinted without an editor; FrazilError."""
     async with open_door(session.directory()) as node:
-        settings, version = await read_settings(node)
-        before = text = settings.text()
+        document = await node.coordinator.read(DOCUMENT)
+        version = document.version
+        try:
+            before = text = NamespaceSettings.decode(document.data).text()
+        except ConfigError as error:  # here they can be mended
+            before = text = f"#! {error}; these are the defaults\n{NamespaceSettings().text()}"
         while True:
             text = _edited(text)
             if text == before:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cli.cluster.documents import unreadable_documents
 from cli.cluster.door import open_door
 from cli.cluster.node import Node
 from cli.exit import Exit
@@ -20,6 +21,9 @@ async def show_cluster(session: Session) -> Exit:
         output.record(
             "cluster", f"namespace {node.config.namespace} ({node.namespace})", namespace=node.config.namespace, id=node.namespace
         )
+        damaged = await unreadable_documents(node.coordinator)
+        for error in damaged:
+            output.warn(str(error))
         if not fresh:
             output.warn("no conscience answers: this is what was known last")
         given_up = sum(each.gone for each in node.directory.services.values())
@@ -29,7 +33,7 @@ async def show_cluster(session: Session) -> Exit:
         )
         bad = sum(_show_service(output, each) for each in services)
         await _show_leaders(output, node)
-    code = Exit.WARNINGS if bad or not fresh else Exit.OK
+    code = Exit.WARNINGS if bad or damaged or not fresh else Exit.OK
     output.record("summary", None, services=len(services), avoided=bad, exit=int(code))
     output.note(f"{count_text(len(services), 'service')}, {bad} avoided" + (f", {given_up} given up" if given_up else ""))
     return code

@@ -7,7 +7,8 @@ from contextlib import aclosing
 from pathlib import Path
 
 from cli.cluster.node import Node
-from node.errors import FrazilError, Superseded
+from meta.coordinator import Document, tell, unreadable
+from node.errors import ConfigError, DocumentUnreadable, FrazilError, Superseded
 from node.files import write_durably
 from node.log import get_logger
 from node.threads import run_blocking
@@ -43,7 +44,17 @@ async def follow_webhooks(node: Node, home: Path) -> None:
         async for document in changes:
             try:
                 if document.version:
-                    decode_webhooks(document.data, DOCUMENT)
+                    webhooks_of(document)
                     await run_blocking(write_durably, home / WEBHOOKS_NAME, document.data)
-            except (FrazilError, OSError) as error:  # a newer Frazil's, or a full disk: what was known stands
+            except DocumentUnreadable as error:  # a newer Frazil's, say: what was known stands
+                tell(error)
+            except (FrazilError, OSError) as error:
                 _log.error("the namespace's webhooks can't be kept here: %s", error)
+
+
+def webhooks_of(document: Document) -> Webhooks:
+    """Raises: DocumentUnreadable."""
+    try:
+        return decode_webhooks(document.data, DOCUMENT)
+    except ConfigError as error:
+        raise unreadable(DOCUMENT, document, error) from error

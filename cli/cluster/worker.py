@@ -17,7 +17,8 @@ from glacier.worker.daemon import open_daemon
 from glacier.worker.daemon import serve_worker as run_worker
 from glacier.worker.worker import Worker
 from meta.conscience.protocol import Registration
-from node.errors import FrazilError
+from meta.coordinator import tell
+from node.errors import DocumentUnreadable
 from node.log import get_logger
 from store.namespace import DOCUMENT, NamespaceSettings, SiteSettings
 
@@ -88,9 +89,9 @@ async def follow_rate(node: Node, site: str, config: WorkerConfig, rate: Rate) -
         async for document in changes:
             if document.version:
                 try:
-                    settings = NamespaceSettings.decode(document.data)
-                except FrazilError as error:  # what was known stands
-                    _log.error("the namespace's settings can't be used: %s", error)
+                    settings = NamespaceSettings.of(document)
+                except DocumentUnreadable as error:  # what was known stands
+                    tell(error)
                 apply()
 
 

@@ -171,10 +171,28 @@ async def keep(path: Path, coordinator: Coordinator) -> None:
         except Unavailable as error:
             _log.info("what ZooKeeper holds can't be noted now: %s", error)
         else:
+            found = None if found is None else without_damage(found, kept)
             if found is not None and found != kept and not is_older(found, kept):
                 await run_blocking(write_durably, path / "keepsake", msgspec.json.encode(found))
                 kept = found
         await trio.sleep(LOOK_S)
+
+
+def without_damage(found: Keepsake, kept: Keepsake) -> Keepsake:
+    """With what was kept in place of documents that are no JSON: they are to be mended from it."""
+    documents = {}
+    for name, document in found.documents.items():
+        good = document if _is_json(document.data) else kept.documents.get(name)
+        if good is not None:
+            documents[name] = good
+    return Keepsake(found.floor, documents)
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        return not data or msgspec.json.decode(data) is not None
+    except (msgspec.DecodeError, RecursionError):
+        return False
 
 
 async def look(coordinator: Coordinator) -> Keepsake | None:

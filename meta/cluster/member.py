@@ -16,10 +16,10 @@ from meta.cluster.link import Link
 from meta.cluster.promise import Promise
 from meta.cluster.reign import Reign, ReignCommit
 from meta.cluster.replica import Replica
-from meta.cluster.roster import SET_FOLDER, PeerSet, decode
+from meta.cluster.roster import SET_FOLDER, PeerSet
 from meta.cluster.wire import Appending, Following, Promising, Pulling, Standings, Surveying
 from meta.commit import NOTHING, Entry, Header
-from meta.coordinator import EPOCHS, Candidate, Coordinator, Epochs, Mandate
+from meta.coordinator import EPOCHS, Candidate, Coordinator, Epochs, Mandate, parsed
 from meta.leader import AGREE_S, Peer
 from meta.local import kept
 from meta.peer import Standing, check_source
@@ -199,9 +199,9 @@ class Member:
             raise
 
     async def _claim(self, epoch: int) -> Promising:
-        """What peers are asked to promise. The leader before may have changed them just before it went. Raises: NotLeader."""
+        """What peers are asked to promise. The leader before may have changed them just before it went. Raises: NotLeader, Unavailable."""
         document = await self._coordinator.read(f"{SET_FOLDER}/{self.name}")
-        if not document.version or decode(document, PeerSet, self.name).peers != self.peers.peers:
+        if not document.version or parsed(f"{SET_FOLDER}/{self.name}", document, PeerSet).peers != self.peers.peers:
             raise NotLeader(f"the set {self.name} has other peers now")
         floor = Epochs.of(await self._coordinator.read(EPOCHS))
         return Promising(self.name, epoch, self.peers.peers, (floor, document.version), uuid.uuid4().hex)

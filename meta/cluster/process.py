@@ -29,11 +29,11 @@ from meta.cluster.roster import DIRECTORY, PEER_FOLDER, SET_FOLDER, Layout, Peer
 from meta.cluster.routing import RoutedMeta
 from meta.cluster.service import REGISTRY, ClusterService
 from meta.connection import sync_folder
-from meta.coordinator import EPOCHS, Candidate, Coordinator
+from meta.coordinator import EPOCHS, Candidate, Coordinator, tell
 from meta.protocol.directory import Prefix
 from node.auth import NamespaceKey
 from node.clock import Clock
-from node.errors import ConfigError, NotLeader, Superseded, Unavailable
+from node.errors import ConfigError, DocumentUnreadable, NotLeader, Superseded, Unavailable
 from node.http.client import Client
 from node.http.server import serve
 from node.log import get_logger
@@ -215,6 +215,8 @@ class MetaProcess:
                 await self._lay_out()
                 await self._add_sets()
             except (Unavailable, Superseded) as error:
+                if isinstance(error, DocumentUnreadable):
+                    tell(error)
                 _log.info("laying out waits: %s", error)
             with trio.move_on_after(RETRY_S if len(self.roster.peers) < self._options.replicas else 10 * RETRY_S):
                 await self.roster.wait_changed()
@@ -283,7 +285,7 @@ class MetaProcess:
         for name in sorted(peers):
             if load[name] == 0 and len(peers) >= self._options.replicas and self.roster.sets:
                 others = sorted((peer for peer in peers if peer != name), key=lambda peer: (load[peer], peer))
-                number = 1 + max(int(each.rpartition("-")[2]) for each in self.roster.sets)
+                number = 1 + max(int(last) for each in self.roster.sets if (last := each.rpartition("-")[2]).isdecimal())
                 await self._make_set(f"set-{number}", PeerSet((name, *others[: self._options.replicas - 1])))
 
 

@@ -35,7 +35,7 @@ from meta.cluster.roster import (
     renewed_sets,
 )
 from meta.cluster.routing import RoutedMeta
-from meta.coordinator import Candidate, Coordinator, Mandate
+from meta.coordinator import Candidate, Coordinator, Mandate, parsed
 from meta.protocol.bucket import BucketSettings
 from meta.protocol.directory import Place
 from meta.protocol.registry import BucketEntry
@@ -183,7 +183,7 @@ async def clear(coordinator: Coordinator, meta: RoutedMeta | None = None) -> Non
         await _clear_bucket(coordinator, renewal, meta)
         return
     document = await coordinator.read(DIRECTORY)
-    layout = msgspec.json.decode(document.data, type=Layout) if document.version else Layout({})
+    layout = parsed(DIRECTORY, document, Layout) if document.version else Layout({})
     done = bool(set(names) & set(layout.among))
     for name in await coordinator.names(SET_FOLDER):
         if (name not in names) if done else (name in names):

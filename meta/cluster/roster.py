@@ -10,21 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import aclosing
-from typing import TypeVar
 
 import msgspec
 import trio
 
-from meta.coordinator import Coordinator, Document
-from node.errors import BaseCorrupt, InvalidArgument, PeerUnreachable, Superseded
+from meta.coordinator import Coordinator, Document, V, parsed, tell
+from node.errors import DocumentUnreadable, InvalidArgument, PeerUnreachable, Superseded
 
 PEER_FOLDER = "peer"
 SET_FOLDER = "set"
 DISSOLVED_FOLDER = "dissolved"
 DIRECTORY = "directory"
 RENEWAL = "renewal"
-
-V = TypeVar("V", bound=msgspec.Struct)
 
 
 class Peer(msgspec.Struct, frozen=True):
@@ -40,6 +37,10 @@ class PeerSet(msgspec.Struct, frozen=True):
 
     peers: tuple[str, ...]
     wanted: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.peers:
+            raise ValueError("a set has peers")
 
     @property
     def goal(self) -> tuple[str, ...]:
@@ -91,15 +92,15 @@ async def renewed_sets(coordinator: Coordinator) -> tuple[str, ...]:
 async def renewal_under_way(coordinator: Coordinator) -> Renewal | None:
     """Raises: Unavailable."""
     document = await coordinator.read(RENEWAL)
-    return decode(document, Renewal, RENEWAL) if document.version else None
+    return parsed(RENEWAL, document, Renewal) if document.version else None
 
 
-def decode(document: Document, kind: type[V], name: str) -> V:
-    """Raises: BaseCorrupt."""
+def heed(known: dict[str, V], path: str, document: Document, kind: type[V]) -> None:
+    """Takes what a document says into what is known by its name; one that can't be read changes nothing, and is told."""
     try:
-        return msgspec.json.decode(document.data, type=kind)
-    except msgspec.DecodeError as error:
-        raise BaseCorrupt(f"the document {name} can't be read: {error}") from error
+        known[path.rpartition("/")[2]] = parsed(path, document, kind)
+    except DocumentUnreadable as error:
+        tell(error)
 
 
 class Roster:
@@ -136,11 +137,11 @@ class Roster:
         for name in self._living:
             document = await self._coordinator.read(f"{PEER_FOLDER}/{name}")
             if document.version:
-                self._peers[name] = decode(document, Peer, name)
+                heed(self._peers, f"{PEER_FOLDER}/{name}", document, Peer)
         for name in await self._coordinator.names(SET_FOLDER):
             document = await self._coordinator.read(f"{SET_FOLDER}/{name}")
             if document.version:
-                self.sets[name] = decode(document, PeerSet, name)
+                heed(self.sets, f"{SET_FOLDER}/{name}", document, PeerSet)
 
     async def keep(self) -> None:
         """Until cancelled."""
@@ -163,7 +164,7 @@ class Roster:
         async with aclosing(self._coordinator.watch(f"{PEER_FOLDER}/{name}")) as changes:
             async for document in changes:
                 if document.version:
-                    self._peers[name] = decode(document, Peer, name)
+                    heed(self._peers, f"{PEER_FOLDER}/{name}", document, Peer)
                     self.notify()
 
     async def _keep_sets(self, nursery: trio.Nursery) -> None:
@@ -178,7 +179,7 @@ class Roster:
         async with aclosing(self._coordinator.watch(f"{SET_FOLDER}/{name}")) as changes:
             async for document in changes:
                 if document.version:
-                    self.sets[name] = decode(document, PeerSet, name)
+                    heed(self.sets, f"{SET_FOLDER}/{name}", document, PeerSet)
                 else:
                     self.sets.pop(name, None)
                 self.notify()
@@ -190,7 +191,7 @@ class Roster:
     async def change_set(self, name: str, before: PeerSet, after: PeerSet) -> None:
         """Raises: Superseded when it is not as `before` says any more."""
         document = await self._coordinator.read(f"{SET_FOLDER}/{name}")
-        if not document.version or decode(document, PeerSet, name) != before:
+        if not document.version or parsed(f"{SET_FOLDER}/{name}", document, PeerSet) != before:
             raise Superseded(f"the set {name} was changed meanwhile")
         await self._coordinator.write(f"{SET_FOLDER}/{name}", msgspec.json.encode(after), version=document.version)
 
@@ -199,8 +200,9 @@ class Roster:
         return bool((await self._coordinator.read(f"{DISSOLVED_FOLDER}/{name}")).version)
 
     async def layout(self) -> Layout | None:
+        """Raises: Unavailable."""
         document = await self._coordinator.read(DIRECTORY)
-        return decode(document, Layout, DIRECTORY) if document.version else None
+        return parsed(DIRECTORY, document, Layout) if document.version else None
 
 
 def wanted_change(peers: PeerSet, source: str, target: str) -> PeerSet:

@@ -24,11 +24,11 @@ import trio
 from meta.attempt import NUMBER_BYTES
 from meta.client import Door, MetaDoors, ignored, post
 from meta.cluster.bases import OPENED
-from meta.cluster.roster import DIRECTORY, Layout, decode, renewed_sets
+from meta.cluster.roster import DIRECTORY, Layout, renewed_sets
 from meta.cluster.service import BIRTHS, REGISTRY, REPEATED
 from meta.cluster.wire import HEADER_NAME
 from meta.commit import NOTHING, Header
-from meta.coordinator import Coordinator
+from meta.coordinator import Coordinator, parsed
 from meta.directory import container_base, container_id
 from meta.protocol.bucket import BucketSettings
 from meta.protocol.directory import Assignments, Place, Prefix, Prefixes
@@ -231,7 +231,7 @@ class RoutedMeta(MetaDoors):
         document = await self._coordinator.read(DIRECTORY)
         if not document.version:
             raise NotLeader("the namespace is not laid out yet: no meta service has started")
-        return decode(document, Layout, DIRECTORY)
+        return parsed(DIRECTORY, document, Layout)
 
     def _forget_directory(self) -> None:
         """All metadata may be in other sets by now: see meta/cluster/renewal.py."""

@@ -109,6 +109,32 @@ async def equal(cluster: Cluster, of: str) -> None:
     await until(same)
 
 
+@pytest.mark.parametrize("bad", [b"\xff", b"[]"])
+async def test_documents_that_can_t_be_read_end_no_peer(
+    cluster: Cluster, bad: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await cluster.meta.create_bucket(settings("b"))
+    coordinator, first, *_ = cluster.coordinator, *cluster.processes.values()
+    while "set/set-1" not in load(first._options.path).documents:  # noqa: ASYNC110 - in its own time
+        await trio.sleep(0.05)
+    monkeypatch.setattr("meta.cluster.keepsake.LOOK_S", 0.05)
+    for path in ("directory", "epochs", "renewal", "set/set-1", f"peer/{first.peer.name}", "set/set-x", "peer/x"):
+        good = await coordinator.read(path)
+        await coordinator.announce(path, bad)
+        await trio.sleep(0.3)
+        await cluster.meta.container("b").put(row(f"k {path}"))
+        kept = load(first._options.path).documents
+        assert kept.keys() >= {"directory", "set/set-1"}
+        assert all(msgspec.json.decode(each.data) for each in kept.values())
+        if good.version:
+            await coordinator.announce(path, good.data)
+        else:
+            await coordinator.withdraw(path)
+    await cluster.kill(next(iter(cluster.processes)))
+    await cluster.meta.container("b").put(row("after an election"))
+    caplog.clear()
+
+
 async def test_a_probe_says_whether_any_leader_of_the_directory_answers(cluster: Cluster) -> None:
     await cluster.meta.probe()
     before = cluster.meta.answered_at
