@@ -11,9 +11,11 @@ from typing import Protocol, TypeVar
 import msgspec
 import trio
 
-from node.errors import DocumentUnreadable, InvalidArgument, Superseded
+from node.errors import DocumentUnreadable, InvalidArgument, StillInUse, Superseded
 from node.log import get_logger
 
+HOLD_SESSIONS = 2
+"""For how many times a session's length a document that another holds is waited for: servers end sessions a little late."""
 DOCUMENT_BYTES_MAX = 256 << 10
 """A quarter of what ZooKeeper takes: documents are settings, not data."""
 
@@ -149,11 +151,17 @@ class Coordinator(Protocol):
     async def announce(self, name: str, data: bytes) -> None:
         """A document that is there as long as this process lives, and soon again after an outage; in place of one that is there."""
 
+    async def occupy(self, name: str, data: bytes, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """For ever: a document like an announced one, but never in place of other data of a process that lives. Started once it is there:
+        what a process left that is gone stays until its session ends. Raises: StillInUse when somebody else holds it, also later."""
+
 
 class LocalCoordinator:
     """Implements Coordinator in this process, for a cluster of services that live in it. A candidate's session ends by `expire`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, session_s: float = 0.2) -> None:
+        """session_s: how long `occupy` waits for who may be gone."""
+        self.session_s = session_s
         self._documents: dict[str, Document] = {}
         self._queues: dict[str, list[_LocalMandate]] = {}
         self._changed = trio.Event()
@@ -267,6 +275,20 @@ class LocalCoordinator:
         await trio.lowlevel.checkpoint()
         self._put(name, data)
 
+    async def occupy(self, name: str, data: bytes, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        tenure, started = Tenure(data, self.session_s), False
+        while True:
+            changed, found = self._changed, await self.read(name)
+            if not found.version:
+                found = self._put(name, data)
+            if tenure.look(found.data, trio.current_time()):
+                if not started:
+                    started = True
+                    task_status.started()
+                await changed.wait()
+            else:
+                await trio.sleep(self.session_s / HOLD_SESSIONS)
+
     async def withdraw(self, name: str) -> None:
         """As when the process that announced it is gone."""
         await trio.lowlevel.checkpoint()
@@ -315,6 +337,26 @@ class _LocalMandate:
         await trio.lowlevel.checkpoint()
         self.over.set()
         self._coordinator.end(self)
+
+
+class Tenure:
+    """Who holds a document: this process, by its data, or another, that is gone or lives. Pure."""
+
+    def __init__(self, own: bytes, session_s: float) -> None:
+        self._own = own
+        self._until_s = HOLD_SESSIONS * session_s
+        self._other: tuple[bytes, float] | None = None
+
+    def look(self, found: bytes, now: float) -> bool:
+        """Whether it is our own. Raises: StillInUse when other data stays longer than the session of a process that is gone."""
+        if found == self._own:
+            self._other = None
+            return True
+        if self._other is None or self._other[0] != found:
+            self._other = found, now
+        elif now - self._other[1] > self._until_s:
+            raise StillInUse(f"another process holds it: {found.decode(errors='replace')}")
+        return False
 
 
 def check_data(data: bytes) -> None:

@@ -42,7 +42,7 @@ from kazoo.protocol.states import KazooState
 from kazoo.retry import KazooRetry
 from kazoo.security import make_digest_acl
 
-from meta.coordinator import EPOCHS, MISSING, Candidate, Document, Epochs, check_data
+from meta.coordinator import EPOCHS, MISSING, Candidate, Document, Epochs, Tenure, check_data
 from node.auth import NamespaceKey
 from node.clock import Clock
 from node.errors import ConfigError, DeadlineExceeded, InvalidArgument, PeerUnreachable, Superseded, Unavailable
@@ -489,6 +489,40 @@ class ZooKeeper:
         check_data(data)
         await self._keep_announced(name, data)
         self._announced[name] = data
+
+    async def occupy(self, name: str, data: bytes, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        check_data(data)
+        path, tenure = self._document(name), Tenure(data, max(self.session_s, RETRY_S))
+        started = False
+        while True:
+            event, watch = self._event()
+            try:
+                is_own = await self._occupy(path, data, tenure, watch)
+            except Unavailable as error:
+                _log.info("%s can't be held now: %s", name, error)
+                is_own = False
+            if is_own and not started:
+                started = True
+                task_status.started()
+            with trio.move_on_after(WATCH_POLL_S if is_own else RETRY_S):
+                await event.wait()
+
+    async def _occupy(self, path: str, data: bytes, tenure: Tenure, watch: Callable[[object], None]) -> bool:
+        """Whether it is there in this session; what an earlier one with the same data left is replaced. Raises: StillInUse."""
+        try:
+            found, stat = await self._call(self._client.get_async, path, watch)
+            if not tenure.look(found or b"", self._clock.monotonic()):
+                return False
+            if stat.ephemeralOwner == self._session():
+                return True
+            await self._call(self._client.delete_async, path)
+        except NoNodeError:
+            pass
+        try:
+            await self._create(path, data, ephemeral=True)
+        except NodeExistsError:
+            pass
+        return False
 
     async def _keep_announced(self, name: str, data: bytes) -> None:
         """One that an earlier session of this process, or an earlier process, left behind is replaced."""

@@ -25,7 +25,7 @@ from meta.cluster.care import Care
 from meta.cluster.keepsake import Known, bring_up_to_date, keep, known, look, restoration, restore, went_back
 from meta.cluster.link import Link
 from meta.cluster.member import Member, open_member
-from meta.cluster.roster import DIRECTORY, PEER_FOLDER, SET_FOLDER, Layout, Peer, PeerSet, Roster, first_sets
+from meta.cluster.roster import DIRECTORY, HOLDER_FOLDER, PEER_FOLDER, SET_FOLDER, Layout, Peer, PeerSet, Roster, first_sets
 from meta.cluster.routing import RoutedMeta
 from meta.cluster.service import REGISTRY, ClusterService
 from meta.connection import sync_folder
@@ -33,7 +33,7 @@ from meta.coordinator import EPOCHS, Candidate, Coordinator, tell
 from meta.protocol.directory import Prefix
 from node.auth import NamespaceKey
 from node.clock import Clock
-from node.errors import ConfigError, DocumentUnreadable, NotLeader, Superseded, Unavailable
+from node.errors import ConfigError, DocumentUnreadable, NotLeader, StillInUse, Superseded, Unavailable
 from node.http.client import Client
 from node.http.server import serve
 from node.log import get_logger
@@ -52,6 +52,8 @@ SETTLE_S = 1.0
 """How long the first peers wait for others before they lay the namespace out."""
 RETRY_S = 0.5
 PEER_VERSION = "1"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""With a file's number: what a process that was killed left is known as its own by the next one in its place, which need not wait."""
 DISSOLVED = ".dissolved"
 """Behind the name of a set's folder when the set is no more. Names of sets are never given again."""
 _log = get_logger("meta.process")
@@ -93,12 +95,14 @@ async def serve_meta(
 ) -> None:
     """Serves until `drain` is set; hands over what it leads before it ends.
 
-    Raises: ConfigError when another process serves the path; BaseCorrupt, VolumeSick; what the Coordinator raises at the begin.
+    Raises: ConfigError when another process serves the path, or elsewhere a copy of it; BaseCorrupt, VolumeSick; what the Coordinator
+    raises at the begin.
     """
-    with _exclusive(options.path):
+    with _exclusive(options.path) as place:
         name = _peer_name(options.path)
         async with Client(key=key, tls=tls.client) as client, trio.open_nursery() as nursery:
             process = MetaProcess(options, name, coordinator=coordinator, key=key, clock=clock, client=client)
+            await nursery.start(_occupy, coordinator, process.peer, place, options.path)
             await coordinator.announce(f"{PEER_FOLDER}/{name}", msgspec.json.encode(process.peer))
             nursery.start_soon(process.roster.keep)
             nursery.start_soon(keep, options.path, coordinator)
@@ -335,9 +339,22 @@ def _put_away(folder: Path) -> None:
         _log.warning("the set %s is no more: its bases lie in %s, and may be deleted", folder.name, aside)
 
 
+async def _occupy(
+    coordinator: Coordinator, peer: Peer, place: str, path: Path, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """For ever: of one peer there is one process; a copy would promise what the other knows nothing of. Raises: ConfigError."""
+    try:
+        await coordinator.occupy(f"{HOLDER_FOLDER}/{peer.name}", f"{peer.address} {place}".encode(), task_status=task_status)
+    except StillInUse as error:
+        raise ConfigError(
+            f"the peer {peer.name} of {path} runs elsewhere ({error}): one is a copy of the other's disk. "
+            "Stop the one that is not to be used; emptied, its folder becomes a peer of its own"
+        ) from error
+
+
 @contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
-    """Raises: ConfigError."""
+def _exclusive(path: Path) -> Iterator[str]:
+    """Tells the place, which nothing else that runs has. Raises: ConfigError."""
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -346,7 +363,8 @@ def _exclusive(path: Path) -> Iterator[None]:
         os.close(descriptor)
         raise ConfigError(f"another process serves {path}") from error
     try:
-        yield
+        file = os.fstat(descriptor)
+        yield f"{BOOT_ID.read_text().strip()} {file.st_dev} {file.st_ino}"
     finally:
         os.close(descriptor)
 

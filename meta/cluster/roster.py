@@ -1,6 +1,7 @@
 """Who is in the cluster: peers as they announce themselves, sets of peers, and which set has which of the namespace's own bases.
 
 documents in the Coordinator: peer/<peer>     Peer, as long as the peer lives
+                              holder/<peer>   where it runs, as long as it lives: no copy of its disk runs beside it
                               set/<set>       PeerSet
                               dissolved/<set> empty: the set is no more, and no other gets its name
                               directory       Layout
@@ -18,6 +19,7 @@ from meta.coordinator import Coordinator, Document, V, parsed, tell
 from node.errors import DocumentUnreadable, InvalidArgument, PeerUnreachable, Superseded
 
 PEER_FOLDER = "peer"
+HOLDER_FOLDER = "holder"
 SET_FOLDER = "set"
 DISSOLVED_FOLDER = "dissolved"
 DIRECTORY = "directory"

@@ -34,14 +34,14 @@ async def test_an_instance_that_went_stays_known_until_another_comes() -> None:
     """It may only have lost ZooKeeper."""
     coordinator = LocalCoordinator()
     for name in ("a", "b"):
-        await coordinator.announce(f"conscience/{name}", name.encode())
+        await coordinator.announce(f"conscience/{name}", f"{name}:1".encode())
     consciences = Consciences(coordinator)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(consciences.watch)
-        await _until(consciences, ["a", "b"])
+        await _until(consciences, ["a:1", "b:1"])
         await coordinator.withdraw("conscience/a")
         await trio.sleep(0.05)
-        await _until(consciences, ["a", "b"])
-        await coordinator.announce("conscience/c", b"c")
-        await _until(consciences, ["b", "c"])
+        await _until(consciences, ["a:1", "b:1"])
+        await coordinator.announce("conscience/c", b"c:1")
+        await _until(consciences, ["b:1", "c:1"])
         nursery.cancel_scope.cancel()

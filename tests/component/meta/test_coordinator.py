@@ -17,7 +17,7 @@ from meta.coordinator import DOCUMENT_BYTES_MAX, Candidate, Coordinator, Documen
 from meta.zookeeper import ZooKeeper, open_zookeeper
 from node.auth import NamespaceKey
 from node.clock import SystemClock
-from node.errors import ConfigError, DeadlineExceeded, InvalidArgument, PeerUnreachable, Superseded
+from node.errors import ConfigError, DeadlineExceeded, InvalidArgument, PeerUnreachable, StillInUse, Superseded
 from tests.component.meta.conftest import KEY
 from tests.conftest import SCALE
 from tests.support.zookeeper import ZooKeeperServer, hosts, zookeeper
@@ -158,6 +158,43 @@ async def test_an_announcement_replaces_the_one_before(open_coordinator: Open) -
         await one.announce("service/a", b"2")
         assert (await other.read("service/a")).data == b"2"
         assert await other.names("service") == ["a"]
+
+
+async def test_what_one_process_occupies_no_other_does_beside_it(open_coordinator: Open) -> None:
+    async with open_coordinator() as one, open_coordinator() as two, trio.open_nursery() as nursery:
+        await nursery.start(one.occupy, "holder/a", b"here")
+        with trio.fail_after(10), pytest.raises(StillInUse, match="here"):
+            await two.occupy("holder/a", b"there")
+        assert (await two.read("holder/a")).data == b"here"
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_was_occupied_is_free_when_its_process_is_gone(server: ZooKeeperServer) -> None:
+    async with connect([server], "occupied") as two, trio.open_nursery() as nursery:
+        async with connect([server], "occupied") as one, trio.open_nursery() as first:
+            await first.start(one.occupy, "holder/a", b"here")
+            waiting = partial(nursery.start, two.occupy, "holder/a", b"there")
+            nursery.start_soon(waiting)
+            await trio.sleep(0.3)
+            first.cancel_scope.cancel()
+        with trio.fail_after(10):
+            await until(lambda: _has(two, "holder/a", b"there"))
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_an_earlier_process_in_the_same_place_left_is_taken_over_at_once(server: ZooKeeperServer) -> None:
+    async with connect([server], "again", session_s=30) as killed, connect([server], "again") as two:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(killed.occupy, "holder/a", b"here")
+            nursery.cancel_scope.cancel()
+        async with trio.open_nursery() as nursery:
+            with trio.fail_after(2):
+                await nursery.start(two.occupy, "holder/a", b"here")
+            nursery.cancel_scope.cancel()
+
+
+async def _has(coordinator: Coordinator, name: str, data: bytes) -> bool:
+    return (await coordinator.read(name)).data == data
 
 
 async def test_what_a_process_led_and_announced_ends_with_it(server: ZooKeeperServer) -> None:

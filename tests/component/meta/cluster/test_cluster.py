@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from meta.client import post
 from meta.cluster.bases import SetBases
 from meta.cluster.keepsake import load
 from meta.cluster.member import Member
+from meta.cluster.process import MetaOptions, serve_meta
 from meta.cluster.replica import check_snapshot
 from meta.cluster.roster import Peer, PeerSet, wanted_change
 from meta.cluster.service import BIRTHS
@@ -39,6 +41,7 @@ from node.errors import (
     BucketNotFound,
     BucketOwned,
     CallNotAuthenticated,
+    ConfigError,
     FrazilError,
     NotFound,
     ObjectNotFound,
@@ -133,6 +136,19 @@ async def test_documents_that_can_t_be_read_end_no_peer(
     await cluster.kill(next(iter(cluster.processes)))
     await cluster.meta.container("b").put(row("after an election"))
     caplog.clear()
+
+
+async def test_a_copy_of_a_peer_is_refused_beside_it_and_serves_once_that_is_gone(cluster: Cluster) -> None:
+    first = next(iter(cluster.processes))
+    shutil.copytree(cluster.folder / first, cluster.folder / "copy")
+    with pytest.raises(ExceptionGroup) as refused:
+        options = MetaOptions(cluster.folder / "copy", "127.0.0.1:9")
+        await serve_meta(options, [], coordinator=cluster.coordinator, key=KEY, clock=SystemClock(), drain=trio.Event())
+    assert refused.group_contains(ConfigError, match="is a copy of the other's disk", depth=1)
+    await cluster.meta.create_bucket(settings("b"))
+    await cluster.kill(first)
+    await cluster.coordinator.withdraw(f"holder/{(cluster.folder / first / 'peer').read_text().split()[1]}")
+    await cluster.start("copy")
 
 
 async def test_a_probe_says_whether_any_leader_of_the_directory_answers(cluster: Cluster) -> None:
