@@ -7,12 +7,15 @@ from collections import Counter
 
 import msgspec
 
+from node.errors import FrazilError
 from node.log import get_logger
 from node.metrics import counter
 
 SHARE = "share_ppm"
 AWAY = "away"
 """Count, by volume: it could not be looked at."""
+DAMAGED = "damaged"
+"""Count, by bucket: its metadata could not be read."""
 MILLION = 1_000_000
 DAMAGES_KEPT_MAX = 10_000
 """The counts say how many there were."""
@@ -59,6 +62,20 @@ class Tally:
         """A volume that does not answer."""
         self.counts[f"{AWAY}:{_place(volume, where)}"] += 1
 
+    def pass_over_bucket(self, bucket: str, error: FrazilError) -> None:
+        """One whose metadata can't be read: the others need not wait until somebody mends it."""
+        self.counts[f"{DAMAGED}:{bucket}"] += 1
+        log.error("a bucket's metadata can't be read: it is passed over", extra={"bucket": bucket, "error": str(error)})
+
+    def begin_pass(self) -> None:
+        for name in [name for name in self.counts if name.startswith(f"{DAMAGED}:")]:
+            del self.counts[name]
+
+    def damaged_buckets(self) -> list[str]:
+        """As a person reads it, of this pass."""
+        names = sorted(name.partition(":")[2] for name in self.counts if name.startswith(f"{DAMAGED}:"))
+        return [f"the metadata of bucket {name} can't be read, and it was passed over; the log says why" for name in names]
+
     def add(self, damage: Damage) -> None:
         self.counts[f"problem:{damage.problem}"] += 1
         self.counts[f"outcome:{damage.outcome}"] += 1
@@ -89,7 +106,7 @@ class Tally:
             elif kind == AWAY:
                 away.append(f"volume {rest} did not answer and was passed over")
         found = [_sentence(*key, outcomes, self.counts[f"of:{key[0]}:{key[1]}"]) for key, outcomes in places.items()]
-        return self.notes + found + away
+        return self.notes + found + away + self.damaged_buckets()
 
 
 def _place(volume: str, where: str) -> str:

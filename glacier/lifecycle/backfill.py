@@ -16,7 +16,7 @@ from meta.protocol.holding import Holding
 from meta.protocol.listing import Listed, ListRequest
 from meta.protocol.object import ObjectRow
 from meta.protocol.restore import COLD_CLASSES, restore_of
-from node.errors import BucketNotFound, ContentAway, ContentLost, NotEnoughServices, NotFound, Superseded
+from node.errors import BaseNotFound, BucketNotFound, ContentAway, ContentLost, Damaged, NotEnoughServices, NotFound, Superseded
 from node.log import get_logger
 from store.context import Context
 from store.jobs.duty import STANDING, Duty
@@ -60,8 +60,9 @@ class FreezeTask:
             return None, 0
         if not position:
             self._tally.counts["versions"] = self._tally.counts["planned"] = 0
+            self._tally.begin_pass()
         place = msgspec.json.decode(position, type=Position) if position else Position(self._only or await self._next_bucket(""))
-        following, cost = await self._page(place) if place.bucket else (None, 0)
+        following, cost = await self._page_or_pass_over(place) if place.bucket else (None, 0)
         if following is None and place.bucket and not self._only:
             bucket = await self._next_bucket(place.bucket)
             following = Position(bucket) if bucket else None
@@ -72,7 +73,7 @@ class FreezeTask:
         return msgspec.json.encode(following).decode(), cost
 
     def left(self) -> str:
-        return ""
+        return "; ".join(self._tally.damaged_buckets())
 
     async def _next_bucket(self, after: str) -> str:
         """The next that has versions of cold classes; "" when there is none."""
@@ -82,10 +83,22 @@ class FreezeTask:
                     counters = await self._context.container(entry.bucket).counters()
                 except BucketNotFound:
                     continue  # removed while we came to it
+                except (Damaged, BaseNotFound):
+                    return entry.bucket  # told when its turn comes
                 if any(counters.classes.get(name, (0, 0))[0] for name in COLD_CLASSES):
                     return entry.bucket
             after = found[-1].bucket
         return ""
+
+    async def _page_or_pass_over(self, place: Position) -> tuple[Position | None, int]:
+        """Raises: FrazilError; Damaged only for the one bucket that was asked for."""
+        try:
+            return await self._page(place)
+        except (Damaged, BaseNotFound) as error:
+            if self._only:
+                raise
+            self._tally.pass_over_bucket(place.bucket, error)
+            return None, 0
 
     async def _page(self, place: Position) -> tuple[Position | None, int]:
         container = self._context.container(place.bucket)

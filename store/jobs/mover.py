@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from meta.protocol.holding import Cursor, Holding
-from node.errors import ContentAway, ContentCold, ContentLost, NotEnoughServices, Superseded
+from node.errors import ContentAway, ContentCold, ContentLost, NotEnoughServices, RecordCorrupt, Superseded
 from node.log import get_logger
 from store.context import Context
 from store.jobs.task import CONTENTS, Walk
@@ -42,10 +42,21 @@ class Mover(Walk):
 
     async def visit(self, bucket: str, cursor: Cursor) -> tuple[Cursor | None, int]:
         holders = await self._context.container(bucket).walk(cursor, MOVE_ROWS)
-        await self.prepare(holders)
-        sizes = await stream([partial(self._move_all, bucket, holder) for holder in holders], MOVES_AT_ONCE)
+        readable = [holder for holder in holders if self._is_readable(bucket, holder)]
+        await self.prepare(readable)
+        sizes = await stream([partial(self._move_all, bucket, holder) for holder in readable], MOVES_AT_ONCE)
         self._tally.counts[CONTENTS] += len(holders)
         return (holders[-1].cursor if holders else None), sum(sizes)
+
+    def _is_readable(self, bucket: str, holder: Holding) -> bool:
+        """Whether its layout is; one that isn't holds up none of the others."""
+        try:
+            Layout.parse(holder.layout)
+        except RecordCorrupt as error:
+            self._tally.counts["lost"] += 1
+            log.error("a layout can't be read", extra={"bucket": bucket, "key": holder.key, "error": str(error)})
+            return False
+        return True
 
     async def prepare(self, holders: Sequence[Holding]) -> None:
         """Before `needs` is asked of each of these. Raises: Unavailable."""
@@ -58,7 +69,7 @@ class Mover(Walk):
 
     def left(self) -> str:
         lost = self._tally.counts["lost"]
-        return f"{lost} metachunks can't be made whole: too little of them can be read, the log names them" if lost else ""
+        return f"{lost} metachunks can't be made whole: too little of them can be read, the log names them" if lost else super().left()
 
     async def _move_all(self, bucket: str, holder: Holding) -> int:
         """One after another, for each changes the layout that the next must find as it is. Raises: Superseded, Unavailable."""

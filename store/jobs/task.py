@@ -9,7 +9,7 @@ import msgspec
 
 from meta.protocol.bucket import SYSTEM_BUCKET
 from meta.protocol.holding import Cursor
-from node.errors import BucketNotFound, NotFound
+from node.errors import BaseNotFound, BucketNotFound, Damaged, NotFound
 from store.context import Context
 from store.tally import Tally
 
@@ -55,11 +55,17 @@ class Walk:
 
     async def step(self, position: str) -> tuple[str | None, int]:
         if not position:
+            self._tally.begin_pass()
             self._tally.counts[CONTENTS], self._tally.counts[CONTENTS_TOTAL] = 0, await self._total()
         place = msgspec.json.decode(position, type=Place) if position else Place(self._bucket or SYSTEM_BUCKET)
         try:
             cursor, size = await self.visit(place.bucket, place.cursor)
         except BucketNotFound:
+            cursor, size = None, 0
+        except (Damaged, BaseNotFound) as error:
+            if self._bucket:
+                raise
+            self._tally.pass_over_bucket(place.bucket, error)
             cursor, size = None, 0
         self._tally.share(self._tally.counts[CONTENTS], self._tally.counts[CONTENTS_TOTAL])
         if cursor is not None:
@@ -75,7 +81,7 @@ class Walk:
             try:
                 counters = await self._context.container(bucket).counters()
                 total += sum(versions for versions, _ in counters.classes.values()) + counters.markers
-            except NotFound:
+            except (NotFound, Damaged):
                 pass
             bucket = None if self._bucket else await self._next_bucket(bucket)
         return total
@@ -85,7 +91,7 @@ class Walk:
         return page[0].bucket if page else None
 
     def left(self) -> str:
-        return ""
+        return "; ".join(self._tally.damaged_buckets())
 
     async def visit(self, bucket: str, cursor: Cursor) -> tuple[Cursor | None, int]:
         """Some contents behind the cursor, counted in the tally; the next cursor, None at the end. Raises: BucketNotFound."""

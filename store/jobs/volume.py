@@ -190,7 +190,7 @@ class Decommission(Mover):
             return ""
         found, lost, passes = (self._tally.counts[name] for name in ("found", "lost", "passes"))
         if not found:
-            return ""
+            return Mover.left(self)
         left = f"pass {passes} still found {found} metachunks there, and too little can be read of {lost} of them to make them whole"
         return f"{left}. What the log names is to be restored or deleted, then the volume emptied again"
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import trio
 
+from meta.directory import container_id
 from meta.protocol.bucket import BucketSettings
 from meta.protocol.object import Attributes, ObjectRow
 from node.errors import VolumeSick
@@ -161,6 +162,12 @@ def break_disks(store: Store, count: int, monkeypatch: pytest.MonkeyPatch) -> No
         volume = store.volumes[name]
         assert isinstance(volume, Volume)
         monkeypatch.setattr(volume.folders, "link", fail)
+
+
+def damage_base(path: Path, bucket: str) -> None:
+    """A bucket's metadata in a store that is not open."""
+    (base,) = path.rglob(f"{container_id(bucket)}.db")
+    base.write_bytes(b"not a base " * 1000)
 
 
 def flip(file: Path, at: int) -> None:

@@ -7,11 +7,13 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 from meta.jobs import LocalJobs
+from meta.protocol.bucket import BucketSettings
 from meta.protocol.holding import Cursor
 from meta.protocol.jobs import Job
 from meta.protocol.object import Attributes
@@ -36,7 +38,7 @@ from store.source import BytesSource
 from store.store import Store
 from store.tally import Tally
 from store.workers import Settler
-from tests.component.store.support import BUCKET, chunk_files, file_of, flip, opened, put, read, until_none
+from tests.component.store.support import BUCKET, chunk_files, damage_base, file_of, flip, opened, put, read, until_none
 
 ENDED = ("done", "failed", "aborted")
 
@@ -608,3 +610,20 @@ async def test_an_emptying_passes_over_what_is_away_and_says_so(tmp_path: Path) 
         failed = await ended(store, await store.submit_job(Job("decommission", {"volume": volume})))
         assert failed.state == "failed"
         assert "too little can be read of 1" in failed.message
+
+
+@pytest.mark.parametrize("kind", ["scrub-meta", "decommission", "rebuild-volume"])
+async def test_a_bucket_whose_metadata_is_damaged_holds_up_no_other_and_is_named(tmp_path: Path, kind: str, caplog: Any) -> None:
+    async with opened(tmp_path, 3, policy="TWOCOPIES") as store:
+        await store.meta.create_bucket(BucketSettings("a-damaged", "account", "owner", 1))
+        layout = Layout.parse((await put(store, "k", b"well")).layout)
+    damage_base(tmp_path, "a-damaged")
+    async with opened(tmp_path, 3, policy="TWOCOPIES", workers=True) as store:
+        volume = layout.volumes[0]
+        ended_job = await ended(store, await store.submit_job(Job(kind, {"volume": volume})))
+        assert "bucket a-damaged can't be read" in ended_job.message
+        assert ended_job.state == "failed"
+        assert ended_job.progress["contents"] >= 1
+        if kind == "decommission":
+            assert volume not in Layout.parse((await store.get_row(BUCKET, "k")).layout).volumes
+    caplog.clear()
