@@ -47,6 +47,11 @@ class Known(msgspec.Struct, frozen=True):
         return self.state is not None and self.state.state == COLD and self.state.asked and not self.state.problem
 
     @property
+    def is_stuck(self) -> bool:
+        """It was asked for, and its disk fails it."""
+        return self.state is not None and self.state.state == COLD and self.state.asked and bool(self.state.problem)
+
+    @property
     def can_come(self) -> bool:
         return self.state is not None and self.state.state == COLD and not self.state.problem
 
@@ -82,7 +87,7 @@ class Boards:
             await self._in_pages(items, self.workers[worker].create)
 
     async def thaw(self, content: Layout, priority: Priority, until_us: int) -> None:
-        wanted: list[Known] = []
+        wanted, stuck = list[Known](), list[Known]()
         short: Metachunk | None = None
         for metachunk, known in await self._look(content):
             needed = content.policies[metachunk.policy].needed
@@ -90,10 +95,21 @@ class Boards:
             wanted += chosen
             if sum(each.is_hot for each in known) + sum(not each.is_hot for each in chosen) < needed:
                 short = metachunk
+            else:
+                stuck += [each for each in known if each.is_stuck]
         for worker, items in _of_workers(wanted).items():
             await self._in_pages(items, partial(self._get, worker, KINDS[priority], until_us))
         if short is not None:
             raise PeerUnreachable("too few of the cold disks that hold it can be used now")
+        await self._waive(stuck)
+
+    async def _waive(self, stuck: Sequence[Known]) -> None:
+        """Others come in place of these: else what waits for a disk that failed would wait as long as that does."""
+        for worker, items in _of_workers(stuck).items():
+            try:
+                await self._in_pages(items, self.workers[worker].waive)
+            except FrazilError as error:  # away, or of an older Frazil: they end with the restore
+                log.info("what waits for a failed disk can't be taken back now", extra={"worker": worker, "error": str(error)})
 
     async def _get(self, worker: int, kind: Kind, until_us: int, items: Sequence[Item]) -> None:
         await self.workers[worker].get(items, kind, until_us)

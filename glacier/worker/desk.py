@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import msgspec
@@ -67,11 +67,7 @@ class Desk:
             return
         book.put(msgspec.structs.replace(old, until_us=0))
         if old.state == COLD:
-            over = [task.id for task in book.tasks_of(volume, look.chunk) if task.task == THAW and task.purpose in (READ, MELT)]
-            for number in over:
-                book.done(number)
-            changes.over += over
-            cancelled += [old] if over else []
+            _take_back(book, old, (READ, MELT), cancelled, changes)
         elif old.state == WANTED:
             changes.asked.append(book.ask(self._core.task(FREEZE, Kind.FREEZE, old)))
 
@@ -109,6 +105,17 @@ class Desk:
                 await core.tidy(entry)
             except ChunkNotFound:  # deleted meanwhile
                 pass
+
+    async def waive(self, items: Sequence[Item]) -> None:
+        waived: list[Entry] = []
+
+        def step(book: Book, entry: Entry, changes: Changes) -> None:
+            if entry.state == COLD and _take_back(book, entry, (READ,), waived, changes):
+                book.put(msgspec.structs.replace(entry, until_us=0))
+
+        await self._each(items, step)
+        for entry in waived:
+            await self._empty_again(entry)
 
     async def melt(self, items: Sequence[Item]) -> None:
         core = self._core
@@ -340,6 +347,16 @@ class Desk:
         if disk not in disks:
             raise DiskNotFound(f"there is no disk {disk} on this bus; there are {disks[0]} to {disks[-1]}")
         return (disk,)
+
+
+def _take_back(book: Book, entry: Entry, purposes: Collection[str], taken: list[Entry], changes: Changes) -> bool:
+    """Ends the thaws of a cold chunk for these purposes; whether there were any."""
+    over = [task.id for task in book.tasks_of(entry.volume, entry.chunk) if task.task == THAW and task.purpose in purposes]
+    for number in over:
+        book.done(number)
+    changes.over += over
+    taken += [entry] if over else []
+    return bool(over)
 
 
 def _look_up(book: Book, item: Item | Entry) -> tuple[Entry | None, list[Task]]:

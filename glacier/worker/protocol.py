@@ -167,6 +167,9 @@ class ColdDoor(Protocol):
     async def get(self, items: Sequence[Item], kind: Kind, until_us: int) -> None:
         """Have them brought back until then (0: the worker's own while); what is still on its way out stays so long."""
 
+    async def waive(self, items: Sequence[Item]) -> None:
+        """What `get` asked for and has not come is needed no more: others were taken in its place."""
+
     async def melt(self, items: Sequence[Item]) -> None:
         """Have them brought back for good."""
 

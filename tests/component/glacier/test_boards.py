@@ -26,6 +26,7 @@ from glacier.strays import StraySweep
 from glacier.worker.protocol import ColdDoor, Item, Status
 from glacier.worker.volumes import HotVolumes
 from glacier.worker.worker import Worker, open_worker
+from meta.protocol.bucket import BucketSettings
 from meta.protocol.object import Change, DeleteRequest, ObjectRow
 from meta.protocol.restore import Restore, is_readable
 from node.auth import NamespaceKey
@@ -36,7 +37,7 @@ from store.store import Store
 from store.tally import Tally
 from store.tier import HOT, Priority, Temperature, TierState
 from tests.component.glacier.conftest import AT_ONCE, OPTIONS, until
-from tests.component.store.support import BUCKET, chunk_files, opened, put, read
+from tests.component.store.support import BUCKET, chunk_files, damage_base, opened, put, read
 from tests.component.store.test_scrub import by_chunks, by_metadata
 from tests.support.freezer import MemoryFreezer
 
@@ -321,6 +322,8 @@ async def test_a_restore_takes_other_fragments_when_a_disk_dies_under_it(tmp_pat
                 await trio.sleep(0.05)
         assert is_readable(row, time.time_ns() // 1000)
         assert await read(cold.store, row) == body
+        for worker in cold.workers:
+            assert not [job for job in await worker.door.queue(100) if job.kind == "standard"]
 
 
 async def test_a_volume_that_two_workers_look_after_stays_with_the_same_while_that_is_away(tmp_path: Path) -> None:
@@ -365,6 +368,21 @@ async def test_boards_that_come_later_get_what_was_of_a_cold_class_before(tmp_pa
         assert again.counts == {"versions": 3, "planned": 0}
         copies = cold.copies()
     assert copies == sum(len(list(Layout.parse(rows[key].layout).places())) for key in ("k0", "k1", "k2"))
+
+
+async def test_a_damaged_bucket_keeps_no_other_from_its_boards(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with opened(tmp_path / "store", VOLUMES) as store:
+        row = await put(store, "k", os.urandom(200_000), storage_class="GLACIER")
+        await store.meta.create_bucket(BucketSettings("a-damaged", "account", "owner", 1))
+    damage_base(tmp_path, "a-damaged")
+    async with cold_store(tmp_path) as cold:
+        tally = Tally(quiet=True)
+        task = FreezeTask(cold.store._context, tally, {}, boards=cold.boards)
+        await step_through(task)
+        assert (tally.counts["versions"], tally.counts["planned"]) == (1, 1)
+        assert "bucket a-damaged" in task.left()
+        await cold.until_all(row, "cold")
+    caplog.clear()
 
 
 async def test_a_store_that_is_started_without_its_boards_says_that_they_are_missing(tmp_path: Path) -> None:
