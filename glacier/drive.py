@@ -50,6 +50,11 @@ class _File(msgspec.Struct):
     v: int = NOTES_VERSION
 
 
+def _pause_us(failures: int) -> int:
+    """After so many failed starts in a row."""
+    return round(REST_S * 1e6) << min(max(failures - 1, 0), STARTS_MAX)
+
+
 class Drive:
     """One disk. `lock` is held by whoever changes its power; `transfers` are those that use it while it is on.
 
@@ -86,9 +91,8 @@ class Drive:
             raise DiskFailed(f"disk {self.number} {notes.problem}; clean the bus")
         if notes.failures >= STARTS_MAX:
             raise DiskFailed(f"disk {self.number} did not come up {notes.failures} times and is left alone: {notes.problem}")
-        if notes.rest_until_us > now_us:
-            seconds = (notes.rest_until_us - now_us) / 1e6
-            raise DiskFailed(f"disk {self.number} did not come up ({notes.problem}); it may be tried again in {seconds:.0f} s")
+        if rest_us := self._rest_us(now_us):
+            raise DiskFailed(f"disk {self.number} did not come up ({notes.problem}); it may be tried again in {rest_us / 1e6:.0f} s")
 
     def started(self, shelf: Shelf, now_us: int) -> None:
         self.shelf = shelf
@@ -105,7 +109,12 @@ class Drive:
         notes.failures += 1
         notes.problem = problem
         self.met(problem, now_us)
-        notes.rest_until_us = now_us + round(REST_S * 1e6) * 2 ** min(notes.failures - 1, STARTS_MAX)
+        notes.rest_until_us = now_us + _pause_us(notes.failures)
+
+    def _rest_us(self, now_us: int) -> int:
+        """How long it is not to be tried yet; no longer than it was to be at first, else the clock was set back since."""
+        left_us = self.notes.rest_until_us - now_us
+        return left_us if 0 < left_us <= _pause_us(self.notes.failures) else 0
 
     def met(self, error: str, now_us: int) -> None:
         """Something went wrong on it."""
@@ -148,7 +157,7 @@ class Drive:
             measured_us=notes.measured_us,
             since_us=self.since_us,
             ready_ms=max(0, self.ready_at_us - now_us) // 1000 if self.state is DiskState.RISING else 0,
-            rest_ms=min(max(0, notes.rest_until_us - now_us) // 1000, (1 << 32) - 1),
+            rest_ms=min(self._rest_us(now_us) // 1000, (1 << 32) - 1),
             power_cycles=notes.power_cycles,
             powered_s=(notes.powered_us + running_us) // 1_000_000,
             failed_starts=notes.failed_starts,

@@ -234,7 +234,14 @@ def power_off(session: Session, disks: tuple[int, ...], config: Path | None) -> 
     """Unmount disks and switch them off; refused while a transfer uses them."""
 
     async def switch(session: Session, bus: Freezer, disk: int) -> Exit:
-        _show(session, bus, await bus.power_off(disk))
+        from node.errors import Busy, DiskFailed
+
+        try:
+            _show(session, bus, await bus.power_off(disk))
+        except Busy as error:
+            raise Hinted(str(error), f"`frazil glacier power off {disk}` waits until its job is done", code=Exit.TEMPORARY) from error
+        except DiskFailed as error:  # it keeps its power
+            raise Hinted(str(error), "`frazil freezer power clean` switches the whole bus off") from error
         return Exit.OK
 
     return session.run(lambda: _on_disks(session, config, disks, switch))

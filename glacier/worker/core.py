@@ -81,7 +81,7 @@ class Core:
         self.later: dict[int, float] = {}
         """Jobs that failed: when they are tried again, by the wall clock in seconds."""
         self.away: dict[int, tuple[float, str]] = {}
-        """Disks that can't be powered: until when (wall clock, seconds), and why."""
+        """Disks that can't be powered: until when (monotonic clock, seconds), and why."""
         self.reports: dict[int, DiskReport] = {}
         """What the freezer told of each disk last."""
         self.absent: dict[str, float] = {}
@@ -115,11 +115,15 @@ class Core:
         if self.shelf.closed.get(disk) == LOST_DISK:
             return "it is lost"
         until_s, why = self.away.get(disk, (0.0, ""))
-        return why if until_s > self.now_s else ""
+        return why if until_s > self.clock.monotonic() else ""
+
+    def rest_s(self, disk: int) -> float:
+        """How long it is left alone yet."""
+        return max(self.away[disk][0] - self.clock.monotonic(), 0.0) if disk in self.away else 0.0
 
     def set_away(self, disk: int, rest_s: float, why: str) -> None:
         """It is left alone for so long, or for FAILED_DISK_S when that is longer."""
-        self.away[disk] = (self.now_s + max(rest_s, FAILED_DISK_S), why)
+        self.away[disk] = (self.clock.monotonic() + max(rest_s, FAILED_DISK_S), why)
 
     def place(self, disk: int) -> str:
         return f"{self.report.board}/{self.report.bus}/{disk}"

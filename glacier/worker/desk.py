@@ -242,7 +242,7 @@ class Desk:
             powered,
             state=state.name.lower(),
             ready_s=max(ready_s, 0.0),
-            rest_s=max(core.away[disk][0] - core.now_s, 0.0) if disk in core.away else 0.0,
+            rest_s=core.rest_s(disk),
             doing=doing.job if doing.disk == disk else "",
             cycles=told.power_cycles,
             powered_s=told.powered_s + (int(core.now_s - core.bus.since_s) if powered else 0),

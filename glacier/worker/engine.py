@@ -137,10 +137,10 @@ class Engine:
         while not getattr(freezer, "broken", False):
             while order := self._orders.take():
                 await self._obey(freezer, order)
-            if core.now_s >= self._due_at:
+            if not core.now_s < self._due_at <= core.now_s + DUE_S:
                 self._due_at = core.now_s + DUE_S
                 await self._find_due()
-            core.away = {disk: each for disk, each in core.away.items() if each[0] > core.now_s}
+            core.away = {disk: each for disk, each in core.away.items() if core.rest_s(disk)}
             core.bus = replace(core.bus, away=frozenset(disk for disk in core.report.disks if core.problem(disk)))
             await self._do(freezer, core.scheduler(core.backlog, core.bus, core.now_s))
 
@@ -195,9 +195,7 @@ class Engine:
             case Rest(until_s):
                 self._doing = Doing("resting" if core.bus.disk is None else f"disk {core.bus.disk} is idle")
                 await self._look_at_those_away(freezer)
-                wait_s = min(
-                    until_s - core.now_s, REST_S_MAX, self._due_at - core.now_s, *(at - core.now_s for at, _ in core.away.values())
-                )
+                wait_s = min(until_s - core.now_s, REST_S_MAX, self._due_at - core.now_s, *map(core.rest_s, core.away))
                 await core.bell.wait(max(wait_s, 0.01))
 
     async def _power(self, freezer: Freezer, disk: int) -> None:

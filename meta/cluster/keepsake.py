@@ -26,13 +26,14 @@ import trio
 
 from meta.cluster.promise import Promise
 from meta.cluster.roster import DIRECTORY, DISSOLVED_FOLDER, RENEWAL, SET_FOLDER, PeerSet
-from meta.coordinator import EPOCHS, Coordinator, Document, Epochs
-from node.errors import BaseCorrupt, NotLeader, Unavailable
+from meta.coordinator import EPOCHS, Coordinator, Document, Epochs, parsed, tell
+from node.errors import BaseCorrupt, ConfigError, DocumentUnreadable, NotLeader, Unavailable
 from node.files import write_durably
 from node.log import get_logger
 from node.threads import run_blocking
 
-DOCUMENTS = ("namespace", "settings", RENEWAL, DIRECTORY)
+NAMESPACE = "namespace"
+DOCUMENTS = (NAMESPACE, "settings", RENEWAL, DIRECTORY)
 FOLDERS = ("lock", SET_FOLDER, DISSOLVED_FOLDER)
 """What is kept: these documents, and all those of these folders."""
 EPOCHS_APART = 1 << 48
@@ -64,6 +65,33 @@ def load(path: Path) -> Keepsake:
         return Keepsake()
     except msgspec.DecodeError as error:
         raise BaseCorrupt(f"{path / 'keepsake'} can't be read; remove it, other peers have theirs: {error}") from error
+
+
+class _Namespace(msgspec.Struct):
+    """What a namespace is told by from another of its name and key."""
+
+    id: str
+
+
+async def check_namespace(path: Path, coordinator: Coordinator) -> None:
+    """Else what an earlier namespace promised would count in this one, and its documents be taken for newer ones.
+
+    Raises: ConfigError when the peer's folder is of another namespace than the one that is laid out; BaseCorrupt, VolumeSick, Unavailable.
+    """
+    kept = (await run_blocking(load, path)).documents.get(NAMESPACE)
+    found, directory = await coordinator.read(NAMESPACE), await coordinator.read(DIRECTORY)
+    if kept is None or not found.version or not directory.version:  # without one, ZooKeeper lost what this folder may still know
+        return
+    try:
+        was, is_now = parsed(NAMESPACE, kept, _Namespace).id, parsed(NAMESPACE, found, _Namespace).id
+    except DocumentUnreadable as error:
+        tell(error)
+        return
+    if was != is_now:
+        raise ConfigError(
+            f"{path} holds metadata of the namespace {was}, which had this name and key before; ZooKeeper has {is_now}. "
+            "Check `zookeeper` in node.toml; emptied, the folder becomes a peer of that one"
+        )
 
 
 def known(path: Path) -> Known:

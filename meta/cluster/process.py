@@ -22,7 +22,7 @@ import trio
 
 from meta.cluster.birth import Births
 from meta.cluster.care import Care
-from meta.cluster.keepsake import Known, bring_up_to_date, keep, known, look, restoration, restore, went_back
+from meta.cluster.keepsake import Known, bring_up_to_date, check_namespace, keep, known, look, restoration, restore, went_back
 from meta.cluster.link import Link
 from meta.cluster.member import Member, open_member
 from meta.cluster.roster import DIRECTORY, HOLDER_FOLDER, PEER_FOLDER, SET_FOLDER, Layout, Peer, PeerSet, Roster, first_sets
@@ -95,10 +95,11 @@ async def serve_meta(
 ) -> None:
     """Serves until `drain` is set; hands over what it leads before it ends.
 
-    Raises: ConfigError when another process serves the path, or elsewhere a copy of it; BaseCorrupt, VolumeSick; what the Coordinator
-    raises at the begin.
+    Raises: ConfigError when another process serves the path, or elsewhere a copy of it, or it is of an earlier namespace; BaseCorrupt,
+    VolumeSick; what the Coordinator raises at the begin.
     """
     with _exclusive(options.path) as place:
+        await check_namespace(options.path, coordinator)
         name = _peer_name(options.path)
         async with Client(key=key, tls=tls.client) as client, trio.open_nursery() as nursery:
             process = MetaProcess(options, name, coordinator=coordinator, key=key, clock=clock, client=client)

@@ -17,6 +17,7 @@ from glacier.schedule import Terms
 from glacier.worker import engine
 from glacier.worker import volumes as hot_volumes
 from glacier.worker.clearing import clear
+from glacier.worker.core import FAILED_DISK_S
 from glacier.worker.ledger import Book, Entry, Ledger
 from glacier.worker.protocol import DiskStatus, Item
 from glacier.worker.volumes import HotVolumes
@@ -817,3 +818,16 @@ async def test_the_queue_tells_when_a_thaw_is_to_be_expected(tmp_path: Path, vol
         worker.core.set_away(job.disk, 0.0, "it did not come up")
         await worker.door.create([item(volume, other)])
         assert {each.wait_s for each in await worker.door.queue(10)} == {-1.0}
+
+
+async def test_a_disk_is_left_alone_no_longer_when_the_clock_is_set_back(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    clock = FakeClock()
+    async with working(tmp_path, volumes, MemoryFreezer(), clock=clock) as worker:
+        core = worker.core
+        core.set_away(1, 0.0, "it did not come up")
+        clock.jump(-86_400)
+        assert core.rest_s(1) == FAILED_DISK_S
+        clock.advance(FAILED_DISK_S - 1)
+        assert core.problem(1) == "it did not come up"
+        clock.advance(2)
+        assert (core.problem(1), core.rest_s(1)) == ("", 0.0)

@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import trio
 from meta import local
 from meta.client import post
 from meta.cluster.bases import SetBases
-from meta.cluster.keepsake import load
+from meta.cluster.keepsake import Keepsake, load
 from meta.cluster.member import Member
 from meta.cluster.process import MetaOptions, serve_meta
 from meta.cluster.replica import check_snapshot
@@ -149,6 +150,21 @@ async def test_a_copy_of_a_peer_is_refused_beside_it_and_serves_once_that_is_gon
     await cluster.kill(first)
     await cluster.coordinator.withdraw(f"holder/{(cluster.folder / first / 'peer').read_text().split()[1]}")
     await cluster.start("copy")
+
+
+async def test_a_disk_of_an_earlier_namespace_of_the_same_name_is_refused(cluster: Cluster) -> None:
+    await cluster.meta.create_bucket(settings("b"))
+    coordinator, folder = cluster.coordinator, cluster.folder / "old"
+    await coordinator.write("namespace", b'{"id":"new"}', version=0)
+    serve = partial(serve_meta, MetaOptions(folder, "127.0.0.1:9"), [], coordinator=coordinator, key=KEY, clock=SystemClock())
+    folder.mkdir()
+    (folder / "keepsake").write_bytes(msgspec.json.encode(Keepsake(0, {"namespace": Document(9, b'{"id":"old"}')})))
+    with pytest.raises(ConfigError, match="the namespace old, which had this name and key before; ZooKeeper has new"):
+        await serve(drain=trio.Event())
+    (folder / "keepsake").write_bytes(msgspec.json.encode(Keepsake(0, {"namespace": Document(9, b'{"id":"new","v":2}')})))
+    drain = trio.Event()
+    drain.set()
+    await serve(drain=drain)
 
 
 async def test_a_probe_says_whether_any_leader_of_the_directory_answers(cluster: Cluster) -> None:
