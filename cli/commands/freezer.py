@@ -232,19 +232,20 @@ def power_on(session: Session, disks: tuple[int, ...], force: bool, config: Path
 @with_session
 def power_off(session: Session, disks: tuple[int, ...], config: Path | None) -> Exit:
     """Unmount disks and switch them off; refused while a transfer uses them."""
+    return session.run(lambda: _on_disks(session, config, disks, _switch_off))
 
-    async def switch(session: Session, bus: Freezer, disk: int) -> Exit:
-        from node.errors import Busy, DiskFailed
 
-        try:
-            _show(session, bus, await bus.power_off(disk))
-        except Busy as error:
-            raise Hinted(str(error), f"`frazil glacier power off {disk}` waits until its job is done", code=Exit.TEMPORARY) from error
-        except DiskFailed as error:  # it keeps its power
-            raise Hinted(str(error), "`frazil freezer power clean` switches the whole bus off") from error
-        return Exit.OK
+async def _switch_off(session: Session, bus: Freezer, disk: int) -> Exit:
+    """Raises: Hinted."""
+    from node.errors import Busy, DiskFailed
 
-    return session.run(lambda: _on_disks(session, config, disks, switch))
+    try:
+        _show(session, bus, await bus.power_off(disk))
+    except Busy as error:
+        raise Hinted(str(error), f"`frazil glacier power off {disk}` waits until its job is done", code=Exit.TEMPORARY) from error
+    except DiskFailed as error:  # it keeps its power
+        raise Hinted(str(error), "`frazil freezer power clean` switches the whole bus off") from error
+    return Exit.OK
 
 
 @power.command("clean", short_help="Switch everything off.")
