@@ -17,7 +17,7 @@ def confirm(what: str, name: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty() or not sys.stderr.isatty():
-        raise Hinted(f"{what} needs a confirmation", "give --yes (try --dry-run first)", code=Exit.USAGE)
+        raise Hinted(f"{what[0].lower()}{what[1:]}, and needs a confirmation", "give --yes (try --dry-run first)", code=Exit.USAGE)
     typed = click.prompt(f"{what}. Type {name} to go on", default="", show_default=False, err=True)
     if typed.strip() != name:
         raise Hinted("that is not the name; nothing was deleted", code=Exit.FAILED)

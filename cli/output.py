@@ -106,7 +106,7 @@ class Output:
         cause, hint = to_words(error)
         code = to_exit(error)
         label = _styled("error:", ("red", "bold")) if self._color_errors else "error:"
-        start = f"{visible(where)}: " if where else ""
+        start = f"{visible(where)}: " if where and not cause.startswith(f"{where}: ") else ""
         tail = f"; {hint}" if hint else ""
         print(f"frazil: {label} {start}{visible(cause)}{tail}", file=self.above_progress or sys.stderr)
         if self.json:

@@ -1,9 +1,11 @@
 """A whole store in one process: volumes, metadata and object layer under one or several directories.
 
-FIRST/store.json, FIRST/secret.key   settings and the namespace's secret, for the owner only
-FIRST/meta/                          the bases
-FIRST/run/                           lock, and what belongs to the running process
-DIR/volumes/<n>/                     the volumes, n from 1, in every directory
+    FIRST/store.json, FIRST/secret.key   settings and the namespace's secret, for the owner only
+    FIRST/meta/                          the bases
+    FIRST/run/                           lock, and what belongs to the running process
+    DIR/volumes/<n>/                     the volumes, n from 1, in every directory
+
+FIRST is the DIR that is named first.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def space(snapshot: Snapshot) -> Text:
     text.append("volumes  ", style="bold")
     text.append(f"{healthy} of {len(snapshot.volumes)} healthy{'; ' if snapshot.policy else ''}{snapshot.policy}\n")
     text.append("objects  ", style="bold")
-    text.append(f"{versions:,} in {len(snapshot.buckets):,} buckets, {bytes_text(held)}")
+    text.append(f"{versions:,} in {len(snapshot.buckets):,} bucket{'' if len(snapshot.buckets) == 1 else 's'}, {bytes_text(held)}")
     return text
 
 

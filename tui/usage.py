@@ -8,7 +8,7 @@ from meta.protocol.door import Meta
 from meta.protocol.jobs import Job
 from node.clock import Clock
 from node.errors import BucketNotFound
-from store.jobs.duty import STANDING
+from store.jobs.title import title
 from tui.snapshot import BucketView, JobView
 
 BUCKETS_SHOWN_MAX = 1_000
@@ -53,9 +53,3 @@ class Usage:
 
     def _job_view(self, job: Job) -> JobView:
         return JobView(job.id, title(job), job.state, self._sentence(job), job.pace_bytes, job.message)
-
-
-def title(job: Job) -> str:
-    """What it does, in words: `scrub-chunks deep, by itself`."""
-    given = [name if value == "1" else f"{name}={value}" for name, value in sorted(job.arguments.items()) if name != STANDING]
-    return " ".join([job.kind, *given]) + (", by itself" if STANDING in job.arguments else "")

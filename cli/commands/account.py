@@ -6,7 +6,6 @@ import click
 
 from cli.exit import Exit, Hinted
 from cli.identity import each, keep_an_admin, marks, shown, stamped
-from cli.output import count_text
 from cli.session import Session, with_session
 from meta.protocol.door import Meta
 from meta.protocol.identities import Account, Subject
@@ -103,7 +102,7 @@ async def _show(session: Session, name: str) -> Exit:
         f"made          {shown(account_.created_us)}",
         f"users         {visible(', '.join(users))}".rstrip(),
         f"keys          {', '.join(keys)}".rstrip(),
-        f"buckets       {count_text(len(buckets), 'bucket')}",
+        f"buckets       {len(buckets):,}",
     ]
     session.output.record("account", "\n".join(lines), **_fields(account_), users=users, keys=keys, buckets=buckets)
     return Exit.OK

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from cli.exit import Exit
 from cli.session import Session, with_session
+
+if TYPE_CHECKING:
+    from store.store import Store
 
 MIB = 1 << 20
 _pace = click.option("--pace", type=click.IntRange(0), default=0, metavar="MIB", help="At most so many MiB per second [default: no limit].")
@@ -23,7 +28,15 @@ def _run(session: Session, kind: str, arguments: dict[str, str], pace: int, deta
     from meta.protocol.jobs import Job
 
     given = {name: value for name, value in arguments.items() if value}
-    return session.run(lambda: perform(session, Job(kind, given, pace_bytes=pace * MIB), detach=detach))
+    job = Job(kind, given, pace_bytes=pace * MIB)
+
+    async def prepare(store: Store) -> Job:
+        await store.meta.container(given["bucket"]).counters()  # Raises: BucketNotFound
+        return job
+
+    session.subject = f"s3://{bucket}" if (bucket := arguments.get("bucket")) else ""
+    walks_metadata = kind == "scrub-meta" and "bucket" in given  # by chunks, what a bucket left that is gone can be looked for
+    return session.run(lambda: perform(session, prepare if walks_metadata else job, detach=detach))
 
 
 def _place(volume: str, host: str) -> dict[str, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import click
 
-from cli.exit import Exit
+from cli.exit import Exit, Hinted
 from cli.session import Session, with_session
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def top(session: Session, every: float, write: bool) -> Exit:
     On a host of a cluster (--store /etc/frazil/node.toml) it shows all hosts, their services with scores, and who leads.
     Looks only, unless --write is given or W pressed. Press ? for the keys.
     """
+    if session.settings.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise Hinted("the dashboard needs a terminal", "`frazil status --json` tells programs", code=Exit.USAGE)
     from tui.app import Top
 
     place = session.directory()

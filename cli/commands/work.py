@@ -31,18 +31,16 @@ async def _list(session: Session, everything: bool) -> Exit:
     from cli.estimate import ENDED, left_s, share_of
     from cli.work import fields
     from node.text import span_text
-    from store.jobs.task import VOLUMES
+    from store.jobs.title import title
 
     async with local_store(session.directory()) as store:
         jobs = await store.meta.jobs.jobs()
     shown = [each for each in jobs if everything or each.state not in ENDED]
     for each in shown:
-        told = {name: value for name, value in each.arguments.items() if name != VOLUMES or "host" not in each.arguments}
-        words = " ".join([each.kind, *(f"{name}={value}" for name, value in sorted(told.items()))])
         made = time_text(datetime.fromtimestamp(each.created_us / 1e6, UTC))
         share, left = share_of(each) if each.state not in ENDED else None, left_s(each)
         far = "" if share is None else f"{share:.0%}" + ("" if left is None else f", {span_text(left)} left")
-        session.output.record("job", f"{each.id:>5}  {each.state:<8} {made}  {far:<20} {words}", **fields(each))
+        session.output.record("job", f"{each.id:>5}  {each.state:<8} {made}  {far:<20} {title(each)}", **fields(each))
     if session.output.json:
         session.output.record("summary", jobs=len(shown))
     return Exit.OK
@@ -62,12 +60,13 @@ async def _show(session: Session, number: int, watch: bool) -> Exit:
     from cli.estimate import progress
     from cli.follow import follow
     from cli.work import fields, tell
+    from store.jobs.title import title
 
     async with local_store(session.directory()) as store:
         found = await store.meta.jobs.job(number)
         if watch:
             return tell(session.output, await follow(session.output, store, found))
-    lines = [f"job {found.id}: {found.kind}, {found.state}", progress(found), *(line for line in found.message.split("; ") if line)]
+    lines = [f"job {found.id} is {found.state}: {title(found)}", progress(found), *(line for line in found.message.split("; ") if line)]
     if found.pace_bytes:
         lines.insert(1, f"at most {found.pace_bytes / MIB:g} MiB/s")
     session.output.record("job", "\n".join(lines), **fields(found))

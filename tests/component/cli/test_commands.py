@@ -340,6 +340,7 @@ def test_status_verify_and_doctor(frazil: Frazil, bucket: str, store: StoreProce
     assert frazil("verify", "--json").summary["exit"] == 0
     assert frazil("verify", f"{bucket}/k", "--json").summary["versions"] == 1
     assert frazil("verify", f"{bucket}/none").code == Exit.NOT_FOUND
+    assert frazil("scrub", "meta", "--bucket", "none").code == Exit.NOT_FOUND
     doctor = frazil("doctor", "--json")
     assert doctor.code in (Exit.OK, Exit.WARNINGS)
     assert {"erasure-code", "attributes", "key", "process", "space", "file-system"} <= {each["check"] for each in doctor.of("finding")}

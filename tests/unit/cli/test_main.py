@@ -82,6 +82,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["presign", "s3://bucket"], "takes an object"),
         (["presign", "s3://bucket/k", "--expires", "8d"], "7d"),
         (["up"], "Missing argument"),
+        (["top"], "needs a terminal"),
         (["up", "dir", "--listen", "nonsense"], "HOST:PORT"),
         (["key", "create", "x", "--access-key", "AK"], "go together"),
         (["ls", "none:bucket"], "no profile"),

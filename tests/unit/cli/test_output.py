@@ -65,6 +65,11 @@ def test_quiet_keeps_results_and_errors(capsys: pytest.CaptureFixture[str]) -> N
     assert captured.err.startswith("frazil: error: s3://b/k: gone; ")
 
 
+def test_a_name_that_the_cause_begins_with_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().error(FileNotFoundError(2, "No such file or directory", "file"), where="file")
+    assert capsys.readouterr().err == "frazil: error: file: No such file or directory\n"
+
+
 @given(st.text())
 def test_no_name_can_drive_the_terminal(text: str) -> None:
     assert visible(text).isprintable()
