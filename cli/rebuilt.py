@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.exit import Exit
+from cli.exit import Exit, Hinted
 from cli.output import Output, count_text
 from node.text import visible
 
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 TOLD_EVERY_S = 5.0
 DIFFERENCES_SHOWN_MAX = 1_000
-_DIFFERENCES = {"missing": "no chunk tells it", "more": "only the chunks tell it", "changed": "the chunks tell something else"}
+_DIFFERENCES = {
+    "missing": "no chunk tells it",
+    "more": "only the chunks tell it",
+    "changed": "the chunks tell something else",
+    "unreadable": "what is there can't be read: the rest of it was not compared",
+}
 
 
 class Progress:
@@ -47,6 +52,12 @@ def tell_differences(output: Output, there: Path, new: Path, bucket: str, *, dir
             line = f"{each.base[:12]} {each.table} {visible(key)}: {words}"
             output.record("difference", line, base=each.base, table=each.table, key=[str(part) for part in each.key], what=each.what)
     return count
+
+
+def check_told(report: Report, bucket: str) -> None:
+    """Raises: Hinted when it is the only bucket that was looked for, and there is nothing of it."""
+    if bucket in report.guessed and not report.versions + report.markers + report.uploads:
+        raise Hinted(f"no chunk tells of a bucket {visible(bucket)}", "look for it with `frazil ls`", code=Exit.NOT_FOUND)
 
 
 def tell(output: Output, report: Report, differ: int) -> Exit:

@@ -77,7 +77,7 @@ class Reader:
         try:
             return check_chunk_id(data.decode("ascii")) if data else ""
         except (UnicodeDecodeError, InvalidArgument) as error:
-            raise FrameMalformed("a chunk id is 32 to 64 lower-case hex digits") from error
+            raise FrameMalformed("a chunk id is 32 to 64 lower-case hex digits, of whole bytes") from error
 
     def text(self) -> str:
         try:

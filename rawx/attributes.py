@@ -18,7 +18,7 @@ import msgspec
 
 from node.errors import InvalidArgument, RecordCorrupt
 from rawx import system
-from rawx.chunk import UNIT_BYTES_MAX, UNIT_DIGEST_BYTES, ChunkRecord
+from rawx.chunk import UNIT_BYTES_MAX, UNIT_DIGEST_BYTES, UNREADABLE, ChunkRecord
 
 RECORD_ATTRIBUTE = "user.frazil.chunk"
 UNITS_ATTRIBUTE = "user.frazil.units"
@@ -185,7 +185,7 @@ def _read_sidecar(root: int, path: str) -> Stored:
         os.close(descriptor)
     try:
         sidecar = _sidecar_decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise RecordCorrupt(f"the sidecar is not readable: {error}") from error
     if sidecar.v != SIDECAR_VERSION or not 0 < sidecar.unit_bytes <= UNIT_BYTES_MAX:
         raise RecordCorrupt(f"the sidecar has version {sidecar.v}, this Frazil knows {SIDECAR_VERSION}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Annotated
 
 import msgspec
 import xxhash
@@ -17,6 +18,12 @@ UNIT_BYTES_MAX = 1 << 20
 """Invariant 2: no unit that is checked as a whole is larger."""
 IDS_AHEAD = 64
 """Ids drawn at once: a single call gives the GIL away, and getting it back costs a busy process 20 us."""
+NUMBER_MAX = (1 << 63) - 1
+Number = Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
+"""What the metadata can keep: one record with a larger one must not end what works on all."""
+Time = Annotated[int, msgspec.Meta(ge=-NUMBER_MAX, le=NUMBER_MAX)]
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises: of text that is not UTF-8, and of what is nested too deep, msgspec does not say that it is its own."""
 _ids_ahead: list[str] = []
 os.register_at_fork(after_in_child=_ids_ahead.clear)  # or both processes would give the same ids
 _HEX_DIGITS = "0123456789abcdef"
@@ -35,8 +42,9 @@ def new_chunk_id() -> str:
 
 def check_chunk_id(text: str) -> str:
     """The id itself, or InvalidArgument: the only gate between a request and a file name."""
-    if text.strip(_HEX_DIGITS) or not 32 <= len(text) <= 64:  # nothing is left of hex digits; a regular expression takes five times as long
-        raise InvalidArgument("a chunk id is 32 to 64 lower-case hex digits")
+    # nothing is left of hex digits; a regular expression takes five times as long
+    if text.strip(_HEX_DIGITS) or not 32 <= len(text) <= 64 or len(text) % 2:
+        raise InvalidArgument("a chunk id is 32 to 64 lower-case hex digits, of whole bytes")
     return text
 
 
@@ -70,18 +78,18 @@ class ObjectRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     attributes    headers, user metadata, tags, checksums, lock, ACL: as in the metadata row; of what it lists per part only this part's
     """
 
-    version: int
-    size: int
+    version: Number
+    size: Number
     etag: str
-    mtime_us: int
+    mtime_us: Time
     type: str = ""
     owner: str = ""
     storage_class: str = "STANDARD"
     null: bool = False
     marker: bool = False
-    part: int = 1
-    parts: int = 1
-    after: int = 0
+    part: Number = 1
+    parts: Number = 1
+    after: Number = 0
     attributes: dict[str, object] = {}
     content: str = ""
 
@@ -90,12 +98,12 @@ class UploadRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A part of a multipart upload that is not completed yet: the part's row, and what the upload's row says (from `started_us` on)."""
 
     upload: str
-    part: int
-    size: int
+    part: Number
+    size: Number
     etag: str
-    mtime_us: int
+    mtime_us: Time
     checksums: dict[str, str] = {}
-    started_us: int = 0
+    started_us: Time = 0
     owner: str = ""
     storage_class: str = "STANDARD"
     policy: str = ""
@@ -126,15 +134,15 @@ class ChunkRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     content: str
     policy: str
     account: str = ""
-    metachunk: int = 0
-    metachunks: int = 0
-    position: int = 0
-    size: int = 0
+    metachunk: Number = 0
+    metachunks: Number = 0
+    position: Number = 0
+    size: Number = 0
     checksum: str = ""
-    metachunk_size: int = 0
-    offset: int = 0
-    unit_bytes: int = 0
-    seq: int = 0
+    metachunk_size: Number = 0
+    offset: Number = 0
+    unit_bytes: Number = 0
+    seq: Number = 0
     object: ObjectRecord | None = None
     upload: UploadRecord | None = None
     v: int = msgspec.field(default_factory=lambda: RECORD_VERSION)  # a factory, for a plain default would be omitted
@@ -151,7 +159,7 @@ class ChunkRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         """Raises: RecordCorrupt when the bytes are no record of a version this code knows."""
         try:
             record = _decoder.decode(data)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise RecordCorrupt(f"the record is not readable: {error}") from error
         if record.v != RECORD_VERSION:
             raise RecordCorrupt(f"the record has version {record.v}, this Frazil knows {RECORD_VERSION}")

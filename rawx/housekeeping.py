@@ -28,7 +28,7 @@ LIST_LIMIT_MAX = 10_000
 SWEEP_FOLDERS_PER_HOP = 64
 PIECE_BYTES = 1 << 20
 """Verified or copied at a time, in whole units."""
-_CHUNK_NAME = re.compile(r"[0-9a-f]{32,64}")
+_CHUNK_NAME = re.compile(r"(?:[0-9a-f]{2}){16,32}")
 _FOLDER_NAME = re.compile(r"[0-9a-f]{3}")
 
 

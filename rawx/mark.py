@@ -16,6 +16,7 @@ import msgspec
 
 from node.errors import ChunkCold, ChunkCorrupt, ChunkNotFound, RecordCorrupt
 from rawx import system
+from rawx.chunk import UNREADABLE
 from rawx.folders import path_of
 from rawx.health import Health
 
@@ -48,7 +49,7 @@ def read_mark(descriptor: int) -> Mark | None:
         return None
     try:
         mark = _decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise RecordCorrupt(f"the mark of a cold chunk is not readable: {error}") from error
     if mark.v != MARK_VERSION:
         raise RecordCorrupt(f"the mark of a cold chunk has version {mark.v}, this Frazil knows {MARK_VERSION}")

@@ -10,7 +10,7 @@ import msgspec
 from node.errors import InvalidArgument, RecordCorrupt
 from rawx import attributes
 from rawx.attributes import SIDECAR_SUFFIX
-from rawx.chunk import ChunkRecord
+from rawx.chunk import UNREADABLE, ChunkRecord
 from rawx.health import Health
 from rawx.housekeeping import QUARANTINE_ATTRIBUTE, QUARANTINE_FOLDER, REASON_SUFFIX, Quarantined
 from rawx.protocol import QuarantinedChunk
@@ -57,7 +57,7 @@ def _note(descriptor: int, root: int, path: str) -> Quarantined:
     """What was noted when it came here; a crash may have come between."""
     try:
         return msgspec.json.decode(os.getxattr(descriptor, QUARANTINE_ATTRIBUTE), type=Quarantined)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *UNREADABLE):
         pass
     try:
         file = os.open(path + REASON_SUFFIX, os.O_RDONLY, dir_fd=root)
@@ -65,7 +65,7 @@ def _note(descriptor: int, root: int, path: str) -> Quarantined:
         return Quarantined("", int(path.rpartition(".")[2]))
     try:
         return msgspec.json.decode(os.read(file, 4_096), type=Quarantined)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return Quarantined("", int(path.rpartition(".")[2]))
     finally:
         os.close(file)

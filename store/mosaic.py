@@ -19,6 +19,8 @@ from rawx.chunk import ObjectRecord
 
 MOSAIC = "mosaic"
 MOSAIC_VERSION = 1
+TILES_MAX = 1 << 20
+"""Metachunks of one object: 5 TB have a twelfth of it. What says more is no mosaic, and would take all memory."""
 
 Tile = tuple[str, int]
 """(content, index of the metachunk in it): what one metachunk of the object is."""
@@ -79,6 +81,8 @@ def mosaic_of(attributes: Attributes) -> Mosaic | None:
         raise RecordCorrupt(f"the object's pieces have version {mosaic.v}, this Frazil knows {MOSAIC_VERSION}")
     if any(not 0 <= piece.content < len(mosaic.contents) or piece.first < 0 or piece.count < 1 for piece in mosaic.pieces):
         raise RecordCorrupt("what the object says of its pieces names no content")
+    if sum(piece.count for piece in mosaic.pieces) > TILES_MAX:
+        raise RecordCorrupt(f"what the object says of its pieces names more than {TILES_MAX:,} metachunks")
     return mosaic
 
 

@@ -16,7 +16,7 @@ from cli.cluster.operator import is_dead
 from cli.cluster.reach import cluster_of
 from cli.exit import Exit, Hinted
 from cli.output import count_text
-from cli.rebuilt import Progress, tell, tell_differences
+from cli.rebuilt import Progress, check_told, tell, tell_differences
 from cli.session import Session
 from meta.cluster import renewal
 from meta.cluster.link import Link
@@ -80,9 +80,11 @@ async def _one(session: Session, node: Node, site: Site, bucket: str, force: boo
     async with open_meta(site.first / "here", key=node.key, clock=node.clock) as here:
         into = OneBucket(bucket, here=here, there=meta)
         report = await build(site, site.first / "census", bucket=bucket, progress=Progress(session.output), into=into)
-    if bucket in report.guessed and not report.versions + report.markers + report.uploads:
+    try:
+        check_told(report, bucket)
+    except Hinted:
         await renewal.clear(node.coordinator, meta)
-        raise Hinted(f"no chunk tells of a bucket {bucket}", "look for it with `frazil ls`", code=Exit.NOT_FOUND)
+        raise
     await renewal.finish_bucket(node.coordinator, meta)
     return report
 
@@ -166,6 +168,7 @@ async def _compare(session: Session, node: Node, site: Site, bucket: str) -> Exi
     """Makes the metadata here, and tells in what that of the cluster differs."""
     there, new = site.first / META_FOLDER, site.first / NEW_FOLDER
     report = await build(site, new, bucket=bucket, progress=Progress(session.output))
+    check_told(report, bucket)
     await _fetch(node, there, bucket)
     return tell(session.output, report, tell_differences(session.output, there, new, bucket, directory=False))
 

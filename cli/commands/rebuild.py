@@ -10,7 +10,7 @@ import click
 
 from cli.exit import Exit, Hinted
 from cli.output import Output, count_text
-from cli.rebuilt import Progress, tell, tell_differences
+from cli.rebuilt import Progress, check_told, tell, tell_differences
 from cli.session import Session, with_session
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ async def _rebuild(session: Session, bucket: str, force: bool) -> Exit:
         report = await build(site, first / NEW_FOLDER, bucket=bucket, progress=Progress(output))
         differ = 0
         try:
+            check_told(report, bucket)
             if output.dry_run:
                 differ = tell_differences(output, first / META_FOLDER, first / NEW_FOLDER, bucket)
             else:

@@ -10,7 +10,9 @@ import msgspec
 
 from meta.protocol.holding import Restored
 from meta.protocol.object import ObjectRow
-from meta.protocol.upload import PartRow, UploadRow
+from meta.protocol.upload import PARTS_MAX, PartRow, UploadRow
+from meta.row import check_key
+from node.errors import InvalidArgument
 from rawx.chunk import ChunkRecord, ObjectRecord
 from store.cipher import plain_bytes
 from store.delete import Place
@@ -70,6 +72,8 @@ def assemble(facts: Sequence[Fact]) -> Whole | Unwhole:
         reason = "its last part is missing or was never written: no chunk tells what it is"
         return Unwhole(any_record.bucket, any_record.key, any_record.content, reason, len(facts))
     head = max(heads, key=lambda record: (record.seq, record.object is not None))
+    if reason := _senseless(head):
+        return Unwhole(head.bucket, head.key, head.content, reason, len(facts))
     by_metachunk: dict[int, list[Fact]] = {}
     for fact in facts:
         by_metachunk.setdefault(fact.record.metachunk, []).append(fact)
@@ -93,6 +97,20 @@ def assemble(facts: Sequence[Fact]) -> Whole | Unwhole:
         any(record.seq < head.seq for record in heads),
         any(fact.record.key != head.key for fact in facts),
     )
+
+
+def _senseless(head: ChunkRecord) -> str:
+    """Why no object can be what the record says; "" when one can."""
+    try:
+        check_key(head.key)
+    except InvalidArgument as error:
+        return f"its record names no key: {error}"
+    told = head.object
+    if told is not None and not 1 <= told.part <= told.parts <= PARTS_MAX:
+        return f"its record says that it is part {told.part} of {told.parts}"
+    if told is None and head.upload is not None and not 1 <= head.upload.part <= PARTS_MAX:
+        return f"its record says that it is part {head.upload.part} of an upload"
+    return ""
 
 
 def assemble_mosaic(head: ChunkRecord, contents: Mapping[str, Sequence[Fact]]) -> Whole | Unwhole:

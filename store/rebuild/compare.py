@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import apsw
 import msgspec
 
 from meta.connection import open_reader
-from node.errors import BaseNotFound
+from node.errors import BaseNotFound, FrazilError
 from store.layout import Layout
 
 Row = tuple[Any, ...]
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """what: "missing" in the second, "more" there, or "changed"."""
+    """what: "missing" in the second, "more" there, "changed"; or "unreadable": the rest of the table was not compared."""
 
     base: str
     table: str
@@ -97,7 +98,10 @@ def _compare_accounts(old: Path, new: Path) -> Iterator[Difference]:
 
 def _compare(old: Path, new: Path, base: str, tables: tuple[_Table, ...]) -> Iterator[Difference]:
     for table, statement, width, plain in tables:
-        yield from _merge(base, table, width, _rows(old, statement, plain), _rows(new, statement, plain))
+        try:
+            yield from _merge(base, table, width, _rows(old, statement, plain), _rows(new, statement, plain))
+        except (apsw.Error, FrazilError):
+            yield Difference(base, table, (), "unreadable")
 
 
 def _rows(path: Path, statement: str, plain: Callable[[Row], Row]) -> Iterator[Row]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-import msgspec
-
 from meta.protocol.bucket import SYSTEM_BUCKET, BucketSettings
 from meta.protocol.container import Container
 from meta.protocol.door import Meta
@@ -14,13 +12,13 @@ from meta.protocol.holding import Refill, Restored
 from meta.protocol.listing import ListRequest
 from meta.protocol.upload import PartRow, UploadRow
 from node.buffers import BufferPool
-from node.errors import ObjectNotFound, RecordCorrupt
-from rawx.chunk import Buffer
+from node.errors import FrazilError, ObjectNotFound, RecordCorrupt
+from rawx.chunk import UNREADABLE, Buffer
 from store.fleet import Fleet
 from store.get import Subject, read_content
 from store.keepsake import ACCOUNTS_KEY, BUCKETS_PREFIX, ENCRYPTION_KEY, encryption_keys_of, settings_of
 from store.layout import Layout
-from store.rebuild.assembly import Whole, newest_first, part_row
+from store.rebuild.assembly import Unwhole, Whole, newest_first, part_row
 from store.rebuild.census import Census
 from store.rebuild.grouping import decode_row, decode_whole
 from store.rebuild.report import Progress, Report
@@ -56,13 +54,22 @@ class Filler:
     async def _restore_accounts(self) -> None:
         dump = await self._kept(ACCOUNTS_KEY)
         if dump is not None:
-            await self._meta.accounts.restore(dump)
-            self._report.accounts = True
+            try:
+                await self._meta.accounts.restore(dump)
+            except RecordCorrupt as error:
+                self._can_not_use(ACCOUNTS_KEY, str(error))
+            else:
+                self._report.accounts = True
 
     async def _restore_encryption_keys(self) -> None:
         kept = await self._kept(ENCRYPTION_KEY)
         if kept is not None:
-            await self._meta.encryption.restore_encryption_keys(encryption_keys_of(kept))
+            try:
+                keys = encryption_keys_of(kept)
+            except UNREADABLE as error:
+                self._can_not_use(ENCRYPTION_KEY, f"the encryption keys are not readable: {error}")
+            else:
+                await self._meta.encryption.restore_encryption_keys(keys)
 
     async def _kept(self, key: str) -> bytes | None:
         """What an object of the system's bucket says; None without it."""
@@ -76,8 +83,16 @@ class Filler:
             pieces.append(bytes(piece))
 
         subject = Subject(SYSTEM_BUCKET, key, row.version)
-        await read_content(self._fleet, self._reads, subject, Layout.parse(row.layout), 0, row.size, keep)
+        try:
+            await read_content(self._fleet, self._reads, subject, Layout.parse(row.layout), 0, row.size, keep)
+        except FrazilError as error:
+            self._can_not_use(key, str(error))
+            return None
         return b"".join(pieces)
+
+    def _can_not_use(self, key: str, reason: str) -> None:
+        """A keepsake is rotten, or a newer Frazil's: what it tells is told to be lost, and all else goes on."""
+        self._report.tell(Unwhole(SYSTEM_BUCKET, key, "", reason, 0))
 
     async def _kept_buckets(self) -> list[str]:
         """Also those without a single object."""
@@ -96,8 +111,8 @@ class Filler:
         if kept is not None:
             try:
                 return settings_of(kept)
-            except msgspec.DecodeError as error:
-                raise RecordCorrupt(f"the settings of bucket {bucket} are not readable: {error}") from error
+            except UNREADABLE as error:
+                self._can_not_use(BUCKETS_PREFIX + bucket, f"the settings of the bucket are not readable: {error}")
         self._report.guessed.append(bucket)
         account, owner, created_us, versioned = "", Counter[str](), 0, False
         for group in self._census.rows(bucket):

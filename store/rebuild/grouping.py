@@ -13,6 +13,8 @@ from store.rebuild.pieces import put_mosaics_together
 from store.rebuild.report import Report
 
 ROWS_AT_ONCE = 2_000
+SENSELESS = (msgspec.ValidationError, OverflowError)
+"""Of attributes that are none, or that nothing but JSON can hold."""
 _MULTIPART = 1 << 62
 """Rank of a part whose record knows the finished object, above the times of parts of uploads."""
 
@@ -53,7 +55,7 @@ def put_together(census: Census, report: Report) -> None:
                 pieces.append((head.bucket, whole, head.object.part, _MULTIPART + head.seq, encode(found)))
             else:
                 rows.append((head.bucket, head.key, head.seq, found.thin, found.stale, encode(single_row(found))))
-        except msgspec.ValidationError as error:
+        except SENSELESS as error:
             report.tell(Unwhole(head.bucket, head.key, head.content, f"its record can't be understood: {error}", len(facts)))
         flush(ROWS_AT_ONCE)
     flush(1)
@@ -89,7 +91,7 @@ def _put_parts_together(
     chosen, rest = _completed(finished, waiting)
     try:
         joined = joined_row(chosen)
-    except msgspec.ValidationError as error:
+    except SENSELESS as error:
         head = chosen[0].head
         joined = Unwhole(bucket, head.key, head.content, f"its record can't be understood: {error}", len(chosen))
     if isinstance(joined, Unwhole):
@@ -98,7 +100,7 @@ def _put_parts_together(
     leftovers += [(bucket, found.layout.encode()) for found in (*spare, *rest)]
     seqs = {found.head.seq for found in chosen}
     stale = len(seqs) > 1 or any(found.stale or found.head.object is None for found in chosen)
-    values = (max(seqs), any(found.thin for found in chosen), stale, encode(joined))
+    values = (joined.row.seq, any(found.thin for found in chosen), stale, encode(joined))
     after = chosen[0].head.object.after if chosen[0].head.object is not None else 0
     if after and _number(chosen[0]) > 1:
         links.append((bucket, joined.row.key, joined.row.version, after, *values))

@@ -36,7 +36,7 @@ def put_mosaics_together(census: Census, report: Report) -> None:
             found = assemble_mosaic(head, contents | {content: facts})
             if isinstance(found, Whole):
                 _keep(census, found, mosaic)
-        except (msgspec.ValidationError, RecordCorrupt) as error:
+        except (msgspec.ValidationError, OverflowError, RecordCorrupt) as error:
             report.tell(Unwhole(bucket, head.key, content, f"its record can't be understood: {error}", len(facts)))
     for bucket, content, mosaic in waiting:
         if not census.is_claimed(bucket, content) and any(census.is_claimed(bucket, each) for each in mosaic.contents):

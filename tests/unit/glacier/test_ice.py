@@ -197,7 +197,7 @@ def test_only_what_may_come_now_is_expected(frames: list[tuple[Opcode, Kind, int
             asked, sending = None, False
 
 
-IDS = st.text("0123456789abcdef", min_size=32, max_size=64)
+IDS = st.binary(min_size=16, max_size=32).map(bytes.hex)
 U16, U32, U64 = (st.integers(0, (1 << bits) - 1) for bits in (16, 32, 64))
 WORDS = st.text(st.characters(codec="utf-8"), max_size=80)
 SUMS = st.binary(min_size=16, max_size=16)
