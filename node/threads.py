@@ -24,6 +24,7 @@ THREADS_MAX = 64
 THREAD_WAIT_S = 10.0
 """How long a job waits for a thread before its caller is told to come again."""
 IDLE_THREAD_S = 30.0
+TURN_S = 1.0
 
 
 class _Pool:
@@ -172,6 +173,12 @@ class Wait:
         return self._result
 
 
+def was_held_up(bound: trio.CancelScope) -> bool:
+    """Whether a bound on waiting that ended did so late: this process had no turn (SIGSTOP, a paused machine, one that is far too busy), so
+    nothing is said about what it waited for."""
+    return trio.current_time() - bound.deadline > TURN_S
+
+
 async def run_blocking(function: Callable[..., T], *args: Any, abandon: bool = False) -> T:
     """Runs function(*args) in a thread. With `abandon` a cancelled caller leaves at once and the thread finishes alone;
     without it the caller waits, so that buffers it lent stay valid.
@@ -225,10 +232,10 @@ async def gang(jobs: Sequence[Callable[[], T]], *, stall_s: float) -> list[T | B
         await pool.submit(job)
         while True:
             seen = cursor.at
-            with trio.move_on_after(stall_s):
+            with trio.move_on_after(stall_s) as bound:
                 await wait.wait(abandon=True)
                 return results
-            if cursor.at == seen and seen < len(jobs):
+            if cursor.at == seen and seen < len(jobs) and not was_held_up(bound):
                 cursor.abandoned = True
                 results[seen] = DeadlineExceeded(f"no answer from the disk within {stall_s:g} s")
                 begin = seen + 1

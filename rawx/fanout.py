@@ -11,7 +11,7 @@ import trio
 
 from node.errors import Busy, DeadlineExceeded, FrazilError
 from node.lane import PENDING, Job, Relay
-from node.threads import gang, run_blocking
+from node.threads import gang, run_blocking, was_held_up
 from rawx.chunk import Buffer, ChunkRecord
 from rawx.patience import Patience
 from rawx.protocol import Rawx, Upload
@@ -162,7 +162,7 @@ async def _put_local(puts: Sequence[Put], jobs: dict[int, Job], then: Job | None
     wait_s = max(volume.wait_s for volume in volumes.values())
     relay = Relay(list(jobs.values()), then)
     try:
-        with trio.move_on_after(wait_s):
+        with trio.move_on_after(wait_s) as bound:
             await relay.run()
     except Busy as error:
         for index in jobs:
@@ -175,7 +175,7 @@ async def _put_local(puts: Sequence[Put], jobs: dict[int, Job], then: Job | None
                 volumes[index].give_up(job.request[1])
     for index, result in zip(jobs, results, strict=True):
         if result is PENDING:
-            outcomes[index] = volumes[index].health.hung("writing", wait_s)
+            outcomes[index] = volumes[index].health.hung("writing", wait_s, held_up=was_held_up(bound))
         elif isinstance(result, FrazilError):
             outcomes[index] = result
         elif isinstance(result, BaseException):

@@ -123,8 +123,11 @@ class Health:
             self.errors[meaning.code] += 1
         return meaning
 
-    def hung(self, doing: str, seconds: float) -> DeadlineExceeded:
-        """The error to raise when the disk did not answer in time; the volume is sick until a probe succeeds."""
+    def hung(self, doing: str, seconds: float, *, held_up: bool = False) -> DeadlineExceeded:
+        """The error to raise when the disk did not answer in time; the volume is sick until a probe succeeds, unless it was this process
+        that was held up."""
+        if held_up:
+            return DeadlineExceeded(f"{doing}: this process had no turn for {seconds:g} s")
         self.errors["DeadlineExceeded"] += 1
         self.sick = f"{doing}: no answer from the disk within {seconds:g} s"
         return DeadlineExceeded(self.sick)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from node.errors import Busy, FrazilError, VolumeSick
-from node.threads import run_blocking
+from node.threads import run_blocking, was_held_up
 from rawx.attributes import FILE_MODE, RECORD_ATTRIBUTE, write_all_bytes
 from rawx.gate import Gate
 from rawx.health import Health
@@ -126,11 +126,11 @@ class Probe:
             return
         self._under_way = True
         try:
-            with trio.move_on_after(PROBE_WAIT_S):
+            with trio.move_on_after(PROBE_WAIT_S) as bound:
                 await run_blocking(self._work, abandon=True)
                 health.sick = ""
                 return
-            health.hung("the probe", PROBE_WAIT_S)
+            health.hung("the probe", PROBE_WAIT_S, held_up=was_held_up(bound))
         except Busy:  # no thread was begun; that says nothing about this disk
             self._under_way = False
         except VolumeSick as error:

@@ -13,7 +13,7 @@ import xxhash
 
 from node.errors import RecordCorrupt, Unavailable, VolumeNotFound
 from node.lane import Job, Lane
-from node.threads import run_blocking
+from node.threads import run_blocking, was_held_up
 from rawx import attributes, housekeeping, quarantine, system
 from rawx.attributes import Stored, check_units
 from rawx.chunk import UNIT_BYTES_MAX, UNIT_DIGEST_BYTES, Buffer, ChunkRecord, check_chunk_id, chunk_checksum
@@ -88,9 +88,9 @@ class Volume:
 
     async def bounded(self, doing: str, function: Callable[..., T], *args: Any) -> T:
         """Runs function in a thread. Raises: DeadlineExceeded after wait_s, and the volume is sick then; Busy; what function raises."""
-        with trio.move_on_after(self.wait_s):
+        with trio.move_on_after(self.wait_s) as bound:
             return await run_blocking(function, *args, abandon=True)
-        raise self.health.hung(doing, self.wait_s)
+        raise self.health.hung(doing, self.wait_s, held_up=was_held_up(bound))
 
     async def _writing(self, function: Callable[..., Any], *args: Any) -> Any:
         return await self.bounded("writing", function, *args)
@@ -101,7 +101,7 @@ class Volume:
     async def _submit(self, request: Request, lane: Lane[Addressed, Result] | None = None) -> list[str]:
         """One change, together with all that wait. A cancelled caller leaves; its change may still happen, before its next one."""
         try:
-            with trio.move_on_after(self.wait_s):
+            with trio.move_on_after(self.wait_s) as bound:
                 result = await (lane or self._device.commits).submit((self._committer, request), abandon=True)
                 assert isinstance(result, list)  # errors are raised by the lane
                 return result
@@ -109,7 +109,7 @@ class Volume:
             self.give_up(request)
             raise
         self.give_up(request)
-        raise self.health.hung("writing", self.wait_s)
+        raise self.health.hung("writing", self.wait_s, held_up=was_held_up(bound))
 
     def give_up(self, request: Request) -> None:
         """Nobody waits for it any more: it is not begun if it can still be helped."""

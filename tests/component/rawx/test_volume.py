@@ -15,6 +15,7 @@ import pytest
 import trio
 import trio.testing
 
+from node import threads
 from node.errors import ChunkCorrupt, ChunkNotFound, DeadlineExceeded, InvalidArgument, VolumeForeign, VolumeNotFound, VolumeSick
 from node.threads import run_blocking
 from rawx import system
@@ -25,7 +26,7 @@ from rawx.fanout import write_all
 from rawx.folders import NewFile
 from rawx.probe import Probe
 from rawx.reader import PIECE_BYTES
-from rawx.volume import Volume, open_volume
+from rawx.volume import WAIT_S, Volume, open_volume
 from tests.component.rawx.conftest import NAMESPACE, UNIT, file_of, put, sample
 
 
@@ -258,8 +259,9 @@ async def test_no_descriptor_is_left_open(volume: Volume) -> None:
 
 
 async def test_a_hung_disk_makes_the_volume_sick_until_a_probe_succeeds(tmp_path: Path) -> None:
-    volume = open_volume(tmp_path / "v", namespace=NAMESPACE, create=True, wait_s=0.05)
+    volume = open_volume(tmp_path / "v", namespace=NAMESPACE, create=True)
     held = await put(volume, sample(1))
+    volume.wait_s = 0.05
     with file_of(volume, held.chunk).open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # the committer's thread hangs at this chunk, as it would on a dead disk
         with pytest.raises(DeadlineExceeded):
@@ -275,9 +277,34 @@ async def test_a_hung_disk_makes_the_volume_sick_until_a_probe_succeeds(tmp_path
             await put(volume, late)
     await Probe(volume).run()
     assert (await volume.stat()).sick == ""
+    volume.wait_s = WAIT_S
     await put(volume, sample(1))
     with pytest.raises(ChunkNotFound):
         await volume.head(late.chunk, deep=False)
+    volume.close()
+
+
+@pytest.mark.parametrize("doing", ["reading", "writing"])
+async def test_a_process_that_was_stopped_doesnt_take_the_disk_for_sick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, doing: str
+) -> None:
+    monkeypatch.setattr(threads, "TURN_S", 0.1)
+    volume = open_volume(tmp_path / "v", namespace=NAMESPACE, create=True, wait_s=0.05)
+
+    async def call() -> None:
+        with pytest.raises(DeadlineExceeded, match="no turn"):
+            if doing == "reading":
+                await volume.bounded(doing, time.sleep, 0.5)
+            else:
+                await put(volume, sample(1))
+
+    if doing == "writing":
+        monkeypatch.setattr(volume.folders, "link", lambda *_: time.sleep(0.5))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(call)
+        await trio.testing.wait_all_tasks_blocked()
+        time.sleep(0.2)  # noqa: ASYNC251 - as if the process was stopped
+    assert volume.health.sick == ""
     volume.close()
 
 
