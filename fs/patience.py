@@ -8,8 +8,9 @@ which twice is none, and the making of a bucket are asked again only if the stor
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
-from functools import wraps
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
 import trio
@@ -17,9 +18,11 @@ import trio
 from fs.connection import Connection, Describe, MakePatches, MakeSource
 from fs.stage import Uploads
 from fs.witness import witness_of
+from meta.client import TIMEOUT_S
 from meta.protocol.folder import FOLDER_END
 from meta.protocol.object import NO_CONDITION, Attributes, Condition, ObjectRow
 from node.errors import (
+    ContentAway,
     DeadlineExceeded,
     FrazilError,
     NotConnected,
@@ -29,9 +32,14 @@ from node.errors import (
     VolumeFull,
     VolumeReadOnly,
 )
+from store.window import Window
 
 PAUSE_S = 0.1
 PAUSE_S_MAX = 2.0
+HELD_S = TIMEOUT_S
+"""So long in all a call is held by a store or a disk that heard it and doesn't answer."""
+LATE_S = 5.0
+"""A call that was held so much longer than that was not held by them: this process had no turn (SIGSTOP, a machine that was paused)."""
 PROBE_S = 2.0
 """How long a store that left a question unanswered for meta.client.TIMEOUT_S is given before it is asked anything else, by all together."""
 ONCE = frozenset(("begin", "make_bucket"))
@@ -39,6 +47,7 @@ GONE = frozenset(("remove_folder", "remove_bucket"))
 """When they come again, what they are to remove may be gone: by the first of them."""
 READS = frozenset(("buckets", "parts", "settings", "peek", "browse", "row", "window", "changes", "volumes"))
 """Where they are answered from this host's disks, they don't tell whether the store's process answers."""
+AWAY = PeerUnreachable, DeadlineExceeded, ContentAway
 T = TypeVar("T")
 Again = Callable[[FrazilError], bool]
 
@@ -56,21 +65,21 @@ class Unknown(FrazilError):
 
 
 class Outage:
-    """Since when the store is away: all calls wait for the same one, so whoever comes late, or asks several times, waits no longer.
+    """The store is away: all calls wait for the same outage, so whoever comes late, or asks several times, waits no longer.
 
-    probe: a question that takes no time, where the store answers at all
+    ends: until when it is waited for;  probe: a question that takes no time, where the store answers at all
     """
 
     def __init__(self, probe: Callable[[], Awaitable[object]] | None = None) -> None:
-        self.began = self._seen = self._probed = -math.inf
+        self.ends = self._seen = self._probed = -math.inf
         self.silent = False
         self._probe = probe
         self._lock = trio.Lock()
 
-    def seen(self, began: float, now: float, patience_s: float, *, silent: bool) -> None:
-        """A call from `began` to now got no answer; silent: though it was heard. One that is long past was another outage."""
+    def seen(self, asked: float, now: float, patience_s: float, *, silent: bool) -> None:
+        """A call from `asked` to now got no answer; silent: though it was heard. One that is long past was another outage."""
         if now - self._seen > patience_s + PAUSE_S_MAX:
-            self.began = began
+            self.ends = _end(asked, now, patience_s, silent=silent)
         self._seen = now
         self.silent = silent
 
@@ -92,9 +101,16 @@ class Outage:
                 raise DeadlineExceeded("the store's process does not answer")
 
 
+def _end(asked: float, now: float, patience_s: float, *, silent: bool) -> float:
+    """Until when a call is made again that failed now for the first time: what it took until then, as a large put does, is no patience."""
+    if silent and now - asked <= HELD_S + LATE_S:
+        return max(asked + patience_s, min(now + patience_s, asked + HELD_S))
+    return now + patience_s
+
+
 async def patiently(call: Callable[[], Awaitable[T]], *, again: Again = may_help, patience_s: float, outage: Outage | None = None) -> T:
     """Raises: what the call raises last."""
-    began = trio.current_time()
+    ends = math.inf
     pause_s = PAUSE_S
     while True:
         asked = trio.current_time()
@@ -103,14 +119,14 @@ async def patiently(call: Callable[[], Awaitable[T]], *, again: Again = may_help
                 await outage.check()
             answer = await call()
         except FrazilError as error:
-            now = trio.current_time()
-            end = began + patience_s
-            if outage is not None and isinstance(error, PeerUnreachable | DeadlineExceeded):
-                outage.seen(asked, now, patience_s, silent=isinstance(error, DeadlineExceeded))
-                end = min(end, outage.began + patience_s)
+            now, silent = trio.current_time(), isinstance(error, DeadlineExceeded)
+            ends = min(ends, _end(asked, now, patience_s, silent=silent))
+            if outage is not None and isinstance(error, AWAY):
+                outage.seen(asked, now, patience_s, silent=silent)
+                ends = min(ends, outage.ends)
             elif outage is not None:
                 outage.over()
-            if not again(error) or now + pause_s > end:
+            if not again(error) or now + pause_s > ends:
                 raise
         else:
             if outage is not None:
@@ -118,6 +134,26 @@ async def patiently(call: Callable[[], Awaitable[T]], *, again: Again = may_help
             return answer
         await trio.sleep(pause_s)
         pause_s = min(pause_s * 2, PAUSE_S_MAX)
+
+
+class PatientWindow:
+    """An open version that is read again while what has its bytes is away. outage: of all windows of a mount."""
+
+    def __init__(self, window: Window, patience_s: float, outage: Outage) -> None:
+        self._window, self._patience_s, self._outage = window, patience_s, outage
+        self.hold = window.hold
+
+    def __repr__(self) -> str:
+        return f"<PatientWindow {self._window!r}>"
+
+    async def read(self, start: int, into: memoryview) -> None:
+        try:
+            await self._window.read(start, into)
+        except FrazilError as error:
+            if not may_help(error):
+                raise
+            read = partial(self._window.read, start, into)
+            await patiently(read, patience_s=self._patience_s, outage=self._outage)
 
 
 class Patient:
@@ -135,7 +171,7 @@ class Patient:
         self._connection = connection
         self._patience_s = patience_s
         self._silent = frozenset() if reads_tell else READS
-        self._outage = Outage(probe)
+        self._outage, self._unread = Outage(probe), Outage()
 
     def __repr__(self) -> str:
         return f"<Patient {self._connection!r}>"
@@ -194,7 +230,19 @@ class Patient:
 
         await self._certain(exchange, exchanged, repeat=False)
 
+    async def window(self, *arguments: Any) -> AbstractAsyncContextManager[Window]:
+        return self._reading(await self._asking("window")(*arguments))
+
+    @asynccontextmanager
+    async def _reading(self, opened: AbstractAsyncContextManager[Window]) -> AsyncIterator[Window]:
+        async with opened as window:
+            yield cast(Window, PatientWindow(window, self._patience_s, self._unread))
+
     def __getattr__(self, name: str) -> Any:
+        self.__dict__[name] = found = self._asking(name)
+        return found
+
+    def _asking(self, name: str) -> Callable[..., Awaitable[Any]]:
         method = getattr(self._connection, name)
         if name in GONE:
             return self._removing(method)
@@ -211,7 +259,6 @@ class Patient:
                         raise
             return await patiently(lambda: method(*arguments, **named), again=again, patience_s=self._patience_s, outage=outage)
 
-        self.__dict__[name] = found
         return found
 
     def _removing(self, method: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[bool]]:

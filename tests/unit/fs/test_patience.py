@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import cast
 
 import pytest
 import trio
 
 from fs.connection import ABSENT, Connection, Describe
-from fs.patience import PROBE_S, Unknown, patient
+from fs.patience import HELD_S, LATE_S, PAUSE_S_MAX, PROBE_S, Unknown, patient
 from meta.client import TIMEOUT_S
 from meta.protocol.folder import BrowsePage, Node
 from meta.protocol.object import Attributes, Condition, ObjectRow
 from node.errors import (
     Busy,
     Conflict,
+    ContentAway,
+    ContentLost,
     DeadlineExceeded,
     FrazilError,
     NotConnected,
@@ -24,6 +27,7 @@ from node.errors import (
     PreconditionFailed,
     VolumeFull,
 )
+from rawx.volume import WAIT_S
 from store.source import BytesSource
 
 PATIENCE_S = 10.0
@@ -109,6 +113,20 @@ class Store:
             self.objects[one], self.objects[other] = self.objects[other], self.objects[one]
 
         self._answer(exchange)
+
+
+class Opened(Store):
+    """As an open version whose bytes can't be read at first."""
+
+    async def window(self, bucket: str, row: ObjectRow) -> AbstractAsyncContextManager[Opened]:
+        return nullcontext(self)
+
+    async def read(self, start: int, into: memoryview) -> None:
+        self._answer()
+        into[:] = b"bytes"
+
+    async def hold(self) -> None:
+        pass
 
 
 def connect(store: Store) -> Connection:
@@ -222,6 +240,53 @@ async def test_a_store_that_hangs_is_waited_for_once_and_then_asked_shortly(auto
     store.hangs = False
     await trio.sleep(2 * PROBE_S)
     await connection.remove("b", "a")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "failure"),
+    [
+        (300.0, PeerUnreachable("the store restarts while a large object is put")),
+        (WAIT_S, DeadlineExceeded("no answer from the disk")),
+        (HELD_S + 2 * LATE_S, DeadlineExceeded("this process was stopped")),
+    ],
+    ids=lambda value: value.code if isinstance(value, FrazilError) else None,
+)
+async def test_a_call_that_took_longer_than_the_patience_is_made_again(
+    seconds: float, failure: FrazilError, autojump_clock: trio.testing.MockClock
+) -> None:
+    class Slow(Store):
+        async def remove(self, bucket: str, key: str) -> None:
+            if self.failures:
+                await trio.sleep(seconds)
+            self._answer()
+
+    store = Slow(failure)
+    await connect(store).remove("b", "a")
+    assert store.asked == 2
+
+
+@pytest.mark.parametrize("failure", [ContentAway("its volume probes itself"), Busy("all threads wait for disks")])
+async def test_bytes_that_are_away_are_waited_for(failure: FrazilError, autojump_clock: trio.testing.MockClock) -> None:
+    window = Opened(failure, failure)
+    async with await connect(window).window("b", ObjectRow("a")) as opened:
+        into = memoryview(bytearray(5))
+        await opened.read(0, into)
+        assert bytes(into) == b"bytes"
+
+
+async def test_bytes_that_stay_away_or_are_lost_are_told_in_time_and_to_who_comes_later_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    window = Opened(ContentLost("gone"), *(ContentAway("no volume") for _ in range(1_000)))
+    async with await connect(window).window("b", ObjectRow("a")) as opened:
+        began = trio.current_time()
+        with pytest.raises(ContentLost):
+            await opened.read(0, memoryview(bytearray(5)))
+        assert trio.current_time() == began
+        for _ in range(5):
+            with pytest.raises(ContentAway):
+                await opened.read(0, memoryview(bytearray(5)))
+        assert trio.current_time() - began <= PATIENCE_S + PAUSE_S_MAX
 
 
 async def test_a_refusal_is_not_asked_again(autojump_clock: trio.testing.MockClock) -> None:
