@@ -9,7 +9,7 @@ client puts in its place meanwhile stays. Whoever fills a queue waits for room i
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Protocol
@@ -103,7 +103,7 @@ class Behind:
             if self._to_save.statistics().current_buffer_used >= SAVES_AT_ONCE // 2:
                 self._due.set()
         except BaseException:
-            self._done(number)
+            self._done([number])
             raise
 
     async def remove_later(self, bucket: str, key: str, content: str) -> None:
@@ -191,12 +191,14 @@ class Behind:
             log.exception("storing what was closed stopped by an internal error")
         finally:
             self._batches.release()
+        saved = [(number, inode) for number, inode in batch if self._files.is_saved(inode)]
+        for _, inode in saved:
+            await self._files.release(inode)
+        if saved:
+            self.trouble = None
+            self._done([number for number, _ in saved])
         for number, inode in batch:
-            if self._files.is_saved(inode):
-                await self._files.release(inode)
-                self._done(number)
-                self.trouble = None
-            else:
+            if number in self._waiting:
                 await self._slots.acquire()
                 nursery.start_soon(self._run_save, number, inode)
 
@@ -207,7 +209,7 @@ class Behind:
         finally:
             self._slots.release()
             await self._files.release(inode)
-            self._done(number)
+            self._done([number])
 
     async def _try(self, inode: Inode) -> bool:
         """False when it is to be tried again."""
@@ -248,8 +250,9 @@ class Behind:
         self.failures += count
         self._untold = self._untold or what
 
-    def _done(self, number: int) -> None:
-        self._waiting.pop(number, None)
+    def _done(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            self._waiting.pop(number, None)
         if not self.pending:
             self._owe(False)
         self._tell()

@@ -362,7 +362,7 @@ class Changes:
 
     async def _find(self, parent: Inode, raw: bytes) -> tuple[Inode, Stat] | None:
         try:
-            return await self._tree.lookup(parent, raw)
+            return await self._tree.find(parent, raw)
         except NotFound:
             return None
         except OSError as error:

@@ -33,9 +33,9 @@ _BY_KIND: tuple[tuple[type[BaseException], int], ...] = (  # the first that fits
 
 def to_errno(error: BaseException) -> int:
     """Damage and a store that doesn't answer are EIO: a program must not take them for something that it can wait for."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
     for kind, number in _BY_KIND:
         if isinstance(error, kind):
             return number
-    if isinstance(error, OSError) and error.errno:
-        return error.errno
     return errno.EIO

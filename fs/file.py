@@ -60,7 +60,7 @@ class File:
         self.attributes = row.attributes if row is not None else Attributes()
         self.lock = Latch()
         self._shared, self._inode = shared, inode
-        self._stack = AsyncExitStack()
+        self._stack: AsyncExitStack | None = None  # what reading the stored version holds
         self._ahead: ReadAhead | None = None
         self._opening = Latch()
         self._spool = Spool(shared.spools)
@@ -153,6 +153,7 @@ class File:
                 assert self.row is not None
                 bucket = self._inode.place[0]
                 self.row = await self._shared.cold.readable(bucket, self.row)
+                self._stack = self._stack or AsyncExitStack()
                 self._window = await self._stack.enter_async_context(await self._shared.connection.window(bucket, self.row))
                 self._ahead = ReadAhead(self._window.read, self.row.size, self._shared.budget, self._shared.nursery)
         return self._ahead
@@ -161,7 +162,8 @@ class File:
         if self._ahead is not None:
             self._ahead.close()
             self._ahead = None
-        await self._stack.aclose()
+        if self._stack is not None:
+            await self._stack.aclose()
 
     # Writing
 
@@ -171,12 +173,12 @@ class File:
         self._check_size(stop, start)
         async with self.lock:
             try:
-                await self._spool.write(start, data, self._note())
+                await self._spool.write(start, data, self._note)
             except OSError as error:
                 await self._part_from(start)  # some of it may be written
                 if error.errno != errno.ENOSPC or not await self._stage_more():
                     raise
-                await self._spool.write(start, data, self._note())
+                await self._spool.write(start, data, self._note)
             self._written.add(start, stop)
             now = time.time_ns()
             mode = self.stat.mode if trusted else without_privileges(self.stat.mode)

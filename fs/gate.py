@@ -9,27 +9,40 @@ import trio
 
 
 class Latch:
-    """A lock that is taken at once where it is free: trio's own has everybody give way first, which takes as long as a small read."""
+    """A lock that is taken at once where it is free: trio's own has everybody give way first, which takes as long as a small read.
+
+    Two are made for each file that is opened, and one is taken for each call: while nobody waits it is no more than a truth value.
+    """
+
+    __slots__ = ("_taken", "_waiting")
 
     def __init__(self) -> None:
-        self._lock = trio.Lock()
+        self._taken = False
+        self._waiting: trio.lowlevel.ParkingLot | None = None
 
     def __repr__(self) -> str:
-        return f"<Latch locked={self._lock.locked()}>"
+        return f"<Latch taken={self._taken}>"
 
     def take(self) -> bool:
-        """Without waiting; False when it is not free, whoever has it. To be given back by the same task."""
-        if self._lock.locked():
+        """Without waiting; False when it is not free, whoever has it."""
+        if self._taken:
             return False
-        self._lock.acquire_nowait()
+        self._taken = True
         return True
 
     def give_back(self) -> None:
-        self._lock.release()
+        """To who waits longest, if anybody does."""
+        assert self._taken
+        if self._waiting:
+            self._waiting.unpark()
+        else:
+            self._taken = False
 
     async def __aenter__(self) -> None:
         if not self.take():
-            await self._lock.acquire()
+            if self._waiting is None:
+                self._waiting = trio.lowlevel.ParkingLot()
+            await self._waiting.park()
 
     async def __aexit__(self, *_: object) -> None:
         self.give_back()
@@ -46,19 +59,21 @@ class Gate:
     def __repr__(self) -> str:
         return f"<Gate inside={self._inside} closed={self._closing.locked()}>"
 
-    @asynccontextmanager
-    async def passing(self) -> AsyncIterator[None]:
+    def passing(self) -> Gate:
+        """As a context: the gate itself, for who passes has nothing to remember."""
+        return self
+
+    async def __aenter__(self) -> None:
         if self._closing.locked():
             async with self._closing:
                 self._inside += 1
         else:
             self._inside += 1
-        try:
-            yield
-        finally:
-            self._inside -= 1
-            if not self._inside:
-                self._empty.set()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._inside -= 1
+        if not self._inside:
+            self._empty.set()
 
     @asynccontextmanager
     async def closed(self) -> AsyncIterator[None]:

@@ -62,6 +62,14 @@ def translated(call: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Corouti
     return handler
 
 
+def _nothing() -> pyfuse3.EntryAttributes:
+    """ENOENT as a lookup may answer it, without an error on the way: number 0, and not to be remembered."""
+    entry = pyfuse3.EntryAttributes()
+    entry.st_ino = pyfuse3.InodeT(0)
+    entry.entry_timeout = 0.0
+    return entry
+
+
 def _caller(ctx: Any) -> Caller:
     return Caller(ctx.uid, ctx.gid)
 
@@ -88,7 +96,8 @@ class Operations(pyfuse3.Operations):
 
     @translated
     async def lookup(self, parent_inode: int, name: bytes, ctx: Any) -> pyfuse3.EntryAttributes:
-        return self._looked_up(*await self._tree.lookup(self._tree.inode(parent_inode), name))
+        found = await self._tree.find(self._tree.inode(parent_inode), name)
+        return self._looked_up(*found) if found is not None else _nothing()
 
     def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:  # type: ignore[override]
         self._tree.table.forget(inode_list)
@@ -367,7 +376,8 @@ class Operations(pyfuse3.Operations):
         entry.st_nlink = stat.links
         entry.st_uid = stat.uid
         entry.st_gid = stat.gid
-        entry.st_rdev = stat.rdev
+        if stat.rdev:
+            entry.st_rdev = stat.rdev
         entry.st_size = stat.size
         entry.st_blksize = BLOCK_BYTES
         entry.st_blocks = -(-stat.size // STAT_BLOCK_BYTES)

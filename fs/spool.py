@@ -14,6 +14,7 @@ import errno
 import fcntl
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -127,8 +128,8 @@ class Spool:
     def on_disk(self) -> bool:
         return self._data >= 0
 
-    async def write(self, start: int, data: bytes, note: Note) -> None:
-        """note: what it is, in case that it goes to disk. Raises: OSError (ENOSPC, EIO)."""
+    async def write(self, start: int, data: bytes, note: Callable[[], Note]) -> None:
+        """note: tells what it is, in case that it goes to disk. Raises: OSError (ENOSPC, EIO)."""
         stop = start + len(data)
         if self._memory is not None:
             growth = max(stop - len(self._memory), 0)
@@ -139,7 +140,7 @@ class Spool:
                 self._memory[start:stop] = data
                 self._ranges.add(start, stop)
                 return
-            self._spill(note)
+            self._spill(note())
         growth = sum(end - begin for begin, end in self._ranges.gaps(start, stop))
         self._folder.check_room(growth)
         if len(data) <= INLINE_BYTES_MAX:

@@ -103,6 +103,13 @@ class Tree:
 
     async def lookup(self, parent: Inode, raw: bytes) -> tuple[Inode, Stat]:
         """Raises: OSError (ENOENT), NameTooLong, NameUnusable; as Connection."""
+        found = await self.find(parent, raw)
+        if found is None:
+            raise failure(errno.ENOENT)
+        return found
+
+    async def find(self, parent: Inode, raw: bytes) -> tuple[Inode, Stat] | None:
+        """None where nothing has the name: most that are made are asked for first. Raises: as lookup, which may be ENOENT, too."""
         child = self.table.child(parent, raw)
         if child is not None and isinstance(child.file, File) and child.file.unsaved:
             return child, child.file.stat
@@ -126,17 +133,17 @@ class Tree:
                 return Name(part, name.beside)
         raise failure(errno.ENOENT)
 
-    def place(self, parent: Inode, raw: bytes, name: Name, found: Peek) -> tuple[Inode, Stat]:
-        """The inode for what a name was found to stand for. Raises: OSError (ENOENT)."""
+    def place(self, parent: Inode, raw: bytes, name: Name, found: Peek) -> tuple[Inode, Stat] | None:
+        """The inode for what a name was found to stand for, if it does for anything."""
         row = found.row
         if not shows_as_file(row):
             row = None
         if name.beside and not (row is not None and found.folder):
-            raise failure(errno.ENOENT)
+            return None
         if found.folder and not name.beside:
             return self._place_folder(parent, raw, name.part, found.marker)
         if row is None:
-            raise failure(errno.ENOENT)
+            return None
         return self._place_file(parent, raw, name, row)
 
     def place_node(self, parent: Inode, rest: str, node: Node) -> tuple[bytes, Inode, Stat]:

@@ -125,7 +125,7 @@ class Debts:
 
     def owe(self, owing: bool) -> None:
         """In a mount: what it answers from here on may not be stored; or all is. One that doesn't serve has nobody to tell."""
-        if self._own < 0:
+        if self._own < 0 or self._bytes[self._own] == owing:
             return
         self._set(self._own, int(owing))
         self._expected = bytes(int(owing and place == self._own) for place in range(PLACES))

@@ -22,7 +22,7 @@ async def test_a_little_stays_in_memory(tmp_path: Path) -> None:
     folder = SpoolFolder(tmp_path / "spool")
     assert await folder.open()
     spool = Spool(folder)
-    await spool.write(10, b"abc", NOTE)
+    await spool.write(10, b"abc", lambda: NOTE)
     assert await read(spool, 10, 3) == b"abc"
     assert not spool.on_disk
     assert folder.memory == 13
@@ -35,8 +35,8 @@ async def test_much_goes_to_disk_with_what_was_in_memory(tmp_path: Path) -> None
     folder = SpoolFolder(tmp_path / "spool")
     assert await folder.open()
     spool = Spool(folder)
-    await spool.write(0, b"begin", NOTE)
-    await spool.write(MEMORY_BYTES_FILE_MAX, b"end", NOTE)
+    await spool.write(0, b"begin", lambda: NOTE)
+    await spool.write(MEMORY_BYTES_FILE_MAX, b"end", lambda: NOTE)
     assert spool.on_disk
     assert folder.memory == 0
     assert await read(spool, 0, 5) == b"begin"
@@ -51,12 +51,12 @@ async def test_a_full_spool_takes_no_more(tmp_path: Path) -> None:
     folder = SpoolFolder(tmp_path / "spool", bytes_max=1 << 20)
     assert await folder.open()
     spool = Spool(folder)
-    await spool.write(1 << 19, bytes(1 << 19), NOTE)
+    await spool.write(1 << 19, bytes(1 << 19), lambda: NOTE)
     with pytest.raises(OSError, match="spool is full") as caught:
-        await spool.write(1 << 20, bytes((1 << 19) + 1), NOTE)
+        await spool.write(1 << 20, bytes((1 << 19) + 1), lambda: NOTE)
     assert caught.value.errno == errno.ENOSPC
     spool.clear()
-    await spool.write(0, bytes(1 << 20), NOTE)
+    await spool.write(0, bytes(1 << 20), lambda: NOTE)
     spool.clear()
     folder.close()
 
