@@ -10,7 +10,7 @@ import apsw
 import msgspec
 
 from meta.protocol.holding import Claim, Cursor, Holding
-from meta.protocol.object import Dropped
+from meta.protocol.object import Dropped, ObjectRow
 from meta.protocol.upload import PartRow
 from meta.row import READ, decode_row, find, find_row
 from meta.transaction import ContainerTransaction, read_settings
@@ -21,7 +21,7 @@ _PARTS_AFTER = (
     "SELECT uploads.key, upload, part, size, etag, content, layout, mtime_us, checksums FROM parts JOIN uploads USING (upload)"
     " WHERE (upload, part) > (?, ?) ORDER BY upload, part LIMIT ?"
 )
-_NAMING = "SELECT age FROM objects WHERE key = ?1 AND (content = ?2 OR instr(parts, ?2)) LIMIT 1"
+_NAMING = f"SELECT {READ} FROM objects WHERE key = ?1 AND (content = ?2 OR instr(parts, ?2)) LIMIT 1"
 _MARKER = "SELECT age FROM objects WHERE key = ? AND age = ? AND marker = 1"
 _MOVED = "SELECT key, age FROM moved WHERE content = ?"
 _PART = (
@@ -38,7 +38,7 @@ def walk(db: apsw.Connection, cursor: Cursor, limit: int) -> list[Holding]:
     found: list[Holding] = []
     if not cursor.upload:
         behind = (cursor.key, -cursor.version if cursor.key else -(1 << 62), limit)
-        found = [Holding(row.key, row.layout, row) for row in starmap(decode_row, db.execute(_AFTER, behind))]
+        found = [_of_row(row) for row in starmap(decode_row, db.execute(_AFTER, behind))]
         if len(found) == limit:
             return found
     parts = db.execute(_PARTS_AFTER, (cursor.upload, cursor.part, limit - len(found)))
@@ -56,19 +56,25 @@ def holders(db: apsw.Connection, claims: Sequence[Claim]) -> list[Holding | None
 
 
 def _holder(db: apsw.Connection, claim: Claim) -> Holding | None:
-    age = db.execute(_NAMING, (claim.key, claim.content)).get
-    if age is None and claim.version:
+    naming = db.execute(_NAMING, (claim.key, claim.content)).get
+    if naming is not None:
+        return _of_row(decode_row(*naming))
+    key, age = claim.key, None
+    if claim.version:
         age = db.execute(_MARKER, (claim.key, -claim.version)).get
-    key = claim.key
     if age is None:
         key, age = db.execute(_MOVED, (claim.content,)).get or (key, None)
     if age is not None:
         row = find_row(db, key, -age)
-        return None if row is None else Holding(row.key, row.layout, row)
+        return None if row is None else _of_row(row)
     part = db.execute(_PART, (claim.key, claim.content)).get
     if part is not None:
         return _part(part)
     return Holding("", b"") if db.execute(_DELETED, (claim.content,)).get else None
+
+
+def _of_row(row: ObjectRow) -> Holding:
+    return Holding(row.key, row.layout, row)
 
 
 def _part(found: Any) -> Holding:

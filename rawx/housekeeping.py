@@ -29,7 +29,7 @@ SWEEP_FOLDERS_PER_HOP = 64
 PIECE_BYTES = 1 << 20
 """Verified or copied at a time, in whole units."""
 _CHUNK_NAME = re.compile(r"(?:[0-9a-f]{2}){16,32}")
-_FOLDER_NAME = re.compile(r"[0-9a-f]{3}")
+_HEX_DIGITS = "0123456789abcdef"
 
 
 class Quarantined(msgspec.Struct, frozen=True):
@@ -50,7 +50,7 @@ def make_quarantine(root: int) -> None:
 
 def folder_names(root: int) -> list[str]:
     """The chunk folders that exist, in order. Raises: OSError."""
-    return sorted(name for name in os.listdir(root) if _FOLDER_NAME.fullmatch(name))
+    return sorted([name for name in os.listdir(root) if len(name) == FOLDER_DIGITS and not name.strip(_HEX_DIGITS)])
 
 
 def list_blocking(root: int, health: Health, after: str, limit: int) -> ListPage:
@@ -65,7 +65,7 @@ def list_blocking(root: int, health: Health, after: str, limit: int) -> ListPage
         for folder in folder_names(root):
             if folder < after[:FOLDER_DIGITS]:
                 continue
-            found += sorted(name for name in _names(root, folder) if name > after and _CHUNK_NAME.fullmatch(name))
+            found += sorted([name for name in _names(root, folder) if name > after and _CHUNK_NAME.fullmatch(name)])
             if len(found) > limit:
                 return ListPage(found[:limit], True)
     except OSError as error:
