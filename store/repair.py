@@ -19,8 +19,10 @@ from meta.protocol.holding import Holding
 from meta.protocol.object import ObjectRow
 from node.errors import ChunkCorrupt, ContentLost, FrazilError, NotEnoughServices
 from node.log import get_logger
+from node.threads import run_blocking
 from rawx.chunk import ChunkRecord, chunk_checksum, new_chunk_id, unit_digests
 from rawx.protocol import Upload
+from rawx.reader import LocalReader
 from store.codec import codec
 from store.context import REFUSALS, Context
 from store.delete import Place, delete_places
@@ -172,6 +174,8 @@ class _Remake:
         self._run_bytes = max(RUN_BYTES // self._policy.unit_bytes, 1) * self._policy.unit_bytes
         self._rooms: list[memoryview] = []
         self._filled = 0
+        self._is_whole = True
+        """No source that was read has failed so far."""
         self._is_stale = False
         self.is_cold = False
         self.written = 0
@@ -190,32 +194,82 @@ class _Remake:
             self._rooms = [room[number * run : (number + 1) * run] for number in range(slots)]
             for number, target in enumerate(self.targets):
                 target.room = room[slots * run + number * batch :][:batch]
-            direct = self._need.keep or self._need.spares
-            await self._sources.open(sorted(self._need.positions) if direct else self._sources.order[: self._policy.needed])
-            for offset in range(0, self._chunk_bytes, self._run_bytes):
-                await self._make(offset, min(self._run_bytes, self._chunk_bytes - offset))
-                await trio.lowlevel.checkpoint()
+            await self._sources.open(self._enough)
+            done = 0
+            while done < self._chunk_bytes:
+                done += await self._make_some(done)
             record, self.is_cold = await self._sources.record(self._need.holder, self._need.positions)
             row = self._need.holder.row
             self._is_stale = row is not None and may_be_stale(record, row)
             for target in self.targets:
                 await self._commit(target, record)
 
-    async def _make(self, offset: int, count: int) -> None:
-        """The next bytes of all targets. Raises: ContentLost, ContentAway, ContentCold."""
+    async def _make_some(self, offset: int) -> int:
+        """How many of the next bytes of all targets are made now. Raises: ContentLost, ContentAway, ContentCold."""
+        count = min(self._run_bytes, self._chunk_bytes - offset)
         if self._filled + count > len(self.targets[0].room):
             for target in self.targets:
                 await self._flush(target)
             self._filled = 0
+        readers = self._sources.local(self._enough) if self._is_whole else {}
+        made = await run_blocking(self._make_cached, readers, offset) if readers else 0
+        if not made:
+            await self._make(offset, count)
+            await trio.lowlevel.checkpoint()
+        return made or count
+
+    @property
+    def _enough(self) -> Sequence[int]:
+        """Positions that all is made from, as long as they are well: the targets' own where these are good, else what the code needs."""
+        direct = self._need.keep or self._need.spares
+        return sorted(self._need.positions) if direct else self._sources.order[: self._policy.needed]
+
+    async def _make(self, offset: int, count: int) -> None:
+        """The next bytes of all targets, from wherever they are to be had. Raises: ContentLost, ContentAway, ContentCold."""
         unit_bytes, fill = self._policy.unit_bytes, self._decode if self._policy.coded else self._copy
         if not await fill(offset, count, self._filled):
             for at in range(0, count, unit_bytes):  # unit by unit, each from those that have it whole
                 if not await fill(offset + at, min(unit_bytes, count - at), self._filled + at):
                     raise self._sources.too_little(offset + at)
+        self._made(count)
+
+    def _made(self, count: int) -> None:
         for target in self.targets:
-            target.units += unit_digests(target.room[self._filled : self._filled + count], unit_bytes)
+            target.units += unit_digests(target.room[self._filled : self._filled + count], self._policy.unit_bytes)
             target.size += count
         self._filled += count
+
+    def _make_cached(self, readers: Mapping[int, LocalReader], offset: int) -> int:
+        """What `_make` does, of as many bytes as there is room for and the page cache has of whole sources. In a thread, by one hop."""
+        began = offset
+        while (count := min(self._run_bytes, self._chunk_bytes - offset)) and self._filled + count <= len(self.targets[0].room):
+            try:
+                if not self._fill_cached(readers, offset, count):
+                    break
+            except FrazilError:  # `_make` finds the same, and says what follows from it
+                self._is_whole = False
+                break
+            self._made(count)
+            offset += count
+        return offset - began
+
+    def _fill_cached(self, readers: Mapping[int, LocalReader], offset: int, count: int) -> bool:
+        wanted = {target.position: target.room[self._filled : self._filled + count] for target in self.targets}
+        if readers.keys() >= wanted.keys():
+            return all(readers[position].read_now(offset, room) for position, room in wanted.items())
+        if readers.keys() & wanted.keys():  # so little is left that some of the targets' own bytes are needed: `_make` tells them apart
+            return False
+        if not self._policy.coded:
+            first, *others = wanted.values()
+            there = all(reader.read_now(offset, first) for reader in readers.values())
+            for other in others:
+                other[:] = first
+            return there
+        units = {position: room[:count] for position, room in zip(readers, self._rooms, strict=True)}
+        if not all(reader.read_now(offset, units[position]) for position, reader in readers.items()):
+            return False
+        codec(self._policy.data, self._policy.parity).rebuild(units, list(wanted), list(wanted.values()))
+        return True
 
     async def _copy(self, offset: int, count: int, at: int) -> bool:
         """Bytes from `offset` into the targets' rooms, from `at` on; whether they can be had."""

@@ -66,6 +66,12 @@ class Sources:
             else:
                 self._failures[position] = result
 
+    def local(self, positions: Sequence[int]) -> dict[int, LocalReader]:
+        """Open chunks of this host at these positions; none when one of them is not, or failed."""
+        found = [(position, self._readers.get(position)) for position in positions]
+        readers = {position: reader for position, reader in found if isinstance(reader, LocalReader) and position not in self._failures}
+        return readers if len(readers) == len(positions) else {}
+
     async def read_all(self, slots: Mapping[int, memoryview], offset: int) -> dict[int, memoryview]:
         """Those that hold the bytes of their positions' chunks from `offset` on now, whole units and verified. Raises: Busy."""
         if all(isinstance(self._readers.get(position), LocalReader) for position in slots):

@@ -19,8 +19,8 @@ from store.tally import Tally
 
 MOVE_ROWS = 100
 """Contents that one step of a move looks at."""
-MOVES_AT_ONCE = 8
-"""Contents: while some are decoded, others are synced, and their changes of metadata go together."""
+MOVES_AT_ONCE = 16
+"""Contents: while some are decoded, others are synced, many by one sync, and their changes of metadata go together."""
 TRIES_MAX = 3
 """For a content that changes while a chunk of it is written anew; then the step is tried again."""
 log = get_logger("store.jobs")
