@@ -186,6 +186,7 @@ def _policy(pair: tuple[int, int]) -> Policy:
     return policy if policy.unit_bytes == unit_bytes else replace(policy, unit_bytes=unit_bytes)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _pack(volume: str) -> bytes:
     """Hex ids, which ours are, at half their length: a byte that says which form follows, then the id."""
     try:

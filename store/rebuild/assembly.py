@@ -23,6 +23,7 @@ from store.policy import POLICIES, Policy
 from store.record import attributes_of, span_of, upload_of
 
 POLICIES_REMEMBERED = 1_024
+CHECKSUM_DIGITS = 32
 
 
 class Fact(msgspec.Struct, frozen=True, gc=False):
@@ -66,9 +67,10 @@ class Whole(msgspec.Struct, frozen=True):
 
 def assemble(facts: Sequence[Fact]) -> Whole | Unwhole:
     """All chunks that name one content."""
-    heads = [fact.record for fact in facts if fact.record.metachunks and (fact.record.object or fact.record.upload)]
+    records = [fact.record for fact in facts]
+    heads = [record for record in records if record.metachunks and (record.object or record.upload)]
     if not heads:
-        any_record = facts[0].record
+        any_record = records[0]
         reason = "its last part is missing or was never written: no chunk tells what it is"
         return Unwhole(any_record.bucket, any_record.key, any_record.content, reason, len(facts))
     head = max(heads, key=lambda record: (record.seq, record.object is not None))
@@ -86,16 +88,15 @@ def assemble(facts: Sequence[Fact]) -> Whole | Unwhole:
             reason = f"metachunk {index} of {head.metachunks} needs {needed} chunks, {len(chosen)} are left"
             return Unwhole(head.bucket, head.key, head.content, reason, len(facts))
         thin = thin or len(chosen) < policy.quorum
-        places = [(fact.record.position, fact.volume, bytes.fromhex(fact.chunk), bytes.fromhex(fact.record.checksum)) for fact in chosen]
-        draft.add(policy, chosen[0].record.metachunk_size, places)
+        draft.add(policy, chosen[0].record.metachunk_size, map(_place, chosen))
     spare += [fact.place for rest in by_metachunk.values() for fact in rest]
     return Whole(
         head,
         draft.layout(),
         tuple(spare),
         thin,
-        any(record.seq < head.seq for record in heads),
-        any(fact.record.key != head.key for fact in facts),
+        min(record.seq for record in heads) < head.seq,
+        {record.key for record in records} != {head.key},
     )
 
 
@@ -111,6 +112,12 @@ def _senseless(head: ChunkRecord) -> str:
     if told is None and head.upload is not None and not 1 <= head.upload.part <= PARTS_MAX:
         return f"its record says that it is part {head.upload.part} of an upload"
     return ""
+
+
+def _place(fact: Fact) -> tuple[int, str, bytes, bytes]:
+    """As a layout's draft takes it."""
+    record = fact.record
+    return record.position, fact.volume, bytes.fromhex(fact.chunk), bytes.fromhex(record.checksum)
 
 
 def assemble_mosaic(head: ChunkRecord, contents: Mapping[str, Sequence[Fact]]) -> Whole | Unwhole:
@@ -136,8 +143,7 @@ def assemble_mosaic(head: ChunkRecord, contents: Mapping[str, Sequence[Fact]]) -
             reason = f"metachunk {tile[1]} of content {tile[0]} needs {needed} chunks, {len(chosen)} are left"
             return Unwhole(head.bucket, head.key, head.content, reason, count)
         thin = thin or len(chosen) < policy.quorum
-        places = [(fact.record.position, fact.volume, bytes.fromhex(fact.chunk), bytes.fromhex(fact.record.checksum)) for fact in chosen]
-        draft.add(policy, chosen[0].record.metachunk_size, places)
+        draft.add(policy, chosen[0].record.metachunk_size, map(_place, chosen))
     spare += [fact.place for rest in by_tile.values() for fact in rest]
     layout = draft.layout()
     if layout.size != record.size:
@@ -161,15 +167,15 @@ def _choose(facts: Iterable[Fact]) -> tuple[Policy | None, list[Fact], list[Fact
     strange: list[Fact] = []
     for fact in facts:
         record = fact.record
-        policy = policy_of(record)
-        if policy is None or not _fits(record, policy):
+        policy = _fitting(record.policy, record.unit_bytes, record.metachunk_size, record.size)
+        if policy is None or not 0 <= record.position < policy.chunks or len(record.checksum) != CHECKSUM_DIGITS:
             strange.append(fact)
         else:
             same = "" if policy.coded else record.checksum
             fitting.setdefault((record.policy, record.unit_bytes, record.metachunk_size, same), []).append(fact)
     if not fitting:
         return None, [], strange
-    group = max(fitting.values(), key=_worth)
+    group = max(fitting.values(), key=_worth) if len(fitting) > 1 else next(iter(fitting.values()))
     strange += [fact for other in fitting.values() if other is not group for fact in other]
     best = {fact.record.position: fact for fact in group}
     if len(best) < len(group):
@@ -199,14 +205,12 @@ def _policy(name: str, unit_bytes: int) -> Policy | None:
     return None if known is None else known if known.unit_bytes == unit_bytes else replace(known, unit_bytes=unit_bytes)
 
 
-def _fits(record: ChunkRecord, policy: Policy) -> bool:
-    return (
-        0 <= record.position < policy.chunks
-        and record.unit_bytes > 0
-        and record.metachunk_size >= 0
-        and record.size == policy.chunk_bytes(record.metachunk_size)
-        and len(record.checksum) == 32
-    )
+@lru_cache(maxsize=POLICIES_REMEMBERED)
+def _fitting(name: str, unit_bytes: int, metachunk_size: int, size: int) -> Policy | None:
+    """The policy, if under it a metachunk of that size has chunks of that size. Those of one metachunk come together: asked once."""
+    policy = _policy(name, unit_bytes)
+    fits = policy is not None and unit_bytes > 0 and metachunk_size >= 0 and size == policy.chunk_bytes(metachunk_size)
+    return policy if fits else None
 
 
 def single_row(whole: Whole) -> Restored:

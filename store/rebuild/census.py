@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +71,14 @@ class Census:
 
     def add(self, volume: str, found: Sequence[Examined]) -> None:
         """Chunks whose record can be read. Blocking."""
-        index = self._indexes[volume]
-        rows = [
-            (each.record.bucket, each.record.content, index, bytes.fromhex(each.chunk), each.record.encode())
-            for each in found
-            if each.record is not None
-        ]
-        told = [each.record for each in found if each.record is not None]
-        mosaics = [(each.bucket, each.object.version, each.content) for each in told if each.object is not None and has_mosaic(each.object)]
+        index, rows, mosaics = self._indexes[volume], [], []
+        for each in found:
+            record = each.record
+            if record is None:
+                continue
+            rows.append((record.bucket, record.content, index, bytes.fromhex(each.chunk), record.encode()))
+            if record.object is not None and has_mosaic(record.object):
+                mosaics.append((record.bucket, record.object.version, record.content))
         with self._lock, self._db:
             self._db.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?)", rows)
             self._db.executemany("INSERT INTO mosaics VALUES (?, ?, ?)", mosaics)
@@ -88,8 +89,9 @@ class Census:
         unclaimed = "WHERE (bucket, content) NOT IN claimed" if self._db.execute("SELECT EXISTS (SELECT 1 FROM claimed)").get else ""
         cursor = self._db.execute(f"SELECT bucket, content, volume, chunk, record FROM chunks {unclaimed} ORDER BY 1, 2")
         with closing(cursor):
-            for _, group in groupby(cursor, key=lambda row: row[:2]):
-                yield [self._fact(*row[2:]) for row in group]
+            volumes, parse = self._volumes, ChunkRecord.parse
+            for _, group in groupby(cursor, key=itemgetter(0, 1)):
+                yield [Fact(volumes[volume], chunk.hex(), parse(record)) for _, _, volume, chunk, record in group]
 
     def mosaics(self) -> list[tuple[str, str]]:
         """(bucket, content) of those whose records tell of one, the newest first."""
@@ -134,14 +136,14 @@ class Census:
         """(bucket, [(part, value)]) for each whole; of each number the best first."""
         cursor = self._db.execute("SELECT bucket, whole, part, value FROM pieces ORDER BY bucket, whole, part, rank DESC")
         with closing(cursor):
-            for (bucket, _), group in groupby(cursor, key=lambda row: row[:2]):
+            for (bucket, _), group in groupby(cursor, key=itemgetter(0, 1)):
                 yield bucket, [(row[2], row[3]) for row in group]
 
     def rows(self, bucket: str) -> Iterator[list[tuple[int, bool, bool, bytes]]]:
         """(seq, thin, stale, value) of all rows of each key, key by key."""
         cursor = self._db.execute("SELECT key, seq, thin, stale, value FROM rows WHERE bucket = ? ORDER BY key", (bucket,))
         with closing(cursor):
-            for _, group in groupby(cursor, key=lambda row: row[0]):
+            for _, group in groupby(cursor, key=itemgetter(0)):
                 yield [(row[1], row[2] == 1, row[3] == 1, row[4]) for row in group]
 
     def links(self) -> list[tuple[str, str, int, int, bool, bool, bytes]]:

@@ -137,21 +137,22 @@ class Filler:
         batch = _Batch()
         for group in self._census.rows(bucket):
             rows = [(decode_row(value), seq) for seq, _, _, value in group]
-            kept, replaced = newest_first(rows)
+            kept, replaced = newest_first(rows) if len(rows) > 1 else ([rows[0][0]], [])
             batch.deletions += replaced
             report.replaced += len(replaced)
             told = {(row.row.version, seq): (thin, stale) for (row, seq), (_, thin, stale, _) in zip(rows, group, strict=True)}
             for each in kept:
-                thin, stale = told[each.row.version, each.row.seq]
+                row = each.row
+                thin, stale = told[row.version, row.seq]
                 if thin:
-                    report.tell_thin(bucket, each.row)
+                    report.tell_thin(bucket, row)
                 if stale:
-                    batch.stale.append((each.row.key, each.row.version))
+                    batch.stale.append((row.key, row.version))
                 batch.objects.append(each)
-                batch.seq = max(batch.seq, each.row.seq)
+                batch.seq = max(batch.seq, row.seq)
                 if bucket != SYSTEM_BUCKET:
-                    report.markers += each.row.marker
-                    report.versions += not each.row.marker
+                    report.markers += row.marker
+                    report.versions += not row.marker
             if batch.count >= REFILL_ROWS:
                 self._progress("rows", len(batch.objects))
                 await batch.flush(container)

@@ -36,7 +36,9 @@ def put_together(census: Census, report: Report) -> None:
                 census.add_many(table, waiting)
                 waiting.clear()
 
-    for facts in census.contents():
+    for number, facts in enumerate(census.contents(), 1):
+        if number % ROWS_AT_ONCE == 0:
+            flush(1)
         found = assemble(facts)
         if isinstance(found, Unwhole):
             report.tell(found)
@@ -57,7 +59,6 @@ def put_together(census: Census, report: Report) -> None:
                 rows.append((head.bucket, head.key, head.seq, found.thin, found.stale, encode(single_row(found))))
         except SENSELESS as error:
             report.tell(Unwhole(head.bucket, head.key, head.content, f"its record can't be understood: {error}", len(facts)))
-        flush(ROWS_AT_ONCE)
     flush(1)
     for bucket, group in census.pieces():
         _put_parts_together(bucket, group, rows, leftovers, links, report)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
@@ -12,7 +12,9 @@ from node.threads import run_blocking
 from rawx.protocol import Rawx
 from store.rebuild.census import Census
 
-LIST_PAGE = 2_000
+LIST_CHUNKS = 10_000
+"""Names of one list: what a list costs at the least is the volume's 4,096 folders."""
+PAGE_CHUNKS = 2_000
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -25,15 +27,23 @@ class Page(msgspec.Struct, frozen=True):
 
 async def pages(volume: Rawx, census: Census, bucket: str) -> AsyncIterator[Page]:
     """The volume's records into the census, page by page; with `bucket` only its own and the system's. Raises: VolumeSick and the like."""
-    after, wanted, truncated = "", {bucket, SYSTEM_BUCKET}, True
+    after, truncated = "", True
     while truncated:
-        page = await volume.list(after, LIST_PAGE)
-        found = await volume.examine(page.chunks, deep=False)
-        good = [each for each in found if not each.problem]
-        if bucket:
-            good = [each for each in good if each.record is not None and each.record.bucket in wanted]
-        await run_blocking(census.add, volume.volume_id, good)
-        truncated = page.truncated
-        damaged = Counter(each.problem for each in found if each.problem and each.problem != "missing")
-        yield Page(len(page.chunks), damaged, not truncated)
-        after = page.chunks[-1] if page.chunks else after
+        listed = await volume.list(after, LIST_CHUNKS)
+        truncated = listed.truncated
+        for at in range(0, max(len(listed.chunks), 1), PAGE_CHUNKS):
+            chunks = listed.chunks[at : at + PAGE_CHUNKS]
+            damaged = await _look(volume, chunks, census, bucket)
+            yield Page(len(chunks), damaged, not truncated and at + PAGE_CHUNKS >= len(listed.chunks))
+        after = listed.chunks[-1] if listed.chunks else after
+
+
+async def _look(volume: Rawx, chunks: Sequence[str], census: Census, bucket: str) -> dict[str, int]:
+    """Damage by problem."""
+    found = await volume.examine(chunks, deep=False)
+    good = [each for each in found if not each.problem]
+    if bucket:
+        wanted = {bucket, SYSTEM_BUCKET}
+        good = [each for each in good if each.record is not None and each.record.bucket in wanted]
+    await run_blocking(census.add, volume.volume_id, good)
+    return Counter(each.problem for each in found if each.problem and each.problem != "missing")

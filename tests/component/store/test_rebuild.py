@@ -62,7 +62,7 @@ async def test_a_second_process_finds_what_one_would(
     alone = await rebuilt(tmp_path)
     os.rename(tmp_path / NEW_FOLDER, tmp_path / "alone")
     monkeypatch.setattr(survey, "HELP_CHUNKS", 1)
-    monkeypatch.setattr(page_module, "LIST_PAGE", 10)
+    monkeypatch.setattr(page_module, "PAGE_CHUNKS", 10)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     told: list[list[Page]] = []
 
@@ -88,7 +88,7 @@ async def test_volumes_that_are_looked_at_side_by_side_share_one_census(tmp_path
     async with opened(tmp_path, 9) as store:
         for number in range(60):
             await put(store, f"k{number}", b"x")
-    monkeypatch.setattr(page_module, "LIST_PAGE", 4)
+    monkeypatch.setattr(page_module, "LIST_CHUNKS", 4)
     async with open_site(tmp_path) as site:
         for _ in range(5):
             report = await build(replace(site, here=False), tmp_path / NEW_FOLDER)  # as the volumes of a cluster are
