@@ -22,7 +22,7 @@ from store.store import Store
 from store.sync import sync_record
 from store.worker import State
 from store.workers import Deleter, RecordSync, _once
-from tests.component.store.support import BUCKET, Shim, chunk_files, opened, put, read, records
+from tests.component.store.support import BUCKET, Shim, chunk_files, file_of, opened, put, read, records
 
 
 async def _moving(store: Store, key: str, index: int = 0) -> Need:
@@ -137,3 +137,25 @@ async def test_a_repair_that_fails_is_tried_again_and_stops_no_other(tmp_path: P
             await repairer.work()
         assert tried == ["bad", "good", *["bad"] * (TRIES_MAX - 1)]
         assert not store.findings
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+async def test_of_more_chunks_than_the_code_bears_the_whole_units_make_them_anew(tmp_path: Path, damaged: bool) -> None:
+    async with opened(tmp_path, 9) as store:
+        body = bytes(range(251)) * 9_000
+        holder = await current(store._context, BUCKET, await put(store, "k", body))
+        layout = Layout.parse(holder.layout)
+        (policy,), (metachunk,) = layout.policies, layout.metachunks
+        assert policy.name == "EC63"
+        lost = (0, 2, 5, 8)
+        before = {chunk.position: chunk for chunk in metachunk.chunks}
+        for stripe, position in enumerate(lost[:3] if damaged else ()):
+            file = file_of(store, layout, before[position])
+            data = bytearray(file.read_bytes())
+            data[stripe * policy.unit_bytes] ^= 1
+            file.write_bytes(data)
+        await remake(store._context, Need(BUCKET, holder, 0, frozenset(lost), "they were to be made anew"))
+        (after,) = Layout.parse((await store.get_row(BUCKET, "k")).layout).metachunks
+        assert [(chunk.position, chunk.checksum) for chunk in after.chunks] == [(each.position, each.checksum) for each in metachunk.chunks]
+        assert {chunk.position for chunk in after.chunks if chunk.id != before[chunk.position].id} == set(lost)
+        assert await read(store, await store.get_row(BUCKET, "k")) == body
