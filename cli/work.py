@@ -62,11 +62,20 @@ def fields(job: Job) -> dict[str, object]:
     }
 
 
+def _code(job: Job) -> Exit:
+    from store.tally import AWAY
+
+    if job.state != "done":
+        return Exit.FAILED
+    unseen = any(name == "outcome:waits" or name.partition(":")[0] == AWAY for name, number in job.progress.items() if number)
+    return Exit.PARTIAL if unseen else Exit.OK
+
+
 def tell(output: Output, job: Job) -> Exit:
     """What came of it; the exit code."""
     counts = job.progress
     bad = counts.get("lost", 0) + counts.get("outcome:lost", 0) + counts.get("outcome:told", 0)
-    code = Exit.DAMAGED if bad and job.state != "aborted" else Exit.OK if job.state == "done" else Exit.FAILED
+    code = Exit.DAMAGED if bad and job.state != "aborted" else _code(job)
     for line in job.message.split("; "):
         if line:
             output.record("finding", line, text=line)

@@ -20,6 +20,7 @@ MILLION = 1_000_000
 DAMAGES_KEPT_MAX = 10_000
 """The counts say how many there were."""
 _LEVELS = {"told": logging.WARNING, "lost": logging.ERROR}
+_BECAME = {"waits": "waiting", "told": "left as found"}
 log = get_logger("store.scrub")
 
 
@@ -95,7 +96,7 @@ class Tally:
             self.counts[f"of:{place}:{damage.problem}"] += 1
 
     def sentences(self) -> list[str]:
-        """As a person reads it: "3 chunks of 2 objects were corrupt on volume X (host2.disk1); all repaired"."""
+        """As a person reads it: "3 chunks of 2 objects were corrupt on volume X (host2.disk1): all repaired"."""
         places: dict[tuple[str, str], Counter[str]] = {}
         away = []
         for name, number in sorted(self.counts.items()):
@@ -126,7 +127,10 @@ def _tell(damage: Damage) -> None:
 def _sentence(place: str, problem: str, outcomes: Counter[str], objects: int) -> str:
     total = sum(outcomes.values())
     (first, number) = outcomes.most_common(1)[0]
-    became = f"all {first}" if number == total else ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
+    if number == total:
+        became = f"all {_BECAME.get(first, first)}" if total > 1 else _BECAME.get(first, first)
+    else:
+        became = ", ".join(f"{count} {_BECAME.get(outcome, outcome)}" for outcome, count in sorted(outcomes.items()))
     of = f" of {objects} object{'s' if objects > 1 else ''}" if objects else ""
     where = f"on volume {place}" if place else "on no volume"
-    return f"{total} chunk{'s' if total > 1 else ''}{of} {'were' if total > 1 else 'was'} {problem} {where}; {became}"
+    return f"{total} chunk{'s' if total > 1 else ''}{of} {'were' if total > 1 else 'was'} {problem} {where}: {became}"

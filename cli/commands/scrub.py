@@ -66,7 +66,7 @@ def scrub() -> None:
 def scrub_meta(session: Session, bucket: str, volume: str, host: str, deep: bool, dry_run: bool, pace: int, detach: bool) -> Exit:
     """Check that every chunk the metadata names is there, is whole and says what its row says.
 
-    Exit code 7 when something can't be repaired.
+    Exit code 7 when something can't be repaired, 6 when something could not be looked at or repaired now.
     """
     return _run(session, "scrub-meta", {"bucket": bucket, **_place(volume, host), **_flags(deep, dry_run)}, pace, detach)
 
@@ -81,7 +81,10 @@ def scrub_meta(session: Session, bucket: str, volume: str, host: str, deep: bool
 @_detach
 @with_session
 def scrub_chunks(session: Session, bucket: str, volume: str, host: str, deep: bool, dry_run: bool, pace: int, detach: bool) -> Exit:
-    """Check every chunk on the volumes: damaged, orphaned, duplicated, out of place. Exit code 7 when something can't be repaired."""
+    """Check every chunk on the volumes: damaged, orphaned, duplicated, out of place.
+
+    Exit code 7 when something can't be repaired, 6 when something could not be looked at or repaired now.
+    """
     return _run(session, "scrub-chunks", {"bucket": bucket, **_place(volume, host), **_flags(deep, dry_run)}, pace, detach)
 
 

@@ -22,14 +22,30 @@ class Rebalance(Mover):
 
     def __init__(self, context: Context, tally: Tally, arguments: dict[str, str]) -> None:
         super().__init__(context, tally, arguments)
-        self._moved: dict[str, int] = {}
+        self._excess: dict[str, int] | None = None
+        """What each volume had too much when this process began, less what it moved since. Not as it is now: what was moved leaves its disk
+        only when its deletion is due, and counted once more then if that were asked again."""
 
     async def needs(self, bucket: str, holder: Holding) -> AsyncIterator[Need]:
         full, fuller = await self._uneven()
+        if self._excess is None:
+            self._excess = dict(full)
         for each in chunks_of(holder):
-            if each.volume in full and each.size and self._moved.get(each.volume, 0) < full[each.volume]:
-                self._moved[each.volume] = self._moved.get(each.volume, 0) + each.size
+            if each.size and self._excess.get(each.volume, 0) > 0:
+                self._excess[each.volume] -= each.size
                 yield Need(bucket, holder, each.index, frozenset({each.chunk.position}), "", fuller, keep=True, no_worse=True)
+
+    async def _move(self, need: Need, *, afresh: bool) -> int:
+        """What stays where it is leaves its place among what is to be moved to others."""
+        size = 0
+        try:
+            size = await super()._move(need, afresh=afresh)
+        finally:
+            if not size and self._excess is not None:
+                for each in chunks_of(need.holder):
+                    if each.index == need.index and each.chunk.position in need.positions:
+                        self._excess[each.volume] += each.size
+        return size
 
     async def _uneven(self) -> tuple[dict[str, int], frozenset[str]]:
         """Bytes too much, of the volumes that have too many; and all that are not emptier than the whole."""

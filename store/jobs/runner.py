@@ -69,7 +69,7 @@ class JobRunner:
         self._duties = duties
         self._running: dict[int, _Running] = {}
         self._prepared = False
-        self._began_us = context.clock.now_us()
+        self._began = time.monotonic()
 
     def status(self) -> str:
         return f"{len(self._running)} jobs are being worked on"
@@ -97,7 +97,7 @@ class JobRunner:
         """Of what the last whole pass looked at first, or, while there was none, of the job."""
         since_us = job.progress.get("passed_us", 0) or job.created_us
         age = gauge("pass_age_seconds", "Age of what no pass of a standing job has looked at since.", ("kind",))
-        age.labels(job.kind).set((self._context.clock.now_us() - since_us) / 1e6)
+        age.labels(job.kind).set(max(self._context.clock.now_us() - since_us, 0) / 1e6)
 
     def _is_due(self, job: Job) -> bool:
         if STANDING not in job.arguments:
@@ -105,7 +105,9 @@ class JobRunner:
         duty = self._duties.get(job.kind)  # None: this process is not the one that has it
         if duty is None:
             return False
-        return self._context.clock.now_us() >= max(job.progress.get("next_us", 0), self._began_us + int(duty.delay_s * 1e6))
+        left_us = job.progress.get("next_us", 0) - self._context.clock.now_us()
+        waits = 0 < left_us <= duty.period_s * 1e6  # longer than a period: the clock was set back since
+        return time.monotonic() >= self._began + duty.delay_s and not waits
 
     async def _prepare(self, jobs: Iterable[Job]) -> None:
         """The duties' jobs: at first those that are not there or were aborted, later those of which nothing is known any more."""

@@ -152,7 +152,7 @@ def test_a_scrub_by_hand_tells_and_repairs(make_store: StoreMaker, seed: str) ->
     first = told(store, "scrub", "meta", "--deep", "--dry-run", code=7)
     assert any("told" in line.get("text", "") for line in first)
     repaired = told(store, "scrub", "meta", "--deep")
-    assert any("all repaired" in line.get("text", "") for line in repaired), repaired
+    assert any("repaired" in line.get("text", "") for line in repaired), repaired
     assert told(store, "scrub", "chunks", "--deep")[-1]["exit"] == 0
     store.start()
     with store.client() as client:

@@ -243,10 +243,13 @@ def test_the_summary_reads_as_a_sentence() -> None:
         tally.add(Damage("v1", "c", "corrupt", BUCKET, "k", "", outcome))
     tally.add(Damage("v2", "c", "missing", BUCKET, "k", "", "repaired"))
     tally.add(Damage("v3", "c", "orphaned", outcome="deleted", where="host3.disk1"))
+    for _ in range(2):
+        tally.add(Damage("v5", "c", "unreadable", BUCKET, "k", "", "waits"))
     tally.passed_over("v4", "host4.disk1")
     assert tally.sentences() == [
-        "3 chunks of 1 object were corrupt on volume v1; 1 lost, 2 repaired",
-        "1 chunk of 1 object was missing on volume v2; all repaired",
-        "1 chunk was orphaned on volume v3 (host3.disk1); all deleted",
+        "3 chunks of 1 object were corrupt on volume v1: 1 lost, 2 repaired",
+        "1 chunk of 1 object was missing on volume v2: repaired",
+        "1 chunk was orphaned on volume v3 (host3.disk1): deleted",
+        "2 chunks of 1 object were unreadable on volume v5: all waiting",
         "volume v4 (host4.disk1) did not answer and was passed over",
     ]
