@@ -188,6 +188,13 @@ _COMMENTS = {
 }
 
 
+def written(path: str, value: object) -> str:
+    """A part of settings as people see it: a table as TOML, a text plain."""
+    return (
+        "\n".join(_table(tuple(path.split(".")), value)) if isinstance(value, dict) else value if isinstance(value, str) else _value(value)
+    )
+
+
 def edited(settings: NamespaceSettings, path: str, value: str) -> NamespaceSettings:
     """With another value at a dotted path ("pools.main.distance_min"); "" removes it. Raises: ConfigError."""
     *folders, last = path.split(".")

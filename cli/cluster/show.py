@@ -46,7 +46,8 @@ def _show_service(output: Output, service: Service) -> bool:
     scores = f"place {service.place:>3}  read {service.read:>3}"
     latency = registration.statistics.get("latency_ms")
     syncs = f"  syncs in {latency:.0f} ms" if latency is not None else ""
-    tail = syncs + ("  locked" if service.locked else "") + (f"  {visible(service.reason)}" if service.reason else "")
+    locked = "  locked" if service.locked and "locked" not in service.reason else ""
+    tail = syncs + locked + (f"  {visible(service.reason)}" if service.reason else "")
     line = f"{visible(registration.location):<28} {registration.kind:<10} {registration.address:<21} {service.id:<28} "
     output.record(
         "service",

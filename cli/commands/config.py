@@ -26,11 +26,14 @@ def get(session: Session, path: str) -> Exit:
 async def _get(session: Session, path: str) -> Exit:
     from cli.cluster.door import open_door
     from cli.cluster.settings import read_settings, value_at
+    from store.namespace import written
 
     async with open_door(session.directory()) as door:
         settings, version = await read_settings(door)
     value = value_at(settings, path)
-    session.output.record("settings", settings.text().rstrip() if not path else str(value), version=version, path=path, value=value)
+    session.output.record(
+        "settings", settings.text().rstrip() if not path else written(path, value), version=version, path=path, value=value
+    )
     return Exit.OK
 
 

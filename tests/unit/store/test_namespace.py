@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from meta.conscience.score import DEFAULTS, Expressions
 from node.errors import ConfigError
 from store.location import LEVELS, Location
-from store.namespace import NamespaceSettings, PoolSettings, edited
+from store.namespace import NamespaceSettings, PoolSettings, edited, written
 from store.placement import Candidate, Target
 from store.policy import POLICIES, PolicySet
 
@@ -77,6 +77,13 @@ def test_one_value_is_changed_by_its_path() -> None:
     for path, value in (("draws.EC63", "other"), ("pools.main.strict.host", "many"), ("policy.x", "1"), ("classes.COLD", "")):
         with pytest.raises(ConfigError):
             edited(made, path, value)
+
+
+def test_a_part_is_shown_as_toml_too() -> None:
+    assert written("classes", {"STANDARD": "EC63"}) == '[classes]\nSTANDARD = "EC63"'
+    assert written("pools.main.targets", ["3 fast any"]) == '["3 fast any"]'
+    assert written("policy", "EC63") == "EC63"
+    assert written("pools.main.distance_wished", 2) == "2"
 
 
 def test_the_default_policies_bear_the_loss_of_a_host() -> None:
