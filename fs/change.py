@@ -126,8 +126,9 @@ class Changes:
         await self.behind.settle()
         bucket, key = key_in(parent, name.part + FOLDER_END)
         async with self._gate.passing():
-            await self._put_marker(bucket, key, stat, fresh=True)
+            marker = await self._put_marker(bucket, key, stat, fresh=True)
             inode = self._tree.table.add(parent, raw, name.part, folder=True)
+            inode.seq = marker.seq
         inode.marked, inode.group = True, stat.gid if permissions & modes.S_ISGID else None
         touch(parent)
         return inode, replace(stat, size=FOLDER_BYTES, links=2)
@@ -323,11 +324,10 @@ class Changes:
         describe = partial(_restated, stat=stat, rename=rename)
         async with self._gate.passing():
             row = await self._tree.connection.change(inode.place[0], row, describe)
+        inode.seq = row.seq
         if inode.folder:
             inode.group = stat.gid if stat.mode & modes.S_ISGID else None
             inode.touched_ns, inode.stated = 0, None  # the object says when, from here on
-        else:
-            inode.seq = row.seq
         return stat
 
     async def _restate_folder(self, inode: Inode, stat: Stat, rename: Callable[[dict[str, str]], dict[str, str]]) -> Stat:
@@ -336,7 +336,7 @@ class Changes:
         if not key:
             return await self._restate_bucket(inode, stat, rename)
         async with self._gate.passing():
-            await self._put_marker(bucket, key, stat, rename(with_stat({}, stat)))
+            inode.seq = (await self._put_marker(bucket, key, stat, rename(with_stat({}, stat)))).seq
         inode.marked, inode.touched_ns, inode.stated = True, 0, None
         return stat
 
@@ -388,10 +388,12 @@ class Changes:
         now = time.time_ns()
         return Stat(mode, caller.uid, caller.gid if parent.group is None else parent.group, 0, now, now, now)
 
-    async def _put_marker(self, bucket: str, key: str, stat: Stat, metadata: dict[str, str] | None = None, *, fresh: bool = False) -> None:
+    async def _put_marker(
+        self, bucket: str, key: str, stat: Stat, metadata: dict[str, str] | None = None, *, fresh: bool = False
+    ) -> ObjectRow:
         attributes = Attributes(type=FOLDER_TYPE, metadata=metadata if metadata is not None else with_stat({}, stat))
         condition = ABSENT if fresh else NO_CONDITION
-        await self._tree.connection.put(bucket, key, lambda: BytesSource(b""), attributes, condition=condition)
+        return await self._tree.connection.put(bucket, key, lambda: BytesSource(b""), attributes, condition=condition)
 
     async def _keep_folder(self, folder: Inode) -> None:
         """Before something leaves it: the folder stays though it be empty then."""
@@ -403,7 +405,7 @@ class Changes:
         if len(nodes) == LAST and not marked and not self._late:  # of removals that wait nothing is known here
             return
         if not marked:
-            await self._put_marker(bucket, key, folder_stat(None, self._tree.defaults, time_ns=time.time_ns()))
+            folder.seq = (await self._put_marker(bucket, key, folder_stat(None, self._tree.defaults, time_ns=time.time_ns()))).seq
         folder.marked = True
 
     async def _vacate(self, inode: Inode) -> None:

@@ -14,9 +14,9 @@ from itertools import islice
 import trio
 
 from fs.file import File
-from fs.inode import INODES_MAX, Inode
+from fs.inode import INODES_MAX, Inode, below
 from fs.name import show
-from fs.tree import Tree
+from fs.tree import Tree, seq_of
 from meta.protocol.folder import FOLDER_END, ChangedKey
 from node.errors import FrazilError, NotFound
 from node.threads import run_blocking
@@ -27,7 +27,8 @@ PERIOD_DISTANT_S = 1.0
 FORGET_TO = 0.9
 """Share of INODES_MAX that is left when it was reached."""
 Invalidate = Callable[[int, bytes], None]
-"""(number of the folder, name): the kernel is to ask again for it. May block while the kernel works on the name. Raises: OSError."""
+"""(number of the folder, name): the kernel is to ask again for it; name b"": for the attributes of that number.
+May block while the kernel works on the name. Raises: OSError."""
 
 
 class Follower:
@@ -73,12 +74,19 @@ class Follower:
         changes = await self._tree.connection.changes(bucket, seen if seen is not None else -1)
         self._entries[bucket] = changes.entry
         if seen is None:
+            await self._look_at_all(top)
             return
         if changes.lost:
             self._tell_all(top)
             return
         for change in dict.fromkeys(changes.keys):
             await self._look_at(top, change)
+
+    async def _look_at_all(self, top: Inode) -> None:
+        """What was looked up before the log was may have changed since."""
+        for inode in list(below(top)):
+            if inode is not top and not inode.gone and await self._is_other(inode):
+                self._tell(inode)
 
     def _tops(self) -> list[Inode]:
         """The folders of buckets that are known."""
@@ -124,6 +132,7 @@ class Follower:
         except NotFound:
             return True
         if inode.folder:
+            self._compare(inode, seq_of(found.marker))
             return not found.folder
         if isinstance(inode.file, File) and inode.file.unsaved:
             return False
@@ -136,14 +145,19 @@ class Follower:
             inode.seq = row.seq
         return inode.seq != row.seq
 
+    def _compare(self, folder: Inode, seq: int) -> None:
+        """Where others changed its attributes the kernel is to ask for those only: somebody may be working in the folder."""
+        if folder.seq not in (0, seq):
+            folder.stated = None
+            self.invalidated += 1
+            self._told.append((folder.number, b""))
+        folder.seq = seq
+
     def _tell_all(self, folder: Inode) -> None:
         """Of all that is known below it."""
-        waiting = [folder]
-        while waiting:
-            for child in list((waiting.pop().children or {}).values()):
-                if child.children:
-                    waiting.append(child)
-                self._tell(child)
+        for inode in below(folder):
+            if inode is not folder:
+                self._tell(inode)
 
     def _tell(self, inode: Inode) -> None:
         assert inode.parent is not None

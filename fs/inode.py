@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 ROOT = 1
+UNMARKED = -1
 INODES_MAX = 150_000
 """Beyond these the kernel is asked to forget the oldest: about 400 bytes each."""
 
@@ -21,7 +22,8 @@ class Inode:
     folder    whether it is one
     bucket    of a bucket's top folder and of the root of a mount of one bucket: the bucket's name; else ""
     prefix    of the root of a mount of a prefix: the prefix; else ""
-    seq       of the object's row when it was looked up;  touched_ns: when this mount last changed what is in the folder
+    seq       of the object's row when it was looked up, of a folder that of the object that stands for it or UNMARKED; 0 when not known
+    touched_ns   when this mount last changed what is in the folder
     stated    of a folder: until when its attributes need not be looked up again, by the monotonic clock, and which they are
     marked    an object is known to stand for the folder;  group: the group that what is made in it gets, None: its maker's
     file      its open state (fs/file.py), None while nobody has it open

@@ -74,6 +74,9 @@ async def serve_mount(options: MountOptions, host: Host, drain: trio.Event, read
         if late:
             await background.start(store.debts.serve, changes.behind.pay)
         operations = Operations(tree, changes, options)
+        follower = Follower(tree, _invalidate, PERIOD_DISTANT_S if host.distant else PERIOD_S)
+        if bucket:  # else what changes before the first look would be seen late
+            await follower.follow(tree.table.root)
         with host.as_root():
             _mount(operations, options)
         host.settled()
@@ -81,7 +84,7 @@ async def serve_mount(options: MountOptions, host: Host, drain: trio.Event, read
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_end_with, drain)
                 nursery.start_soon(inlet.watch)
-                nursery.start_soon(Follower(tree, _invalidate, PERIOD_DISTANT_S if host.distant else PERIOD_S).run)
+                nursery.start_soon(follower.run)
                 nursery.start_soon(_begin, operations, options, host, ready)
                 await pyfuse3.main(max_tasks=REQUESTS_AT_ONCE)
                 nursery.cancel_scope.cancel()
@@ -124,7 +127,10 @@ async def _save_open(tree: Tree, changes: Changes) -> None:
 
 
 def _invalidate(number: int, name: bytes) -> None:
-    pyfuse3.invalidate_entry(pyfuse3.InodeT(number), pyfuse3.FileNameT(name))
+    if name:
+        pyfuse3.invalidate_entry(pyfuse3.InodeT(number), pyfuse3.FileNameT(name))
+    else:
+        pyfuse3.invalidate_inode(pyfuse3.InodeT(number), attr_only=True)
 
 
 async def _begin(operations: Operations, options: MountOptions, host: Host, ready: Ready) -> None:

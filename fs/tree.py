@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from fs.attribute import Defaults, Stat, file_stat, folder_stat
 from fs.file import File
-from fs.inode import ROOT, Inode, InodeTable
+from fs.inode import ROOT, UNMARKED, Inode, InodeTable
 from fs.name import KEY_BYTES_MAX, Name, NameTooLong, digest_of, parse, show
 from fs.shared import Shared
 from meta.protocol.folder import FOLDER_END, Node, Peek
@@ -338,8 +338,14 @@ class Tree:
     def _know(self, inode: Inode, marker: ObjectRow | None) -> Stat:
         """The same, remembered for a while."""
         stat = folder_stat(marker, self.defaults, time_ns=self._began_ns)
+        inode.seq = seq_of(marker)
         inode.stated = time.monotonic() + self._attr_timeout, stat
         return _touched(inode, stat)
+
+
+def seq_of(marker: ObjectRow | None) -> int:
+    """As Inode.seq has it."""
+    return UNMARKED if marker is None else marker.seq
 
 
 def _touched(inode: Inode, stat: Stat) -> Stat:

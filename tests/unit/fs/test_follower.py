@@ -26,6 +26,7 @@ class Store:
         self.rows: dict[str, str] = {}
         self.log: list[ChangedKey] = []
         self.lost = False
+        self.marked = 0
 
     async def changes(self, bucket: str, after: int) -> Changes:
         return Changes(len(self.log), self.log[after:] if after >= 0 else [], self.lost and after >= 0)
@@ -33,7 +34,8 @@ class Store:
     async def peek(self, bucket: str, key: str) -> Peek:
         content = self.rows.get(key)
         folder = any(each.startswith(key + "/") for each in self.rows)
-        return Peek(None if content is None else ObjectRow(key, content=content, seq=1), folder)
+        marker = ObjectRow(key + "/", seq=self.marked) if self.marked and key == "a" else None
+        return Peek(None if content is None else ObjectRow(key, content=content, seq=1), folder, marker)
 
 
 class Mount:
@@ -92,6 +94,23 @@ async def test_a_folder_that_is_gone_with_its_last_object_is_told() -> None:
     mount.store.rows = {"b": "cb"}
     mount.store.log += [ChangedKey("a/x"), ChangedKey("a/y")]
     assert set(await mount.heard()) == {b"x", b"y", b"a"}
+
+
+async def test_a_folder_whose_attributes_others_changed_keeps_its_name() -> None:
+    mount = Mount()
+    await mount.heard()
+    for seq, told in ((7, [b""]), (8, [b""]), (8, [])):
+        mount.store.marked = seq
+        mount.store.log.append(ChangedKey("a/"))
+        mount.folder.stated = (9.0, None)
+        assert await mount.heard() == told
+        assert (mount.folder.stated is None) == bool(told)
+
+
+async def test_what_changed_between_the_first_lookups_and_the_first_look_at_the_log_is_told() -> None:
+    mount = Mount()
+    mount.store.rows |= {"a/x": "another"}
+    assert await mount.heard() == [b"x"]
 
 
 async def test_a_log_that_was_cut_makes_everything_doubtful() -> None:
