@@ -38,7 +38,7 @@ class Inlet:
         self._descriptor = descriptor
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLIN)
-        self._idle = trio.lowlevel.ParkingLot()
+        self._idle: list[trio.lowlevel.Task] = []
         self._waiting = False  # a task waits for the next request
         self._closed = False
         self._turns = 0
@@ -51,7 +51,7 @@ class Inlet:
         """False when the mount ends."""
         while not self._closed:
             if self._waiting:
-                await self._idle.park()
+                await self._park()
             elif self._quick and self._turns < TURNS_MAX and select.select([self._descriptor], [], [], LINGER_S)[0]:
                 self._turns += 1
                 if self._look():  # else its program was killed, and the kernel took it back
@@ -81,8 +81,19 @@ class Inlet:
 
     def left(self) -> None:
         """The task that read the last request waits for something else."""
-        if not self._waiting:
-            self._idle.unpark()
+        if self._idle and not self._waiting:
+            trio.lowlevel.reschedule(self._idle.pop())
+
+    async def _park(self) -> None:
+        """Until it is called. Who came last is called first: a task that took a large request once keeps its MiB for the next."""
+        task = trio.lowlevel.current_task()
+        self._idle.append(task)
+
+        def leave(_: object) -> trio.lowlevel.Abort:
+            self._idle.remove(task)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(leave)
 
     async def watch(self) -> None:
         """Until the mount ends. A task that saw a request, and read the mount's end in its place, ends itself without a word: then
@@ -93,7 +104,8 @@ class Inlet:
 
     def _close(self) -> None:
         self._closed = True
-        self._idle.unpark_all()
+        while self._idle:
+            trio.lowlevel.reschedule(self._idle.pop())
 
 
 _inlet: Inlet | None = None

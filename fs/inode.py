@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 
 ROOT = 1
 UNMARKED = -1
-INODES_MAX = 150_000
-"""Beyond these the kernel is asked to forget the oldest: about 400 bytes each."""
+INODES_MAX = 120_000
+"""Beyond these the kernel is asked to forget the oldest: about 650 bytes each."""
 
 
 class Inode:

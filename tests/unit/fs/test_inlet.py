@@ -151,3 +151,23 @@ async def test_all_tasks_end_when_one_ended_in_silence(
             os.write(pipe[1], b"e")
             await trio.testing.wait_all_tasks_blocked(0.01)
             os.close(pipe[1])
+
+
+async def test_of_many_idle_tasks_those_that_read_last_go_on(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each that reads a large request keeps its buffer: taken in turn, all would have one."""
+    server = Server(pipe[0], monkeypatch)
+    async with trio.open_nursery() as nursery:
+        for number in range(8):
+            nursery.start_soon(server.serve, str(number))
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        for _ in range(10):
+            os.write(pipe[1], b"w")
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            os.write(pipe[1], b"a")
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            server.go.set()
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            server.go = trio.Event()
+        os.close(pipe[1])
+    assert len(server.answered) == 20
+    assert len({name for name, _ in server.answered}) == 2
