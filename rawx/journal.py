@@ -2,11 +2,13 @@
 
 Each open volume object appends to its own file `journal/<pid>-<random>` and holds a lock on it as long as it lives. Lines: `+<chunk>`
 before a chunk becomes visible, `-<chunk>` when it was settled. Never synced: it is for killed processes, whose page cache survives;
-what a power cut takes of it, the scrub by chunks finds. A torn last line has no newline and is ignored.
+what a power cut takes of it, the scrub by chunks finds. A torn last line has no newline and is ignored. On a disk that takes no file now
+(read-only, out of inodes) it begins with the first chunk that is noted: what lies there is read and deleted all the same.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -27,6 +29,7 @@ _JOURNAL_BYTES_MAX = 8 << 20
 """A file of this size is rewritten with what is unsettled."""
 
 
+_TAKES_NO_FILE = (errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 _TORN_END = b"!\n"
 """Makes a torn last line one of no meaning."""
 _LINE = re.compile(rb"^([+-])([0-9a-f]{32,64})\n", re.MULTILINE)
@@ -43,10 +46,16 @@ class Journal:
             pass
         self._folder = os.open(JOURNAL_FOLDER, os.O_RDONLY | os.O_DIRECTORY, dir_fd=root)
         self._lock = threading.Lock()
-        self._own, self._descriptor = self._begin(b"")
-        self.began_ns = os.fstat(self._descriptor).st_ctime_ns
-        """When the volume was opened, on the file system's clock."""
-        self._bytes = 0
+        self._own, self._descriptor, self._bytes = "", -1, 0
+        self.began_ns = 0
+        """When the volume was opened, on the file system's clock; 0 while no file could be made there."""
+        try:
+            self._own, self._descriptor = self._begin(b"")
+            self.began_ns = os.fstat(self._descriptor).st_ctime_ns
+        except OSError as error:
+            if error.errno not in _TAKES_NO_FILE:
+                os.close(self._folder)
+                raise
         self._torn = False
 
     def __repr__(self) -> str:
@@ -68,7 +77,11 @@ class Journal:
 
     def add(self, chunks: Iterable[str]) -> None:
         """Raises: OSError."""
-        self._append("".join([f"+{chunk}\n" for chunk in chunks]).encode())
+        lines = "".join([f"+{chunk}\n" for chunk in chunks]).encode()
+        with self._lock:
+            if self._descriptor < 0:
+                self._own, self._descriptor = self._begin(b"")
+        self._append(lines)
 
     def settle(self, chunks: Iterable[str]) -> None:
         """Takes chunks off, whichever process noted them. Raises: OSError."""
@@ -120,7 +133,8 @@ class Journal:
         except OSError:  # the file stays, if there still is one
             pass
         finally:
-            os.close(self._descriptor)
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
             os.close(self._folder)
 
     def _unlink(self, name: str) -> None:
@@ -138,6 +152,8 @@ class Journal:
 
     def _append(self, lines: bytes) -> None:
         with self._lock:
+            if self._descriptor < 0:  # nothing was noted here that could be settled
+                return
             if self._bytes + len(lines) > _JOURNAL_BYTES_MAX:
                 self._rewrite()
             if self._torn:

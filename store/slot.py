@@ -69,7 +69,8 @@ class Slot:
                 forget=self._forget,
             )
         except FrazilError as error:
-            reason = str(error) if self.path.exists() else f"{self.path} is missing"
+            hint = f"mount its disk, or make an empty folder there for a new disk, then `frazil rebuild volume {self.id}`"
+            reason = str(error) if self.path.exists() else f"{self.path} is missing: {hint}"
             if not isinstance(self.volume, AbsentVolume) or self.volume.reason != reason:
                 log.warning("a volume is away; the store goes on without it", extra={"volume": self.id, "reason": reason})
             self.volume = AbsentVolume(self.id, reason)

@@ -167,6 +167,42 @@ async def test_a_read_only_disk_still_reads(scratch: Path) -> None:
         volume.close()
 
 
+@pytest.mark.parametrize("what", ["inodes", "read-only"])
+async def test_a_disk_that_takes_no_file_is_opened_read_and_used_again(scratch: Path, what: str) -> None:
+    """As after a restart: its bytes were as lost, and where each volume had no inode left nothing could be deleted either."""
+    need_root()
+    with LoopDisk(scratch / "disk", size_bytes=64 * MIB, inodes=5000) as disk:
+        volume = open_volume(disk.root / "volume", namespace=NAMESPACE, create=True)
+        made = [await put(volume, sample(4096)) for _ in range(3)]
+        await volume.settle([wanted.chunk for wanted in made])
+        volume.close()
+        if what == "inodes":
+            disk.fill_inodes()
+        else:
+            disk.unmount()
+            disk.mount("ro")
+        volume = open_volume(disk.root / "volume", namespace=NAMESPACE)
+        await volume.sweep()
+        await check(volume, made)
+        assert (await volume.list("", 100)).chunks == sorted(wanted.chunk for wanted in made)
+        assert (await volume.recent(), await volume.noted()) == ([], [])
+        with pytest.raises(VolumeFull if what == "inodes" else VolumeReadOnly):
+            await put(volume, sample(4096))
+        if what == "inodes":
+            gone = made.pop().chunk
+            assert await volume.delete([gone]) == []
+            await volume.settle([gone])
+            disk.release()
+        else:
+            disk.mount("remount,rw")
+        await Probe(volume).run()
+        made.append(await put(volume, sample(4096)))
+        assert await volume.recent() == [made[-1].chunk]
+        await check(volume, made)
+        volume.close()
+        open_volume(disk.root / "volume", namespace=NAMESPACE).close()
+
+
 async def test_an_unmounted_disk_is_not_written_beside(scratch: Path) -> None:
     need_root()
     with LoopDisk(scratch / "disk", size_bytes=64 * MIB) as disk:
