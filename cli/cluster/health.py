@@ -20,7 +20,7 @@ from node.metrics import serve_metrics
 HEALTH_PATH = b"/health"
 LOOK_S = 1.0
 PROBE_S = 2.0
-"""A gateway that had no answer of the metadata for so long asks for something small, and waits so long for it."""
+"""A gateway that had no answer of a leader of the directory for so long asks it for something small, and waits so long for it."""
 SILENCE_S = 6.0
 """Without an answer for so long it is cut off, and says so in its registration: three probes."""
 CUT_OFF_S = 8.0
@@ -34,16 +34,19 @@ _log = get_logger("node")
 class Outlook:
     """Decides whether the balancer is to pass this gateway over. Pure."""
 
-    silent: bool = False
+    silent: str = ""
+    """The set of peers whose leader has been silent."""
     alone: bool = False
     """Whether no other gateway would take what this one refuses: then it refuses nothing."""
     locked: bool = False
     _since: float | None = None
     _now: float = 0.0
 
-    def look(self, now: float, *, answered_at: float, locked: bool, others: bool) -> None:
-        """answered_at: when the metadata did last; locked: by an operator, to take nothing new; others: whether another gateway is well."""
-        self.silent, self.alone, self.locked, self._now = now - answered_at > SILENCE_S, not others, locked, now
+    def look(self, now: float, *, oldest: tuple[str, float], locked: bool, others: bool) -> None:
+        """oldest: the set whose leader answered the longest ago, and when; locked: by an operator, to take nothing new; others: whether
+        another gateway is well."""
+        self.silent = oldest[0] if now - oldest[1] > SILENCE_S else ""
+        self.alone, self.locked, self._now = not others, locked, now
         if not self.silent or self.alone:
             self._since = None
         elif self._since is None:
@@ -52,7 +55,7 @@ class Outlook:
     @property
     def problem(self) -> str:
         """For its registration."""
-        return "no leader of the metadata answers it" if self.silent else ""
+        return f"no leader of {self.silent} answers it" if self.silent else ""
 
     @property
     def refusal(self) -> str:
@@ -66,14 +69,13 @@ class Outlook:
 
 async def keep_looking(outlook: Outlook, meta: RoutedMeta, services: Callable[[], Iterable[Service]], own: str) -> None:
     """For ever. services: those of all gateways as the conscience tells them; own: the id of this one."""
-    told = ""
+    told, begun = "", trio.current_time()
     while True:
-        if trio.current_time() - meta.answered_at >= PROBE_S:
-            await _probe(meta)
+        await _probe(meta)
         known = list(services())
         outlook.look(
             trio.current_time(),
-            answered_at=meta.answered_at,
+            oldest=meta.oldest_answer(begun),
             locked=any(each.id == own and _is_locked(each) for each in known),
             others=any(each.id != own and _takes(each) for each in known),
         )
@@ -86,7 +88,7 @@ async def keep_looking(outlook: Outlook, meta: RoutedMeta, services: Callable[[]
 async def _probe(meta: RoutedMeta) -> None:
     with trio.move_on_after(PROBE_S):
         try:
-            await meta.probe()
+            await meta.probe(trio.current_time() - PROBE_S)
         except FrazilError as error:
             _log.debug("the metadata does not answer", extra={"error": str(error)})
 

@@ -85,8 +85,7 @@ class RoutedMeta(MetaDoors):
         self._censuses: dict[str, _Census] = {}
         self._leaders: dict[str, str] = {}
         self._standings: OrderedDict[str, Header] = OrderedDict()  # of containers, as answers told them
-        self.answered_at = -math.inf
-        """When a leader carried a call out last, by trio's clock."""
+        self._answered: dict[str, float] = {}  # when the leader of each set carried a call out last, by trio's clock
 
     def __repr__(self) -> str:
         return f"<RoutedMeta leaders={self._leaders} places={len(self._places)}>"
@@ -166,20 +165,25 @@ class RoutedMeta(MetaDoors):
     def part(self, base: str) -> Assignments:
         return cast(Assignments, Door(self._route, "meta1", base))
 
-    async def probe(self) -> None:
-        """Until a leader of the directory has answered something small, all being asked side by side, or none will. Raises: Unavailable."""
-        parts = {prefix.set: prefix.base for prefix in await self.prefixes()}
+    def oldest_answer(self, begun: float) -> tuple[str, float]:
+        """Of the sets of the directory the one whose leader answered the longest ago, and when. begun: for one that never did."""
+        known = {prefix.set for prefix in self._prefixes}
+        if not known:
+            return "the directory", max(self._answered.values(), default=begun)
+        return min(((of, self._answered.get(of, begun)) for of in known), key=lambda each: each[1])
+
+    async def probe(self, since: float) -> None:
+        """Asks the leaders of the directory that have not answered since then for something small, side by side. Raises: Unavailable."""
+        parts = {prefix.set: prefix.base for prefix in await self.prefixes() if self._answered.get(prefix.set, -math.inf) < since}
         async with trio.open_nursery() as nursery:
-
-            async def ask(base: str) -> None:
-                try:
-                    await self.part(base).assigned("", "", 1)
-                except FrazilError:  # another may answer
-                    return
-                nursery.cancel_scope.cancel()
-
             for base in parts.values():
-                nursery.start_soon(ask, base)
+                nursery.start_soon(self._probe, base)
+
+    async def _probe(self, base: str) -> None:
+        try:
+            await self.part(base).assigned("", "", 1)
+        except FrazilError:  # its silence tells
+            return
 
     async def place(self, bucket: str) -> Place:
         """Raises: BucketNotFound."""
@@ -290,7 +294,7 @@ class RoutedMeta(MetaDoors):
             address = await self._leader(of)
             try:
                 found = await post(self._client, address, b"/set/%b/%b%b" % (of.encode(), number, method.target), method, body, heed=heed)
-                self.answered_at = trio.current_time()
+                self._answered[of] = trio.current_time()
                 return found
             except Forgotten as error:
                 raise _Told(error) from error

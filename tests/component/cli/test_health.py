@@ -24,16 +24,19 @@ class Metadata:
     """What `keep_looking` uses of a RoutedMeta."""
 
     def __init__(self) -> None:
-        self.answered_at = trio.current_time()
+        self._answered_at = trio.current_time()
         self.reached = True
         self.probes = 0
 
-    async def probe(self) -> None:
+    def oldest_answer(self, begun: float) -> tuple[str, float]:
+        return "set-2", self._answered_at
+
+    async def probe(self, since: float) -> None:
         self.probes += 1
         await trio.lowlevel.checkpoint()
         if not self.reached:
             raise NotLeader("nobody stands for the set")
-        self.answered_at = trio.current_time()
+        self._answered_at = trio.current_time()
 
 
 async def test_it_is_passed_over_while_it_alone_is_cut_off_or_locked(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:

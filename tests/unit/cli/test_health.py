@@ -15,7 +15,7 @@ def looked(outlook: Outlook, start: int, stop: int, *, answered_at: float, other
     """Whether it refuses, second for second."""
     found = []
     for now in range(start, stop):
-        outlook.look(now, answered_at=answered_at, locked=locked, others=others)
+        outlook.look(now, oldest=("set-2", answered_at), locked=locked, others=others)
         found.append(bool(outlook.refusal))
     return found
 
@@ -25,7 +25,7 @@ def test_one_that_alone_is_cut_off_is_passed_over_until_the_metadata_answers_it(
     refused = looked(outlook, 0, 30, answered_at=0)
     assert refused.index(True) == int(SILENCE_S + CUT_OFF_S) + 1
     assert all(refused[refused.index(True) :])
-    assert "no leader of the metadata" in outlook.refusal
+    assert "no leader of set-2" in outlook.refusal
     assert looked(outlook, 30, 40, answered_at=30)[0] is False
 
 

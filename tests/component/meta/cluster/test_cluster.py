@@ -25,7 +25,7 @@ from meta.cluster.replica import check_snapshot
 from meta.cluster.roster import Peer, PeerSet, wanted_change
 from meta.cluster.service import BIRTHS
 from meta.commit import Header, LocalCommit
-from meta.coordinator import Document
+from meta.coordinator import Candidate, Document
 from meta.directory import container_base, container_id
 from meta.peer import Standing
 from meta.protocol.container import Container
@@ -167,15 +167,23 @@ async def test_a_disk_of_an_earlier_namespace_of_the_same_name_is_refused(cluste
     await serve(drain=drain)
 
 
-async def test_a_probe_says_whether_any_leader_of_the_directory_answers(cluster: Cluster) -> None:
-    await cluster.meta.probe()
-    before = cluster.meta.answered_at
-    assert before > 0
-    for name in list(cluster.processes):
-        await cluster.kill(name)
+async def test_a_probe_says_of_each_set_of_the_directory_whether_its_leader_answers(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = trio.current_time()
+    await cluster.meta.probe(begun)
+    assert cluster.meta.oldest_answer(begun)[1] > begun
+    later, found = trio.current_time(), cluster.coordinator.candidates
+
+    async def cut_off(election: str) -> list[Candidate]:
+        return [Candidate("gone", "127.0.0.1:9")] if election == "set-2" else await found(election)
+
+    monkeypatch.setattr(cluster.coordinator, "candidates", cut_off)
+    cluster.meta._leaders.clear()
     with trio.move_on_after(1):
-        await cluster.meta.probe()
-    assert cluster.meta.answered_at == before
+        await cluster.meta.probe(later)
+    of, at = cluster.meta.oldest_answer(begun)
+    assert (of, at < later) == ("set-2", True)
 
 
 async def test_what_was_put_is_there_at_every_peer(cluster: Cluster, container: Container) -> None:
