@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import random
@@ -265,17 +264,6 @@ def test_a_drained_host_takes_nothing_new_and_leads_nothing(cluster: ClusterProc
     assert until(lambda: all(each["place"] for each in cluster.status() if host.address in str(each["address"])))
 
 
-def health(host: Host) -> tuple[int, str]:
-    """As a balancer sees it."""
-    connection = http.client.HTTPConnection(host.address, 3201, timeout=5)
-    try:
-        connection.request("GET", "/health")
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-    finally:
-        connection.close()
-
-
 @LONG
 def test_a_drained_gateway_is_passed_over_while_another_is_there_and_no_request_fails(cluster: ClusterProcesses) -> None:
     first, second = cluster.hosts[:2]
@@ -287,11 +275,11 @@ def test_a_drained_gateway_is_passed_over_while_another_is_there_and_no_request_
 
         try:
             cluster.command("node", "drain", first.name)
-            assert until(lambda: served() and health(first) == (503, "draining: an operator locked it\n"))
-            assert health(second) == (200, "ok\n")
+            assert until(lambda: served() and first.health() == (503, "draining: an operator locked it\n"))
+            assert second.health() == (200, "ok\n")
             cluster.command("node", "drain", second.name)
-            assert until(lambda: served() and health(first)[0] == health(second)[0] == 200)
+            assert until(lambda: served() and first.health()[0] == second.health()[0] == 200)
         finally:
             for host in (first, second):
                 cluster.command("cluster", "unlock", host.name)
-        assert until(lambda: served() and health(first) == health(second) == (200, "ok\n"))
+        assert until(lambda: served() and first.health() == second.health() == (200, "ok\n"))

@@ -19,7 +19,7 @@ import pytest
 from tests.conftest import SCALE
 from tests.support.cluster import ClusterProcesses, Host, Service, cut_off
 from tests.support.need import need_programs, need_root
-from tests.support.network import ZOOKEEPER_PORTS, lossy, one_way, reset, without_ports
+from tests.support.network import META_PORT, ZOOKEEPER_PORTS, lossy, one_way, reset, without_calls, without_ports
 from tests.support.oracle import ClientLog
 from tests.support.survival import BEYOND_S, Fault, Scene, scene
 from tests.support.zookeeper import ZooKeeperServer
@@ -28,6 +28,8 @@ LONG = pytest.mark.skipif(SCALE <= 1, reason="a minute each: FRAZIL_TEST_SCALE=2
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 DAY_S = 86_400
 OFF_S = 45.0
+PASSED_OVER_S_MAX = 30.0
+"""SILENCE_S and CUT_OFF_S of cli/cluster/health.py, and as much again."""
 KILLS = 12 if SCALE > 1 else 2
 
 
@@ -204,6 +206,24 @@ def connections_between_leader_and_follower_are_reset(scene: Scene) -> None:
         scene.busy_for(5)
 
 
+def a_gateway_is_cut_off_from_the_metadata(scene: Scene) -> None:
+    """Clients reach it as before. Once it has itself passed over, no request fails."""
+    leader = scene.leader()
+    host = next(host for host in scene.hosts[:2] if host is not leader)
+    with without_calls(host, META_PORT):
+        begin_s = time.monotonic()
+        while host.health()[0] != 503:
+            assert time.monotonic() - begin_s < PASSED_OVER_S_MAX, scene.cluster.errors()
+            scene.busy_for(0.5)
+        scene.notes.append(f"passed over after {time.monotonic() - begin_s:.0f} s: {host.health()[1].strip()}")
+        scene.busy_for(3)
+        since_ns = time.monotonic_ns()
+        scene.busy_for(10)
+        assert scene.failed(since_ns) == [], scene.cluster.errors()
+    scene.busy_for(5)
+    assert host.health() == (200, "ok\n")
+
+
 # Clocks
 
 
@@ -244,6 +264,7 @@ ALL: tuple[Fault, ...] = (
     a_tenth_of_all_packets_is_lost,
     half_of_all_packets_is_lost,
     connections_between_leader_and_follower_are_reset,
+    a_gateway_is_cut_off_from_the_metadata,
     clock_a_day_ahead,
     clock_a_day_behind,
 )

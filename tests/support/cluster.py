@@ -5,6 +5,7 @@ python -m tests.support.cluster        (make cluster) starts one and gives a pro
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import json
 import os
@@ -229,6 +230,16 @@ class Host:
 
     def service(self, role: str) -> Service:
         return next(each for each in self.services if each.role == role)
+
+    def health(self) -> tuple[int, str]:
+        """Of its gateway, as a balancer sees it."""
+        connection = http.client.HTTPConnection(self.address, 3201, timeout=5)
+        try:
+            connection.request("GET", "/health")
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
 
     def kill(self) -> None:
         """All its processes at once, as when the power goes."""

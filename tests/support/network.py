@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from .cluster import Host
 
 ZOOKEEPER_PORTS = (2181, 2888, 3888)
+META_PORT = 6100
 _numbers = itertools.count()
 
 
@@ -45,6 +46,13 @@ def without_ports(host: Host, ports: Iterable[int]) -> Iterator[None]:
     some = ", ".join(map(str, ports))
     ways = [(chain, side, way) for chain, side in (("input", "i"), ("output", "o")) for way in ("sport", "dport")]
     with _rules(host, *(f'{chain} {side}ifname "eth0" tcp {way} {{ {some} }} drop' for chain, side, way in ways)):
+        yield
+
+
+@contextmanager
+def without_calls(host: Host, port: int) -> Iterator[None]:
+    """Nothing that the host sends to others' port of that number gets there; what others send to its own does, and their answers."""
+    with _rules(host, f'output oifname "eth0" tcp dport {port} drop'):
         yield
 
 
