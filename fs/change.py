@@ -312,7 +312,7 @@ class Changes:
             self._tree.table.open(inode)  # else a save that ends meanwhile takes the open file away
             try:
                 if not await file.restate(change, rename) and not inode.gone:
-                    await self.saving.save(inode)
+                    await self.saving.save(inode, stated=True)
             finally:
                 await self._tree.release(inode)
             return file.stat

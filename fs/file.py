@@ -275,6 +275,10 @@ class File:
             self._restated = True
         return expected
 
+    def forgo(self) -> None:
+        """Its attributes are stored with no object: it was replaced."""
+        self._restated = False
+
     def moved(self) -> None:
         """Its inode, or a folder above, got another name: what is stored of it has another key now, and so has what a crash leaves."""
         if self.row is not None:

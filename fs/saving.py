@@ -12,7 +12,7 @@ from fs.inode import Inode
 from fs.patience import may_help
 from fs.tree import Tree
 from meta.protocol.object import ObjectRow
-from node.errors import FrazilError
+from node.errors import FrazilError, ObjectNotFound, Superseded
 from store.together import Small
 
 LATE_BYTES_MAX = 1 << 20
@@ -34,15 +34,23 @@ class Saving:
     def __repr__(self) -> str:
         return f"<Saving {self.behind!r}>"
 
-    async def save(self, inode: Inode) -> None:
-        """Makes an open file durable and visible. Raises: what the store raises."""
+    async def save(self, inode: Inode, *, stated: bool = False) -> None:
+        """Makes an open file durable and visible. Raises: what the store raises.
+
+        stated: it is for its attributes that this is asked. Else those of a file whose name stands for another object by now go with it.
+        """
         if isinstance(inode.file, File) and inode.file.unsaved and not inode.gone:
             if inode.place in self.behind.removing:
                 await self.behind.settle()
             await self.thaw(inode)
             async with self._gate.passing():
                 with self.watched():
-                    await inode.file.save()
+                    try:
+                        await inode.file.save()
+                    except (Superseded, ObjectNotFound):
+                        if stated or inode.file.rewritten:
+                            raise
+                        inode.file.forgo()
 
     @contextmanager
     def watched(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ from typing import cast
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from fs.attribute import Defaults
 from fs.change import Caller, Changes
@@ -116,6 +117,24 @@ async def test_attributes_of_an_open_file_are_stored_though_its_folder_has_anoth
         assert file.row is not None
         assert file.row.key == "e/x"
         await tree.release(inode)
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_times_of_a_file_that_another_client_removed_are_no_error_of_who_closes_it(tmp_path: Path, *, late: bool) -> None:
+    store = Folders()
+    store.keep("x", b"old")
+    async with mounted(store, tmp_path, late=late) as (tree, changes):
+        inode, _ = await tree.lookup(tree.table.root, b"x")
+        file = await tree.open(inode)
+        await file.restate(lambda stat: replace(stat, mtime_ns=1), dict)
+        del store.rows["x"]
+        await changes.saving.close(inode)
+        await changes.behind.drain()
+        changes.behind.check()
+        with pytest.raises(ObjectNotFound):
+            await changes.restate(inode, lambda stat: replace(stat, mtime_ns=2))
+        await tree.release(inode)
+        assert not store.rows
 
 
 @pytest.mark.parametrize("new", [False, True])
