@@ -103,6 +103,8 @@ def _look(volume: Volume, chunk: str) -> _Look:
         descriptor, path = _open(volume, chunk)
     except ChunkNotFound:
         return _Look(Examined(chunk, "missing"))
+    except ChunkCorrupt as error:  # its inode can't be read, or it is no file: the volume's other chunks are looked at all the same
+        return _Look(Examined(chunk, "corrupt", str(error)))
     try:
         return _judge(volume, chunk, descriptor, path)
     except (RecordCorrupt, ChunkCorrupt) as error:

@@ -19,6 +19,8 @@ from node.errors import (
 from node.statistics import Latency
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_OF_ONE_CHUNK = frozenset({errno.EIO, errno.EUCLEAN, errno.EBADMSG, errno.ELOOP, errno.ENXIO, errno.EISDIR})
+"""EUCLEAN: ext4's and XFS's "structure needs cleaning"; the last three: what has its name is no file."""
 DAMNING = tuple(kind.__name__ for kind in (ChunkCorrupt, VolumeSick, DeadlineExceeded))
 """Errors that speak against the disk."""
 FORGIVEN_S = 600.0
@@ -117,7 +119,7 @@ class Health:
         """The error to raise for a failed read. EIO damns the chunk, not the volume: one bad sector is no reason to stop the rest,
         and when all of it is bad the next probe sees that."""
         meaning = translate(error, doing)
-        if error.errno in (errno.EIO, errno.EUCLEAN, errno.EBADMSG):  # EUCLEAN: ext4's and XFS's "structure needs cleaning"
+        if error.errno in _OF_ONE_CHUNK:
             meaning = ChunkCorrupt(str(meaning))
         if not isinstance(meaning, ChunkNotFound):
             self.errors[meaning.code] += 1

@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -65,12 +66,17 @@ def list_blocking(root: int, health: Health, after: str, limit: int) -> ListPage
         for folder in folder_names(root):
             if folder < after[:FOLDER_DIGITS]:
                 continue
-            found += sorted([name for name in _names(root, folder) if name > after and _CHUNK_NAME.fullmatch(name)])
+            found += sorted([name for name in _names(root, folder) if name > after and _is_chunk_of(folder, name)])
             if len(found) > limit:
                 return ListPage(found[:limit], True)
     except OSError as error:
         raise health.read_failed(error, "listing") from error
     return ListPage(found, False)
+
+
+def _is_chunk_of(folder: str, name: str) -> bool:
+    """One of another folder would end the walk: the next page begins behind its name."""
+    return name.startswith(folder) and _CHUNK_NAME.fullmatch(name) is not None
 
 
 def _names(root: int, folder: str) -> list[str]:
@@ -185,6 +191,9 @@ def _sweep_folders(root: int, folders: list[str], began_ns: int) -> int:
     for folder in folders:
         names = set(_names(root, folder))
         for name in names:
+            if _CHUNK_NAME.fullmatch(name) and not name.startswith(folder):
+                _put_home(root, folder, name)
+                continue
             orphaned = name.endswith(SIDECAR_SUFFIX) and name.removesuffix(SIDECAR_SUFFIX) not in names
             if name.startswith(TEMPORARY_PREFIX) or orphaned:
                 path = f"{folder}/{name}"
@@ -195,3 +204,18 @@ def _sweep_folders(root: int, folders: list[str], began_ns: int) -> int:
                 except FileNotFoundError:  # another process finished it meanwhile
                     continue
     return removed
+
+
+def _put_home(root: int, folder: str, chunk: str) -> None:
+    """A chunk that lies in another's folder, where nobody looks for it; it stays there when it has a namesake at home. Raises: OSError."""
+    home = path_of(chunk)
+    with suppress(FileExistsError):
+        os.mkdir(home[:FOLDER_DIGITS], 0o750, dir_fd=root)
+    for suffix in (SIDECAR_SUFFIX, ""):
+        try:
+            os.link(f"{folder}/{chunk}{suffix}", home + suffix, src_dir_fd=root, dst_dir_fd=root)
+        except FileNotFoundError:  # it has no sidecar
+            continue
+        except FileExistsError:
+            return
+        os.unlink(f"{folder}/{chunk}{suffix}", dir_fd=root)

@@ -66,10 +66,11 @@ def open_cached(folder: int, path: str) -> int | None:
 
 def open_plain(folder: int, path: str) -> int:
     """Opens `path` for reading, from a thread. Raises: OSError."""
+    # O_NONBLOCK: what has a chunk's name may be a pipe, which would be waited for
     try:
-        return os.open(path, os.O_RDONLY | os.O_NOATIME, dir_fd=folder)
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOATIME, dir_fd=folder)
     except PermissionError:  # O_NOATIME is the owner's privilege
-        return os.open(path, os.O_RDONLY, dir_fd=folder)
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK, dir_fd=folder)
 
 
 class _Room(threading.local):

@@ -462,3 +462,43 @@ async def test_a_slow_disk_that_gets_on_is_not_taken_for_one_that_hangs(volume: 
     assert pieces == [number << 20 for number in range(6)]
     assert not volume.health.sick
     assert await volume.head(made.chunk, deep=True)
+
+
+async def test_what_is_no_file_or_has_no_inode_is_one_chunks_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look at all others goes on: a scrub had passed over the volume, and a rebuild of the metadata had ended."""
+    volume = open_volume(tmp_path / "v", namespace=NAMESPACE, create=True)
+    good, bad = [(await put(volume, sample(10))).chunk for _ in range(2)]
+    pipe, loop, folder = (new_chunk_id() for _ in range(3))
+    for chunk in (pipe, loop, folder):
+        (volume.path / chunk[:3]).mkdir(exist_ok=True)
+    os.mkfifo(volume.path / pipe[:3] / pipe)
+    (volume.path / loop[:3] / loop).symlink_to(loop)
+    (volume.path / folder[:3] / folder).mkdir()
+    plain = system.open_plain
+
+    def open_plain(root: int, path: str) -> int:
+        if path.endswith(bad):
+            raise OSError(errno.EBADMSG, "broken by the test")
+        return plain(root, path)
+
+    monkeypatch.setattr(system, "open_plain", open_plain)
+    looks = await volume.examine([bad, pipe, loop, folder, good], deep=True)
+    assert [look.problem for look in looks] == ["corrupt", "record", "corrupt", "record", ""]
+    assert not volume.health.sick
+    volume.close()
+
+
+async def test_a_chunk_in_anothers_folder_ends_no_list_and_is_put_home(tmp_path: Path) -> None:
+    volume = open_volume(tmp_path / "v", namespace=NAMESPACE, create=True)
+    stray, *others = sorted([(await put(volume, sample(10, attributes={"long": "x" * 5000}))).chunk for _ in range(6)], reverse=True)
+    away = volume.path / others[-1][:3]
+    for suffix in ("", ".record"):
+        (volume.path / stray[:3] / f"{stray}{suffix}").rename(away / f"{stray}{suffix}")
+    found: list[str] = []
+    while page := (await volume.list(found[-1] if found else "", 2)).chunks:
+        found += page
+    assert found == sorted(others)
+    await volume.sweep()
+    assert (await volume.list("", 10)).chunks == sorted([stray, *others])
+    assert (await volume.head(stray, deep=True)).record.size == 10
+    volume.close()
