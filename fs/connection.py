@@ -51,6 +51,14 @@ class Rules:
     is_bucket_name: Callable[[str], bool]
 
 
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Bytes that a bucket may have, in all versions and unfinished uploads, and that it has."""
+
+    total: int
+    used: int
+
+
 class Browse(Protocol):
     """Who can list folders."""
 
@@ -127,6 +135,9 @@ class Connection(Protocol):
         """Raises: BucketNotEmpty."""
 
     async def volumes(self) -> list[VolumeStat]: ...
+
+    async def quota(self, bucket: str) -> Quota | None:
+        """None for a bucket that has none."""
 
 
 class StoreConnection:
@@ -264,6 +275,13 @@ class StoreConnection:
 
     async def volumes(self) -> list[VolumeStat]:
         return (await self._store.status()).volumes
+
+    async def quota(self, bucket: str) -> Quota | None:
+        total = (await self.settings(bucket)).quota_bytes
+        if not total:
+            return None
+        counters = await self._store.meta.container(bucket).counters()
+        return Quota(total, counters.upload_bytes + sum(size for _, size in counters.classes.values()))
 
     async def _data_key(self, row: ObjectRow) -> bytes:
         envelope = envelope_of(row.attributes)

@@ -45,7 +45,7 @@ PROBE_S = 2.0
 ONCE = frozenset(("begin", "make_bucket"))
 GONE = frozenset(("remove_folder", "remove_bucket"))
 """When they come again, what they are to remove may be gone: by the first of them."""
-READS = frozenset(("buckets", "parts", "settings", "peek", "browse", "row", "window", "changes", "volumes"))
+READS = frozenset(("buckets", "parts", "settings", "peek", "browse", "row", "window", "changes", "volumes", "quota"))
 """Where they are answered from this host's disks, they don't tell whether the store's process answers."""
 AWAY = PeerUnreachable, DeadlineExceeded, ContentAway
 T = TypeVar("T")

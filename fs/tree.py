@@ -283,9 +283,13 @@ class Tree:
             await self.release(inode)
 
     async def space(self) -> Space:
+        """Of the disks, or of what the mounted bucket's quota leaves of them."""
         volumes = await self.connection.volumes()
         total, free = sum(each.bytes_total for each in volumes), sum(each.bytes_free for each in volumes)
         inodes = sum(each.inodes_free for each in volumes)
+        bucket = self.table.root.bucket
+        if bucket and (quota := await self.connection.quota(bucket)) is not None:
+            total, free = min(total, quota.total), min(free, max(quota.total - quota.used, 0))
         return Space(total, free, inodes + len(self.table), inodes)
 
     async def nodes(self, folder: Inode, begin: str = "") -> AsyncIterator[Node]:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from msgspec.structs import replace
 
-from fs.connection import Rules, StoreConnection
+from fs.attribute import Defaults
+from fs.connection import Quota, Rules, StoreConnection
+from fs.shared import Shared
+from fs.tree import Tree
 from meta.protocol.identities import Account
-from meta.protocol.object import DeleteRequest
+from meta.protocol.object import Attributes, DeleteRequest
 from node.errors import ContentLost
+from store.source import BytesSource
 from tests.component.store.support import BUCKET, chunk_files, opened, put, read
 
 
@@ -24,6 +30,17 @@ async def test_a_late_removal_leaves_what_another_client_put_there_meanwhile(scr
         assert await connection.remove_many(BUCKET, seen) == {}
         assert [each.key for each in (await connection.browse(BUCKET, "")).nodes] == ["replaced"]
         assert await read(store, await store.get_row(BUCKET, "replaced")) == b"by another"
+
+
+async def test_a_quota_tells_what_all_versions_and_unfinished_uploads_take(scratch: Path) -> None:
+    async with opened(scratch) as store:
+        connection = StoreConnection(store, Rules(lambda _: None, lambda _: True), cast(Account, None))
+        assert await connection.quota(BUCKET) is None
+        await store.meta.create_bucket(replace(await connection.settings(BUCKET), bucket="narrow", quota_bytes=1_000))
+        await connection.put("narrow", "a", lambda: BytesSource(bytes(300)), Attributes())
+        assert await connection.quota("narrow") == Quota(1_000, 300)
+        space = await Tree(cast(Shared, SimpleNamespace(connection=connection)), Defaults(), bucket="narrow").space()
+        assert (space.total, space.free) == (1_000, 700)
 
 
 async def test_a_read_that_comes_after_the_window_was_closed_leaves_nothing_open(scratch: Path) -> None:
