@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import ClassVar
 
@@ -15,18 +15,16 @@ from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Input, Static, TabbedContent, TabPane
 
-from glacier.worker.protocol import Verb
 from node.errors import FrazilError
-from tui import pages
+from tui import order, pages
 from tui.boards import BoardPanel
 from tui.dialog import Bytes, Confirm, Help, Log
 from tui.feed import Feed, Opening, Reader
 from tui.listing import Listing, Row
+from tui.order import Call, Order
 from tui.overview import Overview
-from tui.snapshot import BoardView, DiskState, DiskView, JobView, Snapshot
+from tui.snapshot import BoardView, DiskView, JobView, Snapshot
 
-Order = Callable[[Reader], Awaitable[str | None]]
-"""What it answers is shown."""
 STALE_S = 5.0
 """What is older is said to be."""
 TABS = ("overview", "volumes", "buckets", "jobs", "boards", "waiting", "services", "elections", "events", "hosts")
@@ -266,7 +264,7 @@ class Top(App[None]):
         async def read(reader: Reader) -> None:
             self._from_feed(await reader.read())
 
-        self._order(read)
+        self._make(read)
 
     def action_allow(self) -> None:
         self.writes = not self.writes
@@ -278,13 +276,12 @@ class Top(App[None]):
     def action_toggle_job(self) -> None:
         job = self._chosen_job()
         if job is not None:
-            wanted = "running" if job.state == "paused" else "paused"
-            self._ask(job.id, wanted, "resume" if wanted == "running" else "pause")
+            self._confirm(order.steer(job.id, "running" if job.state == "paused" else "paused"))
 
     def action_abort_job(self) -> None:
         job = self._chosen_job()
         if job is not None:
-            self._ask(job.id, "aborted", "abort")
+            self._confirm(order.steer(job.id, "aborted"))
 
     def _chosen_job(self) -> JobView | None:
         if self.query_one(TabbedContent).active != "jobs" or self.snapshot is None:
@@ -306,12 +303,8 @@ class Top(App[None]):
             return
         chosen = self.query_one("#services-rows", Listing).chosen
         service = next((each for each in self.snapshot.services if each.name == chosen), None)
-        if service is None:
-            return
-        name, locked = service.name, not service.locked
-        question = f"Lock {service.kind} {name}, so that it takes nothing new?" if locked else f"Take the lock off {service.kind} {name}?"
-        command = f"frazil cluster lock {name} --place 0" if locked else f"frazil cluster unlock {name}"
-        self._confirm(question, command, lambda reader: reader.lock(name, locked=locked))
+        if service is not None:
+            self._confirm(order.lock(service))
 
     def action_log(self) -> None:
         """Of the chosen service; where there are none, of the store."""
@@ -333,41 +326,21 @@ class Top(App[None]):
         return None
 
     def action_power(self) -> None:
-        if (found := self._chosen_disk()) is None:
-            return
-        board, disk = found
-        verb = Verb.FORCE if disk.state is DiskState.FAILED else Verb.ON if disk.state in (DiskState.OFF, DiskState.ABSENT) else Verb.OFF
-        question = f"Switch disk {disk.number} of {board.name} {'off' if verb is Verb.OFF else 'on'}?"
-        if verb is Verb.FORCE:
-            question += f" It failed: {disk.doing}."
-        elif verb is Verb.OFF:
-            question += " What runs on it is done first; jobs that wait for it have it switched on again."
-        words = f"power {'off' if verb is Verb.OFF else 'on'} {disk.number}{' --force' if verb is Verb.FORCE else ''}"
-        self._ask_disk(board, disk, question, words, lambda reader, bus: reader.order(bus, disk.number, verb))
+        if (found := self._chosen_disk()) is not None:
+            self._confirm(order.switch(*found))
 
     def action_fsck(self) -> None:
         if (found := self._chosen_disk()) is not None:
-            board, disk = found
-            question = f"Check the file system of disk {disk.number} of {board.name}? The other disks of bus {disk.bus} wait meanwhile."
-            self._ask_disk(board, disk, question, f"fsck {disk.number}", lambda reader, bus: reader.order(bus, disk.number, Verb.FSCK))
+            self._confirm(order.check(*found))
 
     def action_verify(self) -> None:
         if (found := self._chosen_disk()) is not None:
-            board, disk = found
-            question = f"Read and compare all chunks on disk {disk.number} of {board.name}?"
-            self._ask_disk(board, disk, question, f"verify --disk {disk.number}", lambda reader, bus: reader.verify(bus, disk.number))
-
-    def _ask_disk(
-        self, board: BoardView, disk: DiskView, question: str, words: str, order: Callable[[Reader, str], Awaitable[str]]
-    ) -> None:
-        bus = f"{board.name}/{disk.bus}"
-        self._confirm(question, f"frazil glacier {words} --bus {bus}", lambda reader: order(reader, bus))
+            self._confirm(order.verify(*found))
 
     def action_pace(self) -> None:
         if (found := self._chosen_disk()) is None:
             return
-        board, disk = found
-        bus = f"{board.name}/{disk.bus}"
+        bus = order.bus_of(*found)
 
         def answered(rate: int | None) -> None:
             if rate is not None:
@@ -376,23 +349,20 @@ class Top(App[None]):
         question = f"How many bytes per second may go to bus {bus}, and come from it?"
         self.push_screen(Bytes(question, f"frazil glacier pace RATE --bus {bus}"), answered)
 
-    def _ask(self, job: int, state: str, verb: str) -> None:
-        self._confirm(f"{verb.capitalize()} job {job}?", f"frazil job {verb} {job}", lambda reader: reader.steer(job, state))
-
-    def _confirm(self, question: str, command: str, order: Order) -> None:
+    def _confirm(self, wanted: Order) -> None:
         def answered(yes: bool | None) -> None:
             if yes:
-                self._carry_out(order)
+                self._carry_out(wanted.call)
 
-        self.push_screen(Confirm(question, command), answered)
+        self.push_screen(Confirm(wanted.question, wanted.command), answered)
 
     @work(thread=True)
-    def _carry_out(self, order: Order) -> None:
-        self._order(order)
+    def _carry_out(self, call: Call) -> None:
+        self._make(call)
 
-    def _order(self, order: Order) -> None:
+    def _make(self, call: Call) -> None:
         try:
-            words = self._feed.call(order)
+            words = self._feed.call(call)
         except FrazilError as error:
             self.call_from_thread(partial(self.notify, str(error), severity="error", markup=False))
         else:
