@@ -105,7 +105,7 @@ class Follower:
                 self._tell_all(inode)
             if await self._is_other(inode):
                 self._tell(inode)
-            elif inode.folder:
+            elif not inode.folder or change.key.startswith(inode.place[1]):  # what is there has all folders above it
                 return
 
     def _way(self, top: Inode, rest: str) -> Iterator[Inode]:

@@ -12,6 +12,7 @@ from fs.connection import Connection
 from fs.file import File
 from fs.follower import Follower
 from fs.inode import INODES_MAX, Inode
+from fs.name import show
 from fs.shared import Shared
 from fs.spool import SpoolFolder
 from fs.tree import Tree
@@ -27,11 +28,13 @@ class Store:
         self.log: list[ChangedKey] = []
         self.lost = False
         self.marked = 0
+        self.looked_at: list[str] = []
 
     async def changes(self, bucket: str, after: int) -> Changes:
         return Changes(len(self.log), self.log[after:] if after >= 0 else [], self.lost and after >= 0)
 
     async def peek(self, bucket: str, key: str) -> Peek:
+        self.looked_at.append(key)
         content = self.rows.get(key)
         folder = any(each.startswith(key + "/") for each in self.rows)
         marker = ObjectRow(key + "/", seq=self.marked) if self.marked and key == "a" else None
@@ -72,6 +75,27 @@ async def test_a_replaced_and_a_removed_object_are_told_and_own_changes_are_not(
     mount.store.log += [ChangedKey("a/x"), ChangedKey("a/y"), ChangedKey("b"), ChangedKey("new/one")]
     assert sorted(await mount.heard()) == [b"b", b"x"]
     assert await mount.heard() == []
+
+
+async def test_a_file_beside_a_folder_of_its_name_that_another_replaced_is_told() -> None:
+    mount = Mount()
+    await mount.heard()
+    beside = mount.tree.table.add(mount.tree.table.root, show("a", beside=True).encode(), "a", folder=False)
+    beside.beside, beside.content, beside.lookups = True, "ca", 1
+    mount.store.rows |= {"a": "ca"}
+    mount.store.log.append(ChangedKey("a"))
+    assert await mount.heard() == []
+    mount.store.rows |= {"a": "another"}
+    mount.store.log.append(ChangedKey("a"))
+    assert await mount.heard() == [beside.name]
+
+
+async def test_of_a_file_that_is_there_no_folder_is_looked_at() -> None:
+    mount = Mount()
+    await mount.heard()
+    mount.store.log.append(ChangedKey("a/x"))
+    assert await mount.heard() == []
+    assert mount.store.looked_at == ["a/x"]
 
 
 async def test_an_open_file_that_another_replaced_is_told_unless_it_was_written_to(tmp_path: Path, nursery: trio.Nursery) -> None:
