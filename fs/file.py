@@ -16,9 +16,10 @@ import stat as modes
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from functools import partial
+from functools import lru_cache, partial
 from itertools import zip_longest
 from mimetypes import guess_type
+from os.path import splitext
 
 import msgspec
 import trio
@@ -48,6 +49,8 @@ WHOLE_BYTES_MAX = 1 << 20
 PATCHES_MAX = 500
 """Of one save; where more ranges were written, those between them are written again as well."""
 TYPE_DEFAULT = "application/octet-stream"
+SUFFIXES_MAX = 512
+"""Whose types are remembered: to find one takes as long as to hash 4 KiB."""
 log = get_logger("fs.file")
 
 
@@ -408,7 +411,7 @@ class File:
         self._may_go_along = True
 
     def _wanted(self, attributes: Attributes) -> Attributes:
-        kind = attributes.type or guess_type(self._inode.part)[0] or TYPE_DEFAULT
+        kind = attributes.type or type_of(self._inode.part)
         return msgspec.structs.replace(attributes, type=kind, metadata=with_stat(self.attributes.metadata, self.stat))
 
     def _note(self) -> Note:
@@ -442,6 +445,17 @@ async def _take_back(stage: Stage) -> None:
         await stage.abort()
     except FrazilError as error:
         log.warning("the upload %s of %s/%s was not taken back: %s", stage.upload.upload, stage.bucket, stage.upload.key, error)
+
+
+def type_of(name: str) -> str:
+    """Content-Type by the last two suffixes: more none looks at, and files of one folder have few."""
+    base, suffix = splitext(name)
+    return _type_of_suffix(splitext(base)[1] + suffix) if suffix else TYPE_DEFAULT
+
+
+@lru_cache(SUFFIXES_MAX)
+def _type_of_suffix(suffix: str) -> str:
+    return guess_type("name" + suffix)[0] or TYPE_DEFAULT
 
 
 def without_privileges(mode: int) -> int:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import product
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Any, cast
 
 import trio
 
 from fs.connection import Connection
-from fs.file import File
+from fs.file import TYPE_DEFAULT, File, type_of
 from fs.shared import Shared
 from fs.spool import SpoolFolder
 from meta.protocol.object import ObjectRow
@@ -70,3 +72,9 @@ async def test_a_read_goes_on_while_the_file_is_saved_or_cut_under_it(tmp_path: 
 
 async def read_into(file: File, found: list[bytes]) -> None:
     found.append(bytes(await file.read(0, 3_000)))
+
+
+def test_a_files_type_is_what_its_whole_name_tells() -> None:
+    for parts in product(("", "a", ".", "a b"), ("", ".tar", ".html", ".1"), ("", ".gz", ".TGZ", ".json", ".")):
+        name = "".join(parts)
+        assert type_of(name) == (guess_type(name)[0] or TYPE_DEFAULT), name
