@@ -105,8 +105,8 @@ class Follower:
                 self._tell_all(inode)
             if await self._is_other(inode):
                 self._tell(inode)
-            elif not inode.folder or change.key.startswith(inode.place[1]):  # what is there has all folders above it
-                return
+            elif change.key.startswith(inode.place[1]) if inode.folder else _is_known(inode.parent):
+                return  # what is there has all folders above it
 
     def _way(self, top: Inode, rest: str) -> Iterator[Inode]:
         """The inodes known of what a key leads through, outermost first."""
@@ -168,3 +168,8 @@ class Follower:
         for number, name in told:
             with contextlib.suppress(OSError):  # it has forgotten the name already
                 self._invalidate(number, name)
+
+
+def _is_known(folder: Inode | None) -> bool:
+    """Whether a change of its attributes would be seen: those that it had are known."""
+    return folder is None or folder.seq != 0

@@ -93,6 +93,11 @@ async def test_a_file_beside_a_folder_of_its_name_that_another_replaced_is_told(
 async def test_of_a_file_that_is_there_no_folder_is_looked_at() -> None:
     mount = Mount()
     await mount.heard()
+    mount.folder.seq = 0  # as after a move
+    mount.store.log.append(ChangedKey("a/x"))
+    assert await mount.heard() == []
+    assert mount.store.looked_at[-1] == "a", "its attributes were not known"
+    mount.store.looked_at.clear()
     mount.store.log.append(ChangedKey("a/x"))
     assert await mount.heard() == []
     assert mount.store.looked_at == ["a/x"]
