@@ -53,7 +53,7 @@ class ChangePolicy(Walk):
     def left(self) -> str:
         found, lost, cold = (self._tally.counts[name] for name in ("found", "lost", "cold"))
         if lost:
-            return f"too little can be read of {lost} contents to write them anew: the log names them"
+            return f"too little is left of {lost} contents to write them anew: the log names them"
         if found and not self._dry:
             return f"after {PASSES_MAX} passes there was still something to change: run it again"
         return f"{cold} contents lie on sleeping disks and stayed as they are" if cold and not self._dry else ""
@@ -117,7 +117,10 @@ class ChangePolicy(Walk):
                 counts["found"] -= 1
                 counts["cold"] += 1
                 return 0
-            except (ContentLost, ContentAway) as error:
+            except ContentAway as error:  # another pass finds it
+                log.warning("a content can't be written anew now", extra={"bucket": bucket, "key": holder.key, "error": str(error)})
+                return 0
+            except ContentLost as error:
                 counts["lost"] += 1
                 log.error("a content can't be written anew", extra={"bucket": bucket, "key": holder.key, "error": str(error)})
                 return 0
