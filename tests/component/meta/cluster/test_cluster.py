@@ -129,7 +129,8 @@ async def test_documents_that_can_t_be_read_end_no_peer(
         await cluster.meta.container("b").put(row(f"k {path}"))
         kept = load(first._options.path).documents
         assert kept.keys() >= {"directory", "set/set-1"}
-        assert all(msgspec.json.decode(each.data) for each in kept.values())
+        for each in kept.values():
+            msgspec.json.decode(each.data)  # not what is no JSON
         if good.version:
             await coordinator.announce(path, good.data)
         else:
@@ -681,7 +682,7 @@ async def kept(cluster: Cluster, document: str = "directory") -> None:
 
 async def test_a_zookeeper_that_lost_everything_is_given_back_what_peers_kept(cluster: Cluster, container: Container) -> None:
     await container.put(row("a"))
-    await cluster.coordinator.write("settings", b"policies and pools", version=0)
+    await cluster.coordinator.write("settings", b'"policies and pools"', version=0)
     of = await set_of(cluster)
     before = dict(cluster.processes["a"].roster.sets)
     await kept(cluster, "settings")
@@ -690,7 +691,7 @@ async def test_a_zookeeper_that_lost_everything_is_given_back_what_peers_kept(cl
     assert (await container.get("a")).key == "a"
     await container.put(row("b"))
     assert cluster.processes["a"].roster.sets == before
-    assert (await cluster.coordinator.read("settings")).data == b"policies and pools"
+    assert (await cluster.coordinator.read("settings")).data == b'"policies and pools"'
     assert cluster.processes[await leader_of(cluster, of)].members[of].promise.epoch > epoch
     await equal(cluster, of)
 
@@ -753,7 +754,7 @@ async def test_peers_and_settings_are_those_of_before_when_zookeeper_is_set_up_f
     """Else those who were peers then, and missed what was written since, would lead."""
     of = await set_of(cluster)
     await container.put(row("a"))
-    await cluster.coordinator.write("settings", b"old", version=0)
+    await cluster.coordinator.write("settings", b'"old"', version=0)
     await kept(cluster, "settings")
     copy = cluster.coordinator.copied()
     await cluster.start("d")
@@ -765,9 +766,9 @@ async def test_peers_and_settings_are_those_of_before_when_zookeeper_is_set_up_f
     new = cluster.processes["d"].peer.name
     await roster.change_set(of, before, PeerSet(before.peers, (*before.peers[1:], new)))
     await until(lambda: set(roster.sets[of].peers) == {*before.peers[1:], new}, 30)
-    await cluster.coordinator.write("settings", b"new", version=(await cluster.coordinator.read("settings")).version)
+    await cluster.coordinator.write("settings", b'"new"', version=(await cluster.coordinator.read("settings")).version)
     await container.put(row("b"))
-    await until(lambda: all(load(cluster.folder / name).documents["settings"].data == b"new" for name in cluster.processes))
+    await until(lambda: all(load(cluster.folder / name).documents["settings"].data == b'"new"' for name in cluster.processes))
     stays = [name for name in cluster.processes if name not in (away, "d")]
     await set_up_anew(cluster, f"{away}{stays[0]}", copy=(copy[0], copy[1] + 1_000))  # a majority of the peers of then
     cluster.meta._patience_s = 3.0
@@ -778,4 +779,4 @@ async def test_peers_and_settings_are_those_of_before_when_zookeeper_is_set_up_f
     assert (await container.get("b")).key == "b"
     there = cluster.processes["d"].roster
     assert set(there.sets[of].peers) == {*before.peers[1:], new}
-    assert (await cluster.coordinator.read("settings")).data == b"new"
+    assert (await cluster.coordinator.read("settings")).data == b'"new"'
