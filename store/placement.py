@@ -113,7 +113,7 @@ def draw(candidates: Iterable[Candidate], count: int, random: Random, *, without
     """
     keyed = [(random.random() ** (1.0 / each.weight), each.volume) for each in candidates if each.weight > 0 and each.volume not in without]
     if len(keyed) < count:
-        raise NotEnoughServices(f"{count} volumes are needed, {len(keyed)} are usable for writing")
+        raise NotEnoughServices(f"{_needed(count)}, usable for writing: {len(keyed)}")
     keyed.sort(reverse=True)
     return [volume for _, volume in keyed[:count]]
 
@@ -144,7 +144,7 @@ def spread(
     if len(drawing.chosen) < least:
         held = f"; {len(ordered)} take chunks, but the pool's limits allow no more of them" if len(ordered) >= least else ""
         held += f"; their boards must be in {' or '.join(sorted(pool.sites))}" if pool.sites else ""
-        raise NotEnoughServices(f"{least} volumes are needed, {len(drawing.chosen)} are usable for writing{held}")
+        raise NotEnoughServices(f"{_needed(least)}, usable for writing: {len(drawing.chosen)}{held}")
     return drawing.chosen
 
 
@@ -248,3 +248,7 @@ def misplaced(places: Mapping[int, Candidate], members: Iterable[Candidate], poo
     for position, each in places.items():
         if each.volume in others and position not in moved:
             yield position, others
+
+
+def _needed(count: int) -> str:
+    return "1 volume is needed" if count == 1 else f"{count} volumes are needed"

@@ -85,9 +85,13 @@ def _show_volume(output: Output, volume: VolumeStat, path: str) -> bool:
     used = volume.bytes_total - volume.bytes_free
     trouble = volume.trouble
     word = output.style(visible(trouble), "red") if trouble else output.style("healthy", "green")
+    if volume.retired:
+        word += ", takes nothing new (decommissioned)"
     line = f"volume   {volume.volume}  {bytes_text(used):>10} of {bytes_text(volume.bytes_total):>10} used  {word}  {visible(path)}"
     fields = {"bytes_total": volume.bytes_total, "bytes_free": volume.bytes_free, "inodes_free": volume.inodes_free}
-    output.record("volume", line, volume=volume.volume, path=path, **fields, read_only=volume.read_only, trouble=trouble)
+    output.record(
+        "volume", line, volume=volume.volume, path=path, **fields, read_only=volume.read_only, retired=volume.retired, trouble=trouble
+    )
     return bool(trouble)
 
 
