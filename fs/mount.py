@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 from collections.abc import Callable, Iterable
@@ -28,6 +29,7 @@ from meta.protocol.identities import Account
 from node.errors import ConfigError, FrazilError
 from node.log import get_logger
 from node.runner import Ready
+from node.threads import run_blocking
 from store.store import Store
 
 REQUESTS_AT_ONCE = 64
@@ -82,7 +84,7 @@ async def serve_mount(options: MountOptions, host: Host, drain: trio.Event, read
         host.settled()
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_end_with, drain)
+                nursery.start_soon(_end_with, drain, options.directory)
                 nursery.start_soon(inlet.watch)
                 nursery.start_soon(follower.run)
                 nursery.start_soon(_begin, operations, options, host, ready)
@@ -181,9 +183,29 @@ def _kernel_options(options: MountOptions) -> Iterable[str]:
         yield "allow_other"
 
 
-async def _end_with(drain: trio.Event) -> None:
+async def _end_with(drain: trio.Event, directory: Path) -> None:
     await drain.wait()
+    try:
+        with trio.fail_after(DRAIN_S):
+            await run_blocking(_write_back, directory, abandon=True)
+    except (OSError, trio.TooSlowError) as error:
+        log.error("what programs wrote lately to files that are open yet may be lost: the kernel did not write it back: %s", error)
     pyfuse3.terminate()
+
+
+def _write_back(directory: Path) -> None:
+    """Has the kernel send what it holds of files that were written and not closed yet. In a thread: it is this process that takes it, so
+    the interpreter must go on (pyfuse3.syncfs stops it). Raises: OSError.
+
+    Source: syncfs(2).
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if libc.syncfs(descriptor):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    finally:
+        os.close(descriptor)
 
 
 async def _workers(store: Store, *, task_status: trio.TaskStatus[None]) -> None:

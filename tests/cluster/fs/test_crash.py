@@ -71,16 +71,17 @@ def test_a_dead_mount_point_is_taken_away_by_the_next_mount(mount: MountProcess)
         assert "synced" in os.listdir(mount.directory)
 
 
-def test_a_mount_that_is_told_to_end_stores_what_was_written(shared_store: StoreProcess, mount: MountProcess) -> None:
-    mount.options = ["profile=fast", "nowriteback"]
+@pytest.mark.parametrize("options", [["profile=fast", "nowriteback"], ["profile=fast"]], ids=["written", "held_by_the_kernel"])
+def test_a_mount_that_is_told_to_end_stores_what_was_written(shared_store: StoreProcess, mount: MountProcess, options: list[str]) -> None:
+    mount.options = options
     mount.start()
     for number in range(20):
         (mount.directory / f"quick{number}").write_bytes(b"%d" % number)
-    descriptor = os.open(mount.directory / "open", os.O_RDWR | os.O_CREAT)
-    assert os.write(descriptor, b"and not closed") == 14
+    file = (mount.directory / "open").open("wb", buffering=0)
+    assert file.write(LARGE) == len(LARGE)
     assert mount.stop() == 0
     with pytest.raises(OSError, match="not connected"):
-        os.close(descriptor)
+        file.close()
     with shared_store.client() as client:
-        assert client.get("crashing", "open").body == b"and not closed"
+        assert client.get("crashing", "open").body == LARGE
         assert [client.get("crashing", f"quick{number}").body for number in range(20)] == [b"%d" % number for number in range(20)]
