@@ -46,6 +46,7 @@ SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "key": ("cli.commands.key:key", "Make, list, suspend and revoke access keys."),
         "policy": ("cli.commands.policy:policy", "Make, list, attach and detach policies of users and keys."),
         "encryption": ("cli.commands.encryption:encryption", "Make, rotate and switch encryption keys."),
+        "bucket": ("cli.commands.bucket:bucket", "Show and change how much a bucket may hold."),
         "storage-policy": ("cli.commands.storage_policy:storage_policy", "Show and change how a bucket's objects are stored."),
         "webhook": ("cli.commands.webhook:webhook", "Register the URLs that events of buckets go to."),
         "lifecycle": ("cli.commands.lifecycle:lifecycle", "Show buckets' lifecycle rules, and what they do."),

@@ -107,9 +107,9 @@ class Session:
             return find("", profile, os.environ)
         return find(self.settings.store, self.settings.profile, os.environ)
 
-    def directory(self) -> StoreDirectory:
-        """For commands that only work on the store's own host. Raises: Hinted."""
-        place = self.place()
+    def directory(self, profile: str = "") -> StoreDirectory:
+        """For commands that only work on the store's own host; profile: as for `place`. Raises: Hinted."""
+        place = self.place(profile)
         if isinstance(place, Profile):
             raise Hinted(f"profile {place.name} is a store elsewhere", "run this on the store's host, with --store DIR", code=Exit.USAGE)
         return place

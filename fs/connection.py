@@ -281,7 +281,7 @@ class StoreConnection:
         if not total:
             return None
         counters = await self._store.meta.container(bucket).counters()
-        return Quota(total, counters.upload_bytes + sum(size for _, size in counters.classes.values()))
+        return Quota(total, counters.used_bytes)
 
     async def _data_key(self, row: ObjectRow) -> bytes:
         envelope = envelope_of(row.attributes)

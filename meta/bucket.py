@@ -6,7 +6,7 @@ import apsw
 import msgspec
 
 from meta.lock import check_default
-from meta.protocol.bucket import BucketSettings, LockSettings
+from meta.protocol.bucket import QUOTA_BYTES_MAX, BucketSettings, LockSettings
 from meta.transaction import SETTINGS_KEY, ContainerTransaction, decode_settings
 from meta.upload import abort_all
 from node.errors import BucketNotEmpty, BucketNotFound, BucketOwned, BucketTaken, InvalidArgument, InvalidBucketState
@@ -41,8 +41,9 @@ def change_settings(
     acl: str | None,
     documents: dict[str, str | None] | None,
     lock: LockSettings | None = None,
+    quota_bytes: int | None = None,
 ) -> BucketSettings:
-    """A document of None is removed; versioning never goes back to "", for versions may be there. Raises: InvalidArgument,
+    """A document of None is removed, a quota by 0; versioning never goes back to "", for versions may be there. Raises: InvalidArgument,
     InvalidBucketState."""
     settings = transaction.settings
     if versioning is not None:
@@ -52,6 +53,8 @@ def change_settings(
             raise InvalidBucketState("An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.")
     if lock is not None:
         settings = _with_lock(settings, lock)
+    if quota_bytes is not None:
+        settings = _with_quota(settings, quota_bytes)
     new = msgspec.structs.replace(
         settings,
         versioning=settings.versioning if versioning is None else versioning,
@@ -71,6 +74,13 @@ def _with_lock(settings: BucketSettings, lock: LockSettings) -> BucketSettings:
     if lock.default is not None:
         check_default(lock.default)
     return msgspec.structs.replace(settings, object_lock=True, default_retention=lock.default)
+
+
+def _with_quota(settings: BucketSettings, quota_bytes: int) -> BucketSettings:
+    """Raises: InvalidArgument."""
+    if not 0 <= quota_bytes <= QUOTA_BYTES_MAX:
+        raise InvalidArgument(f"a quota is 1 to {QUOTA_BYTES_MAX} bytes, or 0 for none")
+    return msgspec.structs.replace(settings, quota_bytes=quota_bytes)
 
 
 def destroy(transaction: ContainerTransaction) -> None:

@@ -133,8 +133,9 @@ class LocalContainer:
         acl: str | None = None,
         documents: dict[str, str | None] | None = None,
         lock: LockSettings | None = None,
+        quota_bytes: int | None = None,
     ) -> BucketSettings:
-        return await self._write_settings(bucket.change_settings, versioning, acl, documents, lock)
+        return await self._write_settings(bucket.change_settings, versioning, acl, documents, lock, quota_bytes)
 
     async def destroy(self) -> None:
         await self._write_settings(bucket.destroy)

@@ -116,15 +116,19 @@ async def _show_buckets(output: Output, store: Store) -> tuple[int, int]:
     objects = size = 0
     async for entry in _entries(store):
         try:
-            counters = await store.meta.container(entry.bucket).counters()
+            container = store.meta.container(entry.bucket)
+            counters, quota = await container.counters(), (await container.settings()).quota_bytes
         except BucketNotFound:
             continue  # removed while we came to it
         versions = sum(count for count, _ in counters.classes.values())
         held = sum(total for _, total in counters.classes.values())
         objects, size = objects + versions, size + held
         line = f"bucket   {entry.bucket:<40} {count_text(versions, 'version'):>16} {bytes_text(held):>12}"
+        if quota:
+            share = f"{counters.used_bytes / quota:.0%} of its quota of {bytes_text(quota)}"
+            line += "  " + (output.style(share, "yellow") if counters.used_bytes >= quota else share)
         fields = {"account": entry.account, "versions": versions, "bytes": held, "markers": counters.markers, "uploads": counters.uploads}
-        output.record("bucket", line, bucket=entry.bucket, **fields, upload_bytes=counters.upload_bytes)
+        output.record("bucket", line, bucket=entry.bucket, **fields, upload_bytes=counters.upload_bytes, quota=quota or None)
     return objects, size
 
 

@@ -6,6 +6,8 @@ import msgspec
 
 SYSTEM_BUCKET = ".frazil"
 """No bucket of S3's (the name is none there) and in no list: its objects repeat what else no chunk would know, see store/keepsake.py."""
+QUOTA_BYTES_MAX = (1 << 63) - 1
+"""The largest size that SQLite has a number for."""
 
 
 class DefaultRetention(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -46,3 +48,8 @@ class Counters(msgspec.Struct, frozen=True):
     markers: int = 0
     uploads: int = 0
     upload_bytes: int = 0
+
+    @property
+    def used_bytes(self) -> int:
+        """What a quota counts: all versions, and the parts of uploads in progress."""
+        return self.upload_bytes + sum(size for _, size in self.classes.values())

@@ -50,8 +50,12 @@ class Container(Protocol):
         acl: str | None = None,
         documents: dict[str, str | None] | None = None,
         lock: LockSettings | None = None,
+        quota_bytes: int | None = None,
     ) -> BucketSettings:
-        """None leaves as it is; a document of None is removed. Raises: InvalidBucketState where object lock and versioning disagree."""
+        """None leaves as it is; a document of None is removed, a quota by 0. A quota below what the bucket holds takes nothing away.
+
+        Raises: InvalidArgument; InvalidBucketState where object lock and versioning disagree.
+        """
 
     async def destroy(self) -> None:
         """Only when no version or marker is left; uploads in progress are aborted. Raises: BucketNotEmpty."""

@@ -240,6 +240,32 @@ def test_an_operator_locks_configures_and_looks(cluster: ClusterProcesses) -> No
     assert {found[name] for name in ("node", "key", "conscience", "settings")} == {"ok"}
 
 
+def test_a_quota_set_on_one_host_holds_for_all_gateways_and_is_seen_on_another(cluster: ClusterProcesses) -> None:
+    bucket = "narrow"
+
+    def told(*arguments: str, host: int) -> tuple[int | None, ...]:
+        (line,) = cluster.command("--json", "bucket", "quota", bucket, *arguments, host=host).stdout.splitlines()
+        return tuple(json.loads(line)[name] for name in ("quota", "used", "left"))
+
+    def codes(key: str) -> set[str]:
+        """What each gateway answers to a PUT, "" for done."""
+        found = set()
+        for host in cluster.hosts[:2]:
+            with Client(f"http://{host.address}:3200", cluster.credentials) as client:
+                found.add(client.put(bucket, key, b"x" * 600).code)
+        return found
+
+    with cluster.client() as client:
+        client.make_bucket(bucket)
+    assert codes("a") == {""}
+    assert told("1000", host=1) == (1000, 600, 400)
+    assert codes("b") == {"QuotaExceeded"}
+    assert codes("a") == {""}
+    assert told(host=2) == (1000, 600, 400)
+    assert told("none", host=3) == (None, 600, None)
+    assert codes("b") == {""}
+
+
 def leaders(cluster: ClusterProcesses) -> set[str]:
     """The hosts that lead metadata."""
     lines = cluster.command("--json", "cluster", "status", check=False).stdout.splitlines()

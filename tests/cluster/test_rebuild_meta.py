@@ -22,6 +22,13 @@ def told(store: StoreProcess, *options: str, code: int = 0) -> list[dict[str, An
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def quota(store: StoreProcess, *size: str) -> int | None:
+    """The bucket's, shown or set by the command, whether or not the store runs."""
+    (line,) = store.command("--json", "bucket", "quota", BUCKET, *size).stdout.splitlines()
+    total: int | None = json.loads(line)["quota"]
+    return total
+
+
 def wait_until_kept(store: StoreProcess) -> None:
     """Until the settings of the bucket and the accounts are in chunks."""
     end = time.monotonic() + KEEP_S
@@ -57,6 +64,7 @@ def test_everything_is_back_after_the_metadata_was_lost(make_store: StoreMaker, 
         document = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
         assert client.call("PUT", BUCKET, query=[("versioning", "")], body=document).status == 200
         assert client.delete(BUCKET, "dir/ключ-0").status == 204
+    assert quota(store, "1GiB") == 1 << 30
     wait_until_kept(store)
     refused = store.command("rebuild", "meta", check=False)
     assert refused.returncode == 2
@@ -69,6 +77,8 @@ def test_everything_is_back_after_the_metadata_was_lost(make_store: StoreMaker, 
     shutil.rmtree(store.directories[0] / "meta")
     summary = told(store)[-1]
     assert (summary["versions"] >= 30, summary["markers"], summary["unwhole"]) == (True, 1, 0)
+    assert quota(store) == 1 << 30
+    assert quota(store, "1KiB") == 1 << 10
     store.start()
     with store.client() as client:
         del bodies["dir/ключ-0"]
@@ -78,6 +88,7 @@ def test_everything_is_back_after_the_metadata_was_lost(make_store: StoreMaker, 
             assert answer.body == body
             assert answer.headers["x-amz-meta-color"] == "blue"
             assert answer.headers["etag"].strip('"') == hashlib.md5(body).hexdigest()
+        assert client.put(BUCKET, "more", b"x").code == "QuotaExceeded"
 
 
 def test_one_damaged_bucket_comes_back_beside_the_others(make_store: StoreMaker) -> None:

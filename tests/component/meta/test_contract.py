@@ -9,7 +9,7 @@ import pytest
 
 from meta.local import open_meta
 from meta.protocol.accounts import KeyPair
-from meta.protocol.bucket import DefaultRetention, LockSettings
+from meta.protocol.bucket import QUOTA_BYTES_MAX, DefaultRetention, LockSettings
 from meta.protocol.container import Container
 from meta.protocol.door import Meta
 from meta.protocol.listing import ListRequest
@@ -312,6 +312,26 @@ async def test_the_quota_holds_for_objects_and_parts_together(meta: Meta) -> Non
     await container.put_part("c", "u", PartRow(1, 10, "e", "p1"))
     await container.complete_upload(Complete("u", row("c", "mp", size=10), ((1, "p1"),)))
     await container.put(row("a", "three", size=5))
+
+
+async def test_a_quota_is_set_lowered_below_what_is_there_and_removed(container: Container) -> None:
+    await container.put(row("a", "one", size=60))
+    assert (await container.change_settings(quota_bytes=100)).quota_bytes == 100
+    with pytest.raises(QuotaExceeded):
+        await container.put(row("b", "two", size=41))
+    await container.change_settings(acl="public-read")
+    changed = await container.change_settings(quota_bytes=50)
+    assert changed == await container.settings()
+    assert (changed.quota_bytes, changed.acl) == (50, "public-read")
+    with pytest.raises(QuotaExceeded):
+        await container.put(row("b", "two", size=1))
+    await container.put(row("a", "three", size=55))  # it shrinks, though it is still too large
+    assert (await container.counters()).used_bytes == 55
+    for wrong in (-1, QUOTA_BYTES_MAX + 1):
+        with pytest.raises(InvalidArgument):
+            await container.change_settings(quota_bytes=wrong)
+    assert (await container.change_settings(quota_bytes=0)).quota_bytes == 0
+    await container.put(row("b", "two", size=1_000))
 
 
 async def test_attributes_change_in_place(container: Container) -> None:

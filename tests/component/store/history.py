@@ -79,7 +79,7 @@ class History:
             )
             await meta.create_bucket(made)
             if versioning:
-                await meta.container(name).change_settings(versioning="Enabled", documents={"cors": "<é/>"})
+                await meta.container(name).change_settings(versioning="Enabled", documents={"cors": "<é/>"}, quota_bytes=1 << 40)
             if versioning == "Suspended":
                 self.bucket = name
                 for _ in range(5):
