@@ -19,6 +19,7 @@ from pathlib import Path
 import trio
 import xxhash
 
+from cli.process import prepare
 from meta.protocol.bucket import BucketSettings
 from meta.protocol.object import Attributes
 from rawx.folders import FOLDER_DIGITS
@@ -198,6 +199,7 @@ async def measure(path: Path, small: int, chunks: int, large: int) -> None:
 
 
 def main() -> None:
+    prepare()  # as the process of a store does
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small", type=int, default=20_000, help="small objects, over nine volumes of 4,096 folders each")
     parser.add_argument("--chunks", type=int, default=1_000, help="chunks of 1 MiB on one volume")
