@@ -27,7 +27,8 @@ from .store import COMMAND, StoreError, environment, free_port, is_complaint, to
 from .zookeeper import ZooKeeperServer
 
 START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 60.0
+"""Longer than a gateway takes that drains: notice, idle connections, and half a minute for what is in flight."""
 SETTLE_S = 30.0
 COMMAND_TIMEOUT_S = 120.0 * max(float(os.environ.get("FRAZIL_TEST_SCALE", "1")) / 20, 1)
 BRIDGE = f"fz{os.getpid()}"
