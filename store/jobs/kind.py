@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from node.errors import InvalidArgument
+from node.errors import InvalidArgument, VolumeNotFound
 from store.context import Context
 from store.fleet import Fleet
 from store.jobs.improve import Improve
@@ -31,7 +31,7 @@ KINDS: dict[str, MakeTask] = {
 
 
 def check(kind: str, arguments: dict[str, str], fleet: Fleet, kinds: Mapping[str, MakeTask] = KINDS) -> None:
-    """Raises: InvalidArgument for a job that can't be."""
+    """Raises: InvalidArgument for a job that can't be; VolumeNotFound."""
     if kind not in kinds:
         raise InvalidArgument(f"there is no work {kind!r}; there is {', '.join(kinds)}")
     volumes = volumes_of(arguments)
@@ -40,7 +40,7 @@ def check(kind: str, arguments: dict[str, str], fleet: Fleet, kinds: Mapping[str
     forgotten = kind == "rebuild-volume" and fleet.topology is not None  # layouts name it although no host does any more
     for volume in volumes:
         if volume not in fleet.volumes and not (forgotten and VOLUME_ID.fullmatch(volume)):
-            raise InvalidArgument(f"there is no volume {volume}; there are {', '.join(sorted(fleet.volumes))}")
+            raise VolumeNotFound(f"there is no volume {volume}; there are {', '.join(sorted(fleet.volumes))}")
     if kind == "change-policy":
         if not arguments.get("bucket"):
             raise InvalidArgument("change-policy needs a bucket")
