@@ -27,7 +27,8 @@ OBJECTS = 40
 """At scale 1; 20,000 at scale 500."""
 SIZES = (0, 10, 5_000, 400_000, 1_500_000)
 BUCKETS = ("plain", "versions")
-KEEP_S = 60.0 * max(SCALE / 20, 1)
+KEEP_S = 150.0 * max(SCALE / 20, 1)
+"""Chunks of what was deleted stay for a while, and are looked for each half minute."""
 LOOK_S = 5.0
 """A look reads all volumes."""
 
