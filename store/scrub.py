@@ -353,11 +353,14 @@ class Scrub:
         afterwork = self._context.afterwork
         if not self._old(look) or look.record.content in afterwork.in_flight or afterwork.held([(volume_id, look.chunk)]):
             return
-        outcome = "told"
-        if self._repair:
-            left = await self._context.fleet.volume(volume_id).delete([look.chunk])
+        volume, detail, outcome = self._context.fleet.volume(volume_id), "no metadata names it", "told"
+        (whole,) = [look] if problem == "orphaned" or self._deep else await volume.examine([look.chunk], deep=True)
+        if whole.problem:  # its record may be the wrong one, and its bytes all that another content has: the walk by metadata finds that
+            detail = f"{whole.problem}, so whose it is is not sure"
+        elif self._repair:
+            left = await volume.delete([look.chunk])
             outcome = "waits" if left else "deleted"
-        self._tell(Damage(volume_id, look.chunk, problem, bucket, look.record.key, "no metadata names it", outcome))
+        self._tell(Damage(volume_id, look.chunk, problem, bucket, look.record.key, detail, outcome))
 
     def _old(self, look: Examined) -> bool:
         return self._context.clock.now_us() - look.mtime_us >= self._grace_s * 1_000_000

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
 import pytest
 
 from meta.protocol.object import ObjectRow
+from rawx.attributes import RECORD_ATTRIBUTE
 from store.layout import Layout
 from store.policy import PolicySet
 from store.recode import recode
@@ -68,3 +70,19 @@ async def test_another_policy_repeats_the_records_of_the_content_itself(tmp_path
         exchange(*(files_of(store, row)[0] for row in rows))
         await recode(store._context, BUCKET, await current(store._context, BUCKET, rows[0]), PolicySet.of_bucket("EC42", 9))
         assert {record.key for record in await records(store, await store.get_row(BUCKET, "a"))} == {"a"}
+
+
+@pytest.mark.parametrize("deep", [True, False])
+async def test_bytes_under_another_contents_record_are_not_deleted_as_its_duplicate(tmp_path: Path, deep: bool) -> None:
+    async with opened(tmp_path, 1) as store:
+        bodies = {key: random.Random(key).randbytes(5_000) for key in "ab"}
+        rows = {key: await put(store, key, body) for key, body in bodies.items()}
+        await Settler(store._context).work()
+        (one,), (other,) = (files_of(store, rows[key]) for key in "ab")
+        record = os.getxattr(one, RECORD_ATTRIBUTE)
+        os.setxattr(one, RECORD_ATTRIBUTE, os.getxattr(other, RECORD_ATTRIBUTE))
+        found = (await by_chunks(store, deep=deep)).damages
+        assert [(each.problem, each.outcome) for each in found] == [("duplicated", "told")]
+        os.setxattr(one, RECORD_ATTRIBUTE, record)
+        assert [await read(store, row) for row in rows.values()] == list(bodies.values())
+        assert (await by_chunks(store)).damages == []
