@@ -11,7 +11,7 @@ of it is handed on.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -341,16 +341,25 @@ class MetachunkReader:
         """The error that says why nothing is left to read; ContentCold when a thaw would help, ContentAway when only waiting would."""
         causes = "; ".join(f"{position}: {error}" for position, error in sorted(self._lost.items()))
         there = len(self._chunks.keys() - self._lost.keys())
-        cold = sum(isinstance(error, ChunkCold) for error in self._lost.values())
-        if cold and there + cold >= self._policy.needed:
-            return ContentCold(f"{cold} of the chunks lie on cold disks: it must be restored before it can be read")
-        away = sum(self._may_be_whole(position, error) for position, error in self._lost.items())
-        kind = ContentAway if away and there + cold + away >= self._policy.needed else ContentLost
+        kind, cold = shortage(self._policy.needed, there, self._lost, self._may_be_whole)
+        if kind is ContentCold:
+            return kind(f"{cold} of the chunks lie on cold disks: it must be restored before it can be read")
         return kind(f"metachunk {self._index} needs {self._policy.needed} chunks, {there} are readable ({causes})")
 
     def _may_be_whole(self, position: int, error: FrazilError) -> bool:
         chunk = self._chunks.get(position)
         return chunk is not None and self._fleet.may_be_whole(self._volumes[chunk.volume], error)
+
+
+def shortage(
+    needed: int, there: int, failures: Mapping[int, FrazilError], may_be_whole: Callable[[int, FrazilError], bool]
+) -> tuple[type[ContentLost | ContentAway | ContentCold], int]:
+    """Why a metachunk of which `there` chunks answer can't be read, and how many are cold. failures: of the others, by position."""
+    cold = sum(isinstance(error, ChunkCold) for error in failures.values())
+    if cold and there + cold >= needed:
+        return ContentCold, cold
+    away = sum(may_be_whole(position, error) for position, error in failures.items())
+    return (ContentAway if away and there + cold + away >= needed else ContentLost), cold
 
 
 async def unhurried(call: Callable[..., Awaitable[T]], *arguments: Any) -> T:

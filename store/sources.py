@@ -8,7 +8,7 @@ from functools import partial
 import trio
 
 from meta.protocol.holding import Holding
-from node.errors import Busy, ChunkCold, ChunkCorrupt, ContentAway, ContentCold, ContentLost, DeadlineExceeded, FrazilError
+from node.errors import Busy, ChunkCorrupt, ContentAway, ContentCold, ContentLost, DeadlineExceeded, FrazilError
 from rawx.chunk import ChunkRecord
 from rawx.fanout import open_all
 from rawx.protocol import Reader
@@ -16,7 +16,7 @@ from rawx.reader import LocalReader, Told
 from rawx.volume import Volume
 from store.delete import Place
 from store.fleet import Fleet
-from store.get import unhurried
+from store.get import shortage, unhurried
 from store.layout import Layout, Metachunk
 from store.parallel import gather
 from store.record import names_chunk
@@ -126,12 +126,13 @@ class Sources:
         """As MetachunkReader.unreadable."""
         causes = "; ".join(f"{position}: {error}" for position, error in sorted(self._failures.items()))
         there = len(self._places.keys() - self._failures.keys())
-        cold = sum(isinstance(error, ChunkCold) for error in self._failures.values())
-        if cold and there + cold >= self._needed:
-            return ContentCold(f"{self._name}: {cold} chunks lie on cold disks")
-        away = sum(self._fleet.may_be_whole(self._places[position][0], error) for position, error in self._failures.items())
-        kind = ContentAway if away and there + cold + away >= self._needed else ContentLost
+        kind, cold = shortage(self._needed, there, self._failures, self._may_be_whole)
+        if kind is ContentCold:
+            return kind(f"{self._name}: {cold} chunks lie on cold disks")
         return kind(f"{self._name} at {offset} has too few whole units left ({causes})")
+
+    def _may_be_whole(self, position: int, error: FrazilError) -> bool:
+        return self._fleet.may_be_whole(self._places[position][0], error)
 
     async def record(self, holder: Holding, bad: Collection[int]) -> tuple[ChunkRecord, bool]:
         """What the chunks say, the newest of them, and whether one that was asked is cold. holder: whose they are.
