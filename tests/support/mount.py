@@ -126,3 +126,12 @@ class MountProcess:
 
     def log_tail(self, lines: int = 40) -> str:
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
+
+
+def sync(path: Path) -> None:
+    """Of a file, or of a folder: what was closed and removed before is durable then. Raises: OSError of fsync."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mount import MountProcess
+from tests.support.mount import MountProcess, sync
 from tests.support.need import need_fuse
 from tests.support.store import StoreProcess
 
@@ -260,15 +260,6 @@ def test_a_store_that_is_restarted_under_the_mount_loses_nothing_that_was_synced
         with store.client() as client:
             for writer in writers:
                 assert client.get(bucket, writer.path.name).body == writer.synced
-
-
-def sync(folder: Path) -> None:
-    """What was closed and removed before is durable then."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def store_anew(path: Path) -> None:

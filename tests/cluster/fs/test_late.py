@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mount import MountProcess
+from tests.support.mount import MountProcess, sync
 from tests.support.need import need_fuse
 from tests.support.store import StoreProcess
 
@@ -25,14 +25,6 @@ def store(tmp_path: Path) -> Iterator[StoreProcess]:
         with process.client() as client:
             client.make_bucket(BUCKET)
         yield process
-
-
-def sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def body(word: str, number: int) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mount import MountProcess
+from tests.support.mount import MountProcess, sync
 from tests.support.need import need_fuse
 from tests.support.store import StoreProcess
 
@@ -38,14 +38,6 @@ def quota(store: StoreProcess, *arguments: str) -> dict[str, int]:
 def free(folder: Path) -> int:
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize
-
-
-def sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_synced(path: Path, data: bytes) -> None:
